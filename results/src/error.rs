@@ -1,0 +1,72 @@
+//! The errors of this crate: each names the file or the value, and says what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Anything that can go wrong between a run's numbers and a printed table.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refused; what was there before is untouched.
+    #[error("{path}: cannot {action}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb phrase.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A record that is no JSON of ours: half-written, edited by hand, or with unknown keys.
+    #[error(
+        "{path}: not a run record; delete the file and run the same command again to compute the run anew"
+    )]
+    Corrupt {
+        /// The record's file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// A record written by a newer version of this program.
+    #[error(
+        "{path}: schema {found} is newer than schema {known}, the newest this program reads; update the program"
+    )]
+    NewerSchema {
+        /// The record's file.
+        path: PathBuf,
+        /// The file's schema.
+        found: u32,
+        /// [`crate::record::SCHEMA`].
+        known: u32,
+    },
+    /// A record whose fields contradict each other or the name of its file.
+    #[error("{path}: {reason}")]
+    Invalid {
+        /// The record's file, or the one it would have had.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A record that JSON cannot hold.
+    #[error("run {id}: cannot be written as JSON")]
+    Serialise {
+        /// The run.
+        id: String,
+        /// serde's reason.
+        source: serde_json::Error,
+    },
+}
+
+/// [`std::result::Result`] with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// For `map_err`: wraps an I/O error with the path and the thing that was tried.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! [`RunRecord`]: all that is kept of one run, one JSON file each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// One run: what was asked for, what came out, and where it was computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// [`SCHEMA`] of the program that wrote it.
+    pub schema: u32,
+    /// 16 lower-case hex digits: hash of the resolved config. The same question has the same id.
+    pub id: String,
+    /// The experiment, such as `glue`.
+    pub experiment: String,
+    /// The named setting the run came from, if any.
+    pub preset: Option<String>,
+    /// What the numbers are, in words: "MiniLM-L6-H384 on real GLUE; not a row of the paper".
+    pub label: String,
+    /// Id of the row of `paper/table2.yaml` whose very setting this is; `None` wherever anything differs.
+    pub paper_row: Option<String>,
+    /// The model's name.
+    pub model: String,
+    /// The task, such as `mrpc`.
+    pub task: String,
+    /// The method's display id, such as `lora`.
+    pub method: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The resolved config, whole.
+    pub config: serde_json::Value,
+    /// How the run ended.
+    pub status: Status,
+    /// Key (in [`Eval::metrics`]) of the metric that chose the best epoch, such as `dev/accuracy`.
+    pub metric: String,
+    /// Every evaluation, in order.
+    pub evals: Vec<Eval>,
+    /// The selected evaluation; `None` where the metric was never defined.
+    pub best: Option<Best>,
+    /// The rule that selected it, in words: "best epoch on dev".
+    pub selection: String,
+    /// Parameter counts.
+    pub params: Params,
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+    /// How long it took.
+    pub timing: Timing,
+    /// How much memory it took.
+    pub memory: Memory,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Status {
+    /// To the end.
+    Finished,
+    /// With an error.
+    Failed {
+        /// The whole chain of causes, on one line.
+        error: String,
+    },
+}
+
+/// One evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eval {
+    /// Epochs completed, from 1; 0 is before training.
+    pub epoch: u32,
+    /// Optimiser steps completed.
+    pub step: u64,
+    /// Mean training loss since the evaluation before.
+    pub train_loss: Option<f64>,
+    /// Metrics as `split/metric` (`dev/accuracy`, `dev_mismatched/accuracy`), as fractions; `None` where undefined.
+    pub metrics: BTreeMap<String, Option<f64>>,
+}
+
+/// The selected evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// [`Eval::epoch`] of the evaluation.
+    pub epoch: u32,
+    /// The value there of [`RunRecord::metric`].
+    pub value: f64,
+}
+
+/// Parameter counts. Trained parameters are split by who owns them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Trained parameters of the pretrained model.
+    pub base: i64,
+    /// Trained parameters that the method added.
+    pub method: i64,
+    /// Trained parameters of the task's head; the paper leaves them out of its counts.
+    pub head: i64,
+    /// All parameters, trained or frozen.
+    pub total_model: i64,
+}
+
+/// Where the numbers come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Commit of the program.
+    pub commit: Option<String>,
+    /// Whether tracked files differed from that commit.
+    pub dirty: bool,
+    /// SHA-256 of the pretrained weights.
+    pub weights_sha256: Option<String>,
+    /// SHA-256 of the task's data files.
+    pub data_sha256: Option<String>,
+    /// Versions that can change a number: libtorch, tch, this program.
+    pub versions: BTreeMap<String, String>,
+    /// Device, such as `cpu` or `cuda:0`.
+    pub device: String,
+    /// Number type of the computation, such as `fp32`.
+    pub dtype: String,
+    /// Threads of the computation.
+    pub threads: u32,
+    /// The machine.
+    pub host: Host,
+}
+
+/// The machine of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Operating system.
+    pub os: String,
+    /// Instruction set.
+    pub arch: String,
+    /// Name of the processor.
+    pub cpu: String,
+}
+
+/// How long a run took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// Start, RFC 3339.
+    pub started: String,
+    /// Wall-clock seconds, all sittings together.
+    pub seconds: f64,
+    /// Seconds spent training.
+    pub train_seconds: f64,
+    /// Seconds spent evaluating.
+    pub eval_seconds: f64,
+    /// Training throughput in tokens without padding.
+    pub tokens_per_second: Option<f64>,
+    /// How many times the run was taken up again from a checkpoint.
+    pub resumed: u32,
+}
+
+/// Peak memory of a run, in MiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Of the process.
+    pub peak_rss_mib: Option<f64>,
+    /// Of the GPU.
+    pub peak_gpu_mib: Option<f64>,
+}
+
+/// The one field read before the layout is known.
+#[derive(Deserialize)]
+struct Versioned {
+    schema: u32,
+}
+
+impl RunRecord {
+    /// Reads a record; `path` is only for the messages.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::NewerSchema`],
+    /// [`Error::Invalid`].
+    pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
+        let corrupt = |source| Error::Corrupt {
+            path: path.to_owned(),
+            source,
+        };
+        let Versioned { schema } = serde_json::from_slice(text).map_err(corrupt)?;
+        if schema > SCHEMA {
+            return Err(Error::NewerSchema {
+                path: path.to_owned(),
+                found: schema,
+                known: SCHEMA,
+            });
+        }
+        let record: Self = serde_json::from_slice(text).map_err(corrupt)?;
+        record.validate(path)?;
+        Ok(record)
+    }
+
+    /// The record as indented JSON with a closing newline. Numbers that are not finite become `null`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the text could not be read back.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        self.validate(Path::new(&format!("{}.json", self.id)))?;
+        let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Serialise {
+            id: self.id.clone(),
+            source,
+        })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// What a run of the same config must reproduce: all but timing, memory, commit, dirty flag and host. Two runs are
+    /// equal, number for number, exactly if these are equal.
+    #[must_use]
+    pub fn numbers(&self) -> serde_json::Value {
+        // A record is plain structs, strings and numbers: nothing in it that a JSON value cannot hold.
+        let mut all = serde_json::to_value(self).unwrap_or_default();
+        if let Some(map) = all.as_object_mut() {
+            map.retain(|key, _| key != "timing" && key != "memory");
+        }
+        if let Some(map) = all
+            .get_mut("provenance")
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            map.retain(|key, _| !["commit", "dirty", "host"].contains(&key.as_str()));
+        }
+        all
+    }
+
+    /// Whether the run came to its end.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.status == Status::Finished
+    }
+
+    /// The evaluation that [`RunRecord::best`] points at.
+    #[must_use]
+    pub fn best_eval(&self) -> Option<&Eval> {
+        let best = self.best?;
+        self.evals.iter().find(|eval| eval.epoch == best.epoch)
+    }
+
+    fn validate(&self, path: &Path) -> Result<()> {
+        let fail = |reason: String| {
+            Err(Error::Invalid {
+                path: path.to_owned(),
+                reason,
+            })
+        };
+        if self.schema == 0 || self.schema > SCHEMA {
+            return fail(format!(
+                "schema is {}; this program writes {SCHEMA}",
+                self.schema
+            ));
+        }
+        if !is_id(&self.id) {
+            return fail(format!("id {:?} is not 16 lower-case hex digits", self.id));
+        }
+        if self.best.is_some() && self.best_eval().is_none() {
+            return fail("best names an epoch that was not evaluated".into());
+        }
+        let times = [
+            self.timing.seconds,
+            self.timing.train_seconds,
+            self.timing.eval_seconds,
+        ];
+        if !times
+            .iter()
+            .chain(self.best.iter().map(|b| &b.value))
+            .all(|x| x.is_finite())
+        {
+            return fail("a time or the best value is not a finite number; leave best out where there is none".into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether `id` can be a run's id, and so a file's name.
+pub(crate) fn is_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
