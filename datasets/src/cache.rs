@@ -1,0 +1,205 @@
+//! Tokenised splits on disk, so that the second run of a task starts at once.
+//!
+//! A file is only ever taken if it is whole and was written for the same tokenizer, texts and length; anything else is
+//! as if it were not there, and is written anew. A cache that cannot be written costs time, not the run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Changes with the file layout or with the way ids are made, and leaves older files behind.
+const VERSION: u8 = 1;
+const MAGIC: &[u8; 8] = b"LORATOK\x01";
+const DIGEST: usize = 32;
+
+/// Ids and type ids of one text.
+pub(crate) type Row = (Vec<u32>, Vec<u32>);
+
+/// What a cached file was made from.
+pub(crate) struct Key([u8; DIGEST]);
+
+impl Key {
+    /// From the tokenizer's digest, the truncation length and all texts in order.
+    pub fn new<'a>(tokenizer: &str, max_len: usize, texts: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut digest = Sha256::new();
+        let mut add = |text: &str| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        add(&format!("{VERSION} {tokenizer} {max_len}"));
+        for (first, second) in texts {
+            add(first);
+            // Tells a sentence alone from a pair with an empty second sentence.
+            add(if second.is_some() { "pair" } else { "single" });
+            add(second.unwrap_or_default());
+        }
+        Self(digest.finalize().into())
+    }
+
+    fn file_name(&self) -> String {
+        let hex: String = self.0.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{hex}.tok")
+    }
+}
+
+/// A folder of tokenised splits.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dir: PathBuf,
+}
+
+impl Cache {
+    /// A cache in that folder, which is made when something is first stored.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The user's cache: `$LORA_CACHE/tokens`, else `$XDG_CACHE_HOME/lora/tokens`, else `~/.cache/lora/tokens`.
+    /// None where none of these is set.
+    pub fn of_user() -> Option<Self> {
+        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let root = set("LORA_CACHE")
+            .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("lora")))
+            .or_else(|| set("HOME").map(|d| d.join(".cache").join("lora")))?;
+        Some(Self::at(root.join("tokens")))
+    }
+
+    /// Where the files lie.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The rows stored under the key, if the file is whole and has that many.
+    pub(crate) fn get(&self, key: &Key, rows: usize) -> Option<Vec<Row>> {
+        let path = self.dir.join(key.file_name());
+        let bytes = std::fs::read(&path).ok()?;
+        let found = decode(&bytes, key, rows);
+        if found.is_none() {
+            tracing::warn!(
+                "{}: not a whole cache file of this version; tokenising anew",
+                path.display()
+            );
+        }
+        found
+    }
+
+    /// Stores rows; a failure is logged and otherwise of no consequence.
+    pub(crate) fn put(&self, key: &Key, rows: &[Row]) {
+        let Some(bytes) = encode(key, rows) else { return };
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&self.dir)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            file.write_all(&bytes)?;
+            file.persist(self.dir.join(key.file_name()))?;
+            Ok(())
+        };
+        if let Err(e) = write() {
+            tracing::warn!("{}: tokenised data could not be cached: {e}", self.dir.display());
+        }
+    }
+}
+
+/// Layout: magic, key, number of rows (u64), then a row: length (u32), ids (u32 each), type ids (one byte each); at the
+/// end SHA-256 of all before. Little-endian. None if a number is too large for its place.
+fn encode(key: &Key, rows: &[Row]) -> Option<Vec<u8>> {
+    let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
+    let mut bytes = Vec::with_capacity(MAGIC.len() + 2 * DIGEST + 8 + rows.len() * 4 + tokens * 5);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&key.0);
+    bytes.extend_from_slice(&(rows.len() as u64).to_le_bytes());
+    for (ids, type_ids) in rows {
+        bytes.extend_from_slice(&u32::try_from(ids.len()).ok()?.to_le_bytes());
+        ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
+        for &id in type_ids {
+            bytes.push(u8::try_from(id).ok()?);
+        }
+    }
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    Some(bytes)
+}
+
+fn decode(bytes: &[u8], key: &Key, rows: usize) -> Option<Vec<Row>> {
+    let (body, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
+    if Sha256::digest(body)[..] != *digest {
+        return None;
+    }
+    let body = body.strip_prefix(MAGIC)?.strip_prefix(&key.0)?;
+    let (count, mut rest) = body.split_first_chunk::<8>()?;
+    if u64::from_le_bytes(*count) != rows as u64 {
+        return None;
+    }
+    let mut found = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let (len, after) = rest.split_first_chunk::<4>()?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let (ids, after) = after.split_at_checked(len.checked_mul(4)?)?;
+        let (type_ids, after) = after.split_at_checked(len)?;
+        let ids = ids
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        found.push((ids, type_ids.iter().map(|&b| u32::from(b)).collect()));
+        rest = after;
+    }
+    rest.is_empty().then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::new("tokenizer", 8, [(text, None)].into_iter())
+    }
+
+    fn rows() -> Vec<Row> {
+        vec![(vec![0, 70_000, 2], vec![0, 0, 1]), (vec![], vec![])]
+    }
+
+    #[test]
+    fn comes_back_as_stored() {
+        let bytes = encode(&key("a"), &rows()).unwrap();
+        assert_eq!(decode(&bytes, &key("a"), 2), Some(rows()));
+        assert_eq!(decode(&bytes, &key("a"), 3), None);
+        assert_eq!(decode(&bytes, &key("b"), 2), None);
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_byte_is_taken() {
+        let bytes = encode(&key("a"), &rows()).unwrap();
+        for at in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..at], &key("a"), 2), None, "cut at {at}");
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(decode(&flipped, &key("a"), 2), None, "flipped at {at}");
+        }
+    }
+
+    /// Lengths are believed only as far as there are bytes, even under a right digest.
+    #[test]
+    fn lying_lengths_are_refused() {
+        let mut body = encode(&key("a"), &rows()).unwrap();
+        body.truncate(body.len() - DIGEST);
+        let first_len = MAGIC.len() + DIGEST + 8;
+        body[first_len..first_len + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let digest = Sha256::digest(&body);
+        body.extend_from_slice(&digest);
+        assert_eq!(decode(&body, &key("a"), 2), None);
+    }
+
+    #[test]
+    fn keys_tell_all_inputs_apart() {
+        let of = |tokenizer, max_len, first, second| Key::new(tokenizer, max_len, [(first, second)].into_iter()).0;
+        let base = of("t", 8, "ab", None);
+        for other in [
+            of("u", 8, "ab", None),
+            of("t", 9, "ab", None),
+            of("t", 8, "a", Some("b")),
+            of("t", 8, "ab", Some("")),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What can be wrong with a data file: each message says what, where, and what was wanted.
+
+use std::path::PathBuf;
+
+/// A data set that could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A task name that is not in [`crate::TASKS`].
+    #[error("unknown task \"{name}\"; known tasks: {known}")]
+    UnknownTask {
+        /// The name as given.
+        name: String,
+        /// The ids of all tasks.
+        known: String,
+    },
+    /// The task's folder is not where it is looked for.
+    #[error("task {task}: no folder {}; --data names the folder that holds {folder}/ with {files} (GLUE's own layout)", list(.tried, " or "))]
+    NoFolder {
+        /// The task's id.
+        task: &'static str,
+        /// The folder's name in the GLUE distribution.
+        folder: &'static str,
+        /// Where it was looked for.
+        tried: Vec<PathBuf>,
+        /// The files that it should hold.
+        files: String,
+    },
+    /// A split's file is missing.
+    #[error("task {task}: the file of split \"{split}\" is missing; wanted {}", list(.tried, " or "))]
+    NoFile {
+        /// The task's id.
+        task: &'static str,
+        /// The split's name.
+        split: &'static str,
+        /// The names accepted for it.
+        tried: Vec<PathBuf>,
+    },
+    /// The file is there and cannot be read.
+    #[error("{}: cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("{}:{line}: not UTF-8 (byte {offset} of the file); save the file as UTF-8", .path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// Line of the first bad byte, from 1.
+        line: usize,
+        /// Its offset in the file, from 0.
+        offset: usize,
+    },
+    /// No example in the file.
+    #[error("{}: no examples in it{}", .path.display(), left_out(*.skipped))]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// Rows that were there and had to be skipped.
+        skipped: usize,
+    },
+    /// A column that the task needs is not in the header.
+    #[error("{}:1: no column \"{wanted}\"; the header has: {found}", .path.display())]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column's name.
+        wanted: &'static str,
+        /// The header's names.
+        found: String,
+    },
+    /// A row with too few or too many columns.
+    #[error("{}:{line}: {found} columns, wanted {wanted} (split on TAB)", .path.display())]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Columns that every row should have.
+        wanted: usize,
+        /// Columns that this one has.
+        found: usize,
+    },
+    /// A class that the task does not have.
+    #[error("{}:{line}: label \"{found}\" in column \"{column}\"; known labels: {known}", .path.display())]
+    BadLabel {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The column's name.
+        column: &'static str,
+        /// The label as it stands there.
+        found: String,
+        /// The labels that may stand there.
+        known: String,
+    },
+    /// A score that is no number or outside the task's range.
+    #[error("{}:{line}: score \"{found}\" in column \"{column}\"; wanted a number from {min} to {max}", .path.display())]
+    BadScore {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The column's name.
+        column: &'static str,
+        /// The score as it stands there.
+        found: String,
+        /// Lowest score of the task.
+        min: f64,
+        /// Highest score of the task.
+        max: f64,
+    },
+    /// A line of a JSONL file that is no object with the keys wanted.
+    #[error("{}:{line}: {problem}", .path.display())]
+    BadJson {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+fn list(paths: &[PathBuf], between: &str) -> String {
+    let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    names.join(between)
+}
+
+fn left_out(rows: usize) -> String {
+    match rows {
+        0 => String::new(),
+        n => format!(" ({n} rows skipped as incomplete or unlabelled)"),
+    }
+}

@@ -1,0 +1,486 @@
+//! The GLUE tasks of the paper's Table 2, and WNLI, from local files in the layout of the GLUE distribution.
+//!
+//! `DIR/MRPC/train.tsv`, `DIR/MRPC/dev.tsv` and so on, where `DIR` is what `--data` names (or its subfolder `glue_data`).
+//! The test splits have no labels and are not read.
+//!
+//! Classes are numbered as in GLUE and on the Hugging Face hub.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::metric::Metric::{self, Accuracy, F1, Matthews, Pearson, Spearman};
+use crate::table::{Header, TextFile, json_field, json_object, json_text};
+use crate::{DataError, Example, Label, Split};
+
+/// What a task asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// One class of several.
+    Classification {
+        /// The classes' names; a [`Label::Class`] indexes them.
+        labels: &'static [&'static str],
+    },
+    /// A number.
+    Regression {
+        /// Lowest score in the data.
+        min: f64,
+        /// Highest score in the data.
+        max: f64,
+    },
+}
+
+/// Where a task's TSV files keep what is needed.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    /// Names for the columns of a file without a header line.
+    headless: Option<&'static [&'static str]>,
+    first: &'static str,
+    second: Option<&'static str>,
+    label: &'static str,
+    /// The label column holds class numbers, not names.
+    numbered: bool,
+    /// Rows with too few columns are known in the genuine files, and every loader of them leaves those rows out.
+    skip_short: bool,
+    /// JSON lines are accepted too, under GLUE's and MultiNLI's file names.
+    jsonl: bool,
+}
+
+/// One GLUE task.
+#[derive(Debug)]
+pub struct Task {
+    /// Its name in configs and on the command line.
+    pub id: &'static str,
+    /// Its folder in the GLUE distribution, which is also its name in print.
+    pub folder: &'static str,
+    /// Classes or a score.
+    pub kind: Kind,
+    /// What it is judged by; the first is the one in the paper's Table 2, by which the best epoch is chosen.
+    pub metrics: &'static [Metric],
+    /// The splits to evaluate on. The paper's MNLI figure is the accuracy over both taken together.
+    pub eval_splits: &'static [&'static str],
+    layout: Layout,
+}
+
+impl Task {
+    /// Whether examples are pairs of sentences.
+    pub fn paired(&self) -> bool {
+        self.layout.second.is_some()
+    }
+
+    /// Width of the model's output: number of classes, 1 for a score.
+    pub fn outputs(&self) -> usize {
+        match self.kind {
+            Kind::Classification { labels } => labels.len(),
+            Kind::Regression { .. } => 1,
+        }
+    }
+
+    /// The metric of Table 2.
+    pub fn primary(&self) -> Metric {
+        self.metrics[0]
+    }
+}
+
+const DEV: &[&str] = &["dev"];
+const ENTAILMENT: Kind = Kind::Classification {
+    labels: &["entailment", "not_entailment"],
+};
+
+const PAIR: Layout = Layout {
+    headless: None,
+    first: "sentence1",
+    second: Some("sentence2"),
+    label: "label",
+    numbered: false,
+    skip_short: false,
+    jsonl: false,
+};
+
+/// All tasks: Table 2 in its order, then WNLI.
+pub static TASKS: &[Task] = &[
+    Task {
+        id: "mnli",
+        folder: "MNLI",
+        kind: Kind::Classification {
+            labels: &["entailment", "neutral", "contradiction"],
+        },
+        metrics: &[Accuracy],
+        eval_splits: &["dev_matched", "dev_mismatched"],
+        layout: Layout {
+            label: "gold_label",
+            jsonl: true,
+            ..PAIR
+        },
+    },
+    Task {
+        id: "sst-2",
+        folder: "SST-2",
+        kind: Kind::Classification {
+            labels: &["negative", "positive"],
+        },
+        metrics: &[Accuracy],
+        eval_splits: DEV,
+        layout: Layout {
+            first: "sentence",
+            second: None,
+            numbered: true,
+            ..PAIR
+        },
+    },
+    Task {
+        id: "mrpc",
+        folder: "MRPC",
+        kind: Kind::Classification {
+            labels: &["not_equivalent", "equivalent"],
+        },
+        metrics: &[Accuracy, F1],
+        eval_splits: DEV,
+        layout: Layout {
+            first: "#1 String",
+            second: Some("#2 String"),
+            label: "Quality",
+            numbered: true,
+            ..PAIR
+        },
+    },
+    Task {
+        id: "cola",
+        folder: "CoLA",
+        kind: Kind::Classification {
+            labels: &["unacceptable", "acceptable"],
+        },
+        metrics: &[Matthews],
+        eval_splits: DEV,
+        layout: Layout {
+            headless: Some(&["source", "label", "star", "sentence"]),
+            first: "sentence",
+            second: None,
+            numbered: true,
+            ..PAIR
+        },
+    },
+    Task {
+        id: "qnli",
+        folder: "QNLI",
+        kind: ENTAILMENT,
+        metrics: &[Accuracy],
+        eval_splits: DEV,
+        layout: Layout {
+            first: "question",
+            second: Some("sentence"),
+            ..PAIR
+        },
+    },
+    Task {
+        id: "qqp",
+        folder: "QQP",
+        kind: Kind::Classification {
+            labels: &["not_duplicate", "duplicate"],
+        },
+        metrics: &[Accuracy, F1],
+        eval_splits: DEV,
+        layout: Layout {
+            first: "question1",
+            second: Some("question2"),
+            label: "is_duplicate",
+            numbered: true,
+            skip_short: true,
+            ..PAIR
+        },
+    },
+    Task {
+        id: "rte",
+        folder: "RTE",
+        kind: ENTAILMENT,
+        metrics: &[Accuracy],
+        eval_splits: DEV,
+        layout: PAIR,
+    },
+    Task {
+        id: "sts-b",
+        folder: "STS-B",
+        kind: Kind::Regression { min: 0.0, max: 5.0 },
+        metrics: &[Pearson, Spearman],
+        eval_splits: DEV,
+        layout: Layout { label: "score", ..PAIR },
+    },
+    Task {
+        id: "wnli",
+        folder: "WNLI",
+        kind: Kind::Classification {
+            labels: &["not_entailment", "entailment"],
+        },
+        metrics: &[Accuracy],
+        eval_splits: DEV,
+        layout: Layout { numbered: true, ..PAIR },
+    },
+];
+
+/// The task of that name; case, `-` and `_` do not matter (`STS-B`, `sts-b`, `stsb`).
+pub fn find(name: &str) -> Result<&'static Task, DataError> {
+    let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
+    TASKS
+        .iter()
+        .find(|t| plain(t.id) == plain(name))
+        .ok_or_else(|| DataError::UnknownTask {
+            name: name.to_owned(),
+            known: TASKS.iter().map(|t| t.id).collect::<Vec<_>>().join(", "),
+        })
+}
+
+/// A task's examples.
+#[derive(Debug, Clone)]
+pub struct TaskData {
+    /// Whose examples these are.
+    pub task: &'static Task,
+    /// What to train on.
+    pub train: Split,
+    /// What to evaluate on, in the order of [`Task::eval_splits`].
+    pub evals: Vec<Split>,
+    /// SHA-256, in hex, over the files read: train first, then the evaluation splits in order.
+    pub sha256: String,
+}
+
+/// Reads a task from `dir/FOLDER` or `dir/glue_data/FOLDER`.
+///
+/// # Errors
+/// Any [`DataError`] but `UnknownTask`: all files are read before anything is returned.
+pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
+    let folder = task_folder(task, dir)?;
+    let mut digest = Sha256::new();
+    let mut split = |name: &'static str| -> Result<Split, DataError> {
+        let path = split_file(task, &folder, name)?;
+        let file = TextFile::read(path, |bytes| {
+            digest.update(name.as_bytes());
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        })?;
+        let is_json = file.path.extension().is_some_and(|e| e == "jsonl");
+        let examples = if is_json {
+            parse_jsonl(task, &file)?
+        } else {
+            parse_tsv(task, &file)?
+        };
+        Ok(Split {
+            name: name.to_owned(),
+            examples,
+        })
+    };
+    let train = split("train")?;
+    let evals = task
+        .eval_splits
+        .iter()
+        .map(|&name| split(name))
+        .collect::<Result<_, _>>()?;
+    Ok(TaskData {
+        task,
+        train,
+        evals,
+        sha256: format!("{:x}", digest.finalize()),
+    })
+}
+
+fn task_folder(task: &Task, dir: &Path) -> Result<PathBuf, DataError> {
+    let tried = vec![dir.join(task.folder), dir.join("glue_data").join(task.folder)];
+    if let Some(folder) = tried.iter().find(|f| f.is_dir()) {
+        return Ok(folder.clone());
+    }
+    let splits = std::iter::once(&"train").chain(task.eval_splits);
+    let files = splits.map(|s| format!("{s}.tsv")).collect::<Vec<_>>().join(", ");
+    Err(DataError::NoFolder {
+        task: task.id,
+        folder: task.folder,
+        tried,
+        files,
+    })
+}
+
+fn split_file(task: &Task, folder: &Path, split: &'static str) -> Result<PathBuf, DataError> {
+    let mut tried = vec![folder.join(format!("{split}.tsv"))];
+    if task.layout.jsonl {
+        tried.push(folder.join(format!("{split}.jsonl")));
+        tried.push(folder.join(format!("multinli_1.0_{split}.jsonl")));
+    }
+    match tried.iter().find(|f| f.exists()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(DataError::NoFile {
+            task: task.id,
+            split,
+            tried,
+        }),
+    }
+}
+
+fn parse_tsv(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> {
+    let Layout {
+        headless,
+        first,
+        second,
+        label,
+        skip_short,
+        ..
+    } = task.layout;
+    let mut lines = file.lines();
+    let header = match headless {
+        Some(names) => Header::fixed(names),
+        None => match lines.next() {
+            Some((_, line)) => Header::parse(line),
+            None => {
+                return Err(DataError::Empty {
+                    path: file.path.clone(),
+                    skipped: 0,
+                });
+            }
+        },
+    };
+    let wanted = header.width();
+    let first_at = header.find(first, &file.path)?;
+    let second_at = second.map(|name| header.find(name, &file.path)).transpose()?;
+    let label_at = header.find(label, &file.path)?;
+
+    let mut skips = Skips::default();
+    let mut examples = Vec::new();
+    for (line, text) in lines {
+        let row: Vec<&str> = text.split('\t').collect();
+        let found = row.len();
+        if found != wanted {
+            if found < wanted && skip_short {
+                skips.short += 1;
+                continue;
+            }
+            return Err(DataError::Ragged {
+                path: file.path.clone(),
+                line,
+                wanted,
+                found,
+            });
+        }
+        if let Some(label) = parse_label(task, row[label_at], label, &file.path, line)? {
+            let second = second_at.map(|at| row[at].to_owned());
+            examples.push(Example {
+                first: row[first_at].to_owned(),
+                second,
+                label,
+            });
+        } else {
+            skips.unlabelled += 1;
+        }
+    }
+    finish(examples, skips, file)
+}
+
+fn parse_jsonl(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> {
+    let path = &file.path;
+    let mut skips = Skips::default();
+    let mut examples = Vec::new();
+    for (line, text) in file.lines() {
+        let object = json_object(path, line, text)?;
+        let first = json_text(&object, ["premise", "sentence1"], path, line)?;
+        let second = json_text(&object, ["hypothesis", "sentence2"], path, line)?;
+        let (key, value) = json_field(&object, ["label", "gold_label"], path, line)?;
+        let label = match value {
+            Value::String(name) => parse_label(task, name, key, path, line)?,
+            // The hub's mark for pairs without a majority label.
+            Value::Number(n) if n.as_i64() == Some(-1) => None,
+            Value::Number(n) => match n.as_u64() {
+                Some(class) if class < task.outputs() as u64 => Some(Label::Class(class as usize)),
+                _ => return Err(bad_label(task, &n.to_string(), key, path, line)),
+            },
+            other => return Err(bad_label(task, &other.to_string(), key, path, line)),
+        };
+        match label {
+            Some(label) => examples.push(Example {
+                first,
+                second: Some(second),
+                label,
+            }),
+            None => skips.unlabelled += 1,
+        }
+    }
+    finish(examples, skips, file)
+}
+
+/// The label, or None where MultiNLI's annotators found no majority (`-`); such pairs belong to no class and are left out.
+fn parse_label(
+    task: &Task,
+    text: &str,
+    column: &'static str,
+    path: &Path,
+    line: usize,
+) -> Result<Option<Label>, DataError> {
+    match task.kind {
+        Kind::Regression { min, max } => match text.parse::<f64>() {
+            Ok(score) if (min..=max).contains(&score) => Ok(Some(Label::Score(score))),
+            _ => Err(DataError::BadScore {
+                path: path.to_path_buf(),
+                line,
+                column,
+                found: text.to_owned(),
+                min,
+                max,
+            }),
+        },
+        Kind::Classification { .. } if task.layout.jsonl && text == "-" => Ok(None),
+        Kind::Classification { labels } => {
+            let class = if task.layout.numbered {
+                (0..labels.len()).find(|class| text == class.to_string())
+            } else {
+                labels.iter().position(|&name| name == text)
+            };
+            match class {
+                Some(class) => Ok(Some(Label::Class(class))),
+                None => Err(bad_label(task, text, column, path, line)),
+            }
+        }
+    }
+}
+
+fn bad_label(task: &Task, found: &str, column: &'static str, path: &Path, line: usize) -> DataError {
+    let known = match task.kind {
+        Kind::Classification { labels } if task.layout.numbered => labels
+            .iter()
+            .enumerate()
+            .map(|(i, name)| format!("{i} ({name})"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Kind::Classification { labels } => labels.join(", "),
+        Kind::Regression { .. } => String::new(),
+    };
+    DataError::BadLabel {
+        path: path.to_path_buf(),
+        line,
+        column,
+        found: found.to_owned(),
+        known,
+    }
+}
+
+/// Rows left out.
+#[derive(Default)]
+struct Skips {
+    short: usize,
+    unlabelled: usize,
+}
+
+fn finish(examples: Vec<Example>, skips: Skips, file: &TextFile) -> Result<Vec<Example>, DataError> {
+    let path = &file.path;
+    if examples.is_empty() {
+        return Err(DataError::Empty {
+            path: path.clone(),
+            skipped: skips.short + skips.unlabelled,
+        });
+    }
+    if skips.short > 0 {
+        tracing::warn!("{}: {} rows with missing columns left out", path.display(), skips.short);
+    }
+    if skips.unlabelled > 0 {
+        tracing::warn!(
+            "{}: {} pairs without a majority label left out",
+            path.display(),
+            skips.unlabelled
+        );
+    }
+    Ok(examples)
+}

@@ -1,0 +1,140 @@
+//! Tab-separated and JSON-lines files as GLUE and MultiNLI distribute them.
+//!
+//! The TSV files have no quoting: a quote is a character of the text, a tab always ends a column, a newline always ends a row.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::DataError;
+
+/// A data file held in memory as text, with the path for messages.
+pub(crate) struct TextFile {
+    pub path: PathBuf,
+    text: String,
+}
+
+impl TextFile {
+    /// Reads the file; `see` gets its bytes as they are on disk (for a digest). A byte order mark at the start is dropped.
+    pub fn read(path: PathBuf, see: impl FnOnce(&[u8])) -> Result<Self, DataError> {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(DataError::Read { path, source }),
+        };
+        see(&bytes);
+        match String::from_utf8(bytes) {
+            Ok(mut text) => {
+                if text.starts_with('\u{feff}') {
+                    text.drain(..'\u{feff}'.len_utf8());
+                }
+                Ok(Self { path, text })
+            }
+            Err(e) => {
+                let offset = e.utf8_error().valid_up_to();
+                let line = 1 + e.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count();
+                Err(DataError::Encoding { path, line, offset })
+            }
+        }
+    }
+
+    /// The lines with their numbers from 1, without `\n` or `\r\n`. Empty lines at the end of the file are none.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let body = self.text.trim_end_matches(['\n', '\r']);
+        let some = !body.is_empty();
+        // Not `str::lines`: trimming the end above took the last line's `\r`, and a lone `\r` inside a line is text.
+        let lines = body.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l));
+        (1..).zip(lines).filter(move |_| some)
+    }
+}
+
+/// Where the wanted columns lie in a row, found by name.
+pub(crate) struct Header<'a> {
+    names: Vec<&'a str>,
+}
+
+impl<'a> Header<'a> {
+    pub fn parse(line: &'a str) -> Self {
+        Self {
+            names: line.split('\t').collect(),
+        }
+    }
+
+    /// The columns of a file that has no header line.
+    pub fn fixed(names: &'a [&'a str]) -> Self {
+        Self { names: names.to_vec() }
+    }
+
+    pub fn width(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn find(&self, wanted: &'static str, path: &Path) -> Result<usize, DataError> {
+        self.names
+            .iter()
+            .position(|&n| n == wanted)
+            .ok_or_else(|| DataError::MissingColumn {
+                path: path.to_path_buf(),
+                wanted,
+                found: self.names.join(", "),
+            })
+    }
+}
+
+/// One line of a JSONL file as an object.
+pub(crate) fn json_object(path: &Path, line: usize, text: &str) -> Result<Map<String, Value>, DataError> {
+    let bad = |problem| DataError::BadJson {
+        path: path.to_path_buf(),
+        line,
+        problem,
+    };
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(bad(
+            "wanted a JSON object with the keys premise, hypothesis and label".to_owned()
+        )),
+        Err(e) => Err(bad(format!("not JSON: {e}"))),
+    }
+}
+
+/// The value under the first of `keys` that the object has, with that key.
+pub(crate) fn json_field<'a>(
+    object: &'a Map<String, Value>,
+    keys: [&'static str; 2],
+    path: &Path,
+    line: usize,
+) -> Result<(&'static str, &'a Value), DataError> {
+    keys.into_iter()
+        .find_map(|k| object.get(k).map(|v| (k, v)))
+        .ok_or_else(|| {
+            let found: Vec<&str> = object.keys().map(String::as_str).collect();
+            let problem = format!(
+                "no key \"{}\" (or \"{}\"); the object has: {}",
+                keys[0],
+                keys[1],
+                found.join(", ")
+            );
+            DataError::BadJson {
+                path: path.to_path_buf(),
+                line,
+                problem,
+            }
+        })
+}
+
+/// The text under the first of `keys` that the object has.
+pub(crate) fn json_text(
+    object: &Map<String, Value>,
+    keys: [&'static str; 2],
+    path: &Path,
+    line: usize,
+) -> Result<String, DataError> {
+    let (key, value) = json_field(object, keys, path, line)?;
+    value.as_str().map(str::to_owned).ok_or_else(|| {
+        let problem = format!("\"{key}\" is {value}, wanted a string");
+        DataError::BadJson {
+            path: path.to_path_buf(),
+            line,
+            problem,
+        }
+    })
+}

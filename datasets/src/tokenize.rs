@@ -1,0 +1,325 @@
+//! Text to ids, by the tokenizer of a Hugging Face model folder.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::{AddedToken, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
+
+use crate::cache::{Cache, Key, Row};
+use crate::{Example, Label};
+
+/// A tokenizer that could not be loaded or used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizeError {
+    /// The folder has no tokenizer that is known.
+    #[error(
+        "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa), or vocab.txt (BERT)",
+        .dir.display()
+    )]
+    NoFiles {
+        /// The model's folder.
+        dir: PathBuf,
+    },
+    /// A file is there and cannot be read.
+    #[error("{}: cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what its name says.
+    #[error("{}: not a valid tokenizer file: {problem}", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A vocabulary lacks a token without which no input can be built.
+    #[error("{}: the vocabulary has no token {token}; a {family} vocabulary is wanted", .path.display())]
+    NoSpecial {
+        /// The file.
+        path: PathBuf,
+        /// The token.
+        token: &'static str,
+        /// `BERT` or `RoBERTa`.
+        family: &'static str,
+    },
+    /// The special tokens leave no room for text.
+    #[error("max_len {max_len} is too small: the special tokens alone take {specials}, so at least {} is needed", .specials + 1)]
+    MaxLen {
+        /// The length asked for.
+        max_len: usize,
+        /// Special tokens of an input.
+        specials: usize,
+    },
+    /// The tokenizer refused a text.
+    #[error("example {row} (from 0) cannot be tokenised: {problem}")]
+    Encode {
+        /// The example's position.
+        row: usize,
+        /// What the tokenizer says.
+        problem: String,
+    },
+}
+
+/// One example as a model takes it; special tokens included, no padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// Token ids, at most `max_len`.
+    pub ids: Vec<u32>,
+    /// Segment of each token (0 or 1; RoBERTa: 0 throughout), as long as `ids`.
+    pub type_ids: Vec<u32>,
+    /// The example's label.
+    pub label: Label,
+}
+
+/// The keys of tokenizer_config.json that change ids.
+#[derive(Debug, Default, Deserialize)]
+struct Config {
+    do_lower_case: Option<bool>,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+    add_prefix_space: Option<bool>,
+    truncation_side: Option<String>,
+}
+
+/// A model's tokenizer.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    truncate_at: TruncationDirection,
+    sha256: String,
+}
+
+impl Tokenizer {
+    /// Loads `tokenizer.json`, else `vocab.json` + `merges.txt` (byte-level BPE in RoBERTa's frame `<s> a </s></s> b </s>`),
+    /// else `vocab.txt` (WordPiece in BERT's frame `[CLS] a [SEP] b [SEP]`), with the settings of `tokenizer_config.json`
+    /// where there is one. Without it text is lower-cased for `vocab.txt`, as transformers does.
+    ///
+    /// Padding and truncation stored in `tokenizer.json` are switched off: they belong to the run.
+    pub fn from_dir(dir: &Path) -> Result<Self, TokenizeError> {
+        let mut files = Files {
+            dir,
+            digest: Sha256::new(),
+        };
+        let config = match files.read("tokenizer_config.json")? {
+            Some((path, bytes)) => parse_config(path, &bytes)?,
+            None => Config::default(),
+        };
+        let mut inner = if let Some((path, bytes)) = files.read("tokenizer.json")? {
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(&path, e))?
+        } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("vocab.json")?, files.read("merges.txt")?) {
+            byte_level_bpe(&vocab, &merges, &config)?
+        } else if let Some((vocab, _)) = files.read("vocab.txt")? {
+            word_piece(&vocab, &config)?
+        } else {
+            return Err(TokenizeError::NoFiles { dir: dir.to_path_buf() });
+        };
+        inner.with_padding(None);
+        // Only setting a truncation can fail, not clearing it.
+        if let Err(e) = inner.with_truncation(None) {
+            return Err(broken(dir, e));
+        }
+        let truncate_at = match config.truncation_side.as_deref() {
+            Some("left") => TruncationDirection::Left,
+            _ => TruncationDirection::Right,
+        };
+        Ok(Self {
+            inner,
+            truncate_at,
+            sha256: format!("{:x}", files.digest.finalize()),
+        })
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The largest id that can come out; a model needs more embeddings than this. 0 for an empty vocabulary.
+    pub fn max_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
+    }
+
+    /// The id of a token as it is written in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// SHA-256, in hex, over the files that this tokenizer was made from.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Encodes all examples in parallel, in order; longer ones are cut to `max_len` tokens, special tokens counted, by
+    /// taking from the longer sentence of a pair first (transformers' `longest_first`).
+    pub fn encode_all(&self, examples: &[Example], max_len: usize) -> Result<Vec<Encoded>, TokenizeError> {
+        Ok(labelled(self.encode_rows(examples, max_len)?, examples))
+    }
+
+    /// [`Self::encode_all`], or its result from an earlier run on the same texts.
+    pub fn encode_cached(
+        &self,
+        examples: &[Example],
+        max_len: usize,
+        cache: Option<&Cache>,
+    ) -> Result<Vec<Encoded>, TokenizeError> {
+        let Some(cache) = cache else {
+            return self.encode_all(examples, max_len);
+        };
+        let texts = examples.iter().map(|e| (e.first.as_str(), e.second.as_deref()));
+        let key = Key::new(&self.sha256, max_len, texts);
+        if let Some(rows) = cache.get(&key, examples.len()) {
+            return Ok(labelled(rows, examples));
+        }
+        let rows = self.encode_rows(examples, max_len)?;
+        cache.put(&key, &rows);
+        Ok(labelled(rows, examples))
+    }
+
+    fn encode_rows(&self, examples: &[Example], max_len: usize) -> Result<Vec<Row>, TokenizeError> {
+        let pairs = examples.iter().any(|e| e.second.is_some());
+        let specials = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pairs));
+        // The crate subtracts without looking.
+        if max_len <= specials {
+            return Err(TokenizeError::MaxLen { max_len, specials });
+        }
+        let mut inner = self.inner.clone();
+        let truncation = TruncationParams {
+            direction: self.truncate_at,
+            max_length: max_len,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        inner
+            .with_truncation(Some(truncation))
+            .map_err(|e| TokenizeError::Encode {
+                row: 0,
+                problem: e.to_string(),
+            })?;
+        let encode = |(row, example): (usize, &Example)| {
+            let encoding = match &example.second {
+                Some(second) => inner.encode_fast((example.first.as_str(), second.as_str()), true),
+                None => inner.encode_fast(example.first.as_str(), true),
+            };
+            let encoding = encoding.map_err(|e| TokenizeError::Encode {
+                row,
+                problem: e.to_string(),
+            })?;
+            Ok((encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec()))
+        };
+        examples.par_iter().enumerate().map(encode).collect()
+    }
+}
+
+fn labelled(rows: Vec<Row>, examples: &[Example]) -> Vec<Encoded> {
+    let join = |((ids, type_ids), example): (Row, &Example)| Encoded {
+        ids,
+        type_ids,
+        label: example.label,
+    };
+    rows.into_iter().zip(examples).map(join).collect()
+}
+
+/// Reads files of a folder and keeps a digest of those that were there.
+struct Files<'a> {
+    dir: &'a Path,
+    digest: Sha256,
+}
+
+impl Files<'_> {
+    fn read(&mut self, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, TokenizeError> {
+        let path = self.dir.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                self.digest.update(name);
+                self.digest.update((bytes.len() as u64).to_le_bytes());
+                self.digest.update(&bytes);
+                Ok(Some((path, bytes)))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(TokenizeError::Read { path, source }),
+        }
+    }
+}
+
+fn broken(path: &Path, problem: impl std::fmt::Display) -> TokenizeError {
+    TokenizeError::Broken {
+        path: path.to_path_buf(),
+        problem: problem.to_string(),
+    }
+}
+
+fn parse_config(path: PathBuf, bytes: &[u8]) -> Result<Config, TokenizeError> {
+    serde_json::from_slice(bytes).map_err(|e| broken(&path, e))
+}
+
+/// The crate takes paths as text.
+fn as_text(path: &Path) -> Result<&str, TokenizeError> {
+    path.to_str().ok_or_else(|| broken(path, "the path is not UTF-8"))
+}
+
+fn special(
+    tokenizer: &tokenizers::Tokenizer,
+    path: &Path,
+    token: &'static str,
+    family: &'static str,
+) -> Result<(String, u32), TokenizeError> {
+    match tokenizer.token_to_id(token) {
+        Some(id) => Ok((token.to_owned(), id)),
+        None => Err(TokenizeError::NoSpecial {
+            path: path.to_path_buf(),
+            token,
+            family,
+        }),
+    }
+}
+
+/// As transformers builds RoBERTa's fast tokenizer from the two files.
+fn byte_level_bpe(vocab: &Path, merges: &Path, config: &Config) -> Result<tokenizers::Tokenizer, TokenizeError> {
+    let bpe = BPE::from_file(as_text(vocab)?, as_text(merges)?).build();
+    let bpe = bpe.map_err(|e| broken(vocab, format!("(with {}) {e}", merges.display())))?;
+    let mut tokenizer = tokenizers::Tokenizer::new(bpe);
+    let prefix = config.add_prefix_space.unwrap_or(false);
+    let cls = special(&tokenizer, vocab, "<s>", "RoBERTa")?;
+    let sep = special(&tokenizer, vocab, "</s>", "RoBERTa")?;
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));
+    tokenizer.with_post_processor(Some(RobertaProcessing::new(sep, cls).add_prefix_space(prefix)));
+    let known = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        .into_iter()
+        .filter(|t| tokenizer.token_to_id(t).is_some());
+    // RoBERTa's mask takes the space before it along.
+    let added: Vec<AddedToken> = known.map(|t| AddedToken::from(t, true).lstrip(t == "<mask>")).collect();
+    tokenizer.add_special_tokens(&added);
+    Ok(tokenizer)
+}
+
+/// As transformers builds BERT's fast tokenizer from the file.
+fn word_piece(vocab: &Path, config: &Config) -> Result<tokenizers::Tokenizer, TokenizeError> {
+    let pieces = WordPiece::from_file(as_text(vocab)?).unk_token("[UNK]".into()).build();
+    let mut tokenizer = tokenizers::Tokenizer::new(pieces.map_err(|e| broken(vocab, e))?);
+    let cls = special(&tokenizer, vocab, "[CLS]", "BERT")?;
+    let sep = special(&tokenizer, vocab, "[SEP]", "BERT")?;
+    special(&tokenizer, vocab, "[UNK]", "BERT")?;
+    let chinese = config.tokenize_chinese_chars.unwrap_or(true);
+    let lower = config.do_lower_case.unwrap_or(true);
+    tokenizer.with_normalizer(Some(BertNormalizer::new(true, chinese, config.strip_accents, lower)));
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
+    let known = ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"].into_iter();
+    let known = known.filter(|t| tokenizer.token_to_id(t).is_some());
+    let added: Vec<AddedToken> = known.map(|t| AddedToken::from(t, true)).collect();
+    tokenizer.add_special_tokens(&added);
+    Ok(tokenizer)
+}
