@@ -28,11 +28,32 @@ fn unit_deviations(values: &[f64]) -> Option<Vec<f64>> {
     if values.iter().all(|&v| v == first) || values.iter().any(|v| !v.is_finite()) {
         return None;
     }
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let mean = pairwise_sum(values) / values.len() as f64;
     let largest = values.iter().fold(0.0, |m: f64, v| m.max((v - mean).abs()));
     let scaled: Vec<f64> = values.iter().map(|v| (v - mean) / largest).collect();
     let norm = scaled.iter().map(|v| v * v).sum::<f64>().sqrt();
     Some(scaled.into_iter().map(|v| v / norm).collect())
+}
+
+/// The sum in numpy's order: halves down to 128 values, those in eight running sums. For nearly constant predictions the
+/// last bit of the mean decides the third digit of the correlation, so equality with scipy hangs on it.
+fn pairwise_sum(values: &[f64]) -> f64 {
+    match values.len() {
+        0..8 => values.iter().sum(),
+        8..=128 => {
+            let (eights, rest) = values.as_chunks::<8>();
+            let r = eights
+                .iter()
+                .skip(1)
+                .fold(eights[0], |r, e| std::array::from_fn(|i| r[i] + e[i]));
+            let sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+            rest.iter().fold(sum, |sum, v| sum + v)
+        }
+        n => {
+            let (left, right) = values.split_at(n / 2 / 8 * 8);
+            pairwise_sum(left) + pairwise_sum(right)
+        }
+    }
 }
 
 /// Ranks from 1; values that are equal all get the mean of their places.
