@@ -1,0 +1,5 @@
+//! Adapters of other libraries.
+
+mod peft;
+
+pub use peft::load_peft;

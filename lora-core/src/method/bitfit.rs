@@ -1,0 +1,18 @@
+use crate::model::ModelShape;
+use crate::nn::{Method, Param};
+use serde::Deserialize;
+
+/// BitFit (Zaken et al., 2021): every bias is trained, LayerNorm's too.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BitFit {}
+
+impl Method for BitFit {
+    fn trains_base(&self, param: &Param) -> bool {
+        param.kind.is_bias()
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (shape.biases(), 0)
+    }
+}

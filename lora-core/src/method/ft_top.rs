@@ -1,0 +1,30 @@
+use crate::model::ModelShape;
+use crate::nn::{Method, Param};
+use serde::Deserialize;
+
+/// Fine-tuning of the last blocks alone (FT-Top2 in Tables 3 and 14, with `layers: 2`).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FtTop {
+    #[serde(deserialize_with = "at_least_one")]
+    layers: usize,
+}
+
+impl Method for FtTop {
+    fn trains_base(&self, param: &Param) -> bool {
+        param.depth.is_some_and(|d| d.index + self.layers >= d.of)
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        ((self.layers as i64).min(shape.layers) * shape.block(), 0)
+    }
+}
+
+fn at_least_one<'de, D: serde::Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    match usize::deserialize(d)? {
+        0 => Err(serde::de::Error::custom(
+            "layers must be at least 1; to train no block use the method `head`",
+        )),
+        n => Ok(n),
+    }
+}

@@ -1,0 +1,18 @@
+use crate::model::ModelShape;
+use crate::nn::{Method, Param};
+use serde::Deserialize;
+
+/// Full fine-tuning.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Full {}
+
+impl Method for Full {
+    fn trains_base(&self, _: &Param) -> bool {
+        true
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (shape.total(), 0)
+    }
+}

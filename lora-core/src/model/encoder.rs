@@ -1,0 +1,244 @@
+//! What BERT and RoBERTa share: embeddings, post-LayerNorm blocks, and the reading of config.json.
+
+use super::ModelShape;
+use crate::batch::Batch;
+use crate::nn::{Attention, Embedding, Init, Linear, Norm, Role, Scope, dropout};
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use tch::{Kind, Tensor};
+
+/// The keys of config.json that these models use (others are left unread).
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Config {
+    pub(super) vocab_size: i64,
+    pub(super) hidden_size: i64,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: i64,
+    pub(super) intermediate_size: i64,
+    pub(super) max_position_embeddings: i64,
+    pub(super) type_vocab_size: i64,
+    pub(super) layer_norm_eps: f64,
+    pub(super) hidden_act: Activation,
+    pub(super) hidden_dropout_prob: f64,
+    attention_probs_dropout_prob: f64,
+    classifier_dropout: Option<f64>,
+    #[serde(default = "default_std")]
+    pub(super) initializer_range: f64,
+    #[serde(default)]
+    pub(super) pad_token_id: Option<i64>,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+}
+
+fn default_std() -> f64 {
+    0.02
+}
+
+/// The nonlinearity of the feed-forward network.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Activation {
+    Gelu,
+    GeluNew,
+    Relu,
+    Silu,
+}
+
+impl Activation {
+    fn apply(self, x: &Tensor) -> Tensor {
+        match self {
+            Activation::Gelu => x.gelu("none"),
+            Activation::GeluNew => x.gelu("tanh"),
+            Activation::Relu => x.relu(),
+            Activation::Silu => x.silu(),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn read(value: &Value) -> Result<Config> {
+        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        let sizes = [
+            ("vocab_size", c.vocab_size),
+            ("hidden_size", c.hidden_size),
+            ("num_hidden_layers", c.num_hidden_layers as i64),
+            ("num_attention_heads", c.num_attention_heads),
+            ("intermediate_size", c.intermediate_size),
+            ("max_position_embeddings", c.max_position_embeddings),
+            ("type_vocab_size", c.type_vocab_size),
+        ];
+        for (key, size) in sizes {
+            // The bound keeps products of two sizes far inside 64 bits.
+            if !(1..=1 << 24).contains(&size) {
+                return Err(Error::Config(format!(
+                    "`{key}` is {size}; it must be from 1 to {}",
+                    1 << 24
+                )));
+            }
+        }
+        if c.hidden_size % c.num_attention_heads != 0 {
+            let (d, h) = (c.hidden_size, c.num_attention_heads);
+            return Err(Error::Config(format!(
+                "`hidden_size` {d} is not divisible by `num_attention_heads` {h}"
+            )));
+        }
+        let rates = [
+            ("hidden_dropout_prob", c.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", c.attention_probs_dropout_prob),
+            ("classifier_dropout", c.classifier_dropout()),
+        ];
+        for (key, rate) in rates {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Error::Config(format!(
+                    "`{key}` is {rate}; it must be from 0 to below 1"
+                )));
+            }
+        }
+        if c.position_embedding_type.as_deref().is_some_and(|t| t != "absolute") {
+            return Err(Error::Config("`position_embedding_type` must be \"absolute\"".into()));
+        }
+        Ok(c)
+    }
+
+    pub(super) fn classifier_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    pub(super) fn init(&self) -> Init {
+        Init::Normal(self.initializer_range)
+    }
+
+    pub(super) fn shape(&self) -> ModelShape {
+        ModelShape {
+            layers: self.num_hidden_layers as i64,
+            hidden: self.hidden_size,
+            ffn: self.intermediate_size,
+            vocab: self.vocab_size,
+            positions: self.max_position_embeddings,
+            types: self.type_vocab_size,
+            head_hidden: self.hidden_size,
+        }
+    }
+}
+
+/// The body of BERT and RoBERTa.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    words: Embedding,
+    positions: Embedding,
+    types: Embedding,
+    norm: Norm,
+    blocks: Vec<Block>,
+    dropout: f64,
+    /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa.
+    offset: i64,
+    /// The kind of the activations.
+    kind: Kind,
+}
+
+impl Encoder {
+    pub(super) fn new(s: &Scope, c: &Config, offset: i64) -> Result<Encoder> {
+        let e = s.sub("embeddings");
+        let (d, std) = (c.hidden_size, c.initializer_range);
+        let blocks = (0..c.num_hidden_layers)
+            .map(|i| Block::new(&s.sub("encoder").sub("layer").at(i, c.num_hidden_layers), c))
+            .collect::<Result<_>>()?;
+        Ok(Encoder {
+            words: e.embedding("word_embeddings", c.vocab_size, d, std)?,
+            positions: e.embedding("position_embeddings", c.max_position_embeddings, d, std)?,
+            types: e.embedding("token_type_embeddings", c.type_vocab_size, d, std)?,
+            norm: e.norm("LayerNorm", d, c.layer_norm_eps)?,
+            blocks,
+            dropout: c.hidden_dropout_prob,
+            offset,
+            kind: s.activation_kind(),
+        })
+    }
+
+    /// Packed ids `[T]` to the first token of each row, `[B, d]`.
+    ///
+    /// The last block computes keys and values for all tokens, and everything else for the first tokens alone: no other
+    /// output of it is read.
+    pub(super) fn first_tokens(&self, batch: &Batch, train: bool) -> Tensor {
+        let words = self.words.forward(&batch.ids, self.kind);
+        let types = self.types.forward(&batch.types, self.kind);
+        let positions = self.positions.forward(&(&batch.positions + self.offset), self.kind);
+        let mut x = dropout(&self.norm.forward(&(words + types + positions)), self.dropout, train); // [T, d]
+        let last = self.blocks.len().saturating_sub(1);
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, batch, i == last, train);
+        }
+        x
+    }
+
+    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attn_out: Linear,
+    attn_norm: Norm,
+    ffn_in: Linear,
+    ffn_out: Linear,
+    ffn_norm: Norm,
+    attention: Attention,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl Block {
+    fn new(s: &Scope, c: &Config) -> Result<Block> {
+        let (d, f, init) = (c.hidden_size, c.intermediate_size, c.init());
+        let (attention, projections) = (s.sub("attention"), s.sub("attention").sub("self"));
+        Ok(Block {
+            query: projections.linear("query", &[Role::Query], d, d, init)?,
+            key: projections.linear("key", &[Role::Key], d, d, init)?,
+            value: projections.linear("value", &[Role::Value], d, d, init)?,
+            attn_out: attention.sub("output").linear("dense", &[Role::AttnOut], d, d, init)?,
+            attn_norm: attention.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
+            ffn_in: s.sub("intermediate").linear("dense", &[Role::FfnIn], d, f, init)?,
+            ffn_out: s.sub("output").linear("dense", &[Role::FfnOut], f, d, init)?,
+            ffn_norm: s.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
+            attention: Attention {
+                heads: c.num_attention_heads,
+                dropout: c.attention_probs_dropout_prob,
+            },
+            activation: c.hidden_act,
+            dropout: c.hidden_dropout_prob,
+        })
+    }
+
+    /// `[T, d]` to `[T, d]`, or to `[B, d]` (the first token of each row) with `first_only`.
+    fn forward(&self, x: &Tensor, batch: &Batch, first_only: bool, train: bool) -> Tensor {
+        let asking = if first_only {
+            x.index_select(0, &batch.layout.first)
+        } else {
+            x.shallow_clone()
+        };
+        let q = self.query.forward(&asking, train);
+        let (k, v) = (self.key.forward(x, train), self.value.forward(x, train));
+        let a = self.attention.forward(&q, &k, &v, &batch.layout, train);
+        let a = dropout(&self.attn_out.forward(&a, train), self.dropout, train);
+        let x = self.attn_norm.forward(&(a + asking));
+        let f = self.activation.apply(&self.ffn_in.forward(&x, train));
+        let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
+        self.ffn_norm.forward(&(f + x))
+    }
+
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        vec![
+            &mut self.query,
+            &mut self.key,
+            &mut self.value,
+            &mut self.attn_out,
+            &mut self.ffn_in,
+            &mut self.ffn_out,
+        ]
+    }
+}

@@ -1,0 +1,102 @@
+//! The registry of architectures. To add one: a file in this folder, a `mod` line, and a line in [`MODELS`].
+
+mod bert;
+mod encoder;
+mod known;
+mod roberta;
+mod shape;
+
+use crate::batch::Batch;
+use crate::nn::{Build, Linear, Scope};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::fmt::Debug;
+use std::path::Path;
+use tch::Tensor;
+
+pub use known::{KNOWN, known_config};
+pub use shape::ModelShape;
+
+/// A network with a task head.
+pub trait Model: Debug + Send {
+    /// Packed rows to the head's answers, `[B, labels]` in fp32.
+    fn forward(&self, batch: &Batch, train: bool) -> Tensor;
+
+    /// Every linear layer, for merging.
+    fn linears_mut(&mut self) -> Vec<&mut Linear>;
+
+    /// The longest row that fits.
+    fn max_len(&self) -> i64;
+
+    /// How many token ids there are.
+    fn vocab(&self) -> i64;
+
+    /// Merges every method branch into its weight.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the method cannot be merged.
+    fn merge(&mut self) -> Result<()> {
+        self.linears_mut().into_iter().try_for_each(Linear::merge)
+    }
+
+    /// Undoes [`Model::merge`].
+    fn unmerge(&mut self) {
+        self.linears_mut().into_iter().for_each(Linear::unmerge);
+    }
+}
+
+/// An architecture: its name in config.json, how it is built, and what its files look like.
+#[derive(Debug)]
+pub struct Arch {
+    /// `model_type` in config.json.
+    pub model_type: &'static str,
+    /// Builds the model with a head of `labels` outputs (1 = regression).
+    pub build: fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>,
+    /// Reads the dimensions.
+    pub shape: fn(&Value) -> Result<ModelShape>,
+    /// Stands before base names in task models and is absent in bare encoders' files.
+    pub prefix: &'static str,
+    /// Names that published files hold and this model does not: buffers and the heads of pretraining.
+    pub ignored: &'static [&'static str],
+}
+
+/// Every architecture.
+pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH];
+
+/// The architecture that a config.json names.
+///
+/// # Errors
+/// [`Error::Config`] listing the known ones.
+pub fn arch(config: &Value) -> Result<&'static Arch> {
+    let known = || MODELS.iter().map(|m| m.model_type).collect::<Vec<_>>().join(", ");
+    let name = config.get("model_type").and_then(Value::as_str);
+    let name = name.ok_or_else(|| Error::Config(format!("config.json has no `model_type`; known: {}", known())))?;
+    let found = MODELS.iter().find(|m| m.model_type == name);
+    found.ok_or_else(|| Error::Config(format!("model type `{name}` is not supported; known: {}", known())))
+}
+
+/// Reads a Hugging Face folder's config.json.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`] with the path.
+pub fn read_config(dir: &Path) -> Result<Value> {
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    serde_json::from_str(&text).map_err(|e| Error::format(&path, format!("not valid JSON: {e}")))
+}
+
+/// Builds the model that the folder's config.json describes, with a head of `labels` outputs. Its weights are not loaded.
+///
+/// # Errors
+/// A config.json that is missing, broken or of an unknown architecture; settings of the method that do not fit.
+pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
+    let config = read_config(dir)?;
+    let at = |e: Error| match e {
+        Error::Config(what) => Error::format(dir.join("config.json"), what),
+        other => other,
+    };
+    let arch = arch(&config).map_err(at)?;
+    (arch.shape)(&config).map_err(at)?;
+    let model = (arch.build)(&config, labels, &build.scope())?;
+    Ok((model, arch))
+}

@@ -1,0 +1,19 @@
+use tch::{Kind, Tensor};
+
+/// A table of vectors, looked up by id.
+#[derive(Debug)]
+pub struct Embedding {
+    /// `[count, dim]`.
+    table: Tensor,
+}
+
+impl Embedding {
+    pub(super) fn new(table: Tensor) -> Self {
+        Embedding { table }
+    }
+
+    /// Ids `[T]` to `[T, dim]` in `kind`.
+    pub fn forward(&self, ids: &Tensor, kind: Kind) -> Tensor {
+        Tensor::embedding(&self.table, ids, -1, false, false).to_kind(kind)
+    }
+}

@@ -1,0 +1,100 @@
+//! The only linear layer that models may name: a weight, a bias, and whatever a method put beside them.
+
+use super::{Branch, LowRank, cast_like};
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// A branch beside some of the output features.
+#[derive(Debug)]
+struct Slot {
+    start: i64,
+    len: i64,
+    branch: Box<dyn Branch>,
+}
+
+/// y = x Wᵀ + b, plus the branches.
+#[derive(Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    weight: Tensor,
+    /// `[out]`.
+    bias: Tensor,
+    slots: Vec<Slot>,
+    /// The weight with the branches' changes added, while merged; the weight itself is never written to.
+    merged: Option<Tensor>,
+}
+
+impl Linear {
+    pub(super) fn new(weight: Tensor, bias: Tensor) -> Self {
+        Linear {
+            weight,
+            bias,
+            slots: Vec::new(),
+            merged: None,
+        }
+    }
+
+    pub(super) fn attach(&mut self, start: i64, len: i64, branch: Box<dyn Branch>) {
+        self.slots.push(Slot { start, len, branch });
+    }
+
+    /// `x` `[T, in]` to `[T, out]`, in the kind of `x`.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let bias = cast_like(&self.bias, x);
+        if let Some(merged) = &self.merged {
+            return x.linear(&cast_like(merged, x), Some(&bias));
+        }
+        let y = x.linear(&cast_like(&self.weight, x), Some(&bias));
+        match self.slots.as_slice() {
+            [] => y,
+            [only] if only.len == self.weight.size()[0] => only.branch.add_to(&y, x, train),
+            slots => {
+                let mut parts = Vec::new();
+                let mut done = 0;
+                for slot in slots {
+                    if slot.start > done {
+                        parts.push(y.narrow(-1, done, slot.start - done));
+                    }
+                    parts.push(slot.branch.add_to(&y.narrow(-1, slot.start, slot.len), x, train));
+                    done = slot.start + slot.len;
+                }
+                if done < self.weight.size()[0] {
+                    parts.push(y.narrow(-1, done, self.weight.size()[0] - done));
+                }
+                Tensor::cat(&parts, -1)
+            }
+        }
+    }
+
+    /// Puts the branches into a copy of the weight, in fp32, so that the layer costs what it did before.
+    /// A second call changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a branch is not a change of the weight.
+    pub fn merge(&mut self) -> Result<()> {
+        if self.merged.is_some() || self.slots.is_empty() {
+            return Ok(());
+        }
+        let _guard = tch::no_grad_guard();
+        let merged = self.weight.to_kind(Kind::Float).copy();
+        for slot in &self.slots {
+            let delta = slot
+                .branch
+                .delta()
+                .ok_or_else(|| Error::Config("this method cannot be merged into the weights".into()))?;
+            let _ = merged.narrow(0, slot.start, slot.len).g_add_(&delta);
+        }
+        self.merged = Some(merged);
+        Ok(())
+    }
+
+    /// Back to the weight as it was, bit for bit.
+    pub fn unmerge(&mut self) {
+        self.merged = None;
+    }
+
+    /// The low-rank changes beside this layer, with the first output feature of each.
+    pub fn low_rank(&self) -> impl Iterator<Item = (i64, LowRank<'_>)> {
+        self.slots.iter().filter_map(|s| Some((s.start, s.branch.low_rank()?)))
+    }
+}

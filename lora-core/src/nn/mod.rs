@@ -1,0 +1,31 @@
+//! Layers, and the seam at which methods attach to models.
+
+mod adapt;
+mod attention;
+mod dropout;
+mod embedding;
+mod linear;
+mod norm;
+mod scope;
+mod site;
+
+pub use adapt::{Branch, LowRank, Method};
+pub use attention::Attention;
+pub use dropout::dropout;
+pub(crate) use dropout::seed_dropout;
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use norm::Norm;
+pub use scope::{Adopted, BaseInit, Build, Counts, Entry, Init, Params, Scope};
+pub use site::{Depth, Owner, Param, ParamKind, Role, Site};
+
+use tch::Tensor;
+
+/// `t` in the kind of `x`: how fp32 adapters and trained weights meet bf16 activations (as autocast does).
+pub(crate) fn cast_like(t: &Tensor, x: &Tensor) -> Tensor {
+    if t.kind() == x.kind() {
+        t.shallow_clone()
+    } else {
+        t.to_kind(x.kind())
+    }
+}

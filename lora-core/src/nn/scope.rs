@@ -1,0 +1,302 @@
+//! The one place that creates variables.
+
+use super::{Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Role, Site};
+use crate::{Error, Result, seed};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use tch::{Device, Kind, Tensor};
+
+/// How a fresh variable is filled.
+#[derive(Clone, Copy, Debug)]
+pub enum Init {
+    /// The same number everywhere.
+    Const(f64),
+    /// Normal around 0.
+    Normal(f64),
+    /// Uniform on (-bound, bound). PyTorch's default for a linear layer, `kaiming_uniform(a = sqrt 5)`, is bound 1/sqrt(fan in).
+    Uniform(f64),
+}
+
+/// What the pretrained part holds before weights are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseInit {
+    /// Seeded random numbers: for tests, benchmarks and pretraining.
+    Random,
+    /// Memory as it comes, not even touched: for weights that a load fills, and for counting.
+    Blank,
+}
+
+/// One variable: what it is, and its tensor.
+#[derive(Debug)]
+pub struct Entry {
+    /// The description.
+    pub param: Param,
+    /// The values; `requires_grad` says whether it is trained.
+    pub tensor: Tensor,
+}
+
+/// All variables of a model, in the order in which they were created.
+#[derive(Debug, Default)]
+pub struct Params {
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+}
+
+impl Params {
+    /// Every variable.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The variable of this name.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.index.get(name).map(|i| &self.entries[*i])
+    }
+
+    /// The variables that are trained.
+    pub fn trainable(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|e| e.tensor.requires_grad())
+    }
+
+    fn push(&mut self, param: Param, tensor: &Tensor) {
+        self.index.insert(param.name.clone(), self.entries.len());
+        self.entries.push(Entry {
+            param,
+            tensor: tensor.shallow_clone(),
+        });
+    }
+}
+
+/// How many numbers are trained, by owner, and how many the whole model has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Of the pretrained model.
+    pub base: i64,
+    /// Of what the method adds.
+    pub method: i64,
+    /// Of the task head.
+    pub head: i64,
+    /// All variables, trained or not.
+    pub total: i64,
+}
+
+/// A model's variables after the method has had its say.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The variables.
+    pub params: Params,
+    /// What is trained.
+    pub counts: Counts,
+}
+
+/// The settings under which a model is built, and the variables it has created so far.
+#[derive(Debug)]
+pub struct Build<'m> {
+    method: &'m dyn Method,
+    seed: u64,
+    device: Device,
+    base_kind: Kind,
+    base_init: BaseInit,
+    params: RefCell<Params>,
+    met: RefCell<BTreeSet<Role>>,
+}
+
+impl<'m> Build<'m> {
+    /// A build on the CPU in fp32 with a blank base.
+    pub fn new(method: &'m dyn Method, seed: u64) -> Self {
+        Build {
+            method,
+            seed,
+            device: Device::Cpu,
+            base_kind: Kind::Float,
+            base_init: BaseInit::Blank,
+            params: RefCell::default(),
+            met: RefCell::default(),
+        }
+    }
+
+    /// Where variables live.
+    pub fn device(self, device: Device) -> Self {
+        Build { device, ..self }
+    }
+
+    /// The kind of frozen base variables: fp32, or bf16 with everything that is trained still in fp32.
+    pub fn base_kind(self, base_kind: Kind) -> Self {
+        Build { base_kind, ..self }
+    }
+
+    /// What the base holds before weights are loaded.
+    pub fn base_init(self, base_init: BaseInit) -> Self {
+        Build { base_init, ..self }
+    }
+
+    /// The root scope, owned by the base.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            prefix: String::new(),
+            build: self,
+            owner: Owner::Base,
+            depth: None,
+        }
+    }
+
+    /// Hands out the variables once the model is built.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming every role that the method wants and no layer has.
+    pub fn adopt(self) -> Result<Adopted> {
+        let met = self.met.into_inner();
+        let missed: Vec<String> = self.method.wants().difference(&met).map(Role::to_string).collect();
+        if !missed.is_empty() {
+            let all: Vec<String> = Role::ALL.iter().map(Role::to_string).collect();
+            return Err(Error::Config(format!(
+                "this model has no layer for the target {}; the roles are {}",
+                missed.join(", "),
+                all.join(", ")
+            )));
+        }
+        let params = self.params.into_inner();
+        let mut counts = Counts::default();
+        for entry in params.iter() {
+            let n = entry.tensor.numel() as i64;
+            counts.total += n;
+            if entry.tensor.requires_grad() {
+                match entry.param.owner {
+                    Owner::Base => counts.base += n,
+                    Owner::Method => counts.method += n,
+                    Owner::Head => counts.head += n,
+                }
+            }
+        }
+        Ok(Adopted { params, counts })
+    }
+}
+
+/// A place in the tree of names, handed to every layer.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    prefix: String,
+    build: &'a Build<'a>,
+    owner: Owner,
+    depth: Option<Depth>,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope one name further down.
+    pub fn sub(&self, name: impl AsRef<str>) -> Self {
+        Scope {
+            prefix: self.full(name.as_ref()),
+            ..self.clone()
+        }
+    }
+
+    /// The scope of block `index` of `of`.
+    pub fn at(&self, index: usize, of: usize) -> Self {
+        Scope {
+            depth: Some(Depth { index, of }),
+            ..self.sub(index.to_string())
+        }
+    }
+
+    /// The same place under another owner.
+    pub fn owned(&self, owner: Owner) -> Self {
+        Scope { owner, ..self.clone() }
+    }
+
+    /// The kind in which the model computes: that of the frozen base.
+    pub fn activation_kind(&self) -> Kind {
+        self.build.base_kind
+    }
+
+    /// Creates the variable `name`.
+    ///
+    /// Its first values depend on (seed, full name) alone, so that every method starts from the same head. Whether it is
+    /// trained, and in which kind it is kept, is decided here, once.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`], or libtorch's refusal (memory).
+    pub fn var(&self, name: &str, kind: ParamKind, dims: &[i64], init: Init) -> Result<Tensor> {
+        let param = Param {
+            name: self.full(name),
+            owner: self.owner,
+            kind,
+            depth: self.depth,
+        };
+        if self.build.params.borrow().get(&param.name).is_some() {
+            return Err(Error::Duplicate(param.name));
+        }
+        let trained = param.owner != Owner::Base || self.build.method.trains_base(&param);
+        let stored = if trained { Kind::Float } else { self.build.base_kind };
+        let doing = || Error::torch(format!("creating `{}` {dims:?}", param.name));
+        let tensor = if param.owner == Owner::Base && self.build.base_init == BaseInit::Blank {
+            Tensor::f_empty(dims, (stored, self.build.device)).map_err(doing())?
+        } else {
+            let mut fresh = Tensor::f_empty(dims, (Kind::Float, Device::Cpu)).map_err(doing())?;
+            tch::manual_seed(seed::derive(self.build.seed, &param.name, 0) as i64);
+            let _filled = match init {
+                Init::Const(value) => fresh.f_fill_(value),
+                Init::Normal(std) => fresh.f_normal_(0.0, std),
+                Init::Uniform(bound) => fresh.f_uniform_(-bound, bound),
+            }
+            .map_err(doing())?;
+            fresh
+                .f_to_device(self.build.device)
+                .and_then(|t| t.f_to_kind(stored))
+                .map_err(doing())?
+        };
+        let tensor = tensor.set_requires_grad(trained);
+        self.build.params.borrow_mut().push(param, &tensor);
+        Ok(tensor)
+    }
+
+    /// A linear layer `[out, in]` with bias. With several roles one weight holds several projections, one after the other
+    /// along the output (GPT-2's fused query, key and value); the method is asked about each.
+    pub fn linear(&self, name: &str, roles: &[Role], in_dim: i64, out_dim: i64, init: Init) -> Result<Linear> {
+        let scope = self.sub(name);
+        let width = out_dim * roles.len().max(1) as i64;
+        let weight = scope.var("weight", ParamKind::Weight, &[width, in_dim], init)?;
+        let bias = scope.var("bias", ParamKind::Bias, &[width], Init::Const(0.0))?;
+        let mut linear = Linear::new(weight, bias);
+        let site = Site {
+            depth: self.depth,
+            in_dim,
+            out_dim,
+        };
+        for (slot, role) in roles.iter().enumerate() {
+            let place = if roles.len() > 1 {
+                scope.sub(role.to_string())
+            } else {
+                scope.clone()
+            };
+            if let Some(branch) = self.build.method.at_linear(*role, &site, &place.owned(Owner::Method))? {
+                self.build.met.borrow_mut().insert(*role);
+                linear.attach(slot as i64 * out_dim, out_dim, branch);
+            }
+        }
+        Ok(linear)
+    }
+
+    /// LayerNorm over the last `dim` features.
+    pub fn norm(&self, name: &str, dim: i64, eps: f64) -> Result<Norm> {
+        let scope = self.sub(name);
+        let weight = scope.var("weight", ParamKind::NormWeight, &[dim], Init::Const(1.0))?;
+        let bias = scope.var("bias", ParamKind::NormBias, &[dim], Init::Const(0.0))?;
+        Ok(Norm::new(weight, bias, eps))
+    }
+
+    /// A table of `count` embeddings.
+    pub fn embedding(&self, name: &str, count: i64, dim: i64, std: f64) -> Result<Embedding> {
+        let table = self
+            .sub(name)
+            .var("weight", ParamKind::Embedding, &[count, dim], Init::Normal(std))?;
+        Ok(Embedding::new(table))
+    }
+
+    fn full(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The vocabulary that models and methods share.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a linear layer sits. A closed set, so that a typo in a configuration is an error that lists the choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// W_q of self-attention.
+    Query,
+    /// W_k of self-attention.
+    Key,
+    /// W_v of self-attention.
+    Value,
+    /// W_o: the projection after attention.
+    AttnOut,
+    /// The first matrix of the feed-forward network.
+    FfnIn,
+    /// The second matrix of the feed-forward network.
+    FfnOut,
+}
+
+impl Role {
+    /// Every role, in the order of a block.
+    pub const ALL: [Role; 6] = [
+        Role::Query,
+        Role::Key,
+        Role::Value,
+        Role::AttnOut,
+        Role::FfnIn,
+        Role::FfnOut,
+    ];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Query => "query",
+            Role::Key => "key",
+            Role::Value => "value",
+            Role::AttnOut => "attn_out",
+            Role::FfnIn => "ffn_in",
+            Role::FfnOut => "ffn_out",
+        })
+    }
+}
+
+/// Who a variable belongs to. The paper counts [`Owner::Method`] and the trained part of [`Owner::Base`]; the head is
+/// trained by every method and counted by none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The pretrained model.
+    Base,
+    /// What the method adds.
+    Method,
+    /// The task head.
+    Head,
+}
+
+/// What a variable is, as far as methods and weight decay ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    /// A matrix of a linear layer.
+    Weight,
+    /// A table of embeddings.
+    Embedding,
+    /// The bias of a linear layer.
+    Bias,
+    /// The gain of a LayerNorm.
+    NormWeight,
+    /// The bias of a LayerNorm.
+    NormBias,
+}
+
+impl ParamKind {
+    /// Whether AdamW decays it: everything but biases and LayerNorm, as transformers groups them.
+    pub fn decays(self) -> bool {
+        matches!(self, ParamKind::Weight | ParamKind::Embedding)
+    }
+
+    /// Whether it is a bias of any layer, LayerNorm's included (what BitFit trains).
+    pub fn is_bias(self) -> bool {
+        matches!(self, ParamKind::Bias | ParamKind::NormBias)
+    }
+}
+
+/// The block a variable is in: `index` counts from 0 at the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// This block, from 0.
+    pub index: usize,
+    /// How many blocks there are.
+    pub of: usize,
+}
+
+/// What a method is told about a layer it may adapt.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// The block, if the layer is inside one.
+    pub depth: Option<Depth>,
+    /// Features in.
+    pub in_dim: i64,
+    /// Features out (of one slot, where a weight holds several).
+    pub out_dim: i64,
+}
+
+/// A variable's description, kept beside its tensor in [`super::Params`].
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// The full name, in Hugging Face's spelling for base and head, in PEFT's for adapters.
+    pub name: String,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// What it is.
+    pub kind: ParamKind,
+    /// The block it is in.
+    pub depth: Option<Depth>,
+}

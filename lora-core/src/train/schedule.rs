@@ -1,0 +1,57 @@
+/// Linear warm-up from 0, then linear decay to 0: transformers' `get_linear_schedule_with_warmup`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// The highest learning rate.
+    pub peak: f64,
+    /// Steps of warm-up.
+    pub warmup: u64,
+    /// Steps in all; none = no decay.
+    pub total: Option<u64>,
+}
+
+impl Schedule {
+    /// Warm-up as a share of all steps, rounded up as transformers does.
+    pub fn with_ratio(peak: f64, ratio: f64, total: u64) -> Schedule {
+        Schedule {
+            peak,
+            warmup: (ratio * total as f64).ceil() as u64,
+            total: Some(total),
+        }
+    }
+
+    /// The same rate at every step.
+    pub fn constant(rate: f64) -> Schedule {
+        Schedule {
+            peak: rate,
+            warmup: 0,
+            total: None,
+        }
+    }
+
+    /// The learning rate of step `step`, counted from 0 (so that the first step of a warm-up has rate 0).
+    pub fn rate(&self, step: u64) -> f64 {
+        let factor = match self.total {
+            _ if step < self.warmup => step as f64 / self.warmup as f64,
+            Some(total) => total.saturating_sub(step) as f64 / total.saturating_sub(self.warmup).max(1) as f64,
+            None => 1.0,
+        };
+        self.peak * factor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Schedule;
+
+    #[test]
+    fn warms_up_and_decays() {
+        let s = Schedule::with_ratio(2.0, 0.06, 20);
+        assert_eq!(s.warmup, 2);
+        let rates: Vec<f64> = (0..=20).map(|i| s.rate(i)).collect();
+        assert_eq!(&rates[..4], &[0.0, 1.0, 2.0, 2.0 * 17.0 / 18.0]);
+        assert_eq!(rates[20], 0.0);
+        assert_eq!(Schedule::with_ratio(1.0, 0.0, 4).rate(0), 1.0);
+        assert_eq!(Schedule::with_ratio(1.0, 1.0, 4).rate(4), 0.0);
+        assert_eq!(Schedule::constant(3.0).rate(1_000_000), 3.0);
+    }
+}

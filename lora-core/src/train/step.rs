@@ -1,0 +1,83 @@
+//! One optimiser step.
+
+use super::{AdamW, FitConfig, Schedule, loss};
+use crate::batch::{Batch, Row};
+use crate::device::guarded;
+use crate::model::Model;
+use crate::nn::Params;
+use crate::seed::seed_step;
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// Forward, backward, clip, update: what the training loop, the benchmark and the parity tests share.
+#[derive(Debug)]
+pub struct Stepper<'a> {
+    model: &'a dyn Model,
+    config: &'a FitConfig,
+    schedule: Schedule,
+    /// The optimiser; its step count is the position of the run.
+    pub optim: AdamW,
+}
+
+impl<'a> Stepper<'a> {
+    /// Over the trainable variables of `params`.
+    ///
+    /// # Errors
+    /// Those of [`AdamW::new`].
+    pub fn new(
+        model: &'a dyn Model,
+        params: &Params,
+        config: &'a FitConfig,
+        schedule: Schedule,
+    ) -> Result<Stepper<'a>> {
+        let optim = AdamW::new(params, config.betas, config.eps, config.weight_decay)?;
+        Ok(Stepper {
+            model,
+            config,
+            schedule,
+            optim,
+        })
+    }
+
+    /// Trains on `rows`, at most `batch_size` at a time, and returns their loss (a scalar on the device, the mean over
+    /// the forward passes).
+    ///
+    /// # Errors
+    /// [`Error::NoGradient`] in the first step, [`Error::OutOfMemory`], libtorch's refusals.
+    pub fn step(&mut self, rows: &[&Row]) -> Result<Tensor> {
+        guarded(&format!("training step {}", self.optim.steps() + 1), || {
+            self.unguarded(rows)
+        })
+    }
+
+    fn unguarded(&mut self, rows: &[&Row]) -> Result<Tensor> {
+        let c = self.config;
+        let done = self.optim.steps();
+        let parts = rows.chunks(c.batch_size);
+        let share = 1.0 / parts.len() as f64;
+        let mut total = Tensor::zeros([], (Kind::Float, c.device));
+        for (part, rows) in parts.enumerate() {
+            seed_step(c.seed, done * c.accumulate as u64 + part as u64);
+            let batch = Batch::new(rows, c.device)?;
+            let loss = loss(&self.model.forward(&batch, true), &batch, c.objective) * share;
+            loss.f_backward().map_err(Error::torch("the backward pass"))?;
+            total += loss.detach();
+        }
+        if done == 0 {
+            let without = self.optim.without_gradient();
+            if !without.is_empty() {
+                return Err(Error::NoGradient(without.join(", ")));
+            }
+        }
+        if let Some(clip) = c.clip {
+            self.optim.clip(clip);
+        }
+        self.optim.step(self.rate(done));
+        Ok(total)
+    }
+
+    /// The learning rate of step `step`, from 0.
+    pub fn rate(&self, step: u64) -> f64 {
+        self.schedule.rate(step)
+    }
+}

@@ -1,0 +1,317 @@
+//! The training loop.
+
+use super::{Checkpoint, Objective, Progress, Schedule, Stepper};
+use crate::batch::{Batch, Row};
+use crate::device::{guarded, synchronize};
+use crate::model::Model;
+use crate::nn::Params;
+use crate::seed::derive;
+use crate::{Error, Result};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tch::{Device, Tensor};
+
+/// How a model is trained.
+#[derive(Clone, Debug)]
+pub struct FitConfig {
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Rows of one forward pass.
+    pub batch_size: usize,
+    /// Forward passes of one optimiser step; their losses are averaged.
+    pub accumulate: usize,
+    /// The highest learning rate.
+    pub lr: f64,
+    /// Decay of matrices and embeddings.
+    pub weight_decay: f64,
+    /// Share of the steps spent in warm-up.
+    pub warmup_ratio: f64,
+    /// The largest joint norm of the gradients; none = no clipping.
+    pub clip: Option<f64>,
+    /// Adam's betas.
+    pub betas: (f64, f64),
+    /// Adam's epsilon.
+    pub eps: f64,
+    /// What is minimised.
+    pub objective: Objective,
+    /// The run's seed: order of the rows, dropout.
+    pub seed: u64,
+    /// Steps between checkpoints; one is written at the end of each epoch anyway.
+    pub checkpoint_every: u64,
+    /// Where batches go.
+    pub device: Device,
+}
+
+/// One evaluation, at the end of an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eval {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Mean training loss of the epoch.
+    pub train_loss: f64,
+    /// Metric name ("dev/accuracy") to value; none where the metric is undefined.
+    pub metrics: BTreeMap<String, Option<f64>>,
+}
+
+/// What an observer is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run goes on from a checkpoint at this step.
+    Resumed(u64),
+    /// Some steps were done.
+    Progress {
+        /// Steps done.
+        step: u64,
+        /// Steps in all.
+        total: u64,
+        /// The last loss.
+        loss: f64,
+        /// The last learning rate.
+        lr: f64,
+    },
+    /// An epoch was evaluated.
+    Epoch(&'a Eval),
+}
+
+/// What a finished run hands back.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// Every evaluation, and the times, over all attempts.
+    pub progress: Progress,
+}
+
+/// Scores the model as it is.
+pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
+
+/// A model in training.
+pub struct Trainer<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// Its variables.
+    pub params: &'a Params,
+    /// How to train.
+    pub config: &'a FitConfig,
+    /// Where to save, if anywhere.
+    pub checkpoint: Option<&'a Checkpoint>,
+    /// Set (by Ctrl-C) to save and stop after the step in progress.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// Steps between looks at the loss: each look makes a GPU wait.
+const LOOK_EVERY: usize = 10;
+
+/// A run in progress.
+struct State<'a> {
+    stepper: Stepper<'a>,
+    total: u64,
+    progress: Progress,
+    /// Losses not yet read from the device, one a step.
+    pending: Vec<Tensor>,
+    /// When the current stretch of training began.
+    since: Instant,
+}
+
+impl<'a> Trainer<'a> {
+    /// Trains on `rows` to the end, from the checkpoint if there is one, evaluating after each epoch.
+    ///
+    /// # Errors
+    /// Settings or rows that cannot be used, [`Error::NotFinite`], [`Error::NoGradient`], [`Error::OutOfMemory`],
+    /// [`Error::Interrupted`], and whatever `evaluate` gives.
+    pub fn fit(&self, rows: &[Row], evaluate: &mut Evaluate, observe: &mut dyn FnMut(Event)) -> Result<Fitted> {
+        check_rows(self.model, rows)?;
+        let steps_per_epoch = self.steps_per_epoch(rows.len())?;
+        let mut state = self.start(steps_per_epoch)?;
+        if state.progress.step > 0 {
+            state.progress.resumed += 1;
+            observe(Event::Resumed(state.progress.step));
+        }
+        while state.progress.step < state.total {
+            let epoch = state.progress.step / steps_per_epoch;
+            self.epoch(&mut state, rows, epoch, steps_per_epoch, observe)?;
+            self.end_epoch(&mut state, epoch, steps_per_epoch, evaluate, observe)?;
+        }
+        Ok(Fitted {
+            progress: state.progress,
+        })
+    }
+
+    /// Optimiser steps of one epoch over `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to do.
+    pub fn steps_per_epoch(&self, rows: usize) -> Result<u64> {
+        let c = self.config;
+        if rows == 0 || c.batch_size == 0 || c.accumulate == 0 || c.epochs == 0 {
+            return Err(Error::Config(
+                "training needs at least one row, epoch, batch row and accumulated batch".into(),
+            ));
+        }
+        Ok(rows.div_ceil(c.batch_size * c.accumulate) as u64)
+    }
+
+    fn start(&self, steps_per_epoch: u64) -> Result<State<'a>> {
+        let c = self.config;
+        let total = c.epochs * steps_per_epoch;
+        let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, total);
+        let mut stepper = Stepper::new(self.model, self.params, c, schedule)?;
+        let progress = match self.checkpoint {
+            Some(checkpoint) => checkpoint.restore(&mut stepper.optim)?.unwrap_or_default(),
+            None => Progress::default(),
+        };
+        Ok(State {
+            stepper,
+            total,
+            progress,
+            pending: Vec::new(),
+            since: Instant::now(),
+        })
+    }
+
+    fn epoch(
+        &self,
+        state: &mut State,
+        rows: &[Row],
+        epoch: u64,
+        per_epoch: u64,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        let c = self.config;
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(derive(
+            c.seed, "shuffle", epoch,
+        )));
+        let done = (state.progress.step % per_epoch) as usize;
+        state.since = Instant::now();
+        for group in order.chunks(c.batch_size * c.accumulate).skip(done) {
+            let group: Vec<&Row> = group.iter().map(|i| &rows[*i]).collect();
+            let step = state.progress.step + 1;
+            let loss = state.stepper.step(&group)?;
+            state.pending.push(loss);
+            state.progress.step = step;
+            state.progress.tokens += group.iter().map(|r| r.ids.len() as u64).sum::<u64>();
+            let end = step.is_multiple_of(per_epoch);
+            let save = !end && c.checkpoint_every > 0 && step.is_multiple_of(c.checkpoint_every);
+            let stop = self.stop.is_some_and(|s| s.load(Ordering::Relaxed));
+            if state.pending.len() >= LOOK_EVERY || end || save || stop {
+                self.look(state, observe)?;
+            }
+            if (save || stop) && !end {
+                self.save(state)?;
+            }
+            if stop && !end {
+                return Err(Error::Interrupted { step });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the losses of the last steps and refuses any that is not a number.
+    fn look(&self, state: &mut State, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        let first = state.progress.step - state.pending.len() as u64;
+        let mut last = f64::NAN;
+        for (i, pending) in state.pending.drain(..).enumerate() {
+            last = f64::try_from(&pending).map_err(Error::torch("reading the loss"))?;
+            let step = first + i as u64;
+            if !last.is_finite() {
+                return Err(Error::NotFinite {
+                    loss: last,
+                    step: step + 1,
+                    lr: state.stepper.rate(step),
+                });
+            }
+            state.progress.epoch_loss += last;
+        }
+        let (step, total) = (state.progress.step, state.total);
+        observe(Event::Progress {
+            step,
+            total,
+            loss: last,
+            lr: state.stepper.rate(step.saturating_sub(1)),
+        });
+        Ok(())
+    }
+
+    fn end_epoch(
+        &self,
+        state: &mut State,
+        epoch: u64,
+        per_epoch: u64,
+        evaluate: &mut Evaluate,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        synchronize(self.config.device);
+        state.progress.train_seconds += state.since.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let metrics = evaluate(self.model)?;
+        state.progress.eval_seconds += started.elapsed().as_secs_f64();
+        let train_loss = state.progress.epoch_loss / per_epoch as f64;
+        state.progress.epoch_loss = 0.0;
+        state.progress.evals.push(Eval {
+            epoch: epoch + 1,
+            step: state.progress.step,
+            train_loss,
+            metrics,
+        });
+        state.since = Instant::now();
+        self.save(state)?;
+        if let Some(eval) = state.progress.evals.last() {
+            observe(Event::Epoch(eval));
+        }
+        Ok(())
+    }
+
+    fn save(&self, state: &mut State) -> Result<()> {
+        state.progress.train_seconds += state.since.elapsed().as_secs_f64();
+        state.since = Instant::now();
+        match self.checkpoint {
+            Some(checkpoint) => checkpoint.save(&state.stepper.optim, &state.progress),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_rows(model: &dyn Model, rows: &[Row]) -> Result<()> {
+    let longest = rows.iter().map(|r| r.ids.len()).max().unwrap_or(0) as i64;
+    if longest > model.max_len() {
+        return Err(Error::Config(format!(
+            "a row has {longest} tokens but the model takes {}: lower the max length",
+            model.max_len()
+        )));
+    }
+    let highest = rows.iter().flat_map(|r| r.ids.iter().copied()).max().unwrap_or(0);
+    if highest >= model.vocab() {
+        return Err(Error::Config(format!(
+            "token id {highest} is beyond the model's vocabulary of {}: the tokenizer is another model's",
+            model.vocab()
+        )));
+    }
+    Ok(())
+}
+
+/// The head's answers for `rows`, one vector a row, in their order, without dropout.
+///
+/// # Errors
+/// Rows that do not fit the model; [`Error::OutOfMemory`].
+pub fn predict(model: &dyn Model, rows: &[Row], batch_size: usize, device: Device) -> Result<Vec<Vec<f32>>> {
+    check_rows(model, rows)?;
+    let _guard = tch::no_grad_guard();
+    let mut answers = Vec::with_capacity(rows.len());
+    for chunk in rows.chunks(batch_size.max(1)) {
+        let chunk: Vec<&Row> = chunk.iter().collect();
+        guarded("evaluating", || {
+            let out = model
+                .forward(&Batch::new(&chunk, device)?, false)
+                .to_device(Device::Cpu);
+            let flat: Vec<f32> = Vec::try_from(out.reshape([-1])).map_err(Error::torch("reading the answers"))?;
+            answers.extend(flat.chunks(flat.len() / chunk.len()).map(<[f32]>::to_vec));
+            Ok(())
+        })?;
+    }
+    Ok(answers)
+}

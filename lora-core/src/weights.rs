@@ -1,0 +1,338 @@
+//! Weights in and out: safetensors under Hugging Face names, in one file or sharded with an index. No pickle is read.
+
+use crate::fsutil::{sha256_file, write_atomic};
+use crate::model::Arch;
+use crate::nn::{Owner, Params};
+use crate::{Error, Result};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+/// What a load did. [`LoadReport::require_complete`] turns anything but a full match into an error.
+#[derive(Debug, Default)]
+pub struct LoadReport {
+    /// Where the weights came from.
+    pub path: PathBuf,
+    /// Variables that were filled.
+    pub loaded: usize,
+    /// Variables of the base that the file does not have.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the model does not have.
+    pub unexpected: Vec<String>,
+    /// Name, shape in the file, shape in the model.
+    pub mismatched: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Variables of the head that the file does not have: freshly initialised, as always before fine-tuning.
+    pub fresh_head: Vec<String>,
+}
+
+impl LoadReport {
+    /// The report, if every base variable was filled and nothing was left over.
+    ///
+    /// # Errors
+    /// [`Error::Load`] with the names.
+    pub fn require_complete(self) -> Result<LoadReport> {
+        if self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty() {
+            Ok(self)
+        } else {
+            Err(Error::Load(Box::new(self)))
+        }
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String]| {
+            let shown: Vec<&str> = names.iter().take(4).map(String::as_str).collect();
+            let more = names.len().saturating_sub(4);
+            let rest = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            format!("{}{rest}", shown.join(", "))
+        };
+        write!(
+            f,
+            "{}: the weights do not fit the model ({} loaded)",
+            self.path.display(),
+            self.loaded
+        )?;
+        if !self.missing.is_empty() {
+            write!(f, "; {} missing: {}", self.missing.len(), list(&self.missing))?;
+        }
+        if !self.unexpected.is_empty() {
+            write!(f, "; {} unexpected: {}", self.unexpected.len(), list(&self.unexpected))?;
+        }
+        if let Some((name, file, model)) = self.mismatched.first() {
+            write!(
+                f,
+                "; {} of another shape: {name} is {file:?} in the file and {model:?} in the model",
+                self.mismatched.len()
+            )?;
+        }
+        write!(f, ". Check that config.json and the weights are of the same model")
+    }
+}
+
+/// One or more memory-mapped safetensors files.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    files: Vec<(PathBuf, Mmap)>,
+    /// Tensor name to the number of its file.
+    index: BTreeMap<String, usize>,
+}
+
+impl Weights {
+    /// Opens a safetensors file, or a folder with `model.safetensors` or `model.safetensors.index.json` and its shards.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what cannot be read, [`Error::Format`] for what is truncated, corrupt, or another format.
+    pub fn open(path: &Path) -> Result<Weights> {
+        if path.is_file() {
+            return Weights::of_files(path, vec![path.to_path_buf()]);
+        }
+        let single = path.join("model.safetensors");
+        if single.is_file() {
+            return Weights::of_files(&single, vec![single.clone()]);
+        }
+        let index = path.join("model.safetensors.index.json");
+        if index.is_file() {
+            return Weights::of_files(&index, shards(path, &index)?);
+        }
+        let pickle = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
+            .iter()
+            .any(|n| path.join(n).exists());
+        let hint = if pickle {
+            "; pytorch_model.bin is a pickle and is not read: save the model with transformers' save_pretrained, which writes safetensors"
+        } else {
+            ""
+        };
+        Err(Error::format(
+            path,
+            format!("has neither model.safetensors nor model.safetensors.index.json{hint}"),
+        ))
+    }
+
+    fn of_files(path: &Path, paths: Vec<PathBuf>) -> Result<Weights> {
+        let mut files = Vec::new();
+        let mut index = BTreeMap::new();
+        for (number, file) in paths.into_iter().enumerate() {
+            let handle = std::fs::File::open(&file).map_err(Error::io(&file))?;
+            // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
+            let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(&file))?;
+            for name in parse(&file, &map)?.names() {
+                if index.insert(name.to_string(), number).is_some() {
+                    return Err(Error::format(&file, format!("tensor `{name}` is in another shard too")));
+                }
+            }
+            files.push((file, map));
+        }
+        Ok(Weights {
+            path: path.to_path_buf(),
+            files,
+            index,
+        })
+    }
+
+    /// The tensors' names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// SHA-256 over the files' own digests: the identity of the weights in a run's record.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sha256(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        if let [(only, _)] = self.files.as_slice() {
+            return sha256_file(only);
+        }
+        for (file, _) in &self.files {
+            hash.update(sha256_file(file)?);
+        }
+        Ok(crate::fsutil::hex(&hash.finalize()))
+    }
+
+    /// The tensor of this name, on the CPU in the file's kind.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is not there or of a kind that models do not use.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let number = self
+            .index
+            .get(name)
+            .ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
+        let (file, map) = &self.files[*number];
+        let view = parse(file, map)?
+            .tensor(name)
+            .map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
+        to_tensor(file, name, &view)
+    }
+
+    /// Copies every tensor into the variable of its name (with or without the architecture's prefix), converting kinds
+    /// but never shapes.
+    ///
+    /// # Errors
+    /// Those of [`Weights::tensor`]. What does not match is in the report.
+    pub fn load_into(&self, params: &Params, arch: &Arch) -> Result<LoadReport> {
+        let mut report = LoadReport {
+            path: self.path.clone(),
+            ..LoadReport::default()
+        };
+        let mut filled = BTreeSet::new();
+        for name in self.names() {
+            let target = [name.to_string(), format!("{}{name}", arch.prefix)]
+                .into_iter()
+                .map(|n| modern_norm_name(&n))
+                .find(|n| params.get(n).is_some());
+            match target {
+                Some(target) => {
+                    self.fill(params, name, &target, &mut report)?;
+                    filled.insert(target);
+                }
+                None if is_ignored(name, arch) => {}
+                None => report.unexpected.push(name.to_string()),
+            }
+        }
+        for entry in params.iter().filter(|e| !filled.contains(&e.param.name)) {
+            match entry.param.owner {
+                Owner::Base => report.missing.push(entry.param.name.clone()),
+                Owner::Head => report.fresh_head.push(entry.param.name.clone()),
+                Owner::Method => {}
+            }
+        }
+        Ok(report)
+    }
+
+    fn fill(&self, params: &Params, name: &str, target: &str, report: &mut LoadReport) -> Result<()> {
+        let Some(entry) = params.get(target) else { return Ok(()) };
+        let tensor = self.tensor(name)?;
+        if tensor.size() != entry.tensor.size() {
+            report
+                .mismatched
+                .push((target.to_string(), tensor.size(), entry.tensor.size()));
+            return Ok(());
+        }
+        copy(&tensor, &entry.tensor, target)?;
+        report.loaded += 1;
+        Ok(())
+    }
+}
+
+/// Copies `from` into the variable `to` in place, outside autograd.
+pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
+    if from.size() != to.size() {
+        let (a, b) = (from.size(), to.size());
+        return Err(Error::Config(format!(
+            "`{name}` is {a:?} in the file and {b:?} in the model"
+        )));
+    }
+    let _guard = tch::no_grad_guard();
+    to.shallow_clone()
+        .f_copy_(from)
+        .map_err(Error::torch(format!("copying `{name}`")))
+}
+
+/// Files of 2018 say gamma and beta.
+fn modern_norm_name(name: &str) -> String {
+    name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        .replace("LayerNorm.beta", "LayerNorm.bias")
+}
+
+fn is_ignored(name: &str, arch: &Arch) -> bool {
+    let bare = name.strip_prefix(arch.prefix).unwrap_or(name);
+    arch.ignored.iter().any(|i| bare.starts_with(i))
+}
+
+fn parse<'m>(file: &Path, map: &'m Mmap) -> Result<SafeTensors<'m>> {
+    SafeTensors::deserialize(map).map_err(|e| {
+        Error::format(
+            file,
+            format!("is not a whole safetensors file ({e}); download or copy it again"),
+        )
+    })
+}
+
+fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: HashMap<String, String>,
+    }
+    let text = std::fs::read_to_string(index).map_err(Error::io(index))?;
+    let parsed: Index =
+        serde_json::from_str(&text).map_err(|e| Error::format(index, format!("not a shard index: {e}")))?;
+    let names: BTreeSet<&String> = parsed.weight_map.values().collect();
+    names
+        .into_iter()
+        .map(|name| match Path::new(name).file_name() {
+            Some(plain) if plain == name.as_str() => Ok(dir.join(plain)),
+            _ => Err(Error::format(index, format!("shard `{name}` is not a plain file name"))),
+        })
+        .collect()
+}
+
+fn to_tensor(file: &Path, name: &str, view: &TensorView) -> Result<Tensor> {
+    let kind = match view.dtype() {
+        Dtype::F64 => Kind::Double,
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::I64 => Kind::Int64,
+        other => {
+            return Err(Error::format(
+                file,
+                format!("tensor `{name}` is {other:?}; models use F32, F16, BF16"),
+            ));
+        }
+    };
+    let size: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+    Tensor::f_from_data_size(view.data(), &size, kind).map_err(Error::torch(format!("reading `{name}`")))
+}
+
+/// Writes `tensors` and `metadata` as one safetensors file, whole or not at all. Everything is written as fp32.
+///
+/// # Errors
+/// [`Error::Io`] (the old file, if any, stays), or libtorch's refusal.
+pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
+    let mut owned: Vec<(&str, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, tensor) in tensors {
+        let numel = tensor.numel();
+        let mut bytes = vec![0_u8; numel * 4];
+        let doing = || Error::torch(format!("saving `{name}`"));
+        let plain = tensor
+            .detach()
+            .f_to_device(tch::Device::Cpu)
+            .and_then(|t| t.f_to_kind(Kind::Float));
+        plain
+            .map_err(doing())?
+            .contiguous()
+            .f_copy_data_u8(&mut bytes, numel)
+            .map_err(doing())?;
+        owned.push((name, tensor.size().iter().map(|n| *n as usize).collect(), bytes));
+    }
+    let views: Vec<(&str, TensorView)> = owned
+        .iter()
+        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()
+        .map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
+    write_atomic(path, |out| out.write_all(&bytes))
+}
+
+/// The metadata of a safetensors file that [`save`] wrote.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`].
+pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)
+        .map_err(|e| Error::format(path, format!("is not a whole safetensors file ({e})")))?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}

@@ -1,0 +1,255 @@
+//! The models and methods against transformers and PEFT: logits, gradients and loss curves.
+//!
+//! `make_golden.py` beside this file made everything under `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the same on a GPU.
+
+mod golden;
+mod minilm;
+
+use golden::{Golden, close, test_device};
+use lora_core::batch::{Batch, Row};
+use lora_core::model::Model;
+use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::train::{FitConfig, Objective, Schedule, Stepper, loss};
+use lora_core::weights::Weights;
+use lora_core::{interop, method, model};
+use tch::{Kind, Tensor};
+
+const NAMES: [&str; 2] = ["roberta", "bert"];
+const LORA: &str = "{kind: lora, r: 4, alpha: 6, targets: [query, value]}";
+const LORA_ALL: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, key, value, attn_out, ffn_in, ffn_out]}";
+const CLASSES: Objective = Objective::Classes { label_smoothing: 0.0 };
+
+/// The golden model of `dir` under `method`, with its weights and, for LoRA, the PEFT adapter of that folder.
+fn build(golden: &Golden, sub: &str, method: &str, labels: i64, adapter: Option<&str>) -> (Box<dyn Model>, Adopted) {
+    let method = method::from_yaml(method).unwrap();
+    let dir = golden.path(sub);
+    let build = Build::new(method.as_ref(), 1)
+        .device(test_device())
+        .base_init(BaseInit::Blank);
+    let (model, arch) = model::from_dir(&dir, labels, &build).unwrap();
+    let adopted = build.adopt().unwrap();
+    let report = Weights::open(&dir)
+        .unwrap()
+        .load_into(&adopted.params, arch)
+        .unwrap()
+        .require_complete()
+        .unwrap();
+    assert!(report.fresh_head.is_empty());
+    if let Some(adapter) = adapter {
+        interop::load_peft(&dir.join(adapter), &adopted.params).unwrap();
+    }
+    (model, adopted)
+}
+
+fn methods() -> [(&'static str, &'static str, Option<&'static str>); 4] {
+    [
+        ("full", "{kind: full}", None),
+        ("bitfit", "{kind: bitfit}", None),
+        ("lora", LORA, Some("adapter")),
+        ("lora_all", LORA_ALL, Some("adapter_all")),
+    ]
+}
+
+#[test]
+fn logits_losses_and_gradients() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let rows = golden.rows(0, false);
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap();
+        for (key, method, adapter) in methods() {
+            let (model, adopted) = build(&golden, "", method, 3, adapter);
+            let logits = model.forward(&batch, false);
+            close(
+                &logits,
+                &golden.tensor(&format!("{key}/logits")),
+                1e-5,
+                &format!("{name} {key} logits"),
+            );
+            let loss = loss(&model.forward(&batch, true), &batch, CLASSES);
+            let difference = f64::try_from(&loss).unwrap() - golden.number(&["loss", key]);
+            assert!(difference.abs() < 1e-5, "{name} {key}: loss differs by {difference:e}");
+            loss.backward();
+            let expected = golden.gradients(key);
+            let mut met = 0;
+            for entry in adopted.params.trainable() {
+                let reference = &expected[entry.param.name.as_str()];
+                close_relative(
+                    &entry.tensor.grad(),
+                    reference,
+                    1e-4,
+                    &format!("{name} {key} {}", entry.param.name),
+                );
+                met += 1;
+            }
+            assert_eq!(met, expected.len(), "{name} {key}: as many gradients as the reference");
+        }
+    }
+}
+
+/// Within `tolerance` of the reference's largest value: single entries may be near zero.
+fn close_relative(ours: &Tensor, reference: &Tensor, tolerance: f64, what: &str) {
+    let largest = f64::try_from(reference.abs().max()).unwrap();
+    close(ours, reference, tolerance * largest + 1e-7, what);
+}
+
+#[test]
+fn merging_keeps_the_function_and_unmerging_restores_it() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let rows = golden.rows(1, false);
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap();
+        let (mut model, _) = build(&golden, "", LORA_ALL, 3, Some("adapter_all"));
+        let before = model.forward(&batch, false);
+        model.merge().unwrap();
+        model.merge().unwrap();
+        let merged = model.forward(&batch, false);
+        close(&merged, &before, 1e-5, "merged");
+        assert!(!merged.equal(&before), "merging took another path");
+        model.unmerge();
+        assert!(
+            model.forward(&batch, false).equal(&before),
+            "unmerging restores every bit"
+        );
+    }
+}
+
+fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize, accumulate: usize) -> FitConfig {
+    FitConfig {
+        epochs: 1,
+        batch_size,
+        accumulate,
+        lr: golden.number(&["recipe", "lr", method]),
+        weight_decay: golden.number(&["recipe", "weight_decay"]),
+        warmup_ratio: golden.number(&["recipe", "warmup"]),
+        clip: Some(golden.number(&["recipe", "clip"])),
+        betas: (0.9, 0.999),
+        eps: golden.number(&["recipe", "eps"]),
+        objective,
+        seed: 1,
+        checkpoint_every: 0,
+        device: test_device(),
+    }
+}
+
+fn curve(model: &dyn Model, adopted: &Adopted, config: &FitConfig, groups: &[Vec<Row>], reference: &[f64], what: &str) {
+    assert_eq!(groups.len(), reference.len());
+    let schedule = Schedule::with_ratio(config.lr, config.warmup_ratio, groups.len() as u64);
+    let mut stepper = Stepper::new(model, &adopted.params, config, schedule).unwrap();
+    for (step, (group, reference)) in groups.iter().zip(reference).enumerate() {
+        let loss = f64::try_from(stepper.step(&group.iter().collect::<Vec<_>>()).unwrap()).unwrap();
+        assert!(
+            (loss - reference).abs() < 1e-4,
+            "{what}, step {step}: {loss} where the reference has {reference}"
+        );
+    }
+}
+
+#[test]
+fn twenty_step_loss_curves() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let groups: Vec<Vec<Row>> = (0..20).map(|i| golden.rows(i, false)).collect();
+        let starts = [
+            ("lora", LORA, Some("adapter_init")),
+            ("bitfit", "{kind: bitfit}", None),
+            ("full", "{kind: full}", None),
+        ];
+        for (key, method, adapter) in starts {
+            let (model, adopted) = build(&golden, "", method, 3, adapter);
+            let config = config(&golden, key, CLASSES, 5, 1);
+            curve(
+                model.as_ref(),
+                &adopted,
+                &config,
+                &groups,
+                &golden.numbers(&["curves", key]),
+                &format!("{name} {key}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn accumulation_and_label_smoothing_curve() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let groups: Vec<Vec<Row>> = (0..10)
+            .map(|i| [golden.rows(2 * i, false), golden.rows(2 * i + 1, false)].concat())
+            .collect();
+        let (model, adopted) = build(&golden, "", LORA, 3, Some("adapter_init"));
+        let config = config(&golden, "lora", Objective::Classes { label_smoothing: 0.1 }, 5, 2);
+        let reference = golden.numbers(&["curves", "lora_accumulate2_smooth0.1"]);
+        let pairs: Vec<f64> = if reference.len() == 20 {
+            reference.chunks(2).map(|p| (p[0] + p[1]) / 2.0).collect()
+        } else {
+            reference
+        };
+        curve(model.as_ref(), &adopted, &config, &groups, &pairs, name);
+    }
+}
+
+#[test]
+fn regression_curve() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let groups: Vec<Vec<Row>> = (0..20).map(|i| golden.rows(i, true)).collect();
+        let (model, adopted) = build(&golden, "regression", LORA, 1, Some("adapter_init"));
+        let config = config(&golden, "lora", Objective::Score, 5, 1);
+        curve(
+            model.as_ref(),
+            &adopted,
+            &config,
+            &groups,
+            &golden.numbers(&["curves", "lora_regression"]),
+            name,
+        );
+    }
+}
+
+/// bf16 keeps about three significant digits: the loss and the direction of the update must survive it.
+#[test]
+fn bf16_base_stays_close() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let rows = golden.rows(0, false);
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap();
+        let method = method::from_yaml(LORA).unwrap();
+        let build = Build::new(method.as_ref(), 1)
+            .device(test_device())
+            .base_kind(Kind::BFloat16);
+        let (model, arch) = model::from_dir(&golden.path(""), 3, &build).unwrap();
+        let adopted = build.adopt().unwrap();
+        Weights::open(&golden.path(""))
+            .unwrap()
+            .load_into(&adopted.params, arch)
+            .unwrap()
+            .require_complete()
+            .unwrap();
+        interop::load_peft(&golden.path("adapter"), &adopted.params).unwrap();
+        for entry in adopted.params.iter() {
+            let kind = if entry.tensor.requires_grad() {
+                Kind::Float
+            } else {
+                Kind::BFloat16
+            };
+            assert_eq!(entry.tensor.kind(), kind, "{}", entry.param.name);
+        }
+        close(
+            &model.forward(&batch, false),
+            &golden.tensor("lora/logits"),
+            0.06,
+            "bf16 logits",
+        );
+        loss(&model.forward(&batch, true), &batch, CLASSES).backward();
+        let expected = golden.gradients("lora");
+        for entry in adopted.params.trainable() {
+            let (ours, reference) = (
+                entry.tensor.grad().flatten(0, -1),
+                expected[entry.param.name.as_str()].flatten(0, -1),
+            );
+            assert_eq!(ours.kind(), Kind::Float);
+            let cosine = f64::try_from(ours.dot(&reference) / (ours.norm() * reference.norm())).unwrap();
+            assert!(cosine > 0.98, "{name} {}: cosine {cosine}", entry.param.name);
+        }
+    }
+}
