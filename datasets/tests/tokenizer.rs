@@ -100,14 +100,14 @@ fn equals_transformers_from_tokenizer_json() {
 fn order_and_labels_are_kept() {
     let dir = folder(&golden("bpe"));
     let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
-    let examples: Vec<Example> = (0..500)
+    let examples: Vec<Example> = (0..60)
         .map(|i| Example {
             label: Label::Score(f64::from(i)),
             ..example(&format!("number {i}"), None)
         })
         .collect();
     let together = tokenizer.encode_all(&examples, 32).unwrap();
-    assert_eq!(together.len(), 500);
+    assert_eq!(together.len(), 60);
     for (one, example) in together.iter().zip(&examples) {
         assert_eq!(one.label, example.label);
         assert_eq!(
