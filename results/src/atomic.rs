@@ -27,11 +27,8 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder
-        .tempfile_in(dir)
-        .map_err(Error::io(path, "write the file"))?;
-    file.write_all(bytes)
-        .map_err(Error::io(path, "write the file"))?;
+    let mut file = builder.tempfile_in(dir).map_err(Error::io(path, "write the file"))?;
+    file.write_all(bytes).map_err(Error::io(path, "write the file"))?;
     file.as_file()
         .sync_all()
         .map_err(Error::io(path, "write the file to disk"))?;

@@ -17,9 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A record that is no JSON of ours: half-written, edited by hand, or with unknown keys.
-    #[error(
-        "{path}: not a run record; delete the file and run the same command again to compute the run anew"
-    )]
+    #[error("{path}: not a run record; delete the file and run the same command again to compute the run anew")]
     Corrupt {
         /// The record's file.
         path: PathBuf,
@@ -27,9 +25,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A record written by a newer version of this program.
-    #[error(
-        "{path}: schema {found} is newer than schema {known}, the newest this program reads; update the program"
-    )]
+    #[error("{path}: schema {found} is newer than schema {known}, the newest this program reads; update the program")]
     NewerSchema {
         /// The record's file.
         path: PathBuf,
@@ -54,6 +50,33 @@ pub enum Error {
         /// serde's reason.
         source: serde_json::Error,
     },
+    /// The paper's numbers as built into the program cannot be read.
+    #[error("{file} (built into the program): not the paper's numbers; mend the file and build again")]
+    Paper {
+        /// The file in this crate.
+        file: &'static str,
+        /// Line, column and reason.
+        source: serde_yaml::Error,
+    },
+    /// A row that the paper's table does not have.
+    #[error("paper_row {id:?} is no row of the paper's table; the rows are {known}")]
+    NoPaperRow {
+        /// The row asked for.
+        id: String,
+        /// The rows there are.
+        known: String,
+    },
+    /// A query over the records failed.
+    #[error("cannot query the records")]
+    Query(#[from] polars::error::PolarsError),
+    /// A table cannot be written as CSV.
+    #[error("table {name}: cannot be written as CSV")]
+    Csv {
+        /// The table.
+        name: String,
+        /// The writer's reason.
+        source: csv::Error,
+    },
 }
 
 /// [`std::result::Result`] with this crate's [`Error`].
@@ -63,10 +86,6 @@ impl Error {
     /// For `map_err`: wraps an I/O error with the path and the thing that was tried.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path,
-            action,
-            source,
-        }
+        move |source| Self::Io { path, action, source }
     }
 }

@@ -3,8 +3,14 @@
 
 pub mod atomic;
 pub mod error;
+pub mod frame;
+pub mod paper;
 pub mod record;
+pub mod store;
+pub mod table;
 
 pub use atomic::write_atomic;
 pub use error::{Error, Result};
 pub use record::RunRecord;
+pub use store::{Filter, Selection, Store};
+pub use table::{TABLES, Table, table2};

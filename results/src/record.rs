@@ -224,10 +224,7 @@ impl RunRecord {
         if let Some(map) = all.as_object_mut() {
             map.retain(|key, _| key != "timing" && key != "memory");
         }
-        if let Some(map) = all
-            .get_mut("provenance")
-            .and_then(serde_json::Value::as_object_mut)
-        {
+        if let Some(map) = all.get_mut("provenance").and_then(serde_json::Value::as_object_mut) {
             map.retain(|key, _| !["commit", "dirty", "host"].contains(&key.as_str()));
         }
         all
@@ -254,10 +251,7 @@ impl RunRecord {
             })
         };
         if self.schema == 0 || self.schema > SCHEMA {
-            return fail(format!(
-                "schema is {}; this program writes {SCHEMA}",
-                self.schema
-            ));
+            return fail(format!("schema is {}; this program writes {SCHEMA}", self.schema));
         }
         if !is_id(&self.id) {
             return fail(format!("id {:?} is not 16 lower-case hex digits", self.id));
@@ -265,11 +259,7 @@ impl RunRecord {
         if self.best.is_some() && self.best_eval().is_none() {
             return fail("best names an epoch that was not evaluated".into());
         }
-        let times = [
-            self.timing.seconds,
-            self.timing.train_seconds,
-            self.timing.eval_seconds,
-        ];
+        let times = [self.timing.seconds, self.timing.train_seconds, self.timing.eval_seconds];
         if !times
             .iter()
             .chain(self.best.iter().map(|b| &b.value))

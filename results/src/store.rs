@@ -1,0 +1,277 @@
+//! [`Store`]: a folder of records. `runs/` holds finished runs, `failed/` the others; a run that is missing is computed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::atomic::{sync_dir, write_atomic};
+use crate::error::{Error, Result};
+use crate::record::{RunRecord, is_id};
+
+/// A folder of records, written by any number of processes at once.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// Records as found on disk, with what could not be read.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The readable ones, sorted by path.
+    pub records: Vec<RunRecord>,
+    /// One error a file that is no record.
+    pub bad: Vec<Error>,
+}
+
+/// Which runs are meant; every field that is set must agree. The default admits all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// These ids alone.
+    pub ids: Option<BTreeSet<String>>,
+    /// This experiment alone.
+    pub experiment: Option<String>,
+    /// This preset alone.
+    pub preset: Option<String>,
+    /// This model alone.
+    pub model: Option<String>,
+}
+
+/// The runs that a table is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Finished runs.
+    pub runs: Vec<RunRecord>,
+    /// Failed runs that no later success replaced.
+    pub failed: Vec<RunRecord>,
+}
+
+impl Filter {
+    /// The runs with these ids.
+    #[must_use]
+    pub fn ids(ids: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            ids: Some(ids.into_iter().collect()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether `run` is meant.
+    #[must_use]
+    pub fn admits(&self, run: &RunRecord) -> bool {
+        let agrees = |want: &Option<String>, have: Option<&String>| want.is_none() || want.as_ref() == have;
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&run.id))
+            && agrees(&self.experiment, Some(&run.experiment))
+            && agrees(&self.preset, run.preset.as_ref())
+            && agrees(&self.model, Some(&run.model))
+    }
+}
+
+impl Store {
+    /// The store in `dir`, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `dir` is there but no folder.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
+        let dir = dir.into();
+        if dir.exists() && !dir.is_dir() {
+            let reason = "not a folder; give the folder that holds (or shall hold) runs/".into();
+            return Err(Error::Invalid { path: dir, reason });
+        }
+        Ok(Self { dir })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a record, whole or not at all, and gives its path. A finished run replaces the record of an earlier
+    /// failure; a failure leaves an earlier finished record alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`]; what was stored before is untouched.
+    pub fn put(&self, record: &RunRecord) -> Result<PathBuf> {
+        let text = record.to_json()?;
+        let failed = self.failed_dir().join(file_name(&record.id));
+        if !record.finished() {
+            write_atomic(&failed, &text)?;
+            return Ok(failed);
+        }
+        let path = match self.find(&record.id)? {
+            Some(path) => path,
+            None => self.runs_dir().join(file_name(&record.id)),
+        };
+        write_atomic(&path, &text)?;
+        match fs::remove_file(&failed) {
+            Ok(()) => sync_dir(&self.failed_dir())?,
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(&failed, "remove the record of the earlier failure")(e)),
+        }
+        Ok(path)
+    }
+
+    /// Whether a finished run with this id is stored.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read.
+    pub fn has(&self, id: &str) -> Result<bool> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// The finished run with this id, if there is one.
+    ///
+    /// # Errors
+    /// As [`RunRecord::from_json`], and [`Error::Io`].
+    pub fn get(&self, id: &str) -> Result<Option<RunRecord>> {
+        match self.find(id)? {
+            Some(path) => read(&path),
+            None => Ok(None),
+        }
+    }
+
+    /// All finished runs, sorted by path.
+    ///
+    /// # Errors
+    /// The first file that is no record; [`Store::listing`] goes on instead.
+    pub fn records(&self) -> Result<Vec<RunRecord>> {
+        strict(self.listing()?)
+    }
+
+    /// All finished runs, sorted by path, and an error for each file that is no record.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn listing(&self) -> Result<Listing> {
+        list(&self.runs_dir())
+    }
+
+    /// All failed runs, likewise.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn failed(&self) -> Result<Listing> {
+        list(&self.failed_dir())
+    }
+
+    /// The runs that `filter` admits.
+    ///
+    /// # Errors
+    /// The first file that is no record.
+    pub fn select(&self, filter: &Filter) -> Result<Selection> {
+        Ok(Self::narrow(self.records()?, strict(self.failed()?)?, filter))
+    }
+
+    /// The runs that `filter` admits, and an error for each file that is no record: to be shown as warnings.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn select_readable(&self, filter: &Filter) -> Result<(Selection, Vec<Error>)> {
+        let (runs, failed) = (self.listing()?, self.failed()?);
+        let bad = runs.bad.into_iter().chain(failed.bad).collect();
+        Ok((Self::narrow(runs.records, failed.records, filter), bad))
+    }
+
+    fn narrow(mut runs: Vec<RunRecord>, mut failed: Vec<RunRecord>, filter: &Filter) -> Selection {
+        let done: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
+        failed.retain(|run| filter.admits(run) && !done.contains(&run.id));
+        runs.retain(|run| filter.admits(run));
+        Selection { runs, failed }
+    }
+
+    fn runs_dir(&self) -> PathBuf {
+        self.dir.join("runs")
+    }
+
+    fn failed_dir(&self) -> PathBuf {
+        self.dir.join("failed")
+    }
+
+    /// Where the finished run lies: usually right in `runs/`, but subfolders are welcome.
+    fn find(&self, id: &str) -> Result<Option<PathBuf>> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        let name = file_name(id);
+        let usual = self.runs_dir().join(&name);
+        if usual.is_file() {
+            return Ok(Some(usual));
+        }
+        Ok(files(&self.runs_dir())?
+            .into_iter()
+            .find(|path| path.file_name() == Some(OsStr::new(&name))))
+    }
+}
+
+fn file_name(id: &str) -> String {
+    format!("{id}.json")
+}
+
+fn strict(listing: Listing) -> Result<Vec<RunRecord>> {
+    match listing.bad.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(listing.records),
+    }
+}
+
+fn list(dir: &Path) -> Result<Listing> {
+    let mut listing = Listing::default();
+    let mut seen = BTreeSet::new();
+    for path in files(dir)? {
+        match read(&path) {
+            Ok(Some(record)) if !seen.insert(record.id.clone()) => {
+                let reason = format!("run {} is stored twice; delete one of the two files", record.id);
+                listing.bad.push(Error::Invalid { path, reason });
+            }
+            Ok(Some(record)) => listing.records.push(record),
+            Ok(None) => {}
+            Err(error) => listing.bad.push(error),
+        }
+    }
+    Ok(listing)
+}
+
+/// `None` if the file is gone, as when another process just replaced a failure by a success.
+fn read(path: &Path) -> Result<Option<RunRecord>> {
+    let text = match fs::read(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Error::io(path, "read the record"))?,
+    };
+    let record = RunRecord::from_json(&text, path)?;
+    if path.file_stem() != Some(OsStr::new(&record.id)) {
+        let reason = format!("holds run {}; rename it to {}", record.id, file_name(&record.id));
+        return Err(Error::Invalid {
+            path: path.to_owned(),
+            reason,
+        });
+    }
+    Ok(Some(record))
+}
+
+/// The JSON files below `dir`, sorted; none where there is no such folder. Hidden names are unfinished writes.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(dir) = todo.pop() {
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(Error::io(&dir, "list the folder"))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&dir, "list the folder"))?;
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.extension() == Some(OsStr::new("json")) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+//! Tables as values: what stands in the cells and what must be said below them. [`TABLES`] lists the queries that
+//! make them; a new table is a file here and a line there.
+
+mod render;
+pub mod table2;
+
+pub use render::TERMINAL_WIDTH;
+pub use table2::table2;
+
+use std::path::{Path, PathBuf};
+
+use crate::atomic::write_atomic;
+use crate::error::Result;
+use crate::store::Selection;
+
+/// A kind of table.
+#[derive(Debug)]
+pub struct TableKind {
+    /// Its name, also the stem of its files.
+    pub name: &'static str,
+    /// One line of help.
+    pub about: &'static str,
+    /// Makes the tables of some runs: runs that must not stand side by side go into tables of their own.
+    pub build: fn(&Selection) -> Result<Vec<Table>>,
+}
+
+/// All tables.
+pub static TABLES: &[TableKind] = &[TableKind {
+    name: "table2",
+    about: "GLUE: each method's median over seeds, task by task",
+    build: table2::build,
+}];
+
+/// A table, ready for any renderer: [`Table::terminal`], [`Table::markdown`], [`Table::latex`], [`Table::csv`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Stem of its files.
+    pub name: String,
+    /// What it shows.
+    pub title: String,
+    /// Column names.
+    pub header: Vec<String>,
+    /// As many cells a row as the header has names.
+    pub rows: Vec<Row>,
+    /// Seeds, aggregate, selection rule, model, data, device, whose numbers these are, and what is missing.
+    pub notes: Vec<String>,
+    /// Whether the cells show their number of seeds: set where it is not the same everywhere.
+    pub show_n: bool,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Whose numbers these are.
+    pub kind: RowKind,
+    /// The cells.
+    pub cells: Vec<Cell>,
+}
+
+/// Whose numbers a row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// Computed by this program.
+    Ours,
+    /// Quoted from the paper.
+    Paper,
+    /// Ours minus the paper's, from the row two above and the row above.
+    Difference,
+}
+
+impl RowKind {
+    /// As the CSV names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Paper => "paper",
+            Self::Difference => "difference",
+        }
+    }
+}
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Words.
+    Text(String),
+    /// A count.
+    Count(i64),
+    /// A measured or quoted number.
+    Number(Number),
+    /// Nothing was measured; printed as a dash, never filled in.
+    Missing,
+}
+
+/// A number with what is known of its spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    /// In the unit of the column.
+    pub value: f64,
+    /// What stands behind the ±.
+    pub spread: Option<f64>,
+    /// Seeds behind it; `None` for quoted numbers, averages and differences.
+    pub n: Option<usize>,
+    /// Digits behind the point.
+    pub decimals: usize,
+}
+
+impl Number {
+    /// A bare value with one decimal.
+    #[must_use]
+    pub fn plain(value: f64) -> Self {
+        Self {
+            value,
+            spread: None,
+            n: None,
+            decimals: 1,
+        }
+    }
+}
+
+impl Table {
+    /// Writes `NAME.md`, `NAME.tex` and `NAME.csv` into `dir`, each whole or not at all.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], [`crate::Error::Csv`].
+    pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        let files = [("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv()?)];
+        let write = |(extension, text): (&str, String)| {
+            let path = dir.join(format!("{}.{extension}", self.name));
+            write_atomic(&path, text.as_bytes()).map(|()| path)
+        };
+        files.into_iter().map(write).collect()
+    }
+}

@@ -1,0 +1,309 @@
+//! The four renderings of a [`Table`]. Each is a function of the table alone, byte for byte.
+
+use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, presets};
+
+use super::{Cell, Number, Row, RowKind, Table};
+use crate::error::{Error, Result};
+
+/// Columns of a terminal that every table fits into.
+pub const TERMINAL_WIDTH: usize = 100;
+
+const MISSING: &str = "–";
+
+impl Table {
+    /// For a terminal of `width` columns, plain text without colours. Where the table is too wide, the spread goes below
+    /// its value.
+    #[must_use]
+    pub fn terminal(&self, width: usize) -> String {
+        let mut body = self.terminal_body(" ", None);
+        if body.lines().any(|line| line.chars().count() > width) {
+            body = self.terminal_body("\n", Some(u16::try_from(width).unwrap_or(u16::MAX)));
+        }
+        let mut out = wrap(&self.title, width, "");
+        out.push_str(body.trim_end());
+        out.push('\n');
+        for note in &self.notes {
+            out.push_str(&wrap(note, width, "  "));
+        }
+        out
+    }
+
+    fn terminal_body(&self, break_at: &str, width: Option<u16>) -> String {
+        let mut term = TermTable::new();
+        term.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        if let Some(width) = width {
+            term.set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
+        }
+        term.set_header(
+            self.header
+                .iter()
+                .enumerate()
+                .map(|(i, name)| aligned(name.clone(), self.is_text(i))),
+        );
+        for row in &self.rows {
+            let cells = row
+                .cells
+                .iter()
+                .enumerate()
+                .map(|(i, cell)| aligned(self.shown(row.kind, cell).join(break_at), self.is_text(i)));
+            term.add_row(cells);
+        }
+        for column in term.column_iter_mut() {
+            column.set_padding((0, 1));
+        }
+        let text = term.to_string();
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    /// As Markdown: title, table, notes.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut out = format!("**{}**\n\n", escape(&self.title));
+        out += &line(self.header.iter().map(|name| escape(name)).collect());
+        let rule = |i| {
+            if self.is_text(i) {
+                "---".to_owned()
+            } else {
+                "---:".to_owned()
+            }
+        };
+        out += &line((0..self.header.len()).map(rule).collect());
+        for row in &self.rows {
+            out += &line(
+                row.cells
+                    .iter()
+                    .map(|cell| escape(&self.shown(row.kind, cell).join(" ")))
+                    .collect(),
+            );
+        }
+        out.push('\n');
+        for note in &self.notes {
+            out += &format!("- {}\n", escape(note));
+        }
+        out
+    }
+
+    /// As LaTeX, for the package booktabs.
+    #[must_use]
+    pub fn latex(&self) -> String {
+        let spec: String = (0..self.header.len())
+            .map(|i| if self.is_text(i) { 'l' } else { 'r' })
+            .collect();
+        let line = |cells: Vec<String>| format!("{} \\\\\n", cells.join(" & "));
+        let mut out = format!(
+            "\\begin{{table}}\n\\centering\n\\caption{{{}}}\n",
+            latex_escape(&self.title)
+        );
+        out += &format!("\\begin{{tabular}}{{{spec}}}\n\\toprule\n");
+        out += &line(self.header.iter().map(|name| latex_escape(name)).collect());
+        out += "\\midrule\n";
+        for row in &self.rows {
+            let cell = |cell: &Cell| {
+                let text = latex_escape(&self.shown(row.kind, cell).join(" "));
+                let number = matches!(cell, Cell::Number(_));
+                text.strip_prefix('-')
+                    .filter(|_| number)
+                    .map_or(text.clone(), |rest| format!("$-${rest}"))
+            };
+            out += &line(row.cells.iter().map(cell).collect());
+        }
+        out += "\\bottomrule\n\\end{tabular}\n\\par\\smallskip\\footnotesize\n";
+        for note in &self.notes {
+            out += &format!("{}\\par\n", latex_escape(note));
+        }
+        out + "\\end{table}\n"
+    }
+
+    /// As CSV: a column `numbers` (ours, paper, difference), then each column of words or counts as it is and each
+    /// column of numbers as three: value (four decimals), `±` and `n`. Missing is empty.
+    ///
+    /// # Errors
+    /// [`Error::Csv`].
+    pub fn csv(&self) -> Result<String> {
+        let fail = |source| Error::Csv {
+            name: self.name.clone(),
+            source,
+        };
+        let mut out = csv::Writer::from_writer(Vec::new());
+        let mut header = vec!["numbers".to_owned()];
+        for (i, name) in self.header.iter().enumerate() {
+            header.push(name.clone());
+            if self.has_numbers(i) {
+                header.extend([format!("{name} ±"), format!("{name} n")]);
+            }
+        }
+        out.write_record(&header).map_err(fail)?;
+        for row in &self.rows {
+            out.write_record(self.csv_row(row)).map_err(fail)?;
+        }
+        let bytes = out.into_inner().map_err(|e| fail(e.into_error().into()))?;
+        String::from_utf8(bytes).map_err(|e| fail(std::io::Error::other(e).into()))
+    }
+
+    fn csv_row(&self, row: &Row) -> Vec<String> {
+        let mut cells = vec![row.kind.name().to_owned()];
+        for (i, cell) in row.cells.iter().enumerate() {
+            let number = |x: f64| unsigned_zero(format!("{x:.4}"));
+            let (value, spread, n) = match cell {
+                Cell::Text(text) => (text.clone(), None, None),
+                Cell::Count(count) => (count.to_string(), None, None),
+                Cell::Number(x) => (number(x.value), x.spread.map(number), x.n),
+                Cell::Missing => (String::new(), None, None),
+            };
+            cells.push(value);
+            if self.has_numbers(i) {
+                cells.extend([
+                    spread.unwrap_or_default(),
+                    n.map_or_else(String::new, |n| n.to_string()),
+                ]);
+            }
+        }
+        cells
+    }
+
+    /// A cell's parts: value, spread, number of seeds.
+    fn shown(&self, kind: RowKind, cell: &Cell) -> Vec<String> {
+        match cell {
+            Cell::Text(text) => vec![text.clone()],
+            Cell::Count(count) => vec![grouped(*count)],
+            Cell::Number(number) => self.shown_number(kind, *number),
+            Cell::Missing => vec![MISSING.to_owned()],
+        }
+    }
+
+    fn shown_number(
+        &self,
+        kind: RowKind,
+        Number {
+            value,
+            spread,
+            n,
+            decimals,
+        }: Number,
+    ) -> Vec<String> {
+        let text = unsigned_zero(format!("{value:.decimals$}"));
+        let plus = kind == RowKind::Difference && text.bytes().any(|b| matches!(b, b'1'..=b'9')) && value > 0.0;
+        let mut parts = vec![if plus { format!("+{text}") } else { text }];
+        parts.extend(spread.map(|spread| format!("±{spread:.decimals$}")));
+        parts.extend(n.filter(|_| self.show_n).map(|n| format!("(n={n})")));
+        parts
+    }
+
+    fn is_text(&self, column: usize) -> bool {
+        self.rows
+            .first()
+            .is_none_or(|row| matches!(row.cells.get(column), Some(Cell::Text(_))))
+    }
+
+    fn has_numbers(&self, column: usize) -> bool {
+        self.rows
+            .iter()
+            .any(|row| matches!(row.cells.get(column), Some(Cell::Number(_))))
+    }
+}
+
+fn aligned(text: String, left: bool) -> TermCell {
+    TermCell::new(text).set_alignment(if left {
+        CellAlignment::Left
+    } else {
+        CellAlignment::Right
+    })
+}
+
+/// `-0.0` is a rounding, not a sign.
+fn unsigned_zero(text: String) -> String {
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_owned(),
+        _ => text,
+    }
+}
+
+/// `294912` as `294,912`.
+fn grouped(count: i64) -> String {
+    let digits = count.unsigned_abs().to_string();
+    let mut out = String::from(if count < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn latex_escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
+            '\\' => out.push_str("\\textbackslash{}"),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            '<' => out.push_str("\\textless{}"),
+            '>' => out.push_str("\\textgreater{}"),
+            '±' => out.push_str("$\\pm$"),
+            '−' => out.push_str("$-$"),
+            '–' => out.push_str("--"),
+            '†' => out.push_str("\\dag{}"),
+            '\n' => out.push(' '),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Breaks at blanks so that lines stay within `width`; later lines are indented.
+fn wrap(text: &str, width: usize, indent: &str) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            out.push_str(&line);
+            out.push('\n');
+            line = indent.to_owned();
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latex_specials_are_escaped() {
+        assert_eq!(latex_escape("a_b & 5% #1 {x} $y$"), r"a\_b \& 5\% \#1 \{x\} \$y\$");
+        assert_eq!(
+            latex_escape(r"\ ~ ^ ± – −"),
+            r"\textbackslash{} \textasciitilde{} \textasciicircum{} $\pm$ -- $-$"
+        );
+    }
+
+    #[test]
+    fn counts_are_grouped_and_zero_has_no_sign() {
+        assert_eq!(
+            [0, 999, 1000, 294_912, -1_234_567].map(grouped),
+            ["0", "999", "1,000", "294,912", "-1,234,567"]
+        );
+        assert_eq!(
+            ["-0.0", "-0.1", "0.0"].map(|s| unsigned_zero(s.into())),
+            ["0.0", "-0.1", "0.0"]
+        );
+    }
+
+    #[test]
+    fn wrapped_lines_stay_within_the_width_and_lose_no_word() {
+        let text = "one two three four five six seven eight nine ten";
+        let wrapped = wrap(text, 12, "  ");
+        assert!(wrapped.lines().all(|line| line.chars().count() <= 12), "{wrapped}");
+        assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>().join(" "), text);
+    }
+}

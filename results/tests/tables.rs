@@ -1,0 +1,300 @@
+//! Summaries and Table 2 over a small made-up store, with the values worked out by hand.
+
+mod common;
+
+use common::{failed, run};
+use results::frame::{frame, summary};
+use results::table::{TERMINAL_WIDTH, table2::build};
+use results::{RunRecord, Selection, TABLES, Table};
+
+fn selection(runs: Vec<RunRecord>) -> Selection {
+    Selection {
+        runs,
+        failed: Vec::new(),
+    }
+}
+
+/// lora: mrpc over 3 seeds, cola over 2, rte over 1. full: mrpc over 1, nothing else; one run failed.
+fn small() -> Selection {
+    let mut part = selection(vec![
+        run(3, "lora", "mrpc", 3, 0.90),
+        run(1, "lora", "mrpc", 1, 0.80),
+        run(2, "lora", "mrpc", 2, 0.84),
+        run(4, "lora", "cola", 1, 0.50),
+        run(5, "lora", "cola", 2, 0.60),
+        run(6, "lora", "rte", 1, 0.625),
+        run(7, "full", "mrpc", 1, 0.875),
+    ]);
+    part.failed = vec![failed(8, "full", "cola", 1, "loss is NaN at step 3")];
+    part
+}
+
+/// A run of each of the paper's tasks under one of its rows.
+fn paper_like() -> Selection {
+    let tasks = ["mnli", "sst-2", "mrpc", "cola", "qnli", "qqp", "rte", "sts-b"];
+    let runs = tasks
+        .iter()
+        .enumerate()
+        .flat_map(|(i, task)| (1..=2).map(move |seed| (10 * i as u64 + seed, *task, seed)));
+    let runs = runs.map(|(n, task, seed)| {
+        let mut run = run(n, "lora", task, seed, 0.85 + 0.01 * seed as f64);
+        run.paper_row = Some("rob_base_lora".into());
+        run.model = "roberta-base".into();
+        run.label = "RoBERTa-base on GLUE".into();
+        run
+    });
+    selection(runs.collect())
+}
+
+fn only(tables: Vec<Table>) -> Table {
+    assert_eq!(tables.len(), 1);
+    tables.into_iter().next().unwrap()
+}
+
+#[test]
+fn summaries_for_odd_even_and_single_seeds() {
+    let part = small();
+    let all = summary(frame(&part.runs).unwrap()).unwrap();
+    let find = |method: &str, task: &str| {
+        all.iter()
+            .find(|s| s.method == method && s.task == task && s.metric != "dev/aaa")
+            .unwrap()
+    };
+    let odd = find("lora", "mrpc");
+    assert_eq!((odd.median, odd.seeds.as_slice()), (Some(0.84), [1, 2, 3].as_slice()));
+    // numpy.std([.8, .84, .9], ddof=1) = 0.05033222956847166
+    assert!((odd.std.unwrap() - 0.050_332_229_568_471_66).abs() < 1e-15);
+    assert!((odd.mean.unwrap() - 0.846_666_666_666_666_7).abs() < 1e-15);
+    let even = find("lora", "cola");
+    assert_eq!((even.median, even.seeds.len()), (Some(0.55), 2));
+    let single = find("full", "mrpc");
+    assert_eq!(
+        (single.median, single.std, single.params),
+        (Some(0.875), None, (1000, 1000))
+    );
+    assert!(
+        all.iter()
+            .all(|s| s.variant.is_empty() && s.selection == "best epoch on dev")
+    );
+}
+
+#[test]
+fn an_undefined_metric_is_left_out_and_said() {
+    let mut runs = vec![
+        run(1, "lora", "cola", 1, 0.5),
+        run(2, "lora", "cola", 2, 0.7),
+        run(3, "head", "cola", 1, 0.5),
+    ];
+    runs[1].best = None;
+    runs[2].evals[1].metrics.insert("dev/matthews".into(), None);
+    let table = only(build(&selection(runs)).unwrap());
+    let text = table.terminal(TERMINAL_WIDTH);
+    assert!(text.contains("50.0") && !text.contains("±0"), "{text}");
+    assert!(text.contains("undefined and left out for seeds 2"), "{text}");
+    assert_eq!(
+        text.lines().find(|l| l.contains("head")).unwrap().matches('–').count(),
+        2,
+        "{text}"
+    );
+}
+
+#[test]
+fn small_store_in_every_rendering() {
+    let table = only(build(&small()).unwrap());
+    assert_eq!(table.name, "table2-made-up");
+    assert_eq!(
+        table.csv().unwrap(),
+        "\
+numbers,Model,Method,Trained,MRPC,MRPC ±,MRPC n,CoLA,CoLA ±,CoLA n,RTE,RTE ±,RTE n,Avg,Avg ±,Avg n
+ours,tiny,lora,73728,84.0000,5.0332,3,55.0000,7.0711,2,62.5000,,1,67.1667,,
+ours,tiny,full,1000,87.5000,,1,,,,,,,,,
+"
+    );
+    let markdown = table.markdown();
+    assert!(markdown.starts_with("\
+**GLUE dev sets: made-up numbers**
+
+| Model | Method | Trained | MRPC | CoLA | RTE | Avg |
+| --- | --- | ---: | ---: | ---: | ---: | ---: |
+| tiny | lora | 73,728 | 84.0 ±5.0 (n=3) | 55.0 ±7.1 (n=2) | 62.5 (n=1) | 67.2 |
+| tiny | full | 1,000 | 87.5 (n=1) | – | – | – |
+
+- All numbers are ours; none is quoted, and no row is a row of the paper.
+- Cells: median over seeds ± sample standard deviation (n - 1), in per cent; accuracy for MRPC, RTE; matthews for CoLA. Seeds: from 1, 2, 3, not the same in every cell.
+- Selection: best epoch on dev.
+"), "{markdown}");
+    assert!(
+        markdown.contains("Failed: tiny full cola seed 1 (0000000000000008): loss is NaN at step 3"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("cola dddddddddddd; mrpc dddddddddddd; rte dddddddddddd"),
+        "{markdown}"
+    );
+    let latex = table.latex();
+    assert!(
+        latex.contains("tiny & lora & 73,728 & 84.0 $\\pm$5.0 (n=3) & 55.0 $\\pm$7.1 (n=2)"),
+        "{latex}"
+    );
+    assert!(
+        latex.contains("\\begin{tabular}{llrrrrr}\n\\toprule\n") && latex.contains("\\bottomrule"),
+        "{latex}"
+    );
+    let mut reversed = small();
+    reversed.runs.reverse();
+    assert_eq!(
+        only(build(&reversed).unwrap()),
+        table,
+        "the order of the records does not matter"
+    );
+}
+
+#[test]
+fn a_paper_row_brings_the_papers_numbers_and_the_difference() {
+    let table = only(build(&paper_like()).unwrap());
+    assert_eq!(
+        (table.name.as_str(), table.rows.len(), table.show_n),
+        ("table2", 3, false)
+    );
+    let csv = table.csv().unwrap();
+    let mut lines = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let (ours, paper, difference) = (lines.next().unwrap(), lines.next().unwrap(), lines.next().unwrap());
+    // Columns: numbers, model, method, trained, then MNLI, ±, n.
+    assert_eq!(
+        ours[..7],
+        ["ours", "roberta-base", "lora", "73728", "86.5000", "0.7071", "2"]
+    );
+    assert_eq!(
+        paper[..7],
+        ["paper", "roberta-base", "paper: LoRA", "0.3M", "87.5000", "0.3000", ""]
+    );
+    assert_eq!(
+        difference[..7],
+        ["difference", "roberta-base", "ours - paper", "", "-1.0000", "", ""]
+    );
+    assert_eq!(
+        (ours[28], paper[28], difference[28]),
+        ("86.5000", "87.2000", "-0.7000"),
+        "averages"
+    );
+    let latex = table.latex();
+    assert!(
+        latex.contains("ours - paper & -- & $-$1.0 & $-$8.6 & $-$3.2 & +23.1"),
+        "{latex}"
+    );
+    let text = table.terminal(TERMINAL_WIDTH);
+    assert!(
+        text.contains("arXiv 2106.09685v2") && text.contains("the MNLI score is the matched one"),
+        "{text}"
+    );
+    assert!(text.contains("Seeds: 1, 2."), "{text}");
+}
+
+#[test]
+fn every_table_fits_the_terminal() {
+    let mut wide = paper_like();
+    for (i, run) in wide.runs.iter_mut().enumerate() {
+        run.provenance.host.cpu = "A Processor With a Long Name @ 2.00GHz".into();
+        run.evals[1]
+            .metrics
+            .insert("dev/accuracy".into(), Some(0.1 * (i % 3) as f64));
+    }
+    for part in [small(), paper_like(), wide] {
+        let table = only(build(&part).unwrap());
+        let text = table.terminal(TERMINAL_WIDTH);
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= TERMINAL_WIDTH, "{widest}\n{text}");
+        for name in &table.header {
+            assert!(text.contains(name.as_str()), "{name} is not broken\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'));
+        eprintln!("{text}");
+    }
+}
+
+#[test]
+fn other_runs_never_stand_beside_the_papers_rows() {
+    let mut mixed = paper_like();
+    mixed.runs.extend(small().runs.into_iter().map(|mut run| {
+        run.id = format!("f{}", &run.id[1..]);
+        run
+    }));
+    mixed.runs.push({
+        let mut other = run(99, "lora", "wnli", 1, 0.5);
+        other.label = "other made-up numbers".into();
+        other
+    });
+    let tables = build(&mixed).unwrap();
+    let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["table2", "table2-made-up", "table2-made-up-2"]);
+    assert!(!tables[0].markdown().contains("tiny"));
+    assert!(!tables[1].markdown().contains("roberta") && tables[1].notes[0].contains("no row is a row of the paper"));
+    assert_eq!(tables[2].header, ["Model", "Method", "Trained", "WNLI", "Avg"]);
+}
+
+#[test]
+fn settings_are_never_mixed_in_one_median() {
+    let mut runs = vec![
+        run(1, "lora", "mrpc", 1, 0.5),
+        run(2, "lora", "mrpc", 2, 0.6),
+        run(3, "lora", "mrpc", 3, 0.9),
+    ];
+    runs[2].config["optim"]["lr"] = serde_json::json!(0.5);
+    let markdown = only(build(&selection(runs)).unwrap()).markdown();
+    assert!(
+        markdown.contains("| lora optim.lr=0.1 | 73,728 | 55.0 ±7.1 (n=2) |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| lora optim.lr=0.5 | 73,728 | 90.0 (n=1) |"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn words_in_records_cannot_break_a_rendering() {
+    let mut odd = run(1, "lora,\"r=8\"", "mrpc", 1, 0.5);
+    odd.model = "a|b & 5%_\\".into();
+    let table = only(build(&selection(vec![odd])).unwrap());
+    let csv = table.csv().unwrap();
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let record = reader.records().next().unwrap().unwrap();
+    assert_eq!((&record[1], &record[2]), ("a|b & 5%_\\", "lora,\"r=8\""));
+    assert!(table.markdown().contains("| a\\|b & 5%_\\\\ | lora,\"r=8\" |"));
+    assert!(table.latex().contains("a|b \\& 5\\%\\_\\textbackslash{} & lora"));
+}
+
+#[test]
+fn no_runs_no_table_and_an_unknown_paper_row_is_refused() {
+    for kind in TABLES {
+        assert!((kind.build)(&Selection::default()).unwrap().is_empty(), "{}", kind.name);
+    }
+    let mut wrong = run(1, "lora", "mrpc", 1, 0.5);
+    wrong.paper_row = Some("rob_small".into());
+    let error = build(&selection(vec![wrong])).unwrap_err().to_string();
+    assert!(
+        error.contains("rob_small") && error.contains("rob_base_lora"),
+        "{error}"
+    );
+    let mut elsewhere = run(1, "lora", "mrpc", 1, 0.5);
+    elsewhere.experiment = "ablations".into();
+    assert!(build(&selection(vec![elsewhere])).unwrap().is_empty());
+}
+
+#[test]
+fn files_are_written_beside_each_other_and_the_same_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = only(build(&small()).unwrap());
+    let paths = table.write(&dir.path().join("tables")).unwrap();
+    let names: Vec<_> = paths
+        .iter()
+        .map(|p| p.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["table2-made-up.md", "table2-made-up.tex", "table2-made-up.csv"]);
+    let before: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
+    only(build(&small()).unwrap())
+        .write(&dir.path().join("tables"))
+        .unwrap();
+    let after: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
+    assert_eq!(before, after);
+}
