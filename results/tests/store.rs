@@ -158,7 +158,7 @@ fn a_success_replaces_the_failure_and_a_failure_never_the_success() {
         dir.path().join("failed/0000000000000001.json")
     );
     assert!(!store.has(&bad.id).unwrap());
-    assert_eq!(store.failed().unwrap().records, [bad.clone()]);
+    assert_eq!(store.failed().unwrap().records, std::slice::from_ref(&bad));
     store.put(&good).unwrap();
     assert!(store.has(&good.id).unwrap() && store.failed().unwrap().records.is_empty());
     store.put(&bad).unwrap();
