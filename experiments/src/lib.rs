@@ -1,1 +1,16 @@
-//! x
+//! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
+//! the records. The binaries in `src/bin` are thin.
+
+pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod doctor;
+pub mod glue;
+pub mod host;
+pub mod inputs;
+pub mod params;
+pub mod plan;
+pub mod presets;
+pub mod run;
+pub mod tables;

@@ -1,2 +1,26 @@
-//! x
-fn main() {}
+//! `cargo run -p experiments --bin glue`
+
+use clap::Parser;
+use experiments::cli::ExperimentArgs;
+use std::process::ExitCode;
+
+/// Fine-tunes an encoder on GLUE tasks with each method and prints Table 2.
+///
+/// Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  glue --list
+  glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
+  glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
+  glue --config my.yaml --out my-results --device cuda:0 --dtype bf16"
+)]
+struct Cli {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+}
+
+fn main() -> ExitCode {
+    experiments::cli::finish(experiments::glue::main(&Cli::parse().experiment))
+}

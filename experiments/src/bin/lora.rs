@@ -1,2 +1,36 @@
-//! x
-fn main() {}
+//! `cargo run -p experiments --bin lora`: everything that is not an experiment.
+
+use clap::{Parser, Subcommand};
+use experiments::{bench, doctor, params};
+use std::process::ExitCode;
+
+/// Tools around the experiments.
+#[derive(Parser)]
+#[command(version)]
+enum Cli {
+    /// Versions, devices, caches, and what to do where something is missing
+    Doctor,
+    /// How many parameters a method trains
+    Params(params::ParamsArgs),
+    /// Measurements
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Trains over a fixed workload and prints times and losses as JSON
+    Train(bench::TrainArgs),
+}
+
+fn main() -> ExitCode {
+    let text = match Cli::parse() {
+        Cli::Doctor => Ok(doctor::report()),
+        Cli::Params(args) => params::count(&args),
+        Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
+    };
+    experiments::cli::finish(text.map(|text| {
+        print!("{text}");
+        ExitCode::SUCCESS
+    }))
+}

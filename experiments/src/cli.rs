@@ -1,0 +1,174 @@
+//! The flags that every experiment takes.
+
+use crate::config::{self, Dtype, RawExperiment};
+use crate::presets;
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_yaml::{Mapping, Value};
+use std::path::PathBuf;
+
+/// What to run and where.
+#[derive(Args, Clone, Debug)]
+pub struct ExperimentArgs {
+    /// A YAML file that states what differs from the defaults
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// A configuration that comes with the program (--list shows them)
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Hugging Face model folder: config.json, tokenizer, safetensors
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...)
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Tasks, such as mrpc,rte
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub tasks: Vec<String>,
+    /// Methods, such as full,lora
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// Seeds, such as 1..5 or 1,2,7
+    #[arg(long, value_name = "LIST")]
+    pub seeds: Option<String>,
+    /// Passes over the training rows
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Any setting by its path, such as train.lr=0.0003 or methods.lora.r=4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Where records, checkpoints, logs and tables go
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Number type of frozen weights and activations
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Dtype>,
+    /// CPU threads; 0 = as many as there are cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Print the plan (runs, parameters trained, steps, rough memory) and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// List presets, tasks and methods, and stop
+    #[arg(long)]
+    pub list: bool,
+    /// Go on from checkpoints of interrupted runs (the default); --resume=false starts them afresh
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub resume: bool,
+}
+
+impl ExperimentArgs {
+    /// The experiment after defaults, preset or file, and flags.
+    ///
+    /// # Errors
+    /// Those of [`config::read`], unknown presets, tasks or methods.
+    pub fn experiment(&self) -> Result<RawExperiment> {
+        let mut layers = vec![("the defaults", presets::DEFAULTS)];
+        let (name, text);
+        if let Some(path) = &self.config {
+            (name, text) = (path.display().to_string(), presets::read(path)?);
+            layers.push((&name, &text));
+        } else if let Some(preset) = &self.preset {
+            (name, text) = (format!("the preset `{preset}`"), presets::find(preset)?.to_string());
+            layers.push((&name, &text));
+        }
+        let mut raw = config::read(&layers, &self.sets)?;
+        if let Some(epochs) = self.epochs {
+            set_epochs(&mut raw, epochs);
+        }
+        raw.model = self.model.clone().or(raw.model);
+        raw.data = self.data.clone().or(raw.data);
+        raw.dtype = self.dtype.unwrap_or(raw.dtype);
+        if let Some(seeds) = &self.seeds {
+            raw.seeds = config::seeds(seeds)?;
+        }
+        if !self.tasks.is_empty() {
+            raw.tasks = chosen(&self.tasks, &raw.tasks, |name| Ok(datasets::find(name)?.id.to_string()))?;
+        }
+        if !self.methods.is_empty() {
+            raw.methods = chosen(&self.methods, &raw.methods, |name| Ok(name.to_string()))?;
+        }
+        Ok(raw)
+    }
+}
+
+/// `--epochs` is stronger than what a method or a task says of its own.
+fn set_epochs(raw: &mut RawExperiment, epochs: u64) {
+    let own = raw
+        .tasks
+        .iter_mut()
+        .chain(raw.methods.iter_mut())
+        .filter_map(|(_, v)| v.get_mut("train"));
+    for train in own.chain([&mut raw.train]) {
+        if let Some(train) = train.as_mapping_mut() {
+            train.insert("epochs".into(), epochs.into());
+        }
+    }
+}
+
+/// The entries of `known` that are named, in the order named; names that it lacks stand alone.
+fn chosen(names: &[String], known: &Mapping, canonical: impl Fn(&str) -> Result<String>) -> Result<Mapping> {
+    let mut out = Mapping::new();
+    for name in names {
+        let id = canonical(name.trim())?;
+        let found = known
+            .iter()
+            .find(|(k, _)| k.as_str().and_then(|k| canonical(k).ok()).as_deref() == Some(&id));
+        let settings = found.map_or(Value::Null, |(_, v)| v.clone());
+        let twice = out.insert(id.as_str().into(), settings);
+        if twice.is_some() {
+            anyhow::bail!("`{name}` is named twice");
+        }
+    }
+    Ok(out)
+}
+
+/// What `--list` prints.
+pub fn listing() -> String {
+    let mut text = String::from("Presets\n");
+    for (name, yaml) in presets::PRESETS {
+        let label = serde_yaml::from_str::<Value>(yaml)
+            .ok()
+            .and_then(|v| v.get("label")?.as_str().map(String::from));
+        text += &format!("  {name:<14} {}\n", label.unwrap_or_default());
+    }
+    text += "\nTasks\n";
+    for task in datasets::TASKS {
+        let metrics: Vec<&str> = task.metrics.iter().map(|m| m.name()).collect();
+        text += &format!("  {:<14} {} ({})\n", task.id, task.folder, metrics.join(", "));
+    }
+    text += "\nMethods\n";
+    for method in lora_core::method::METHODS {
+        text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
+    }
+    text
+}
+
+/// Sets the number of threads of libtorch and of everything else.
+///
+/// # Errors
+/// If the pool of threads exists already.
+pub fn set_threads(threads: usize) -> Result<usize> {
+    let threads = if threads == 0 {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        threads
+    };
+    tch::set_num_threads(i32::try_from(threads).context("--threads")?);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("starting the threads")?;
+    Ok(threads)
+}
+
+/// The one place where an error is printed: on one line, with its causes.
+pub fn finish(result: Result<std::process::ExitCode>) -> std::process::ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        std::process::ExitCode::FAILURE
+    })
+}

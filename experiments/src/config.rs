@@ -1,0 +1,357 @@
+//! From YAML to validated runs: [`RawExperiment`] is what may be written, [`RunConfig`] what a run may see.
+//!
+//! Layers, each over the one before: `configs/defaults.yaml`, the preset or the user's file, `--set` and the other flags;
+//! then, for one run, the method's own `train` and the task's own `train`.
+
+use anyhow::{Context, Result, bail, ensure};
+use lora_core::train::{FitConfig, Objective};
+use serde::{Deserialize, Serialize};
+use serde_yaml::{Mapping, Value};
+use std::path::PathBuf;
+
+/// An experiment as it is written, all layers merged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExperiment {
+    /// What the numbers are, in words.
+    pub label: Option<String>,
+    /// A Hugging Face model folder.
+    pub model: Option<PathBuf>,
+    /// The model's name in tables.
+    pub model_name: Option<String>,
+    /// The folder of the data.
+    pub data: Option<PathBuf>,
+    /// Task name to its own settings.
+    pub tasks: Mapping,
+    /// Method name to its settings.
+    pub methods: Mapping,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Number type of frozen weights and activations.
+    pub dtype: Dtype,
+    /// How to train, before methods and tasks have their say.
+    pub train: Value,
+}
+
+/// Number type of frozen weights and activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// Everything in fp32.
+    Fp32,
+    /// Frozen weights and activations in bf16; what is trained, and the optimiser, in fp32.
+    Bf16,
+}
+
+impl Dtype {
+    /// Its name in configurations and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::Fp32 => "fp32",
+            Dtype::Bf16 => "bf16",
+        }
+    }
+
+    /// libtorch's kind.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Dtype::Fp32 => tch::Kind::Float,
+            Dtype::Bf16 => tch::Kind::BFloat16,
+        }
+    }
+}
+
+/// How one run trains. The keys of `train:`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Rows of one forward pass.
+    pub batch_size: usize,
+    /// Forward passes of one optimiser step.
+    pub accumulate: usize,
+    /// The highest learning rate.
+    pub lr: f64,
+    /// Of matrices and embeddings.
+    pub weight_decay: f64,
+    /// Share of all steps.
+    pub warmup_ratio: f64,
+    /// Largest joint norm of the gradients.
+    pub clip: Option<f64>,
+    /// Adam's first beta.
+    pub beta1: f64,
+    /// Adam's second beta.
+    pub beta2: f64,
+    /// Adam's epsilon.
+    pub eps: f64,
+    /// Tokens of a row.
+    pub max_len: usize,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f64,
+    /// Rows of one forward pass of evaluation.
+    pub eval_batch_size: usize,
+    /// Steps between checkpoints. Not written: it has no influence on any number, so none on a run's identity.
+    #[serde(skip_serializing)]
+    pub checkpoint_every: u64,
+}
+
+impl TrainConfig {
+    fn validate(&self) -> Result<()> {
+        let counts = [
+            ("epochs", self.epochs, 1_000_000),
+            ("batch_size", self.batch_size as u64, 1 << 20),
+            ("accumulate", self.accumulate as u64, 1 << 20),
+            ("max_len", self.max_len as u64, 1 << 20),
+            ("eval_batch_size", self.eval_batch_size as u64, 1 << 20),
+        ];
+        for (key, value, most) in counts {
+            ensure!(
+                (1..=most).contains(&value),
+                "`train.{key}` is {value}; it must be from 1 to {most}"
+            );
+        }
+        let positive = [("lr", Some(self.lr)), ("eps", Some(self.eps)), ("clip", self.clip)];
+        for (key, value) in positive {
+            let fine = value.is_none_or(|v| v.is_finite() && v > 0.0);
+            ensure!(
+                fine,
+                "`train.{key}` is {}; it must be a number above 0",
+                value.unwrap_or_default()
+            );
+        }
+        let shares = [
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+            ("label_smoothing", self.label_smoothing),
+        ];
+        for (key, value) in shares {
+            ensure!(
+                (0.0..1.0).contains(&value),
+                "`train.{key}` is {value}; it must be from 0 to below 1"
+            );
+        }
+        ensure!(
+            (0.0..=1.0).contains(&self.warmup_ratio),
+            "`train.warmup_ratio` is {}; it must be from 0 to 1",
+            self.warmup_ratio
+        );
+        let decay = self.weight_decay;
+        ensure!(
+            decay.is_finite() && decay >= 0.0,
+            "`train.weight_decay` is {decay}; it must be 0 or more"
+        );
+        Ok(())
+    }
+
+    /// The settings of the loop.
+    pub fn fit(&self, seed: u64, regression: bool, device: tch::Device) -> FitConfig {
+        let objective = if regression {
+            Objective::Score
+        } else {
+            Objective::Classes {
+                label_smoothing: self.label_smoothing,
+            }
+        };
+        FitConfig {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulate: self.accumulate,
+            lr: self.lr,
+            weight_decay: self.weight_decay,
+            warmup_ratio: self.warmup_ratio,
+            clip: self.clip,
+            betas: (self.beta1, self.beta2),
+            eps: self.eps,
+            objective,
+            seed,
+            checkpoint_every: self.checkpoint_every,
+            device,
+        }
+    }
+}
+
+/// One run, validated: everything that decides its numbers, but for weights and data (the plan adds their hashes).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunConfig {
+    /// The experiment.
+    pub experiment: &'static str,
+    /// The model's name.
+    pub model: String,
+    /// The task's id.
+    pub task: &'static str,
+    /// The method's name in this experiment.
+    pub method_name: String,
+    /// The method with all its settings.
+    pub method: Value,
+    /// The seed.
+    pub seed: u64,
+    /// Number type.
+    pub dtype: Dtype,
+    /// How to train.
+    pub train: TrainConfig,
+}
+
+/// Reads the layers, each YAML text with the name that errors call it by, and lays `sets` (`path=value`) over them.
+///
+/// # Errors
+/// Text that is not YAML, unknown keys (with the known ones), values of the wrong type.
+pub fn read(layers: &[(&str, &str)], sets: &[String]) -> Result<RawExperiment> {
+    let mut merged = Value::Mapping(Mapping::new());
+    let mut last = "the configuration";
+    for (name, text) in layers {
+        let layer: Value = serde_yaml::from_str(text).with_context(|| format!("{name} is not valid YAML"))?;
+        ensure!(layer.is_mapping(), "{name}: expected `key: value` lines at the top");
+        merge(&mut merged, layer);
+        // Read after each layer, so that a mistake is laid at the right door.
+        RawExperiment::deserialize(merged.clone()).with_context(|| format!("in {name}"))?;
+        last = name;
+    }
+    for set in sets {
+        lay(&mut merged, set)?;
+        RawExperiment::deserialize(merged.clone()).with_context(|| format!("in --set {set}"))?;
+    }
+    let raw = RawExperiment::deserialize(merged).with_context(|| format!("in {last}"))?;
+    TrainConfig::deserialize(raw.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
+    Ok(raw)
+}
+
+/// Lays `a.b.c=value` over `target`; the value is read as YAML.
+fn lay(target: &mut Value, set: &str) -> Result<()> {
+    let (path, value) = set
+        .split_once('=')
+        .with_context(|| format!("--set {set}: expected key=value, such as train.epochs=3"))?;
+    let value: Value =
+        serde_yaml::from_str(value).with_context(|| format!("--set {set}: the value is not valid YAML"))?;
+    let layer = path.trim().rsplit('.').fold(value, |inner, key| {
+        let mut map = Mapping::new();
+        map.insert(key.into(), inner);
+        Value::Mapping(map)
+    });
+    merge(target, layer);
+    Ok(())
+}
+
+/// Lays `over` on `base`: mappings key by key, anything else replaced.
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Mapping(base), Value::Mapping(over)) => {
+            for (key, value) in over {
+                match base.get_mut(&key) {
+                    Some(slot) => merge(slot, value),
+                    None => {
+                        base.insert(key, value);
+                    }
+                }
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+impl RawExperiment {
+    /// Every run of the grid, seeds outermost, so that a table has its first column of numbers as early as can be.
+    ///
+    /// # Errors
+    /// Unknown tasks or methods (with the known ones), settings that cannot be used.
+    pub fn runs(&self, experiment: &'static str) -> Result<Vec<RunConfig>> {
+        ensure!(
+            !self.tasks.is_empty(),
+            "no tasks are named; give --tasks, or `tasks:` in the configuration"
+        );
+        ensure!(
+            !self.methods.is_empty(),
+            "no methods are named; give --methods, or `methods:` in the configuration"
+        );
+        ensure!(!self.seeds.is_empty(), "no seeds are named; give --seeds, such as 1..5");
+        let mut runs: Vec<RunConfig> = Vec::new();
+        for seed in &self.seeds {
+            for task in self.tasks.iter() {
+                for method in self.methods.iter() {
+                    let run = self.run(experiment, task, method, *seed)?;
+                    ensure!(
+                        !runs.contains(&run),
+                        "{} with {} and seed {seed} is asked for twice",
+                        run.task,
+                        run.method_name
+                    );
+                    runs.push(run);
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    fn run(
+        &self,
+        experiment: &'static str,
+        task: (&Value, &Value),
+        method: (&Value, &Value),
+        seed: u64,
+    ) -> Result<RunConfig> {
+        let task_name = task.0.as_str().context("a task's name must be text")?;
+        let method_name = method.0.as_str().context("a method's name must be text")?;
+        let known = datasets::find(task_name)?;
+        let (mut settings, method_train) = split_train(method.1, &format!("methods.{method_name}"))?;
+        settings.entry("kind".into()).or_insert(method_name.into());
+        let (rest, task_train) = split_train(task.1, &format!("tasks.{task_name}"))?;
+        if let Some((key, _)) = rest.iter().next() {
+            bail!(
+                "`tasks.{task_name}`: unknown key `{}`; known: train",
+                key.as_str().unwrap_or("?")
+            );
+        }
+        let mut train = self.train.clone();
+        merge(&mut train, method_train);
+        merge(&mut train, task_train);
+        let train: TrainConfig = serde_yaml::from_value(train)
+            .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
+        train.validate()?;
+        let method = lora_core::method::resolved(&Value::Mapping(settings))
+            .with_context(|| format!("`methods.{method_name}`"))?;
+        let model = match (&self.model_name, self.model.as_ref().and_then(|m| m.file_name())) {
+            (Some(name), _) => name.clone(),
+            (None, Some(folder)) => folder.to_string_lossy().into_owned(),
+            (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
+        };
+        Ok(RunConfig {
+            experiment,
+            model,
+            task: known.id,
+            method_name: method_name.into(),
+            method,
+            seed,
+            dtype: self.dtype,
+            train,
+        })
+    }
+}
+
+/// A mapping without its `train`, and that.
+fn split_train(value: &Value, at: &str) -> Result<(Mapping, Value)> {
+    let mut map = match value {
+        Value::Null => Mapping::new(),
+        Value::Mapping(map) => map.clone(),
+        _ => bail!("`{at}` must be a mapping, such as {{train: {{lr: 0.0001}}}}"),
+    };
+    let train = map.remove("train").unwrap_or(Value::Mapping(Mapping::new()));
+    ensure!(train.is_mapping(), "`{at}.train` must be a mapping");
+    Ok((map, train))
+}
+
+/// Reads `1..5` (both ends included), `1,2,7`, or a mixture.
+///
+/// # Errors
+/// Anything else, and more than 10,000 seeds.
+pub fn seeds(text: &str) -> Result<Vec<u64>> {
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        let wrong = || format!("seeds `{text}`: expected numbers and ranges such as 1..5 or 1,2,7");
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        let first: u64 = first.trim().parse().with_context(wrong)?;
+        let last: u64 = last.trim().trim_start_matches('=').parse().with_context(wrong)?;
+        ensure!(first <= last && last - first < 10_000, wrong());
+        seeds.extend(first..=last);
+    }
+    Ok(seeds)
+}

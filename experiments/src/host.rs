@@ -1,0 +1,74 @@
+//! What a record says of the machine and of this program.
+
+use results::record::Host;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// The libtorch that tch 0.24 is made for, and the one fetched on first build.
+pub const LIBTORCH: &str = "2.11.0";
+
+/// tch's version.
+pub const TCH: &str = "0.24";
+
+/// The machine.
+pub fn host() -> Host {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|l| {
+        l.strip_prefix("model name")?
+            .split_once(':')
+            .map(|(_, n)| n.trim().to_string())
+    });
+    Host {
+        os: std::env::consts::OS.into(),
+        arch: std::env::consts::ARCH.into(),
+        cpu: name.unwrap_or_default(),
+    }
+}
+
+/// Commit of the sources and whether tracked files differ from it (published results aside, which a run itself writes);
+/// none where there is no repository.
+pub fn commit() -> (Option<String>, bool) {
+    let git = |args: &[&str]| {
+        let out = Command::new("git")
+            .arg("-C")
+            .arg(env!("CARGO_MANIFEST_DIR"))
+            .args(args)
+            .output()
+            .ok()?;
+        out.status
+            .success()
+            .then(|| String::from_utf8_lossy(&out.stdout).trim().to_string())
+    };
+    let commit = git(&["rev-parse", "HEAD"]);
+    let changed = git(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":!/results/runs",
+        ":!/results/tables",
+    ]);
+    (commit, changed.is_some_and(|c| !c.is_empty()))
+}
+
+/// Versions that can change a number.
+pub fn versions() -> BTreeMap<String, String> {
+    let own = env!("CARGO_PKG_VERSION");
+    [("libtorch", LIBTORCH), ("tch", TCH), ("experiments", own)]
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .into()
+}
+
+/// Starts the peak of [`peak_rss_mib`] anew, where the system can.
+pub fn reset_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory that this process has held since [`reset_peak_rss`], in MiB; none where the system does not say.
+pub fn peak_rss_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some((kib / 1024.0).round())
+}

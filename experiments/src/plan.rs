@@ -1,0 +1,174 @@
+//! Which runs there are, and which of them the store lacks.
+
+use crate::config::{RawExperiment, RunConfig};
+use crate::inputs::{Inputs, TaskRows};
+use anyhow::{Context, Result};
+use lora_core::model::{self, ModelShape};
+use lora_core::nn::{Build, Counts};
+use results::Store;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// One run of the plan.
+#[derive(Debug)]
+pub struct Planned {
+    /// What is run.
+    pub config: RunConfig,
+    /// 16 hex digits: hash of the config and of what goes in.
+    pub id: String,
+    /// The task's rows.
+    pub rows: Rc<TaskRows>,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its record is in the store.
+    Done,
+    /// A checkpoint is there to go on from.
+    Interrupted,
+    /// Nothing is there.
+    Missing,
+}
+
+/// Everything that decides a run's numbers; what the id is a hash of.
+#[derive(Serialize)]
+struct Identity<'a> {
+    config: &'a RunConfig,
+    weights_sha256: &'a str,
+    data_sha256: &'a str,
+}
+
+/// Every run of the experiment with its state.
+///
+/// # Errors
+/// Settings, models or data that cannot be used.
+pub fn plan(raw: &RawExperiment, experiment: &'static str, inputs: &mut Inputs, store: &Store) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    for config in raw.runs(experiment)? {
+        let rows = inputs.task(datasets::find(config.task)?, config.train.max_len)?;
+        let identity = Identity {
+            config: &config,
+            weights_sha256: &inputs.weights_sha256,
+            data_sha256: &rows.sha256,
+        };
+        let bytes = serde_json::to_vec(&identity).context("hashing the configuration")?;
+        let id: String = Sha256::digest(&bytes)
+            .iter()
+            .take(8)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let state = if store.has(&id)? {
+            State::Done
+        } else if checkpoint_path(store.dir(), &id).exists() {
+            State::Interrupted
+        } else {
+            State::Missing
+        };
+        planned.push(Planned {
+            config,
+            id,
+            rows,
+            state,
+        });
+    }
+    Ok(planned)
+}
+
+/// Where the checkpoint of run `id` lies.
+pub fn checkpoint_path(out: &Path, id: &str) -> PathBuf {
+    out.join("checkpoints").join(format!("{id}.safetensors"))
+}
+
+impl Planned {
+    /// `mrpc · lora · seed 1`.
+    pub fn title(&self) -> String {
+        format!(
+            "{} · {} · seed {}",
+            self.config.task, self.config.method_name, self.config.seed
+        )
+    }
+
+    /// Optimiser steps.
+    pub fn steps(&self) -> u64 {
+        let train = &self.config.train;
+        let per_epoch = self.rows.train.len().div_ceil(train.batch_size * train.accumulate) as u64;
+        per_epoch * train.epochs
+    }
+
+    /// Builds the model without weights, to count what would be trained.
+    ///
+    /// # Errors
+    /// A method that does not fit the model.
+    pub fn counts(&self, model_dir: &Path) -> Result<Counts> {
+        let method = lora_core::method::from_value(&self.config.method)?;
+        let build = Build::new(method.as_ref(), self.config.seed).base_kind(self.config.dtype.kind());
+        let _model = model::from_dir(model_dir, self.rows.outputs(), &build)?;
+        Ok(build.adopt()?.counts)
+    }
+
+    /// Rough memory of training, in MiB: weights, gradients and moments of what is trained, and the activations kept for
+    /// the backward pass of an average batch.
+    pub fn memory_mib(&self, counts: &Counts, shape: &ModelShape) -> f64 {
+        let width = self.config.dtype.kind().elt_size_in_bytes() as f64;
+        let trained = (counts.base + counts.method + counts.head) as f64;
+        let weights = (counts.total as f64 - trained) * width + trained * 16.0;
+        let lengths = self.rows.train.iter().map(|r| r.ids.len());
+        let mean = lengths.clone().sum::<usize>() as f64 / self.rows.train.len().max(1) as f64;
+        let longest = lengths.max().unwrap_or(0) as f64;
+        let rows = self.config.train.batch_size as f64;
+        // A block keeps about 14 vectors of the model's width and 3 of the feed-forward's for each token, and for attention
+        // four grids of longest x longest for each head (about one head per 64 features).
+        let block = mean * (14.0 * shape.hidden as f64 + 3.0 * shape.ffn as f64)
+            + 4.0 * longest * longest * (shape.hidden as f64 / 64.0);
+        let kept = if counts.base + counts.method == 0 {
+            2.0
+        } else {
+            shape.layers as f64
+        };
+        (weights + rows * kept * block * width) / f64::from(1 << 20)
+    }
+}
+
+/// The plan as a table, for `--dry-run`.
+///
+/// # Errors
+/// A method that does not fit the model.
+pub fn describe(runs: &[Planned], inputs: &Inputs) -> Result<String> {
+    let config = model::read_config(&inputs.model)?;
+    let shape = (model::arch(&config)?.shape)(&config)?;
+    let mut text = format!(
+        "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10}\n",
+        "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory"
+    );
+    for run in runs {
+        let counts = run.counts(&inputs.model).with_context(|| run.title())?;
+        let state = match run.state {
+            State::Done => "done",
+            State::Interrupted => "interrupted",
+            State::Missing => "missing",
+        };
+        text += &format!(
+            "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>6.0} MiB\n",
+            run.id,
+            run.config.task,
+            run.config.method_name,
+            run.config.seed,
+            state,
+            counts.base + counts.method,
+            counts.head,
+            run.steps(),
+            run.memory_mib(&counts, &shape)
+        );
+    }
+    let missing = runs.iter().filter(|r| r.state != State::Done).count();
+    text += &format!(
+        "\n{} runs, {missing} to compute. Memory is a rough estimate (weights, optimiser, activations).\n",
+        runs.len()
+    );
+    Ok(text)
+}

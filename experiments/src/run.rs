@@ -1,0 +1,302 @@
+//! One run, from its plan to its record; and all of them, one after the other.
+
+use crate::console::Console;
+use crate::host;
+use crate::inputs::{EvalRows, Inputs, TaskRows};
+use crate::plan::{Planned, State, checkpoint_path};
+use anyhow::{Context, Result};
+use chrono::SecondsFormat;
+use datasets::{Label, Predictions};
+use lora_core::model::{self, Model};
+use lora_core::nn::{Adopted, Build};
+use lora_core::train::{Checkpoint, Progress, Trainer, predict};
+use lora_core::weights::Weights;
+use results::Store;
+use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use tch::Device;
+
+/// What all runs of an experiment share.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// Model and data.
+    pub inputs: &'a Inputs,
+    /// Where records go.
+    pub store: &'a Store,
+    /// Where tensors live.
+    pub device: Device,
+    /// CPU threads.
+    pub threads: usize,
+    /// The preset's name.
+    pub preset: Option<String>,
+    /// What the numbers are.
+    pub label: String,
+    /// Whether checkpoints are taken up.
+    pub resume: bool,
+    /// Set by Ctrl-C.
+    pub stop: &'static AtomicBool,
+}
+
+/// What became of the runs.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Title and error of each run that failed.
+    pub failed: Vec<(String, String)>,
+    /// Runs that another process is computing.
+    pub elsewhere: Vec<String>,
+    /// Whether Ctrl-C ended it.
+    pub interrupted: bool,
+}
+
+/// Computes every run that the store lacks. A run that fails is recorded as such and does not stop the others.
+///
+/// # Errors
+/// A store that cannot be written: then no later run could be kept either.
+pub fn run_all(session: &Session, runs: &[Planned], console: &Console) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for run in runs {
+        // Looked up again: another process may have finished it since the plan was made.
+        if run.state == State::Done || session.store.has(&run.id)? {
+            console.done();
+            continue;
+        }
+        let Some(_lock) = lock(session.store.dir(), &run.id)? else {
+            outcome.elsewhere.push(run.title());
+            continue;
+        };
+        let started = chrono::Local::now();
+        match one(session, run, console, &started) {
+            Ok(record) => {
+                session.store.put(&record).context("keeping the record")?;
+                checkpoint(session, run).remove()?;
+            }
+            Err(error) if is_interruption(&error) => {
+                console.line(&format!("{}: {error:#}", run.title()));
+                outcome.interrupted = true;
+                break;
+            }
+            Err(error) => {
+                let text = format!("{error:#}").replace('\n', " ");
+                tracing::error!("{}: {text}", run.title());
+                let mut record = blank(session, run, &started);
+                record.status = Status::Failed { error: text.clone() };
+                session
+                    .store
+                    .put(&record)
+                    .context("keeping the record of a failed run")?;
+                outcome.failed.push((run.title(), text));
+            }
+        }
+        console.done();
+    }
+    Ok(outcome)
+}
+
+fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<lora_core::Error>(),
+        Some(lora_core::Error::Interrupted { .. })
+    )
+}
+
+/// The right to compute a run, held until it is dropped; none if another process has it.
+fn lock(out: &Path, id: &str) -> Result<Option<std::fs::File>> {
+    let path = out.join("checkpoints").join(format!("{id}.lock"));
+    let open = || {
+        std::fs::create_dir_all(out.join("checkpoints"))?;
+        std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+    };
+    let file = open().with_context(|| format!("making {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
+    Checkpoint::new(&checkpoint_path(session.store.dir(), &run.id), &run.id)
+}
+
+/// Trains and evaluates one run.
+fn one(
+    session: &Session,
+    run: &Planned,
+    console: &Console,
+    started: &chrono::DateTime<chrono::Local>,
+) -> Result<RunRecord> {
+    host::reset_peak_rss();
+    let since = Instant::now();
+    let (model, adopted) = build(session, run)?;
+    let checkpoint = checkpoint(session, run);
+    if !session.resume {
+        checkpoint.remove()?;
+    }
+    let fit = run
+        .config
+        .train
+        .fit(run.config.seed, run.rows.regression(), session.device);
+    let trainer = Trainer {
+        model: model.as_ref(),
+        params: &adopted.params,
+        config: &fit,
+        checkpoint: Some(&checkpoint),
+        stop: Some(session.stop),
+    };
+    let metric = metric_key(&run.rows);
+    let mut bar = console.run(&run.title(), run.steps());
+    let batch = run.config.train.eval_batch_size;
+    let mut failure = None;
+    let fitted = trainer.fit(
+        &run.rows.train,
+        &mut |model| {
+            evaluate(model, &run.rows, batch, session.device).map_err(|e| {
+                let text = format!("{e:#}");
+                failure = Some(e);
+                lora_core::Error::Config(text)
+            })
+        },
+        &mut |event| bar.observe(&event, &metric),
+    );
+    if let Some(failure) = failure {
+        return Err(failure.context("evaluating"));
+    }
+    let mut record = blank(session, run, started);
+    fill(&mut record, &fitted?.progress, &adopted, since.elapsed().as_secs_f64());
+    Ok(record)
+}
+
+fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> {
+    let method = lora_core::method::from_value(&run.config.method)?;
+    let build = Build::new(method.as_ref(), run.config.seed)
+        .device(session.device)
+        .base_kind(run.config.dtype.kind());
+    let (model, arch) = model::from_dir(&session.inputs.model, run.rows.outputs(), &build)?;
+    let adopted = build.adopt()?;
+    let report = Weights::open(&session.inputs.model)?
+        .load_into(&adopted.params, arch)?
+        .require_complete()?;
+    tracing::info!(
+        "{}: {} tensors loaded, {} of the head are fresh",
+        run.title(),
+        report.loaded,
+        report.fresh_head.len()
+    );
+    Ok((model, adopted))
+}
+
+/// Every metric of every split, and of all splits together as `dev` where there are several (the paper's MNLI number).
+fn evaluate(model: &dyn Model, rows: &TaskRows, batch: usize, device: Device) -> Result<BTreeMap<String, Option<f64>>> {
+    let mut metrics = BTreeMap::new();
+    let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
+    let mut score = |name: &str, logits: &[f32], labels: &[Label]| -> Result<()> {
+        let predictions = Predictions::from_logits(rows.task, logits)?;
+        for (metric, value) in datasets::score(rows.task, &predictions, labels)? {
+            metrics.insert(format!("{name}/{metric}"), value);
+        }
+        Ok(())
+    };
+    for EvalRows {
+        name,
+        rows,
+        labels: gold,
+    } in &rows.evals
+    {
+        let logits: Vec<f32> = predict(model, rows, batch, device)?.into_iter().flatten().collect();
+        score(name, &logits, gold)?;
+        all.extend(logits);
+        labels.extend(gold);
+    }
+    if rows.evals.len() > 1 {
+        score("dev", &all, &labels)?;
+    }
+    Ok(metrics)
+}
+
+/// The metric by which the best epoch is chosen.
+fn metric_key(rows: &TaskRows) -> String {
+    format!("dev/{}", rows.task.primary().name())
+}
+
+/// A record with everything that is known before the run.
+fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
+    let (commit, dirty) = host::commit();
+    RunRecord {
+        schema: SCHEMA,
+        id: run.id.clone(),
+        experiment: run.config.experiment.into(),
+        preset: session.preset.clone(),
+        label: session.label.clone(),
+        paper_row: None,
+        model: run.config.model.clone(),
+        task: run.config.task.into(),
+        method: run.config.method_name.clone(),
+        seed: run.config.seed,
+        config: serde_json::to_value(&run.config).unwrap_or_default(),
+        status: Status::Finished,
+        metric: metric_key(&run.rows),
+        evals: Vec::new(),
+        best: None,
+        selection: "best epoch on dev".into(),
+        params: Params::default(),
+        provenance: Provenance {
+            commit,
+            dirty,
+            weights_sha256: Some(session.inputs.weights_sha256.clone()),
+            data_sha256: Some(run.rows.sha256.clone()),
+            versions: host::versions(),
+            device: lora_core::device::name(session.device),
+            dtype: run.config.dtype.name().into(),
+            threads: session.threads as u32,
+            host: host::host(),
+        },
+        timing: Timing {
+            started: started.to_rfc3339_opts(SecondsFormat::Secs, false),
+            ..Timing::default()
+        },
+        memory: Memory::default(),
+    }
+}
+
+fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds: f64) {
+    let eval = |e: &lora_core::train::Eval| Eval {
+        epoch: e.epoch as u32,
+        step: e.step,
+        train_loss: Some(e.train_loss),
+        metrics: e.metrics.clone(),
+    };
+    record.evals = progress.evals.iter().map(eval).collect();
+    let value = |e: &Eval| e.metrics.get(&record.metric).copied().flatten();
+    let scored = record.evals.iter().filter_map(|e| {
+        Some(Best {
+            epoch: e.epoch,
+            value: value(e)?,
+        })
+    });
+    // The first of equals, as transformers' trainer keeps it.
+    record.best = scored.reduce(|best, next| if next.value > best.value { next } else { best });
+    let counts = adopted.counts;
+    record.params = Params {
+        base: counts.base,
+        method: counts.method,
+        head: counts.head,
+        total_model: counts.total,
+    };
+    record.timing.seconds = seconds.max(progress.train_seconds + progress.eval_seconds);
+    record.timing.train_seconds = progress.train_seconds;
+    record.timing.eval_seconds = progress.eval_seconds;
+    record.timing.tokens_per_second =
+        (progress.train_seconds > 0.0).then(|| progress.tokens as f64 / progress.train_seconds);
+    record.timing.resumed = progress.resumed;
+    record.memory = Memory {
+        peak_rss_mib: host::peak_rss_mib(),
+        peak_gpu_mib: None,
+    };
+}
