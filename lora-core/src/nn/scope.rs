@@ -2,6 +2,9 @@
 
 use super::{Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Role, Site};
 use crate::{Error, Result, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use tch::{Device, Kind, Tensor};
@@ -15,6 +18,24 @@ pub enum Init {
     Normal(f64),
     /// Uniform on (-bound, bound). PyTorch's default for a linear layer, `kaiming_uniform(a = sqrt 5)`, is bound 1/sqrt(fan in).
     Uniform(f64),
+}
+
+impl Init {
+    /// A fresh fp32 tensor on the CPU. The numbers come from a generator of its own: libtorch's is shared by all threads.
+    fn fill(self, seed: u64, dims: &[i64]) -> Tensor {
+        let count = dims.iter().product::<i64>().max(0) as usize;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let values: Vec<f32> = match self {
+            Init::Const(value) => vec![value as f32; count],
+            Init::Normal(std) => (0..count)
+                .map(|_| rng.sample::<f32, _>(StandardNormal) * std as f32)
+                .collect(),
+            Init::Uniform(bound) => (0..count)
+                .map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound as f32)
+                .collect(),
+        };
+        Tensor::from_slice(&values).view(dims)
+    }
 }
 
 /// What the pretrained part holds before weights are loaded.
@@ -231,14 +252,7 @@ impl<'a> Scope<'a> {
         let tensor = if param.owner == Owner::Base && self.build.base_init == BaseInit::Blank {
             Tensor::f_empty(dims, (stored, self.build.device)).map_err(doing())?
         } else {
-            let mut fresh = Tensor::f_empty(dims, (Kind::Float, Device::Cpu)).map_err(doing())?;
-            tch::manual_seed(seed::derive(self.build.seed, &param.name, 0) as i64);
-            let _filled = match init {
-                Init::Const(value) => fresh.f_fill_(value),
-                Init::Normal(std) => fresh.f_normal_(0.0, std),
-                Init::Uniform(bound) => fresh.f_uniform_(-bound, bound),
-            }
-            .map_err(doing())?;
+            let fresh = init.fill(seed::derive(self.build.seed, &param.name, 0), dims);
             fresh
                 .f_to_device(self.build.device)
                 .and_then(|t| t.f_to_kind(stored))

@@ -16,6 +16,7 @@ pub struct Golden {
 
 /// `LORA_TEST_DEVICE`, the CPU if unset. The GPU machine has no cargo, so the folder can be given at run time.
 pub fn test_device() -> Device {
+    tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
     lora_core::device::parse(&std::env::var("LORA_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
 }
 

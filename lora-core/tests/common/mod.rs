@@ -1,0 +1,64 @@
+//! Tiny models and rows that every integration test shares.
+#![allow(dead_code)] // each test program uses its own part
+
+use lora_core::batch::{Row, Target};
+use lora_core::model::{MODELS, Model, arch};
+use lora_core::nn::{Adopted, BaseInit, Build, Method};
+use lora_core::train::{FitConfig, Objective};
+use serde_json::{Value, json};
+use tch::Device;
+
+pub const VOCAB: i64 = 50;
+
+/// A config.json of this architecture: three blocks, uneven widths, dropout as in the published models.
+pub fn config(model_type: &str) -> Value {
+    json!({
+        "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "intermediate_size": 40, "max_position_embeddings": 34, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "initializer_range": 0.2,
+    })
+}
+
+pub fn model_types() -> Vec<&'static str> {
+    MODELS.iter().map(|m| m.model_type).collect()
+}
+
+/// The tiny model with seeded random weights.
+pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model>, Adopted) {
+    tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
+    let config = config(model_type);
+    let build = Build::new(method, seed).base_init(BaseInit::Random);
+    let model = (arch(&config).unwrap().build)(&config, 3, &build.scope()).unwrap();
+    (model, build.adopt().unwrap())
+}
+
+/// Ragged rows with two segments.
+pub fn rows(count: usize) -> Vec<Row> {
+    let row = |i: usize| {
+        let len = 2 + (i * 7) % 23;
+        Row {
+            ids: (0..len).map(|t| 2 + ((i * 31 + t * 17) as i64 % (VOCAB - 2))).collect(),
+            types: (0..len).map(|t| i64::from(t * 2 > len)).collect(),
+            target: Target::Class((i % 3) as i64),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
+pub fn fit_config() -> FitConfig {
+    FitConfig {
+        epochs: 2,
+        batch_size: 4,
+        accumulate: 2,
+        lr: 1e-2,
+        weight_decay: 0.1,
+        warmup_ratio: 0.1,
+        clip: Some(1.0),
+        betas: (0.9, 0.999),
+        eps: 1e-8,
+        objective: Objective::Classes { label_smoothing: 0.0 },
+        seed: 5,
+        checkpoint_every: 3,
+        device: Device::Cpu,
+    }
+}

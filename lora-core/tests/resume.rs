@@ -1,0 +1,104 @@
+//! A run that is stopped anywhere and started again ends with the numbers of one that was not.
+
+mod common;
+
+use common::{build, fit_config, rows};
+use lora_core::method;
+use lora_core::nn::Adopted;
+use lora_core::train::{Checkpoint, Event, Progress, Trainer};
+use lora_core::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tch::Tensor;
+
+/// Trains from a fresh build until the end, or until step `stop_at`.
+fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, Adopted) {
+    let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
+    let (model, adopted) = build("bert", method.as_ref(), 3);
+    let (config, stop) = (fit_config(), AtomicBool::new(stop_at == Some(0)));
+    let file = Checkpoint::new(checkpoint, id);
+    let trainer = Trainer {
+        model: model.as_ref(),
+        params: &adopted.params,
+        config: &config,
+        checkpoint: Some(&file),
+        stop: Some(&stop),
+    };
+    let fitted = trainer.fit(
+        &rows(50),
+        &mut |model| {
+            let answers = lora_core::train::predict(model, &rows(6), 4, tch::Device::Cpu)?;
+            let sum = answers.iter().flatten().map(|v| f64::from(*v)).sum();
+            Ok(BTreeMap::from([("dev/sum".to_string(), Some(sum))]))
+        },
+        &mut |event| {
+            if let Event::Progress { step, .. } = event {
+                stop.store(stop_at.is_some_and(|at| step >= at), Ordering::Relaxed);
+            }
+        },
+    );
+    (fitted.map(|f| f.progress), adopted)
+}
+
+fn numbers(p: &Progress) -> (u64, u64, Vec<lora_core::train::Eval>) {
+    (p.step, p.tokens, p.evals.clone())
+}
+
+fn trained(adopted: &Adopted) -> Vec<(String, Tensor)> {
+    adopted
+        .params
+        .trainable()
+        .map(|e| (e.param.name.clone(), e.tensor.detach().copy()))
+        .collect()
+}
+
+#[test]
+fn stopped_runs_end_as_uninterrupted_ones() {
+    for kind in ["lora", "full", "bitfit"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, reference) = run(kind, &dir.path().join("whole"), "a", None);
+        let whole = whole.unwrap();
+        assert_eq!(whole.step, 14, "50 rows in sevenths of 8, twice");
+        let path = dir.path().join("stopped");
+        let mut stops = 0;
+        for stop_at in [0, 2, 3, 5, 9] {
+            match run(kind, &path, "a", Some(stop_at)).0 {
+                Err(Error::Interrupted { .. }) => stops += 1,
+                other => panic!("{kind}: expected an interruption, got {other:?}"),
+            }
+        }
+        let (resumed, adopted) = run(kind, &path, "a", None);
+        let resumed = resumed.unwrap();
+        assert_eq!(
+            resumed.resumed, stops,
+            "{kind}: every stop left a checkpoint that was taken up"
+        );
+        assert_eq!(numbers(&resumed), numbers(&whole), "{kind}");
+        for ((name, a), (_, b)) in trained(&adopted).iter().zip(trained(&reference)) {
+            assert!(a.equal(&b), "{kind}: {name} differs");
+        }
+    }
+}
+
+#[test]
+fn foreign_and_damaged_checkpoints_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    assert!(matches!(
+        run("lora", &path, "a", Some(2)).0,
+        Err(Error::Interrupted { .. })
+    ));
+    let text = |id: &str, kind: &str| run(kind, &path, id, None).0.unwrap_err().to_string();
+    assert!(text("b", "lora").contains("not of this one") && text("b", "lora").contains("Delete the file"));
+    assert!(text("a", "full").contains("has no `param/"), "{}", text("a", "full"));
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+    assert!(
+        text("a", "lora").contains("not a whole safetensors file"),
+        "{}",
+        text("a", "lora")
+    );
+    std::fs::write(&path, b"hello").unwrap();
+    assert!(text("a", "lora").contains("not a whole safetensors file"));
+}
