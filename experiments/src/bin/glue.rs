@@ -10,6 +10,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     version,
+    args_override_self = true, // the last of two wins, so that an alias can be overridden
     after_help = "Examples:
   glue --list
   glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3

@@ -1,0 +1,491 @@
+//! The programs as a user meets them: a whole small experiment, and every kind of bad input.
+
+use lora_core::nn::{BaseInit, Build};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const WORDS: [&str; 12] = [
+    "the", "cat", "dog", "sees", "likes", "a", "red", "green", "house", "tree", "not", "big",
+];
+
+/// A tiny random BERT and an RTE folder of its own, in a temporary place.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+fn config() -> serde_json::Value {
+    serde_json::json!({
+        "model_type": "bert", "vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 32, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+    })
+}
+
+impl World {
+    fn new() -> World {
+        let world = World {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir_all(world.path("model")).unwrap();
+        world.write("model/config.json", config().to_string());
+        let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+        world.write(
+            "model/vocab.txt",
+            specials
+                .iter()
+                .chain(&WORDS)
+                .map(|w| format!("{w}\n"))
+                .collect::<String>(),
+        );
+        let method = lora_core::method::from_yaml("{kind: full}").unwrap();
+        let build = Build::new(method.as_ref(), 1).base_init(BaseInit::Random);
+        lora_core::model::from_dir(&world.path("model"), 2, &build).unwrap();
+        let params = build.adopt().unwrap().params;
+        let base: Vec<_> = params
+            .iter()
+            .filter(|e| e.param.owner == lora_core::nn::Owner::Base)
+            .collect();
+        let tensors: Vec<_> = base.iter().map(|e| (e.param.name.clone(), e.tensor.detach())).collect();
+        lora_core::weights::save(&world.path("model/model.safetensors"), &tensors, Default::default()).unwrap();
+        world.rte("train", 40);
+        world.rte("dev", 12);
+        world
+    }
+
+    fn rte(&self, split: &str, rows: usize) {
+        let sentence = |i: usize| {
+            (0..5)
+                .map(|k| WORDS[(i * (k + 3) + k) % WORDS.len()])
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let label = |i: usize| {
+            if i.is_multiple_of(2) {
+                "entailment"
+            } else {
+                "not_entailment"
+            }
+        };
+        let lines = (0..rows).map(|i| format!("{i}\t{}\t{}\t{}\n", sentence(i), sentence(i + 1), label(i)));
+        let text = std::iter::once("index\tsentence1\tsentence2\tlabel\n".to_string())
+            .chain(lines)
+            .collect::<String>();
+        self.write(&format!("data/RTE/{split}.tsv"), text);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn glue(&self, args: &[&str]) -> Output {
+        let mut all = vec![
+            "--model",
+            "model",
+            "--data",
+            "data",
+            "--out",
+            "out",
+            "--device",
+            "cpu",
+            "--threads",
+            "1",
+            "--set",
+            "train.epochs=1",
+        ];
+        if !args.contains(&"--tasks") {
+            all.extend(["--tasks", "rte"]);
+        }
+        all.extend(args);
+        run(env!("CARGO_BIN_EXE_glue"), &all, self.dir.path())
+    }
+
+    fn records(&self, folder: &str) -> Vec<PathBuf> {
+        let read = std::fs::read_dir(self.path("out").join(folder));
+        let mut paths: Vec<PathBuf> = read.map(|r| r.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+        paths.sort();
+        paths
+    }
+}
+
+fn run(program: &str, args: &[&str], dir: &Path) -> Output {
+    Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .env("LORA_CACHE", dir.join("cache"))
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// One clear line, a non-zero exit, no panic.
+fn refused(output: &Output, expected: &[&str]) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    for part in expected {
+        assert!(text.contains(part), "expected `{part}` in: {text}");
+    }
+}
+
+#[test]
+fn an_experiment_runs_once() {
+    let world = World::new();
+    let args = ["--methods", "lora,head,bitfit", "--seeds", "1..2"];
+    let first = world.glue(&args);
+    assert!(first.status.success(), "{}", text(&first));
+    assert!(
+        text(&first).contains("6 runs, 0 in the store, 6 to compute"),
+        "{}",
+        text(&first)
+    );
+    for method in ["lora", "head", "bitfit"] {
+        assert!(
+            String::from_utf8_lossy(&first.stdout).contains(method),
+            "{method} has a row"
+        );
+    }
+    let records = world.records("runs");
+    assert_eq!(records.len(), 6);
+    let bytes = |paths: &[PathBuf]| paths.iter().map(|p| std::fs::read(p).unwrap()).collect::<Vec<_>>();
+    let before = bytes(&records);
+    assert_eq!(
+        world
+            .records("checkpoints")
+            .iter()
+            .filter(|p| p.extension().is_some_and(|e| e == "safetensors"))
+            .count(),
+        0
+    );
+    let second = world.glue(&args);
+    assert!(
+        text(&second).contains("6 in the store, 0 to compute"),
+        "{}",
+        text(&second)
+    );
+    assert_eq!(first.stdout, second.stdout, "the same table");
+    assert_eq!(bytes(&world.records("runs")), before, "records are not touched");
+    for kind in ["md", "tex", "csv"] {
+        let found = world
+            .records("tables")
+            .iter()
+            .any(|p| p.extension().is_some_and(|e| e == kind));
+        assert!(found, "a table as {kind}");
+    }
+    std::fs::remove_file(&records[2]).unwrap();
+    let third = world.glue(&args);
+    assert!(
+        text(&third).contains("5 in the store, 1 to compute"),
+        "{}",
+        text(&third)
+    );
+    assert_eq!(first.stdout, third.stdout, "a run done again gives the same numbers");
+}
+
+#[test]
+fn a_failing_run_is_recorded_and_the_others_go_on() {
+    let world = World::new();
+    let args = [
+        "--methods",
+        "lora,head",
+        "--set",
+        "methods.lora.kind=lora",
+        "--set",
+        "methods.lora.train.lr=1e30",
+        "--set",
+        "train.clip=null",
+        "--set",
+        "train.batch_size=4",
+        "--epochs",
+        "3",
+    ];
+    let output = world.glue(&args);
+    refused(
+        &output,
+        &[
+            "rte · lora · seed 1 failed",
+            "the loss became",
+            "lower the learning rate",
+        ],
+    );
+    assert_eq!((world.records("runs").len(), world.records("failed").len()), (1, 1));
+    assert!(
+        std::fs::read_to_string(&world.records("failed")[0])
+            .unwrap()
+            .contains("the loss became")
+    );
+}
+
+/// As `glue` reads its command line, in this process: a program of libtorch's size takes a second to start.
+fn planned(args: &[&str]) -> anyhow::Result<usize> {
+    use clap::Parser;
+    #[derive(Parser)]
+    #[command(args_override_self = true)]
+    struct Cli {
+        #[command(flatten)]
+        experiment: experiments::cli::ExperimentArgs,
+    }
+    let all = [&["glue", "--model", "model", "--data", "data", "--tasks", "rte"], args].concat();
+    let args = Cli::try_parse_from(all)?.experiment;
+    Ok(args.experiment()?.runs("glue")?.len())
+}
+
+#[test]
+fn settings_that_cannot_be_used() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["--set", "train.lrr=1"],
+            &["--set", "unknown field `lrr`", "`lr`", "`warmup_ratio`"],
+        ),
+        (
+            &["--set", "trian.lr=1"],
+            &["--set trian.lr=1", "unknown field `trian`", "`train`"],
+        ),
+        (&["--set", "train.lr=fast"], &["train", "invalid type: string \"fast\""]),
+        (&["--methods", "head", "--set", "train.lr=-1"], &["`train.lr` is -1"]),
+        (&["--methods", "head", "--epochs", "0"], &["`train.epochs` is 0"]),
+        (&["--set", "train"], &["--set train: expected key=value"]),
+        (
+            &["--methods", "head", "--set", "train.warmup_ratio=2"],
+            &["`train.warmup_ratio` is 2"],
+        ),
+        (&["--tasks", "squad"], &["squad", "mrpc"]),
+        (&["--methods", "lorra"], &["unknown method `lorra`; known: full"]),
+        (
+            &["--methods", "lora", "--set", "methods.lora.targets=[qurey]"],
+            &["qurey", "query", "ffn_out"],
+        ),
+        (
+            &["--methods", "lora", "--set", "methods.lora.r=0"],
+            &["r must be at least 1"],
+        ),
+        (&["--methods", "lora,lora"], &["`lora` is named twice"]),
+        (&["--methods", "lora", "--seeds", "1..x"], &["seeds `1..x`"]),
+        (&["--methods", "lora", "--seeds", "1,1"], &["asked for twice"]),
+        (
+            &["--methods", "lora", "--preset", "big"],
+            &["unknown preset `big`; known: minilm"],
+        ),
+        (&["--methods", "lora", "--config", "nothing.yaml"], &["nothing.yaml"]),
+        (
+            &["--methods", "lora", "--set", "tasks.rte.trian.lr=1"],
+            &["`tasks.rte`: unknown key `trian`"],
+        ),
+        (&[], &["no methods are named"]),
+    ];
+    for (args, expected) in cases {
+        let text = planned(args).map_or_else(|e| format!("{e:#}"), |n| format!("{n} runs"));
+        for part in *expected {
+            assert!(text.contains(part), "{args:?}: expected `{part}` in: {text}");
+        }
+    }
+    assert_eq!(planned(&["--preset", "minilm"]).unwrap(), 12);
+    assert_eq!(planned(&["--methods", "lora,full", "--seeds", "1..3,7"]).unwrap(), 8);
+}
+
+#[test]
+fn settings_that_do_not_fit_the_model() {
+    let world = World::new();
+    refused(
+        &world.glue(&["--methods", "lora", "--set", "methods.lora.r=17"]),
+        &["r = 17 is larger than the query matrix"],
+    );
+    refused(
+        &world.glue(&["--methods", "lora", "--device", "tpu"]),
+        &["unknown device `tpu`; known: auto, cpu"],
+    );
+    refused(
+        &world.glue(&["--methods", "lora", "--set", "train.max_len=2"]),
+        &["max_len"],
+    );
+    world.write("bad.yaml", "train: {lr: 0.1\n");
+    refused(
+        &world.glue(&["--config", "bad.yaml"]),
+        &["bad.yaml is not valid YAML", "line"],
+    );
+    world.write("bad.yaml", "tarin: {lr: 0.1}\n");
+    refused(
+        &world.glue(&["--config", "bad.yaml"]),
+        &["in bad.yaml", "unknown field `tarin`"],
+    );
+    world.write("bad.yaml", "- 1\n");
+    refused(&world.glue(&["--config", "bad.yaml"]), &["bad.yaml", "key: value"]);
+    assert!(world.records("runs").is_empty());
+}
+
+#[test]
+fn data_that_cannot_be_read() {
+    let cases: [(&str, &[u8], &[&str]); 6] = [
+        ("data/RTE/train.tsv", b"", &["train.tsv"]),
+        (
+            "data/RTE/train.tsv",
+            b"index\tsentence1\tlabel\n0\ta\tentailment\n",
+            &["train.tsv", "sentence2"],
+        ),
+        (
+            "data/RTE/train.tsv",
+            b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\tmaybe\n",
+            &["train.tsv", "2", "maybe", "not_entailment"],
+        ),
+        (
+            "data/RTE/dev.tsv",
+            b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\n",
+            &["dev.tsv", "2"],
+        ),
+        (
+            "data/RTE/dev.tsv",
+            b"index\tsentence1\tsentence2\tlabel\n0\t\xff\tb\tentailment\n",
+            &["dev.tsv", "UTF-8"],
+        ),
+        (
+            "data/RTE/dev.tsv",
+            b"index\tsentence1\tsentence2\tlabel\n",
+            &["dev.tsv"],
+        ),
+    ];
+    for (file, bytes, expected) in cases {
+        let world = World::new();
+        world.write(file, bytes);
+        refused(&world.glue(&["--methods", "head"]), expected);
+    }
+    let world = World::new();
+    refused(
+        &world.glue(&["--methods", "head", "--tasks", "mrpc"]),
+        &["MRPC", "train.tsv"],
+    );
+}
+
+#[test]
+fn models_that_cannot_be_used() {
+    let world = World::new();
+    let output = run(
+        env!("CARGO_BIN_EXE_glue"),
+        &["--tasks", "rte", "--methods", "head"],
+        world.dir.path(),
+    );
+    refused(&output, &["no model is named; give --model DIR"]);
+    let with_config = |key: &str, value: serde_json::Value| {
+        let world = World::new();
+        let mut config = config();
+        config[key] = value;
+        world.write("model/config.json", config.to_string());
+        world
+    };
+    let glue = |world: World| world.glue(&["--methods", "full"]);
+    refused(
+        &glue(with_config("model_type", "llama".into())),
+        &["model type `llama` is not supported; known: roberta, bert"],
+    );
+    refused(
+        &glue(with_config("hidden_size", 24.into())),
+        &["failed", "another shape"],
+    );
+    refused(
+        &glue(with_config("num_hidden_layers", 3.into())),
+        &["failed", "missing", "layer.2"],
+    );
+    refused(&glue(with_config("max_position_embeddings", 4.into())), &["failed"]);
+    let huge = with_config("vocab_size", (1 << 24).into());
+    let mut config = config();
+    config["vocab_size"] = (1 << 24).into();
+    config["hidden_size"] = 65536.into();
+    huge.write("model/config.json", config.to_string());
+    refused(
+        &huge.glue(&["--methods", "full", "--dry-run"]),
+        &["out of memory while creating"],
+    );
+    for bytes in [&b"not json"[..], b"{}", b"[1]"] {
+        let world = World::new();
+        world.write("model/config.json", bytes);
+        refused(&glue(world), &["model"]);
+    }
+    let world = World::new();
+    let whole = std::fs::read(world.path("model/model.safetensors")).unwrap();
+    world.write("model/model.safetensors", &whole[..whole.len() / 2]);
+    refused(
+        &world.glue(&["--methods", "full"]),
+        &["model.safetensors", "whole safetensors file"],
+    );
+    let world = World::new();
+    world.write(
+        "model/vocab.txt",
+        (0..500).map(|i| format!("w{i}\n")).collect::<String>() + "[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n",
+    );
+    refused(&world.glue(&["--methods", "full"]), &["beyond the model's vocabulary"]);
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let world = World::new();
+    world.write("out", "a file");
+    refused(&world.glue(&["--methods", "head"]), &["out"]);
+    let world = World::new();
+    world.write("out/checkpoints", "a file where a folder should be");
+    refused(&world.glue(&["--methods", "head"]), &["checkpoints"]);
+    let world = World::new();
+    world.write("out/runs/0123456789abcdef.json", "{\"schema\": 1, ");
+    let output = world.glue(&["--methods", "head"]);
+    refused(&output, &["0123456789abcdef.json"]);
+    assert_eq!(world.records("runs").len(), 2, "the finished run is kept all the same");
+}
+
+#[test]
+fn parameters_of_the_papers_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = |args: &[&str]| run(env!("CARGO_BIN_EXE_lora"), &[&["params"], args].concat(), dir.path());
+    for (model, count) in [("roberta-base", "294912"), ("roberta-large", "786432")] {
+        let output = params(&["--model", model, "--method", "lora", "--set", "r=8"]);
+        assert!(
+            output.status.success() && text(&output).contains(count),
+            "{}",
+            text(&output)
+        );
+    }
+    // RoBERTa's published sizes without the head of pretraining; BitFit as in Table 2 (0.1M).
+    assert!(text(&params(&["--model", "roberta-base"])).contains("124055040"));
+    assert!(text(&params(&["--model", "roberta-base", "--method", "bitfit"])).contains("102144"));
+    refused(
+        &params(&["--model", "gpt5"]),
+        &["the shape of `gpt5` is not known here; known: roberta-base"],
+    );
+    refused(
+        &params(&["--model", "roberta-base", "--method", "lora", "--set", "rank=8"]),
+        &["unknown field `rank`"],
+    );
+}
+
+#[test]
+fn every_configuration_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let layers = [("defaults", experiments::presets::DEFAULTS), ("file", text.as_str())];
+        let mut raw = experiments::config::read(&layers, &[]).unwrap_or_else(|e| panic!("{}: {e:#}", path.display()));
+        if !path.ends_with("defaults.yaml") {
+            raw.model = Some("model".into());
+            assert!(
+                !raw.runs("glue")
+                    .unwrap_or_else(|e| panic!("{}: {e:#}", path.display()))
+                    .is_empty()
+            );
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(experiments::presets::find(name).is_ok(), "{name} is registered");
+        }
+        read += 1;
+    }
+    assert!(read >= 2);
+}
