@@ -2,25 +2,24 @@
 
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
-/// Writes `path` by way of a temporary file in the same folder, fsync and rename: a crash or a full disk leaves the old
-/// file, or none.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+/// Writes `path` by way of a temporary file in the same folder, which `write` fills, fsync and rename: a crash or a full
+/// disk leaves the old file, or none.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_atomic(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let dir = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    let mut temp = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(dir))?;
-    {
-        let mut buffered = std::io::BufWriter::new(&mut temp);
-        write(&mut buffered)
-            .and_then(|()| buffered.flush())
-            .map_err(Error::io(path))?;
-    }
-    temp.as_file().sync_all().map_err(Error::io(path))?;
+    let temp = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(dir))?;
+    write(temp.path())
+        .and_then(|()| temp.as_file().sync_all())
+        .map_err(Error::io(path))?;
     temp.persist(path).map_err(|e| Error::Io {
         path: path.to_path_buf(),
         source: e.error,

@@ -5,8 +5,9 @@ use crate::model::Arch;
 use crate::nn::{Owner, Params};
 use crate::{Error, Result};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,18 @@ impl Weights {
     /// The tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.index.keys().map(String::as_str)
+    }
+
+    /// The metadata that [`save`] wrote into the (first) file.
+    ///
+    /// # Errors
+    /// [`Error::Format`].
+    pub fn metadata(&self) -> Result<HashMap<String, String>> {
+        let Some((file, map)) = self.files.first() else {
+            return Ok(HashMap::new());
+        };
+        let (_, header) = SafeTensors::read_metadata(map).map_err(|e| Error::format(file, e.to_string()))?;
+        Ok(header.metadata().clone().unwrap_or_default())
     }
 
     /// SHA-256 over the files' own digests: the identity of the weights in a run's record.
@@ -300,39 +313,53 @@ fn to_tensor(file: &Path, name: &str, view: &TensorView) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Io`] (the old file, if any, stays), or libtorch's refusal.
 pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
-    let mut owned: Vec<(&str, Vec<usize>, Vec<u8>)> = Vec::new();
-    for (name, tensor) in tensors {
-        let numel = tensor.numel();
-        let mut bytes = vec![0_u8; numel * 4];
-        let doing = || Error::torch(format!("saving `{name}`"));
+    let plain = tensors
+        .iter()
+        .map(|(name, t)| Ok((name, Plain::new(name, t)?)))
+        .collect::<Result<Vec<_>>>()?;
+    write_atomic(path, |temp| {
+        safetensors::serialize_to_file(plain, Some(metadata), temp).map_err(|e| match e {
+            safetensors::SafeTensorError::IoError(e) => e,
+            other => std::io::Error::other(other),
+        })
+    })
+}
+
+/// A tensor as it goes into a file: fp32, contiguous, on the CPU. One that is so already is not copied.
+struct Plain {
+    tensor: Tensor,
+    shape: Vec<usize>,
+}
+
+impl Plain {
+    fn new(name: &str, tensor: &Tensor) -> Result<Plain> {
         let plain = tensor
             .detach()
             .f_to_device(tch::Device::Cpu)
             .and_then(|t| t.f_to_kind(Kind::Float));
-        plain
-            .map_err(doing())?
-            .contiguous()
-            .f_copy_data_u8(&mut bytes, numel)
-            .map_err(doing())?;
-        owned.push((name, tensor.size().iter().map(|n| *n as usize).collect(), bytes));
+        let tensor = plain
+            .and_then(|t| t.f_contiguous())
+            .map_err(Error::torch(format!("saving `{name}`")))?;
+        let shape = tensor.size().iter().map(|n| *n as usize).collect();
+        Ok(Plain { tensor, shape })
     }
-    let views: Vec<(&str, TensorView)> = owned
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<_, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
-    write_atomic(path, |out| out.write_all(&bytes))
 }
 
-/// The metadata of a safetensors file that [`save`] wrote.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Format`].
-pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)
-        .map_err(|e| Error::format(path, format!("is not a whole safetensors file ({e})")))?;
-    Ok(header.metadata().clone().unwrap_or_default())
+impl View for Plain {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        // SAFETY: contiguous fp32 on the CPU (see `new`), alive as long as `self`, and nothing writes to it meanwhile.
+        Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<u8>(), self.data_len()) })
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * 4
+    }
 }

@@ -133,12 +133,20 @@ pub(super) struct Encoder {
     dropout: f64,
     /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa.
     offset: i64,
+    max_len: i64,
+    vocab: i64,
     /// The kind of the activations.
     kind: Kind,
 }
 
 impl Encoder {
     pub(super) fn new(s: &Scope, c: &Config, offset: i64) -> Result<Encoder> {
+        let max_len = c.max_position_embeddings - offset;
+        if offset < 0 || max_len < 1 {
+            return Err(Error::Config(format!(
+                "`pad_token_id` leaves {max_len} positions of `max_position_embeddings`"
+            )));
+        }
         let e = s.sub("embeddings");
         let (d, std) = (c.hidden_size, c.initializer_range);
         let blocks = (0..c.num_hidden_layers)
@@ -152,6 +160,8 @@ impl Encoder {
             blocks,
             dropout: c.hidden_dropout_prob,
             offset,
+            max_len,
+            vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
     }
@@ -170,6 +180,16 @@ impl Encoder {
             x = block.forward(&x, batch, i == last, train);
         }
         x
+    }
+
+    /// The longest row that fits.
+    pub(super) fn max_len(&self) -> i64 {
+        self.max_len
+    }
+
+    /// How many token ids there are.
+    pub(super) fn vocab(&self) -> i64 {
+        self.vocab
     }
 
     pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -2,6 +2,7 @@
 
 mod bert;
 mod encoder;
+mod head;
 mod known;
 mod roberta;
 mod shape;

@@ -75,7 +75,8 @@ impl Checkpoint {
         }
         let fault =
             |what: String| Error::format(&self.path, format!("{what}. Delete the file to start the run afresh"));
-        let metadata = weights::metadata(&self.path).map_err(|e| fault(e.to_string()))?;
+        let file = Weights::open(&self.path).map_err(|e| fault(e.to_string()))?;
+        let metadata = file.metadata().map_err(|e| fault(e.to_string()))?;
         let get = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
         if get("version") != VERSION || get("run") != self.run {
             return Err(fault(format!(
@@ -86,7 +87,6 @@ impl Checkpoint {
         }
         let progress: Progress =
             serde_json::from_str(get("progress")).map_err(|e| fault(format!("its position cannot be read: {e}")))?;
-        let file = Weights::open(&self.path).map_err(|e| fault(e.to_string()))?;
         let state = file
             .names()
             .map(|n| Ok((n.to_string(), file.tensor(n)?)))
