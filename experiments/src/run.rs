@@ -58,8 +58,7 @@ pub struct Outcome {
 pub fn run_all(session: &Session, runs: &[Planned], console: &Console) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for run in runs {
-        // Looked up again: another process may have finished it since the plan was made.
-        if run.state == State::Done || session.store.has(&run.id)? {
+        if run.state == State::Done {
             console.done();
             continue;
         }
@@ -67,11 +66,16 @@ pub fn run_all(session: &Session, runs: &[Planned], console: &Console) -> Result
             outcome.elsewhere.push(run.title());
             continue;
         };
+        if session.store.has(&run.id)? {
+            console.done(); // finished by another process just now
+            continue;
+        }
         let started = chrono::Local::now();
         match one(session, run, console, &started) {
             Ok(record) => {
                 session.store.put(&record).context("keeping the record")?;
                 checkpoint(session, run).remove()?;
+                let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
             }
             Err(error) if is_interruption(&error) => {
                 console.line(&format!("{}: {error:#}", run.title()));
@@ -104,7 +108,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
 
 /// The right to compute a run, held until it is dropped; none if another process has it.
 fn lock(out: &Path, id: &str) -> Result<Option<std::fs::File>> {
-    let path = out.join("checkpoints").join(format!("{id}.lock"));
+    let path = lock_path(out, id);
     let open = || {
         std::fs::create_dir_all(out.join("checkpoints"))?;
         std::fs::OpenOptions::new()
@@ -119,6 +123,10 @@ fn lock(out: &Path, id: &str) -> Result<Option<std::fs::File>> {
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", path.display())),
     }
+}
+
+fn lock_path(out: &Path, id: &str) -> std::path::PathBuf {
+    out.join("checkpoints").join(format!("{id}.lock"))
 }
 
 fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {

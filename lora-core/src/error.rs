@@ -23,12 +23,12 @@ pub enum Error {
         reason: String,
     },
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's reason; in the message, so not a source too.
+        reason: std::io::Error,
     },
     /// A file was read but does not say what it should.
     #[error("{path}: {what}")]
@@ -77,7 +77,7 @@ impl Error {
     /// An [`Error::Io`] at `path`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
-        move |source| Error::Io { path, source }
+        move |reason| Error::Io { path, reason }
     }
 
     /// An [`Error::Format`] at `path`.

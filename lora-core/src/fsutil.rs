@@ -22,7 +22,7 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()
         .map_err(Error::io(path))?;
     temp.persist(path).map_err(|e| Error::Io {
         path: path.to_path_buf(),
-        source: e.error,
+        reason: e.error,
     })?;
     // The rename itself must survive a power cut too; folders cannot be synced on every system, so a refusal is not an error.
     if let Ok(folder) = std::fs::File::open(dir) {

@@ -103,7 +103,7 @@ impl Checkpoint {
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
                 path: self.path.clone(),
-                source: e,
+                reason: e,
             }),
             _ => Ok(()),
         }
