@@ -112,7 +112,7 @@ impl Planned {
     }
 
     /// Rough memory of training, in MiB: weights, gradients and moments of what is trained, and the activations kept for
-    /// the backward pass of an average batch.
+    /// the backward pass of a batch of average rows, one of them the longest.
     pub fn memory_mib(&self, counts: &Counts, shape: &ModelShape) -> f64 {
         let width = self.config.dtype.kind().elt_size_in_bytes() as f64;
         let trained = (counts.base + counts.method + counts.head) as f64;
@@ -120,17 +120,18 @@ impl Planned {
         let lengths = self.rows.train.iter().map(|r| r.ids.len());
         let mean = lengths.clone().sum::<usize>() as f64 / self.rows.train.len().max(1) as f64;
         let longest = lengths.max().unwrap_or(0) as f64;
-        let rows = self.config.train.batch_size as f64;
-        // A block keeps about 14 vectors of the model's width and 3 of the feed-forward's for each token, and for attention
-        // four grids of longest x longest for each head (about one head per 64 features).
-        let block = mean * (14.0 * shape.hidden as f64 + 3.0 * shape.ffn as f64)
-            + 4.0 * longest * longest * (shape.hidden as f64 / 64.0);
+        // A block keeps about 14 vectors of the model's width and 3 of the feed-forward's for each token. Attention works on
+        // the padded grid: some 8 vectors a cell, and for each head four matrices of longest x longest.
+        let tokens = mean * (14.0 * shape.hidden as f64 + 3.0 * shape.ffn as f64);
+        let attention = longest * (8.0 * shape.hidden as f64 + 4.0 * longest * shape.heads as f64);
+        // Without a trained weight below the head nothing is kept, and two blocks' worth is alive at a time.
         let kept = if counts.base + counts.method == 0 {
             2.0
         } else {
             shape.layers as f64
         };
-        (weights + rows * kept * block * width) / f64::from(1 << 20)
+        let rows = self.config.train.batch_size as f64;
+        (weights + rows * kept * (tokens + attention) * width) / f64::from(1 << 20)
     }
 }
 
@@ -167,7 +168,7 @@ pub fn describe(runs: &[Planned], inputs: &Inputs) -> Result<String> {
     }
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
     text += &format!(
-        "\n{} runs, {missing} to compute. Memory is a rough estimate (weights, optimiser, activations).\n",
+        "\n{} runs, {missing} to compute. Memory is a rough estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
         runs.len()
     );
     Ok(text)

@@ -113,6 +113,7 @@ impl Config {
         ModelShape {
             layers: self.num_hidden_layers as i64,
             hidden: self.hidden_size,
+            heads: self.num_attention_heads,
             ffn: self.intermediate_size,
             vocab: self.vocab_size,
             positions: self.max_position_embeddings,

@@ -7,6 +7,8 @@ pub struct ModelShape {
     pub layers: i64,
     /// Model width, d.
     pub hidden: i64,
+    /// Attention heads.
+    pub heads: i64,
     /// Feed-forward width.
     pub ffn: i64,
     /// Rows of the token table.
