@@ -13,7 +13,8 @@ use tch::Device;
 pub fn open_cuda() -> bool {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if tch::Cuda::is_available() || !cfg!(target_os = "linux") {
+        // Nothing may ask libtorch about CUDA before the library is open: the first answer is kept for good.
+        if !cfg!(target_os = "linux") {
             return;
         }
         let driver = std::path::Path::new("/proc/driver/nvidia/version").exists()
