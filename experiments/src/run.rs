@@ -281,15 +281,7 @@ fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds:
         metrics: e.metrics.clone(),
     };
     record.evals = progress.evals.iter().map(eval).collect();
-    let value = |e: &Eval| e.metrics.get(&record.metric).copied().flatten();
-    let scored = record.evals.iter().filter_map(|e| {
-        Some(Best {
-            epoch: e.epoch,
-            value: value(e)?,
-        })
-    });
-    // The first of equals, as transformers' trainer keeps it.
-    record.best = scored.reduce(|best, next| if next.value > best.value { next } else { best });
+    record.best = best_epoch(&record.evals, &record.metric);
     let counts = adopted.counts;
     record.params = Params {
         base: counts.base,
@@ -307,4 +299,42 @@ fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds:
         peak_rss_mib: host::peak_rss_mib(),
         peak_gpu_mib: None,
     };
+}
+
+/// The evaluation with the highest value of `metric`; of equals the first, as transformers' trainer keeps it. Where the
+/// metric is undefined an epoch is out of the running.
+fn best_epoch(evals: &[Eval], metric: &str) -> Option<Best> {
+    let scored = evals.iter().filter_map(|e| {
+        Some(Best {
+            epoch: e.epoch,
+            value: (*e.metrics.get(metric)?)?,
+        })
+    });
+    scored.reduce(|best, next| if next.value > best.value { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_best_epoch_is_kept() {
+        let eval = |(i, value): (usize, Option<f64>)| Eval {
+            epoch: i as u32 + 1,
+            step: i as u64,
+            train_loss: None,
+            metrics: BTreeMap::from([("dev/accuracy".to_string(), value)]),
+        };
+        let best = |values: &[Option<f64>]| {
+            let evals: Vec<Eval> = values.iter().copied().enumerate().map(eval).collect();
+            best_epoch(&evals, "dev/accuracy").map(|b| (b.epoch, b.value))
+        };
+        assert_eq!(
+            best(&[Some(0.5), None, Some(0.7), Some(0.7), Some(0.6)]),
+            Some((3, 0.7))
+        );
+        assert_eq!(best(&[Some(-0.2), Some(-0.1)]), Some((2, -0.1)));
+        assert_eq!(best(&[None, None]), None);
+        assert_eq!(best_epoch(&[eval((0, Some(1.0)))], "dev/f1").map(|b| b.epoch), None);
+    }
 }

@@ -489,3 +489,75 @@ fn every_configuration_reads() {
     }
     assert!(read >= 2);
 }
+
+#[test]
+fn the_benchmark_prints_the_peers_keys() {
+    let world = World::new();
+    let bench = |args: &[&str]| {
+        run(
+            env!("CARGO_BIN_EXE_lora"),
+            &[&["bench", "train", "model", "--threads", "1"], args].concat(),
+            world.dir.path(),
+        )
+    };
+    refused(&bench(&[]), &["workload.json"]);
+    let rows = |i: usize| serde_json::json!({"input_ids": [[2, 5 + i, 3], [2, 9, 6, 7, 3]], "labels": [0, 1]});
+    let work =
+        |task: &str| serde_json::json!({"task": task, "batches": (0..8).map(rows).collect::<Vec<_>>()}).to_string();
+    world.write("model/workload.json", work("causal-lm"));
+    refused(&bench(&[]), &["task `causal-lm` is not supported"]);
+    world.write("model/workload.json", work("seq-cls"));
+    for (method, trained) in [("lora", 4 * 8 * (16 + 16)), ("full", 0), ("bitfit", 0)] {
+        let output = bench(&["--method", method, "--lr", "0.01"]);
+        assert!(output.status.success(), "{}", text(&output));
+        let line = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_string();
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = [
+            "peer",
+            "method",
+            "dtype",
+            "device",
+            "compiled",
+            "trainable",
+            "import_s",
+            "step_s",
+            "tokens_per_s",
+            "peak_mib",
+            "losses",
+        ];
+        assert_eq!(keys, expected);
+        if trained > 0 {
+            assert_eq!(
+                json["trainable"],
+                trained + 16 * 16 + 16 + 2 * 16 + 2,
+                "adapter, pooler and classifier"
+            );
+        }
+        let losses = |json: &serde_json::Value| -> Vec<f64> {
+            json["losses"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|l| l.as_f64().unwrap())
+                .collect()
+        };
+        let still = bench(&["--method", method, "--lr", "1e-30"]);
+        let still: serde_json::Value =
+            serde_json::from_str(String::from_utf8_lossy(&still.stdout).lines().last().unwrap()).unwrap();
+        let (moved, still) = (losses(&json), losses(&still));
+        assert_eq!(
+            (moved.len(), moved[0]),
+            (8, still[0]),
+            "{method}: the first loss is that of the start"
+        );
+        assert!(
+            moved[7].is_finite() && moved[7] != still[7],
+            "{method}: the steps were made"
+        );
+    }
+}
