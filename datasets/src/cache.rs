@@ -43,6 +43,14 @@ impl Key {
     }
 }
 
+/// The user's cache: `$LORA_CACHE`, else `$XDG_CACHE_HOME/lora`, else `~/.cache/lora`. None where none of these is set.
+pub fn user_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("LORA_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("lora")))
+        .or_else(|| set("HOME").map(|d| d.join(".cache").join("lora")))
+}
+
 /// A folder of tokenised splits.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -55,14 +63,9 @@ impl Cache {
         Self { dir: dir.into() }
     }
 
-    /// The user's cache: `$LORA_CACHE/tokens`, else `$XDG_CACHE_HOME/lora/tokens`, else `~/.cache/lora/tokens`.
-    /// None where none of these is set.
+    /// The folder `tokens` of the user's cache ([`user_folder`]); none where there is none.
     pub fn of_user() -> Option<Self> {
-        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let root = set("LORA_CACHE")
-            .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("lora")))
-            .or_else(|| set("HOME").map(|d| d.join(".cache").join("lora")))?;
-        Some(Self::at(root.join("tokens")))
+        Some(Self::at(user_folder()?.join("tokens")))
     }
 
     /// Where the files lie.

@@ -13,6 +13,12 @@ pub enum DataError {
         /// The ids of all tasks.
         known: String,
     },
+    /// A task without a generator.
+    #[error("task {task} has no generated form; give --data DIR, or leave the task out")]
+    NotGenerated {
+        /// The task's id.
+        task: &'static str,
+    },
     /// The task's folder is not where it is looked for.
     #[error("task {task}: no folder {}; --data names the folder that holds {folder}/ with {files} (GLUE's own layout)", list(.tried, " or "))]
     NoFolder {

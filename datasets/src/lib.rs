@@ -8,6 +8,7 @@ mod error;
 mod example;
 pub mod glue;
 pub mod metric;
+pub mod synthetic;
 mod table;
 pub mod tokenize;
 

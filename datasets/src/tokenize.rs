@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, Lowercase};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{AddedToken, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    AddedToken, PostProcessor, TokenizerBuilder, TruncationDirection, TruncationParams, TruncationStrategy,
+};
 
 use crate::cache::{Cache, Key, Row};
 use crate::{Example, Label};
@@ -223,6 +225,29 @@ impl Tokenizer {
         };
         examples.par_iter().enumerate().map(encode).collect()
     }
+}
+
+/// Learns a byte-level BPE of at most `vocab` tokens from `texts`, without case and in RoBERTa's frame, and gives its
+/// tokenizer.json. The special tokens have RoBERTa's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` 4.
+pub fn train_bpe(texts: &[String], vocab: usize) -> Result<String, tokenizers::Error> {
+    let specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"].map(|t| AddedToken::from(t, true).lstrip(t == "<mask>"));
+    let mut trainer = BpeTrainerBuilder::new()
+        .vocab_size(vocab)
+        .min_frequency(2)
+        .show_progress(false)
+        .special_tokens(specials.to_vec())
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    let frame = RobertaProcessing::new(("</s>".into(), 2), ("<s>".into(), 0)).add_prefix_space(true);
+    let mut tokenizer = TokenizerBuilder::new()
+        .with_model(BPE::default())
+        .with_normalizer(Some(Lowercase))
+        .with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(true)))
+        .with_post_processor(Some(frame))
+        .with_decoder(Some(ByteLevel::default()))
+        .build()?;
+    tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?;
+    tokenizer.to_string(true)
 }
 
 fn labelled(rows: Vec<Row>, examples: &[Example]) -> Vec<Encoded> {

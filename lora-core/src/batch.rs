@@ -4,13 +4,18 @@ use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 /// What one example should be answered with.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A class index.
     Class(i64),
     /// A score.
     Score(f64),
+    /// For language models: the id that belongs at each token, [`UNSCORED`] where none is asked for.
+    Tokens(Vec<i64>),
 }
+
+/// In [`Target::Tokens`]: this token is not scored.
+pub const UNSCORED: i64 = -100;
 
 /// One tokenised example.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,8 +107,10 @@ pub struct Batch {
     pub positions: Tensor,
     /// Tokens in each row.
     pub lengths: Vec<i64>,
-    /// Class indices (int64) or scores (fp32), `[B]`.
+    /// Class indices (int64) or scores (fp32), `[B]`; for language models the ids (int64) of the S scored tokens, `[S]`.
     pub targets: Tensor,
+    /// Packed positions of the scored tokens, `[S]`, for language models alone.
+    pub scored: Option<Tensor>,
     /// How attention regroups the rows.
     pub layout: Layout,
 }
@@ -112,8 +119,8 @@ impl Batch {
     /// Packs `rows` on `device`.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no row, a row is empty, its segments are not as many as its ids, or classes and
-    /// scores are mixed.
+    /// [`Error::Config`] if there is no row, a row is empty, its segments or token targets are not as many as its ids, or
+    /// targets of different kinds are mixed.
     pub fn new(rows: &[&Row], device: Device) -> Result<Batch> {
         if rows.is_empty() || rows.iter().any(|r| r.ids.is_empty()) {
             return Err(Error::Config(
@@ -131,11 +138,13 @@ impl Batch {
             .flat_map(|r| (0..r.ids.len()).map(|i| r.types.get(i).copied().unwrap_or(0)))
             .collect();
         let tensor = |v: &[i64]| Tensor::from_slice(v).to_device(device);
+        let (targets, scored) = targets(rows)?;
         Ok(Batch {
             ids: tensor(&ids),
             types: tensor(&types),
             positions: tensor(&positions),
-            targets: targets(rows)?.to_device(device),
+            targets: targets.to_device(device),
+            scored: scored.map(|s| s.to_device(device)),
             layout: Layout::new(&lengths, device),
             lengths,
         })
@@ -147,18 +156,36 @@ impl Batch {
     }
 }
 
-fn targets(rows: &[&Row]) -> Result<Tensor> {
-    let mut classes = Vec::new();
-    let mut scores = Vec::new();
+/// The targets, and for language models the packed positions that they belong to.
+fn targets(rows: &[&Row]) -> Result<(Tensor, Option<Tensor>)> {
+    let (mut classes, mut scores, mut ids, mut scored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut start = 0;
     for row in rows {
-        match row.target {
-            Target::Class(class) => classes.push(class),
-            Target::Score(score) => scores.push(score as f32),
+        match &row.target {
+            Target::Class(class) => classes.push(*class),
+            Target::Score(score) => scores.push(*score as f32),
+            Target::Tokens(wanted) if wanted.len() != row.ids.len() => {
+                return Err(Error::Config(
+                    "a row's token targets must be as many as its tokens".into(),
+                ));
+            }
+            Target::Tokens(wanted) => {
+                for (at, id) in (start..).zip(wanted).filter(|(_, id)| **id != UNSCORED) {
+                    scored.push(at);
+                    ids.push(*id);
+                }
+            }
         }
+        start += row.ids.len() as i64;
     }
-    match (classes.is_empty(), scores.is_empty()) {
-        (false, true) => Ok(Tensor::from_slice(&classes)),
-        (true, false) => Ok(Tensor::from_slice(&scores).to_kind(Kind::Float)),
-        _ => Err(Error::Config("a batch holds either classes or scores, not both".into())),
+    match (classes.len() == rows.len(), scores.len() == rows.len(), ids.is_empty()) {
+        (true, ..) => Ok((Tensor::from_slice(&classes), None)),
+        (_, true, _) => Ok((Tensor::from_slice(&scores).to_kind(Kind::Float), None)),
+        (.., false) if classes.is_empty() && scores.is_empty() => {
+            Ok((Tensor::from_slice(&ids), Some(Tensor::from_slice(&scored))))
+        }
+        _ => Err(Error::Config(
+            "a batch holds classes, scores or scored tokens, and one of them alone".into(),
+        )),
     }
 }

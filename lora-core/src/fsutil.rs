@@ -16,7 +16,14 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    let temp = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(dir))?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // tempfile's own 0600 would make weights in a shared folder unreadable for others; the umask still applies.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let temp = builder.tempfile_in(dir).map_err(Error::io(dir))?;
     write(temp.path())
         .and_then(|()| temp.as_file().sync_all())
         .map_err(Error::io(path))?;

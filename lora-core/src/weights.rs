@@ -223,6 +223,26 @@ impl Weights {
         Ok(report)
     }
 
+    /// Starts the trained variables of `params` from a file that [`crate::train::Keep`] wrote in another task. A variable of
+    /// the head that has another shape there (the last layer, with as many outputs as that task had classes) stays fresh.
+    /// Returns how many were taken over.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if a variable is not there, or is of another shape and not the head's.
+    pub fn load_trained(&self, params: &Params) -> Result<usize> {
+        let mut taken = 0;
+        for entry in params.trainable() {
+            let name = &entry.param.name;
+            let tensor = self.tensor(name)?;
+            if entry.param.owner == Owner::Head && tensor.size() != entry.tensor.size() {
+                continue;
+            }
+            copy(&tensor, &entry.tensor, name).map_err(|e| Error::format(&self.path, e.to_string()))?;
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
     fn fill(&self, params: &Params, name: &str, target: &str, report: &mut LoadReport) -> Result<()> {
         let Some(entry) = params.get(target) else { return Ok(()) };
         let tensor = self.tensor(name)?;
@@ -308,14 +328,36 @@ fn to_tensor(file: &Path, name: &str, view: &TensorView) -> Result<Tensor> {
     Tensor::f_from_data_size(view.data(), &size, kind).map_err(Error::torch(format!("reading `{name}`")))
 }
 
+/// Number types that weights are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// fp32: nothing is lost.
+    Full,
+    /// fp16: half the size.
+    Half,
+}
+
 /// Writes `tensors` and `metadata` as one safetensors file, whole or not at all. Everything is written as fp32.
 ///
 /// # Errors
 /// [`Error::Io`] (the old file, if any, stays), or libtorch's refusal.
 pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
+    save_as(path, tensors, metadata, Precision::Full)
+}
+
+/// [`save`] in a number type of choice.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_as(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: HashMap<String, String>,
+    precision: Precision,
+) -> Result<()> {
     let plain = tensors
         .iter()
-        .map(|(name, t)| Ok((name, Plain::new(name, t)?)))
+        .map(|(name, t)| Ok((name, Plain::new(name, t, precision)?)))
         .collect::<Result<Vec<_>>>()?;
     write_atomic(path, |temp| {
         safetensors::serialize_to_file(plain, Some(metadata), temp).map_err(|e| match e {
@@ -325,29 +367,41 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String,
     })
 }
 
-/// A tensor as it goes into a file: fp32, contiguous, on the CPU. One that is so already is not copied.
+/// A tensor as it goes into a file: contiguous, on the CPU. One that is so already is not copied.
 struct Plain {
     tensor: Tensor,
+    precision: Precision,
     shape: Vec<usize>,
 }
 
 impl Plain {
-    fn new(name: &str, tensor: &Tensor) -> Result<Plain> {
+    fn new(name: &str, tensor: &Tensor, precision: Precision) -> Result<Plain> {
+        let kind = match precision {
+            Precision::Full => Kind::Float,
+            Precision::Half => Kind::Half,
+        };
         let plain = tensor
             .detach()
             .f_to_device(tch::Device::Cpu)
-            .and_then(|t| t.f_to_kind(Kind::Float));
+            .and_then(|t| t.f_to_kind(kind));
         let tensor = plain
             .and_then(|t| t.f_contiguous())
             .map_err(Error::torch(format!("saving `{name}`")))?;
         let shape = tensor.size().iter().map(|n| *n as usize).collect();
-        Ok(Plain { tensor, shape })
+        Ok(Plain {
+            tensor,
+            precision,
+            shape,
+        })
     }
 }
 
 impl View for Plain {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self.precision {
+            Precision::Full => Dtype::F32,
+            Precision::Half => Dtype::F16,
+        }
     }
 
     fn shape(&self) -> &[usize] {
@@ -355,11 +409,15 @@ impl View for Plain {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        // SAFETY: contiguous fp32 on the CPU (see `new`), alive as long as `self`, and nothing writes to it meanwhile.
+        // SAFETY: contiguous on the CPU and of `dtype` (see `new`), alive as long as `self`, and nothing writes to it meanwhile.
         Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<u8>(), self.data_len()) })
     }
 
     fn data_len(&self) -> usize {
-        self.tensor.numel() * 4
+        let width = match self.precision {
+            Precision::Full => 4,
+            Precision::Half => 2,
+        };
+        self.tensor.numel() * width
     }
 }

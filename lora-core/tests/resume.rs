@@ -5,7 +5,8 @@ mod common;
 use common::{build, fit_config, rows};
 use lora_core::method;
 use lora_core::nn::Adopted;
-use lora_core::train::{Checkpoint, Event, Progress, Trainer};
+use lora_core::train::{Checkpoint, Event, Keep, Progress, Trainer};
+use lora_core::weights::Weights;
 use lora_core::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,6 +24,10 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
         params: &adopted.params,
         config: &config,
         checkpoint: Some(&file),
+        keep: Some(Keep {
+            metric: "dev/sum",
+            path: checkpoint.with_extension("best"),
+        }),
         stop: Some(&stop),
     };
     let fitted = trainer.fit(
@@ -79,6 +84,56 @@ fn stopped_runs_end_as_uninterrupted_ones() {
             assert!(a.equal(&b), "{kind}: {name} differs");
         }
     }
+}
+
+#[test]
+fn the_best_epoch_is_kept_and_starts_another_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    assert!(matches!(
+        run("lora", &path, "a", Some(9)).0,
+        Err(Error::Interrupted { .. })
+    ));
+    let (progress, adopted) = run("lora", &path, "a", None);
+    let values: Vec<f64> = progress
+        .unwrap()
+        .evals
+        .iter()
+        .map(|e| e.metrics["dev/sum"].unwrap())
+        .collect();
+    let kept = Weights::open(&path.with_extension("best")).unwrap();
+    let best = if values[1] > values[0] { "2" } else { "1" };
+    assert_eq!(kept.metadata().unwrap()["epoch"], best, "{values:?}");
+    let is_last = adopted
+        .params
+        .trainable()
+        .all(|e| kept.tensor(&e.param.name).unwrap().equal(&e.tensor));
+    assert_eq!(is_last, best == "2", "the weights are those of that epoch");
+
+    // Another task: one output, so the last layer of the head stays as it was made.
+    let method = method::from_yaml("{kind: lora}").unwrap();
+    let config = common::config("bert");
+    let fresh = lora_core::nn::Build::new(method.as_ref(), 8).base_init(lora_core::nn::BaseInit::Random);
+    let _model = (lora_core::model::arch(&config).unwrap().build)(&config, 1, &fresh.scope()).unwrap();
+    let fresh = fresh.adopt().unwrap();
+    let before = trained(&fresh);
+    let taken = kept.load_trained(&fresh.params).unwrap();
+    assert_eq!(taken, before.len() - 2);
+    for (name, tensor) in before {
+        let now = &fresh.params.get(&name).unwrap().tensor;
+        if name.starts_with("classifier.") {
+            assert!(now.equal(&tensor), "{name} is of another shape there");
+        } else {
+            assert!(now.equal(&kept.tensor(&name).unwrap()), "{name} was taken over");
+        }
+    }
+    let (_, full) = run("full", &dir.path().join("full"), "b", Some(2));
+    assert!(
+        kept.load_trained(&full.params)
+            .unwrap_err()
+            .to_string()
+            .contains("has no tensor")
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(super) const ARCH: Arch = Arch {
             head: BertHead::new(&config, labels, scope)?,
         }))
     },
+    build_lm: None,
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     prefix: "bert.",
     ignored: &["embeddings.position_ids", "cls.predictions.", "cls.seq_relationship."],

@@ -172,13 +172,27 @@ impl Encoder {
     /// The last block computes keys and values for all tokens, and everything else for the first tokens alone: no other
     /// output of it is read.
     pub(super) fn first_tokens(&self, batch: &Batch, train: bool) -> Tensor {
+        self.run(batch, true, train)
+    }
+
+    /// Packed ids `[T]` to every token, `[T, d]`.
+    pub(super) fn all_tokens(&self, batch: &Batch, train: bool) -> Tensor {
+        self.run(batch, false, train)
+    }
+
+    /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
+    pub(super) fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
+        self.words.scores(x, bias)
+    }
+
+    fn run(&self, batch: &Batch, first_only: bool, train: bool) -> Tensor {
         let words = self.words.forward(&batch.ids, self.kind);
         let types = self.types.forward(&batch.types, self.kind);
         let positions = self.positions.forward(&(&batch.positions + self.offset), self.kind);
         let mut x = dropout(&self.norm.forward(&(words + types + positions)), self.dropout, train); // [T, d]
         let last = self.blocks.len().saturating_sub(1);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, batch, i == last, train);
+            x = block.forward(&x, batch, first_only && i == last, train);
         }
         x
     }

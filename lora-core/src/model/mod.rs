@@ -20,7 +20,7 @@ pub use shape::ModelShape;
 
 /// A network with a task head.
 pub trait Model: Debug + Send {
-    /// Packed rows to the head's answers, `[B, labels]` in fp32.
+    /// Packed rows to the head's answers in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
     fn forward(&self, batch: &Batch, train: bool) -> Tensor;
 
     /// Every linear layer, for merging.
@@ -53,6 +53,8 @@ pub struct Arch {
     pub model_type: &'static str,
     /// Builds the model with a head of `labels` outputs (1 = regression).
     pub build: fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>,
+    /// Builds the language model that it was pretrained as, where this project pretrains one.
+    pub build_lm: Option<fn(&Value, &Scope) -> Result<Box<dyn Model>>>,
     /// Reads the dimensions.
     pub shape: fn(&Value) -> Result<ModelShape>,
     /// Stands before base names in task models and is absent in bare encoders' files.

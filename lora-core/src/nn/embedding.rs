@@ -1,3 +1,4 @@
+use super::cast_like;
 use tch::{Kind, Tensor};
 
 /// A table of vectors, looked up by id.
@@ -15,5 +16,10 @@ impl Embedding {
     /// Ids `[T]` to `[T, dim]` in `kind`.
     pub fn forward(&self, ids: &Tensor, kind: Kind) -> Tensor {
         Tensor::embedding(&self.table, ids, -1, false, false).to_kind(kind)
+    }
+
+    /// How well each entry of the table agrees with `x` `[S, dim]`: `[S, count]`, the tied output layer of a language model.
+    pub fn scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
+        x.linear(&cast_like(&self.table, x), Some(&cast_like(bias, x)))
     }
 }

@@ -1,4 +1,4 @@
-use crate::batch::Batch;
+use crate::batch::{Batch, UNSCORED};
 use tch::{Kind, Reduction, Tensor};
 
 /// What training minimises.
@@ -11,14 +11,24 @@ pub enum Objective {
     },
     /// Mean squared error of one output.
     Score,
+    /// Cross-entropy over the vocabulary, the mean over the scored tokens.
+    Tokens,
 }
 
-/// The mean loss over the rows of `batch`, a scalar in fp32, for the head's answers `[B, labels]`.
+/// The mean loss over the rows (or scored tokens) of `batch`, a scalar in fp32, for the model's answers `[B, labels]` (or
+/// `[S, vocab]`).
 pub fn loss(answers: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
     let answers = answers.to_kind(Kind::Float);
     match objective {
-        Objective::Classes { label_smoothing } => {
-            answers.cross_entropy_loss(&batch.targets, None::<&Tensor>, Reduction::Mean, -100, label_smoothing)
+        Objective::Classes { label_smoothing } => answers.cross_entropy_loss(
+            &batch.targets,
+            None::<&Tensor>,
+            Reduction::Mean,
+            UNSCORED,
+            label_smoothing,
+        ),
+        Objective::Tokens => {
+            answers.cross_entropy_loss(&batch.targets, None::<&Tensor>, Reduction::Mean, UNSCORED, 0.0)
         }
         Objective::Score => answers.squeeze_dim(-1).mse_loss(&batch.targets, Reduction::Mean),
     }

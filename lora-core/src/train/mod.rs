@@ -12,4 +12,4 @@ pub use loss::{Objective, loss};
 pub use optim::AdamW;
 pub use schedule::Schedule;
 pub use step::Stepper;
-pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Trainer, predict};
+pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Keep, Trainer, predict};

@@ -6,11 +6,13 @@ use crate::device::{guarded, synchronize};
 use crate::model::Model;
 use crate::nn::Params;
 use crate::seed::derive;
+use crate::weights;
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::{Device, Tensor};
@@ -89,6 +91,15 @@ pub struct Fitted {
 /// Scores the model as it is.
 pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
 
+/// What is kept of the best epoch: every trained variable, as safetensors.
+#[derive(Clone, Debug)]
+pub struct Keep<'a> {
+    /// The metric that decides; higher is better, and of equals the first is kept.
+    pub metric: &'a str,
+    /// The file.
+    pub path: PathBuf,
+}
+
 /// A model in training.
 pub struct Trainer<'a> {
     /// The model.
@@ -99,6 +110,8 @@ pub struct Trainer<'a> {
     pub config: &'a FitConfig,
     /// Where to save, if anywhere.
     pub checkpoint: Option<&'a Checkpoint>,
+    /// Where the trained variables of the best epoch are written, if anywhere.
+    pub keep: Option<Keep<'a>>,
     /// Set (by Ctrl-C) to save and stop after the step in progress.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -258,12 +271,36 @@ impl<'a> Trainer<'a> {
             train_loss,
             metrics,
         });
+        self.keep_best(&state.progress.evals)?;
         state.since = Instant::now();
         self.save(state)?;
         if let Some(eval) = state.progress.evals.last() {
             observe(Event::Epoch(eval));
         }
         Ok(())
+    }
+
+    /// Writes the trained variables if the last evaluation is the best so far. Before the checkpoint: a run killed between
+    /// the two comes to the same place again.
+    fn keep_best(&self, evals: &[Eval]) -> Result<()> {
+        let (Some(keep), Some((last, before))) = (&self.keep, evals.split_last()) else {
+            return Ok(());
+        };
+        let value = |eval: &Eval| eval.metrics.get(keep.metric).copied().flatten();
+        let Some(now) = value(last) else { return Ok(()) };
+        if before.iter().filter_map(value).any(|earlier| earlier >= now) {
+            return Ok(());
+        }
+        let trained = self.params.trainable();
+        let tensors: Vec<(String, Tensor)> = trained
+            .map(|e| (e.param.name.clone(), e.tensor.shallow_clone()))
+            .collect();
+        let about = [
+            ("metric", keep.metric.to_string()),
+            ("value", now.to_string()),
+            ("epoch", last.epoch.to_string()),
+        ];
+        weights::save(&keep.path, &tensors, about.map(|(k, v)| (k.to_string(), v)).into())
     }
 
     fn save(&self, state: &mut State) -> Result<()> {

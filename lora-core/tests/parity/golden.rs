@@ -20,6 +20,11 @@ pub fn test_device() -> Device {
     lora_core::device::parse(&std::env::var("LORA_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
 }
 
+fn ints(values: &Value) -> Vec<i64> {
+    let values = values.as_array().unwrap();
+    values.iter().map(|v| v.as_i64().unwrap()).collect()
+}
+
 fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
@@ -46,7 +51,6 @@ impl Golden {
 
     pub fn rows(&self, batch: usize, scores: bool) -> Vec<Row> {
         let batch = &self.batches[batch];
-        let ints = |v: &Value| -> Vec<i64> { v.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect() };
         let ids = batch["input_ids"].as_array().unwrap();
         (0..ids.len())
             .map(|i| Row {
@@ -60,6 +64,20 @@ impl Golden {
                     true => Target::Score(batch["float_labels"][i].as_f64().unwrap()),
                     false => Target::Class(batch["labels"][i].as_i64().unwrap()),
                 },
+            })
+            .collect()
+    }
+
+    /// Rows of a language model: `wanted` holds the id at each scored token.
+    pub fn masked_rows(&self, batch: usize) -> Vec<Row> {
+        let batch = &self.batches[batch];
+        let lists = |key: &str| batch[key].as_array().unwrap().iter().map(ints);
+        lists("input_ids")
+            .zip(lists("wanted"))
+            .map(|(ids, wanted)| Row {
+                ids,
+                types: Vec::new(),
+                target: Target::Tokens(wanted),
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 //! `make_golden.py` beside this file made everything under `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the same on a GPU.
 
 mod golden;
+mod masked_lm;
 mod minilm;
 
 use golden::{Golden, close, test_device};

@@ -1,0 +1,130 @@
+//! The generated tasks: stable, balanced, and with labels that follow from the sentences.
+
+use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, synthetic};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn load(id: &str) -> TaskData {
+    synthetic::load(find(id).unwrap()).unwrap()
+}
+
+fn class(example: &Example) -> usize {
+    match example.label {
+        Label::Class(class) => class,
+        Label::Score(_) => panic!("a class was wanted"),
+    }
+}
+
+#[test]
+fn every_task_of_table_2_has_a_generated_form() {
+    for task in TASKS.iter().filter(|t| t.id != "wnli") {
+        let data = synthetic::load(task).unwrap();
+        let splits: Vec<&str> = data.evals.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(splits, task.eval_splits);
+        assert_eq!(data.train.examples.len(), synthetic::TRAIN_ROWS);
+        for example in data.evals.iter().chain([&data.train]).flat_map(|s| &s.examples) {
+            assert_eq!(example.second.is_some(), task.paired(), "{example:?}");
+            let known = match (task.kind, example.label) {
+                (Kind::Classification { labels }, Label::Class(class)) => class < labels.len(),
+                (Kind::Regression { min, max }, Label::Score(score)) => (min..=max).contains(&score),
+                _ => false,
+            };
+            assert!(known, "{example:?}");
+        }
+    }
+    let refusal = synthetic::load(find("wnli").unwrap());
+    assert!(matches!(refusal, Err(DataError::NotGenerated { task: "wnli" })));
+}
+
+/// Records name their data by hash, so the generator must not change by accident. A change on purpose changes this too.
+#[test]
+fn the_text_is_the_same_on_every_machine() {
+    let hashes: Vec<String> = TASKS
+        .iter()
+        .filter_map(|t| Some(synthetic::load(t).ok()?.sha256[..8].to_string()))
+        .collect();
+    assert_eq!(hashes, HASHES);
+}
+
+#[test]
+fn classes_are_balanced_and_no_sentence_gives_them_away() {
+    for task in TASKS.iter().filter(|t| t.paired() && t.id != "wnli") {
+        let Kind::Classification { labels } = task.kind else {
+            continue;
+        };
+        let examples = load(task.id).train.examples;
+        let mut counts = vec![0_usize; labels.len()];
+        examples.iter().for_each(|e| counts[class(e)] += 1);
+        let even = examples.len() / labels.len();
+        assert!(
+            counts.iter().all(|n| n.abs_diff(even) < even / 5),
+            "{}: {counts:?}",
+            task.id
+        );
+        // A guesser that knows how long each sentence is, and nothing else, stays near chance on pairs of equal details.
+        let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for e in &examples {
+            let words = e.first.split(' ').count();
+            by_length.entry(words).or_insert_with(|| vec![0; labels.len()])[class(e)] += 1;
+        }
+        let best: usize = by_length.values().map(|v| v.iter().max().unwrap()).sum();
+        let chance = 1.0 / labels.len() as f64;
+        let share = best as f64 / examples.len() as f64;
+        assert!(share < chance + 0.2, "{}: {share}", task.id);
+    }
+}
+
+#[test]
+fn train_and_dev_share_few_examples() {
+    for task in TASKS.iter().filter(|t| t.id != "wnli") {
+        let data = load(task.id);
+        let key = |e: &Example| (e.first.clone(), e.second.clone());
+        let seen: BTreeSet<_> = data.train.examples.iter().map(key).collect();
+        for split in &data.evals {
+            let again = split.examples.iter().filter(|e| seen.contains(&key(e))).count();
+            assert!(
+                again * 20 < split.examples.len(),
+                "{}: {again} of {}",
+                task.id,
+                split.name
+            );
+        }
+    }
+}
+
+/// A reader's check of one task, written without the generator: who did what to whom in two sentences.
+#[test]
+fn swapped_persons_are_no_paraphrase() {
+    let mut checked = 0;
+    for example in load("mrpc").train.examples {
+        let second = example.second.clone().unwrap();
+        let (Some(a), Some(b)) = (comparison(&example.first), comparison(&second)) else {
+            continue;
+        };
+        assert_eq!(class(&example) == 1, a == b, "{example:?}");
+        checked += 1;
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+/// `Anna is taller than Ben.` as (dimension, more, less).
+fn comparison(text: &str) -> Option<(usize, &str, &str)> {
+    const PAIRS: [(&str, &str); 6] = [
+        ("taller", "shorter"),
+        ("older", "younger"),
+        ("faster", "slower"),
+        ("stronger", "weaker"),
+        ("richer", "poorer"),
+        ("heavier", "lighter"),
+    ];
+    let (who, rest) = text.trim_end_matches('.').split_once(" is ")?;
+    let (word, whom) = rest.split_once(" than ")?;
+    PAIRS.iter().enumerate().find_map(|(i, (more, less))| match word {
+        w if w == *more => Some((i, who, whom)),
+        w if w == *less => Some((i, whom, who)),
+        _ => None,
+    })
+}
+
+const HASHES: [&str; 8] = [
+    "74f49108", "2c178530", "dcdd4119", "0503d00a", "a3466314", "03f547ce", "bfddcc66", "2476e693",
+];
