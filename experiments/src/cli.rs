@@ -13,15 +13,16 @@ pub struct ExperimentArgs {
     /// A YAML file that states what differs from the defaults
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
-    /// A configuration that comes with the program (--list shows them)
+    /// A configuration that comes with the program (--list shows them); demo, if there is neither this nor --config
+    /// nor --model
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
-    /// Hugging Face model folder: config.json, tokenizer, safetensors
+    /// Hugging Face model folder (config.json, tokenizer, safetensors), or embedded:roberta
     #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
-    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...)
+    pub model: Option<String>,
+    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...), or embedded for generated tasks
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub data: Option<String>,
     /// Tasks, such as mrpc,rte
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub tasks: Vec<String>,
@@ -61,6 +62,25 @@ pub struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
+    /// The preset's name: the demonstration, if nothing else is said.
+    pub fn preset(&self) -> Option<&str> {
+        let nothing = self.config.is_none() && self.model.is_none();
+        self.preset.as_deref().or(nothing.then_some("demo"))
+    }
+
+    /// The preset alone, without any flag.
+    ///
+    /// # Errors
+    /// Unknown presets.
+    pub fn untouched(&self) -> Result<Option<RawExperiment>> {
+        let Some(preset) = self.preset() else { return Ok(None) };
+        let layers = [
+            ("the defaults", presets::DEFAULTS),
+            ("the preset", presets::find(preset)?),
+        ];
+        config::read(&layers, &[]).map(Some)
+    }
+
     /// The experiment after defaults, preset or file, and flags.
     ///
     /// # Errors
@@ -71,7 +91,7 @@ impl ExperimentArgs {
         if let Some(path) = &self.config {
             (name, text) = (path.display().to_string(), presets::read(path)?);
             layers.push((&name, &text));
-        } else if let Some(preset) = &self.preset {
+        } else if let Some(preset) = self.preset() {
             (name, text) = (format!("the preset `{preset}`"), presets::find(preset)?.to_string());
             layers.push((&name, &text));
         }

@@ -3,11 +3,11 @@
 //! Layers, each over the one before: `configs/defaults.yaml`, the preset or the user's file, `--set` and the other flags;
 //! then, for one run, the method's own `train` and the task's own `train`.
 
+use crate::source::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
 use lora_core::train::{FitConfig, Objective};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
-use std::path::PathBuf;
 
 /// An experiment as it is written, all layers merged.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,12 +15,14 @@ use std::path::PathBuf;
 pub struct RawExperiment {
     /// What the numbers are, in words.
     pub label: Option<String>,
-    /// A Hugging Face model folder.
-    pub model: Option<PathBuf>,
+    /// What is said after the tables, in words.
+    pub closing: Option<String>,
+    /// Where the model comes from: see [`ModelSource`].
+    pub model: Option<String>,
     /// The model's name in tables.
     pub model_name: Option<String>,
-    /// The folder of the data.
-    pub data: Option<PathBuf>,
+    /// Where the data come from: see [`crate::source::DataSource`].
+    pub data: Option<String>,
     /// Task name to its own settings.
     pub tasks: Mapping,
     /// Method name to its settings.
@@ -190,6 +192,79 @@ pub struct RunConfig {
     pub dtype: Dtype,
     /// How to train.
     pub train: TrainConfig,
+    /// The trained weights that it starts from, if not fresh ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    /// Whether other tasks start from what this run trains, so that it must be kept. No influence on any number.
+    #[serde(skip)]
+    pub keep: bool,
+}
+
+/// A start from what other runs have trained: of these the best one's adapter and head (the head's last layer only where it
+/// has as many outputs). The paper starts MRPC, RTE and STS-B from its best MNLI run (Appendix D.1).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Start {
+    /// The task of those runs.
+    pub task: &'static str,
+    /// Their ids, filled in by the plan: one a seed.
+    pub runs: Vec<String>,
+}
+
+/// What a method may say of one task: stronger than anything else.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Special {
+    #[serde(default)]
+    train: Mapping,
+    start: Option<String>,
+}
+
+/// The keys of a method's entry that are not the method's own settings.
+struct Entry {
+    settings: Mapping,
+    train: Mapping,
+    tasks: Mapping,
+    paper_row: Option<String>,
+}
+
+impl Entry {
+    fn read(name: &str, value: &Value) -> Result<Entry> {
+        let mut settings = mapping(value, &format!("methods.{name}"))?;
+        let mut take = |key: &str| {
+            mapping(
+                &settings.remove(key).unwrap_or_default(),
+                &format!("methods.{name}.{key}"),
+            )
+        };
+        let (train, tasks) = (take("train")?, take("tasks")?);
+        let paper_row = settings.remove("paper_row").and_then(|v| v.as_str().map(String::from));
+        settings.entry("kind".into()).or_insert(name.into());
+        Ok(Entry {
+            settings,
+            train,
+            tasks,
+            paper_row,
+        })
+    }
+
+    fn starts_others(&self, task: &str) -> bool {
+        let starts = self.tasks.iter().filter_map(|(_, v)| v.get("start")?.as_str());
+        starts
+            .filter_map(|name| datasets::find(name).ok())
+            .any(|t| t.id == task)
+    }
+
+    fn special(&self, name: &str, task: &str) -> Result<Special> {
+        for (key, value) in &self.tasks {
+            let known = datasets::find(key.as_str().unwrap_or_default());
+            if known.with_context(|| format!("`methods.{name}.tasks`"))?.id == task {
+                let at = format!("methods.{name}.tasks.{task}");
+                let settings = Value::Mapping(mapping(value, &at)?);
+                return serde_yaml::from_value(settings).with_context(|| format!("`{at}`"));
+            }
+        }
+        Ok(Special::default())
+    }
 }
 
 /// Reads the layers, each YAML text with the name that errors call it by, and lays `sets` (`path=value`) over them.
@@ -282,6 +357,43 @@ impl RawExperiment {
         Ok(runs)
     }
 
+    /// The runs whose weights `run` can start from: the same method on the task that it names, one a seed.
+    ///
+    /// # Errors
+    /// As [`RawExperiment::runs`].
+    pub fn sources(&self, run: &RunConfig) -> Result<Vec<RunConfig>> {
+        let Some(start) = &run.start else { return Ok(Vec::new()) };
+        let named = |map: &Mapping, name: &str, same: &dyn Fn(&str) -> bool| {
+            let found = map.iter().find(|(k, _)| k.as_str().is_some_and(same));
+            (Value::from(name), found.map_or(Value::Null, |(_, v)| v.clone()))
+        };
+        let task = named(&self.tasks, start.task, &|k| {
+            datasets::find(k).is_ok_and(|t| t.id == start.task)
+        });
+        let method = named(&self.methods, &run.method_name, &|k| k == run.method_name);
+        let one = |seed: &u64| self.run(run.experiment, (&task.0, &task.1), (&method.0, &method.1), *seed);
+        self.seeds.iter().map(one).collect()
+    }
+
+    /// The row of the paper's tables that `run` belongs to: the one that its method names in `preset`, if the run, its
+    /// sources and the runs it starts from are the preset's own and no flag has changed anything but tasks and seeds.
+    pub fn paper_row(&self, preset: &RawExperiment, run: &RunConfig) -> Option<String> {
+        let (method, task) = (preset.methods.get(&run.method_name)?, preset.tasks.get(run.task)?);
+        let same_sources = (&self.model, &self.data) == (&preset.model, &preset.data);
+        let same_starts = run.start.is_none() || self.seeds == preset.seeds;
+        let own = preset.run(
+            run.experiment,
+            (&run.task.into(), task),
+            (&run.method_name.as_str().into(), method),
+            run.seed,
+        );
+        let mut own = own.ok()?;
+        let same_starts = same_starts && own.start.as_ref().map(|s| s.task) == run.start.as_ref().map(|s| s.task);
+        own.start.clone_from(&run.start);
+        let same = same_sources && same_starts && own == *run;
+        Entry::read(&run.method_name, method).ok()?.paper_row.filter(|_| same)
+    }
+
     fn run(
         &self,
         experiment: &'static str,
@@ -292,9 +404,14 @@ impl RawExperiment {
         let task_name = task.0.as_str().context("a task's name must be text")?;
         let method_name = method.0.as_str().context("a method's name must be text")?;
         let known = datasets::find(task_name)?;
-        let (mut settings, method_train) = split_train(method.1, &format!("methods.{method_name}"))?;
-        settings.entry("kind".into()).or_insert(method_name.into());
-        let (rest, task_train) = split_train(task.1, &format!("tasks.{task_name}"))?;
+        let entry = Entry::read(method_name, method.1)?;
+        let special = entry.special(method_name, known.id)?;
+        let keep = entry.starts_others(known.id);
+        let mut rest = mapping(task.1, &format!("tasks.{task_name}"))?;
+        let task_train = mapping(
+            &rest.remove("train").unwrap_or_default(),
+            &format!("tasks.{task_name}.train"),
+        )?;
         if let Some((key, _)) = rest.iter().next() {
             bail!(
                 "`tasks.{task_name}`: unknown key `{}`; known: train",
@@ -302,16 +419,17 @@ impl RawExperiment {
             );
         }
         let mut train = self.train.clone();
-        merge(&mut train, method_train);
-        merge(&mut train, task_train);
+        for layer in [entry.train, task_train, special.train] {
+            merge(&mut train, Value::Mapping(layer));
+        }
         let train: TrainConfig = serde_yaml::from_value(train)
             .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
         train.validate()?;
-        let method = lora_core::method::resolved(&Value::Mapping(settings))
+        let method = lora_core::method::resolved(&Value::Mapping(entry.settings))
             .with_context(|| format!("`methods.{method_name}`"))?;
-        let model = match (&self.model_name, self.model.as_ref().and_then(|m| m.file_name())) {
+        let model = match (&self.model_name, &self.model) {
             (Some(name), _) => name.clone(),
-            (None, Some(folder)) => folder.to_string_lossy().into_owned(),
+            (None, Some(word)) => ModelSource::name(word),
             (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
         };
         Ok(RunConfig {
@@ -323,20 +441,25 @@ impl RawExperiment {
             seed,
             dtype: self.dtype,
             train,
+            start: special.start.map(|task| start(&task, known.id)).transpose()?,
+            keep,
         })
     }
 }
 
-/// A mapping without its `train`, and that.
-fn split_train(value: &Value, at: &str) -> Result<(Mapping, Value)> {
-    let mut map = match value {
-        Value::Null => Mapping::new(),
-        Value::Mapping(map) => map.clone(),
+fn start(task: &str, of: &str) -> Result<Start> {
+    let task = datasets::find(task)?.id;
+    ensure!(task != of, "`{of}` cannot start from `{task}`: that is the task itself");
+    Ok(Start { task, runs: Vec::new() })
+}
+
+/// `value` as a mapping; nothing at all is an empty one.
+fn mapping(value: &Value, at: &str) -> Result<Mapping> {
+    match value {
+        Value::Null => Ok(Mapping::new()),
+        Value::Mapping(map) => Ok(map.clone()),
         _ => bail!("`{at}` must be a mapping, such as {{train: {{lr: 0.0001}}}}"),
-    };
-    let train = map.remove("train").unwrap_or(Value::Mapping(Mapping::new()));
-    ensure!(train.is_mapping(), "`{at}.train` must be a mapping");
-    Ok((map, train))
+    }
 }
 
 /// Reads `1..5` (both ends included), `1,2,7`, or a mixture.

@@ -1,6 +1,7 @@
 //! `glue`: Table 2 on whatever model and tasks are given.
 
 use crate::cli::{ExperimentArgs, listing, set_threads};
+use crate::config::RunConfig;
 use crate::console::Console;
 use crate::inputs::Inputs;
 use crate::plan::{self, State};
@@ -29,9 +30,10 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref())?;
     let runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
     if args.dry_run {
-        print!("{}", plan::describe(&runs, &inputs)?);
+        print!("{}", plan::describe(&runs, &inputs, device)?);
         return Ok(ExitCode::SUCCESS);
     }
+    plan::check_starts(&runs, &store)?;
     on_interrupt()?;
     let console = Console::start(runs.len() as u64, &args.out.join("logs").join("glue.log"))?;
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
@@ -41,6 +43,8 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
         runs.len() - missing,
         lora_core::device::name(device)
     ));
+    let untouched = args.untouched()?;
+    let paper_row = |run: &RunConfig| raw.paper_row(untouched.as_ref()?, run);
     let label = raw
         .label
         .clone()
@@ -50,8 +54,9 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
         store: &store,
         device,
         threads,
-        preset: args.preset.clone(),
+        preset: args.preset().map(String::from),
         label,
+        paper_row: &paper_row,
         resume: args.resume,
         stop: &STOP,
     };
@@ -65,6 +70,9 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(130));
     }
     tables::publish(&store, runs.iter().map(|r| r.id.clone()))?;
+    if let Some(closing) = &raw.closing {
+        println!("{}", closing.trim_end());
+    }
     for title in &outcome.elsewhere {
         eprintln!("{title}: being computed by another process; run the command again when it is done");
     }

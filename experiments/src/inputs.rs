@@ -1,12 +1,13 @@
 //! Model folder and data folder, read once: weights' hash, tokenizer, and each task's rows.
 
-use anyhow::{Context, Result, ensure};
+use crate::source::{DataSource, ModelSource};
+use anyhow::{Context, Result};
 use datasets::cache::Cache;
 use datasets::{Encoded, Kind, Label, Task, Tokenizer};
 use lora_core::batch::{Row, Target};
 use lora_core::weights::Weights;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// A task's rows, tokenised.
@@ -40,23 +41,24 @@ pub struct Inputs {
     pub model: PathBuf,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
-    data: PathBuf,
+    data: DataSource,
     tokenizer: Tokenizer,
     cache: Option<Cache>,
     tasks: HashMap<(&'static str, usize), Rc<TaskRows>>,
 }
 
 impl Inputs {
-    /// Looks into both folders; data are read when a task is asked for.
+    /// Looks at both sources; data are read when a task is asked for.
     ///
     /// # Errors
-    /// Folders that were not named or lack what a model or a tokenizer needs.
-    pub fn open(model: Option<&Path>, data: Option<&Path>) -> Result<Inputs> {
+    /// Sources that were not named, or lack what a model or a tokenizer needs.
+    pub fn open(model: Option<&str>, data: Option<&str>) -> Result<Inputs> {
         let model = model.context("no model is named; give --model DIR, a Hugging Face model folder")?;
         let data = data.context(
             "no data are named; give --data DIR, the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
         )?;
-        ensure!(model.is_dir(), "--model {}: no such folder", model.display());
+        let data = DataSource::parse(data)?;
+        let model = &ModelSource::parse(model)?.folder()?;
         let config = lora_core::model::read_config(model)?;
         lora_core::model::arch(&config).with_context(|| format!("the model {}", model.display()))?;
         let weights_sha256 = Weights::open(model)?.sha256()?;
@@ -64,7 +66,7 @@ impl Inputs {
         Ok(Inputs {
             model: model.into(),
             weights_sha256,
-            data: data.into(),
+            data,
             tokenizer,
             cache: Cache::of_user(),
             tasks: HashMap::new(),
@@ -79,7 +81,7 @@ impl Inputs {
         if let Some(rows) = self.tasks.get(&(task.id, max_len)) {
             return Ok(rows.clone());
         }
-        let data = datasets::load(task, &self.data)?;
+        let data = self.data.load(task)?;
         let encode = |split: &datasets::Split| -> Result<Vec<Encoded>> {
             Ok(self
                 .tokenizer

@@ -2,15 +2,19 @@
 //! the records. The binaries in `src/bin` are thin.
 
 pub mod bench;
+pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod doctor;
+pub mod embedded;
 pub mod glue;
 pub mod host;
 pub mod inputs;
 pub mod params;
 pub mod plan;
 pub mod presets;
+pub mod pretrain;
 pub mod run;
+pub mod source;
 pub mod tables;

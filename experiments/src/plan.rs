@@ -1,8 +1,9 @@
 //! Which runs there are, and which of them the store lacks.
 
+use crate::calibrate;
 use crate::config::{RawExperiment, RunConfig};
 use crate::inputs::{Inputs, TaskRows};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lora_core::model::{self, ModelShape};
 use lora_core::nn::{Build, Counts};
 use results::Store;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use tch::Device;
 
 /// One run of the plan.
 #[derive(Debug)]
@@ -49,19 +51,15 @@ struct Identity<'a> {
 /// Settings, models or data that cannot be used.
 pub fn plan(raw: &RawExperiment, experiment: &'static str, inputs: &mut Inputs, store: &Store) -> Result<Vec<Planned>> {
     let mut planned = Vec::new();
-    for config in raw.runs(experiment)? {
-        let rows = inputs.task(datasets::find(config.task)?, config.train.max_len)?;
-        let identity = Identity {
-            config: &config,
-            weights_sha256: &inputs.weights_sha256,
-            data_sha256: &rows.sha256,
-        };
-        let bytes = serde_json::to_vec(&identity).context("hashing the configuration")?;
-        let id: String = Sha256::digest(&bytes)
-            .iter()
-            .take(8)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+    for mut config in raw.runs(experiment)? {
+        let sources = raw.sources(&config)?;
+        if let Some(start) = &mut config.start {
+            start.runs = sources
+                .iter()
+                .map(|s| Ok(identify(s, inputs)?.0))
+                .collect::<Result<_>>()?;
+        }
+        let (id, rows) = identify(&config, inputs)?;
         let state = if store.has(&id)? {
             State::Done
         } else if checkpoint_path(store.dir(), &id).exists() {
@@ -76,7 +74,54 @@ pub fn plan(raw: &RawExperiment, experiment: &'static str, inputs: &mut Inputs, 
             state,
         });
     }
+    // Whatever others start from comes first; otherwise the order stays.
+    planned.sort_by_key(|run| run.config.start.is_some());
     Ok(planned)
+}
+
+/// The id of a run, and its rows.
+fn identify(config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Rc<TaskRows>)> {
+    let rows = inputs.task(datasets::find(config.task)?, config.train.max_len)?;
+    let identity = Identity {
+        config,
+        weights_sha256: &inputs.weights_sha256,
+        data_sha256: &rows.sha256,
+    };
+    let bytes = serde_json::to_vec(&identity).context("hashing the configuration")?;
+    let hash = Sha256::digest(&bytes);
+    Ok((hash.iter().take(8).map(|b| format!("{b:02x}")).collect(), rows))
+}
+
+/// Refuses a plan in which a run starts from another that is not to come and whose record or weights are not in the store.
+///
+/// # Errors
+/// The runs that are missing, and what to do.
+pub fn check_starts(runs: &[Planned], store: &Store) -> Result<()> {
+    for run in runs.iter().filter(|r| r.state != State::Done) {
+        let Some(start) = &run.config.start else { continue };
+        let to_come = |id: &String| runs.iter().any(|r| r.id == *id && r.state != State::Done);
+        let mut missing = Vec::new();
+        for id in start.runs.iter().filter(|id| !to_come(id)) {
+            if !(store.has(id)? && weights_path(store.dir(), id).exists()) {
+                missing.push(id.as_str());
+            }
+        }
+        let (task, method) = (start.task, &run.config.method_name);
+        ensure!(
+            missing.is_empty(),
+            "{} starts from the best {task} run of {method}, and of those {} are not in the store ({}): add {task} to --tasks, or set methods.{method}.tasks.{}.start=null",
+            run.title(),
+            missing.len(),
+            missing.join(", "),
+            run.config.task
+        );
+    }
+    Ok(())
+}
+
+/// Where the weights that run `id` trained lie, of its best epoch, if they were kept.
+pub fn weights_path(out: &Path, id: &str) -> PathBuf {
+    out.join("weights").join(format!("{id}.safetensors"))
 }
 
 /// Where the checkpoint of run `id` lies.
@@ -135,17 +180,19 @@ impl Planned {
     }
 }
 
-/// The plan as a table, for `--dry-run`.
+/// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps.
 ///
 /// # Errors
 /// A method that does not fit the model.
-pub fn describe(runs: &[Planned], inputs: &Inputs) -> Result<String> {
+pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<String> {
+    let paces = calibrate::measure(runs, &inputs.model, device)?;
     let config = model::read_config(&inputs.model)?;
     let shape = (model::arch(&config)?.shape)(&config)?;
     let mut text = format!(
-        "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10}\n",
-        "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory"
+        "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10} {:>9}\n",
+        "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory", "time"
     );
+    let mut left = 0.0;
     for run in runs {
         let counts = run.counts(&inputs.model).with_context(|| run.title())?;
         let state = match run.state {
@@ -153,8 +200,11 @@ pub fn describe(runs: &[Planned], inputs: &Inputs) -> Result<String> {
             State::Interrupted => "interrupted",
             State::Missing => "missing",
         };
+        let pace = paces.get(&run.config.method_name).filter(|_| run.state != State::Done);
+        let seconds = pace.map(|p| p.seconds(run));
+        left += seconds.unwrap_or(0.0);
         text += &format!(
-            "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>6.0} MiB\n",
+            "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>6.0} MiB {:>9}\n",
             run.id,
             run.config.task,
             run.config.method_name,
@@ -163,13 +213,25 @@ pub fn describe(runs: &[Planned], inputs: &Inputs) -> Result<String> {
             counts.base + counts.method,
             counts.head,
             run.steps(),
-            run.memory_mib(&counts, &shape)
+            run.memory_mib(&counts, &shape),
+            seconds.map_or("–".into(), duration)
         );
     }
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
     text += &format!(
-        "\n{} runs, {missing} to compute. Memory is a rough estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
-        runs.len()
+        "\n{} runs, {missing} to compute: about {} on {}, by a few steps of each method measured just now. Memory is a rough estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
+        runs.len(),
+        duration(left),
+        lora_core::device::name(device)
     );
     Ok(text)
+}
+
+/// `40 s`, `12 min`, `3.5 h`.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }

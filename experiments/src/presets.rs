@@ -6,7 +6,16 @@ use anyhow::{Context, Result, bail};
 pub const DEFAULTS: &str = include_str!("../configs/defaults.yaml");
 
 /// Name and text of each preset. To add one: a file in `configs/`, and a line here.
-pub static PRESETS: &[(&str, &str)] = &[("minilm", include_str!("../configs/minilm.yaml"))];
+pub static PRESETS: &[(&str, &str)] = &[
+    ("demo", include_str!("../configs/demo.yaml")),
+    ("minilm", include_str!("../configs/minilm.yaml")),
+    ("roberta-base", include_str!("../configs/roberta-base.yaml")),
+    ("roberta-large", include_str!("../configs/roberta-large.yaml")),
+    (
+        "roberta-large-dagger",
+        include_str!("../configs/roberta-large-dagger.yaml"),
+    ),
+];
 
 /// The preset's text.
 ///

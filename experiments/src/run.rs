@@ -1,15 +1,16 @@
 //! One run, from its plan to its record; and all of them, one after the other.
 
+use crate::config::{RunConfig, Start};
 use crate::console::Console;
 use crate::host;
 use crate::inputs::{EvalRows, Inputs, TaskRows};
-use crate::plan::{Planned, State, checkpoint_path};
+use crate::plan::{Planned, State, checkpoint_path, weights_path};
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use datasets::{Label, Predictions};
 use lora_core::model::{self, Model};
 use lora_core::nn::{Adopted, Build};
-use lora_core::train::{Checkpoint, Progress, Trainer, predict};
+use lora_core::train::{Checkpoint, Keep, Progress, Trainer, predict};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
@@ -20,7 +21,6 @@ use std::time::Instant;
 use tch::Device;
 
 /// What all runs of an experiment share.
-#[derive(Debug)]
 pub struct Session<'a> {
     /// Model and data.
     pub inputs: &'a Inputs,
@@ -34,6 +34,8 @@ pub struct Session<'a> {
     pub preset: Option<String>,
     /// What the numbers are.
     pub label: String,
+    /// The row of the paper whose setting a run's is, if any.
+    pub paper_row: &'a dyn Fn(&RunConfig) -> Option<String>,
     /// Whether checkpoints are taken up.
     pub resume: bool,
     /// Set by Ctrl-C.
@@ -147,6 +149,7 @@ fn one(
     if !session.resume {
         checkpoint.remove()?;
     }
+    let metric = metric_key(&run.rows);
     let fit = run
         .config
         .train
@@ -156,9 +159,12 @@ fn one(
         params: &adopted.params,
         config: &fit,
         checkpoint: Some(&checkpoint),
+        keep: run.config.keep.then(|| Keep {
+            metric: &metric,
+            path: weights_path(session.store.dir(), &run.id),
+        }),
         stop: Some(session.stop),
     };
-    let metric = metric_key(&run.rows);
     let mut bar = console.run(&run.title(), run.steps());
     let batch = run.config.train.eval_batch_size;
     let mut failure = None;
@@ -197,7 +203,28 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
         report.loaded,
         report.fresh_head.len()
     );
+    if let Some(start) = &run.config.start {
+        let id = best_of(session.store, start)?;
+        let taken = Weights::open(&weights_path(session.store.dir(), &id))?.load_trained(&adopted.params)?;
+        tracing::info!("{}: {taken} tensors from {} run {id}", run.title(), start.task);
+    }
     Ok((model, adopted))
+}
+
+/// The best of the runs to start from, the first of equals. All must be there: the best of some is not the best.
+fn best_of(store: &Store, start: &Start) -> Result<String> {
+    let mut best: Option<(f64, &String)> = None;
+    for id in &start.runs {
+        let record = store.get(id)?;
+        let record =
+            record.with_context(|| format!("{} run {id}, one of those to start from, is not finished", start.task))?;
+        let value = record.best.map_or(f64::NEG_INFINITY, |b| b.value);
+        if best.is_none_or(|(highest, _)| value > highest) {
+            best = Some((value, id));
+        }
+    }
+    let (_, id) = best.with_context(|| format!("there is no {} run to start from", start.task))?;
+    Ok(id.clone())
 }
 
 /// Every metric of every split, and of all splits together as `dev` where there are several (the paper's MNLI number).
@@ -242,7 +269,7 @@ fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Lo
         experiment: run.config.experiment.into(),
         preset: session.preset.clone(),
         label: session.label.clone(),
-        paper_row: None,
+        paper_row: (session.paper_row)(&run.config),
         model: run.config.model.clone(),
         task: run.config.task.into(),
         method: run.config.method_name.clone(),

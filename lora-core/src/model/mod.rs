@@ -54,7 +54,7 @@ pub struct Arch {
     /// Builds the model with a head of `labels` outputs (1 = regression).
     pub build: fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>,
     /// Builds the language model that it was pretrained as, where this project pretrains one.
-    pub build_lm: Option<fn(&Value, &Scope) -> Result<Box<dyn Model>>>,
+    pub build_lm: Option<BuildLm>,
     /// Reads the dimensions.
     pub shape: fn(&Value) -> Result<ModelShape>,
     /// Stands before base names in task models and is absent in bare encoders' files.
@@ -62,6 +62,9 @@ pub struct Arch {
     /// Names that published files hold and this model does not: buffers and the heads of pretraining.
     pub ignored: &'static [&'static str],
 }
+
+/// Builds a language model from config.json.
+pub type BuildLm = fn(&Value, &Scope) -> Result<Box<dyn Model>>;
 
 /// Every architecture.
 pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH];

@@ -1,0 +1,25 @@
+//! `cargo run --release -p experiments --bin pretrain`
+
+use clap::Parser;
+use experiments::pretrain::{PretrainArgs, main as pretrain};
+use std::process::ExitCode;
+
+/// Pretrains the small RoBERTa of the embedded demonstration on generated text.
+///
+/// The committed weights came from this command without arguments. A run that is stopped goes on from its checkpoint.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  pretrain\n  pretrain --steps 100 --out /tmp/small --device cpu"
+)]
+struct Cli {
+    #[command(flatten)]
+    pretrain: PretrainArgs,
+}
+
+fn main() -> ExitCode {
+    experiments::cli::finish(pretrain(&Cli::parse().pretrain).map(|text| {
+        print!("{text}");
+        ExitCode::SUCCESS
+    }))
+}

@@ -1,0 +1,98 @@
+//! How fast this device is: a few steps of each method, so that a plan can say how long it takes.
+
+use crate::plan::{Planned, State};
+use anyhow::Result;
+use lora_core::batch::Row;
+use lora_core::device::synchronize;
+use lora_core::model;
+use lora_core::nn::{BaseInit, Build};
+use lora_core::train::{Schedule, Stepper, predict};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tch::Device;
+
+/// No measurement lasts much longer than this, however slow the device.
+const AT_MOST: Duration = Duration::from_secs(5);
+
+/// Steps that are timed, after one that is not.
+const STEPS: usize = 4;
+
+/// Tokens a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// In training.
+    pub train: f64,
+    /// In evaluation.
+    pub eval: f64,
+}
+
+impl Pace {
+    /// Seconds that all epochs and evaluations of `run` take at this pace.
+    pub fn seconds(&self, run: &Planned) -> f64 {
+        let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>() as f64;
+        let eval: f64 = run.rows.evals.iter().map(|split| tokens(&split.rows)).sum();
+        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval)
+    }
+}
+
+/// The pace of each method, measured on the first run of it that is still to do.
+///
+/// # Errors
+/// A method that does not fit the model; not enough memory.
+pub fn measure(runs: &[Planned], model: &Path, device: Device) -> Result<BTreeMap<String, Pace>> {
+    let mut paces = BTreeMap::new();
+    for run in runs.iter().filter(|r| r.state != State::Done) {
+        if !paces.contains_key(&run.config.method_name) {
+            paces.insert(run.config.method_name.clone(), pace(run, model, device)?);
+        }
+    }
+    Ok(paces)
+}
+
+/// Random weights are as slow as real ones.
+fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
+    let method = lora_core::method::from_value(&run.config.method)?;
+    let build = Build::new(method.as_ref(), run.config.seed)
+        .device(device)
+        .base_kind(run.config.dtype.kind())
+        .base_init(BaseInit::Random);
+    let (model, _) = model::from_dir(model_dir, run.rows.outputs(), &build)?;
+    let params = build.adopt()?.params;
+    let fit = run.config.train.fit(run.config.seed, run.rows.regression(), device);
+    let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
+    let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
+    let train = rate(&batches, device, &mut |rows| {
+        let _loss = stepper.step(&rows.iter().collect::<Vec<_>>())?;
+        Ok(())
+    })?;
+    let size = run.config.train.eval_batch_size;
+    let batches: Vec<&[Row]> = run.rows.evals.iter().flat_map(|s| s.rows.chunks(size)).collect();
+    let eval = rate(&batches, device, &mut |rows| {
+        predict(model.as_ref(), rows, size, device)?;
+        Ok(())
+    })?;
+    Ok(Pace { train, eval })
+}
+
+/// Tokens a second of `work` over some of the batches.
+fn rate(batches: &[&[Row]], device: Device, work: &mut dyn FnMut(&[Row]) -> Result<()>) -> Result<f64> {
+    let (mut tokens, mut since) = (0, Instant::now());
+    let mut took = Duration::MAX;
+    for (i, rows) in batches.iter().cycle().take(STEPS + 1).enumerate() {
+        work(rows)?;
+        synchronize(device);
+        let first = i == 0;
+        if first && since.elapsed() < AT_MOST {
+            // Memory is taken and kernels are chosen in the first.
+            since = Instant::now();
+            continue;
+        }
+        tokens += rows.iter().map(|r| r.ids.len()).sum::<usize>();
+        took = since.elapsed();
+        if took > AT_MOST {
+            break;
+        }
+    }
+    Ok(tokens as f64 / took.as_secs_f64().max(1e-9))
+}
