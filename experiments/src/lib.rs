@@ -1,6 +1,7 @@
 //! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
 
+pub mod again;
 pub mod bench;
 pub mod cli;
 pub mod config;
@@ -9,8 +10,11 @@ pub mod doctor;
 pub mod glue;
 pub mod host;
 pub mod inputs;
+pub mod json;
+pub mod news;
 pub mod params;
 pub mod plan;
 pub mod presets;
 pub mod run;
 pub mod tables;
+pub mod tensorboard;
