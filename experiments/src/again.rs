@@ -39,8 +39,8 @@ fn is_secret(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn said(words: &[&str], resume: bool) -> String {
-        command(words.iter().map(OsString::from), resume)
+    fn said(words: &[&str], resume: bool) -> Vec<String> {
+        shlex::split(&command(words.iter().map(OsString::from), resume)).unwrap()
     }
 
     #[test]
@@ -54,23 +54,20 @@ mod tests {
             "--model",
             "ä",
         ];
-        let said = said(&words, true);
-        assert_eq!(shlex::split(&said).unwrap(), words);
-        assert!(
-            said.starts_with("target/debug/glue --out 'my results' --set "),
-            "{said}"
-        );
+        assert_eq!(said(&words, true), words);
     }
 
     #[test]
     fn going_on_takes_the_checkpoint_up() {
-        assert_eq!(said(&["glue", "--resume=false"], false), "glue --resume=false --resume");
+        assert_eq!(
+            said(&["glue", "--resume=false"], false),
+            ["glue", "--resume=false", "--resume"]
+        );
     }
 
     #[test]
     fn secrets_stay_out() {
         let words = [
-            "glue",
             "--hub-token",
             "abc",
             "--token=abc",
@@ -78,11 +75,19 @@ mod tests {
             "hub.token=abc",
             "hf_abc",
             "--model=hf_abc",
+            "--quiet",
         ];
-        assert_eq!(
-            said(&words, true),
-            "glue --hub-token ... --token=... --set hub.token=... ... --model=..."
-        );
-        assert_eq!(said(&["glue", "--set", "tokens=3"], true), "glue --set tokens=3");
+        let shown = [
+            "--hub-token",
+            "...",
+            "--token=...",
+            "--set",
+            "hub.token=...",
+            "...",
+            "--model=...",
+            "--quiet",
+        ];
+        assert_eq!(said(&words, true), shown);
+        assert_eq!(said(&["--set", "tokens=3"], true), ["--set", "tokens=3"]);
     }
 }

@@ -377,12 +377,12 @@ fn log_to(path: &Path, aside: Aside, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writes above the bars instead of through them.
+/// Writes above the bars instead of through them. A stderr that is gone is no reason to stop a run.
 #[derive(Clone, Debug)]
 pub struct Aside(MultiProgress);
 
 impl Aside {
-    /// One line. A stderr that is gone is no reason to stop a run.
+    /// One line.
     pub fn line(&self, text: &str) {
         let _ = self.0.suspend(|| writeln!(std::io::stderr(), "{text}"));
     }
@@ -390,7 +390,7 @@ impl Aside {
 
 impl Write for Aside {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.suspend(|| std::io::stderr().write_all(text))?;
+        let _ = self.0.suspend(|| std::io::stderr().write_all(text));
         Ok(text.len())
     }
 

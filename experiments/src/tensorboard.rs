@@ -211,3 +211,96 @@ fn folder(run: &Planned) -> String {
         .replace(|c: char| !c.is_alphanumeric() && c != '-', "_");
     format!("{}-{method}-s{}-{}", config.task, config.seed, run.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lora_core::train::Eval;
+
+    /// Every event of every file in the order that TensorBoard reads them; panics at a wrong checksum or length.
+    fn read(folder: &Path) -> Vec<Event> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        let mut events = Vec::new();
+        for path in paths {
+            let bytes = std::fs::read(path).unwrap();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (head, after) = rest.split_at(12);
+                let length = u64::from_le_bytes(head[..8].try_into().unwrap()) as usize;
+                let (data, after) = after.split_at(length);
+                assert_eq!(head[8..], masked_crc(&head[..8]).to_le_bytes());
+                assert_eq!(after[..4], masked_crc(data).to_le_bytes());
+                events.push(Event::decode(data).unwrap());
+                rest = &after[4..];
+            }
+        }
+        events
+    }
+
+    fn progress(step: u64, tokens: u64, seconds: f64) -> Training<'static> {
+        let (total, loss, lr) = (20, 0.5, 0.25);
+        Training::Progress {
+            step,
+            total,
+            loss,
+            lr,
+            tokens,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn a_resumed_run_voids_what_it_does_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("run");
+        let metrics = [("dev/f1".to_string(), Some(0.75)), ("dev/mcc".to_string(), None)];
+        let eval = Eval {
+            epoch: 1,
+            step: 12,
+            train_loss: 0.5,
+            metrics: metrics.into(),
+        };
+        let mut log = Log::new(folder.clone());
+        log.training(&progress(10, 300, 3.0)).unwrap();
+        log.training(&Training::Epoch(&eval)).unwrap();
+        log.training(&progress(20, 500, 4.0)).unwrap();
+        let mut log = Log::new(folder.clone());
+        log.training(&Training::Resumed(15)).unwrap();
+        log.training(&progress(20, 500, 4.5)).unwrap();
+        log.training(&progress(30, 700, 5.5)).unwrap();
+
+        let told = |event: &Event| -> String {
+            let value = |v: &Scalar| format!("{} {}", v.tag, v.simple_value.unwrap());
+            let summary = event.summary.iter().flat_map(|s| s.values.iter().map(value));
+            let start = event.session_log.iter().map(|log| format!("status {}", log.status));
+            let parts: Vec<String> = event.file_version.iter().cloned().chain(start).chain(summary).collect();
+            format!("{}: {}", event.step, parts.join(", "))
+        };
+        let (train, rate) = ("train/loss 0.5, train/lr 0.25", "train/tokens_per_second");
+        assert_eq!(
+            read(&folder).iter().map(told).collect::<Vec<_>>(),
+            [
+                "0: brain.Event:2".to_string(),
+                "0: status 1".to_string(),
+                format!("10: {train}, {rate} 100"),
+                "12: dev/f1 0.75".to_string(),
+                format!("20: {train}, {rate} 200"),
+                "0: brain.Event:2".to_string(),
+                "16: status 1".to_string(),
+                format!("20: {train}"),
+                format!("30: {train}, {rate} 200"),
+            ]
+        );
+        assert!(read(&folder).iter().all(|e| e.wall_time > 1.7e9));
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_tfrecords() {
+        // CRC-32C of "123456789" is e3069283 by its definition.
+        assert_eq!(
+            masked_crc(b"123456789"),
+            0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8)
+        );
+    }
+}
