@@ -5,6 +5,7 @@ use crate::json;
 use crate::news::{Listener, News};
 use crate::plan::{Planned, State};
 use crate::run::metric_key;
+use crate::work::Work;
 use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
 use console::style;
@@ -14,7 +15,7 @@ use results::Table;
 use results::record::{RunRecord, Status};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
@@ -26,8 +27,8 @@ pub struct Show {
     /// Show errors and the final table only
     #[arg(long, short)]
     pub quiet: bool,
+    /// One JSON object a line on stdout
     #[arg(long, help = json::HELP.lines().next().unwrap_or_default(), long_help = json::HELP)]
-    /// One JSON object a line on stdout.
     pub json: bool,
     /// Colours on stderr; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -48,8 +49,10 @@ pub struct Console {
     run: ProgressBar,
     /// The metric at the last evaluation of the run, for its bar.
     last: String,
-    /// Runs in all, done, and failed.
-    runs: [usize; 3],
+    /// Runs in all; those that need no more computing, well or badly ended; and those that failed.
+    runs: usize,
+    done: usize,
+    failed: usize,
     work: Work,
 }
 
@@ -83,7 +86,9 @@ impl Console {
             all: ProgressBar::hidden(),
             run: ProgressBar::hidden(),
             last: String::new(),
-            runs: [0; 3],
+            runs: 0,
+            done: 0,
+            failed: 0,
             work: Work::new(0),
         })
     }
@@ -110,7 +115,7 @@ impl Console {
     fn plan(&mut self, runs: &[Planned], device: &str) {
         let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
         let done = runs.len() - missing.len();
-        self.runs = [runs.len(), done, 0];
+        (self.runs, self.done) = (runs.len(), done);
         self.say(&format!(
             "{} runs, {done} in the store, {} to compute on {device}",
             runs.len(),
@@ -181,10 +186,10 @@ impl Console {
 
     fn ended(&mut self, run: &Planned, record: &RunRecord) {
         self.out_of_the_way();
-        self.runs[1] += 1;
+        self.done += 1;
         match &record.status {
             Status::Failed { error } => {
-                self.runs[2] += 1;
+                self.failed += 1;
                 self.complain(&format!("{} failed: {error}", run.title()));
             }
             Status::Finished => {
@@ -202,14 +207,14 @@ impl Console {
     /// The run's bar goes, and with it what is left of its work.
     fn out_of_the_way(&mut self) {
         self.run.finish_and_clear();
-        self.work.skip_to(self.work.steps);
+        self.work.end();
         self.show_work();
     }
 
     fn elsewhere(&mut self, run: &Planned, done: bool) {
         self.work.start(run.tokens(), run.steps());
         self.out_of_the_way();
-        self.runs[1] += usize::from(done);
+        self.done += usize::from(done);
         let what = if done {
             "another process has just computed it"
         } else {
@@ -225,8 +230,8 @@ impl Console {
 
     /// `3/12 runs, about 40 minutes left`.
     fn standing(&self) -> String {
-        let [runs, done, _] = self.runs;
-        match self.work.time_left(self.work.since.elapsed()) {
+        let (runs, done) = (self.runs, self.done);
+        match self.work.time_left() {
             Some(left) => format!("{done}/{runs} runs, about {} left", HumanDuration(left)),
             None => format!("{done}/{runs} runs"),
         }
@@ -244,9 +249,9 @@ impl Console {
                 );
             }
         }
-        if self.runs[2] > 0 {
+        if self.failed > 0 {
             let failed = self.out.join("failed");
-            let text = format!("{} of {} runs failed", self.runs[2], self.runs[0]);
+            let text = format!("{} of {} runs failed", self.failed, self.runs);
             self.complain(&format!(
                 "{text}; why is in {}. The same command tries them again.",
                 failed.display()
@@ -282,61 +287,6 @@ impl Drop for Console {
     fn drop(&mut self) {
         self.run.finish_and_clear();
         self.all.finish_and_clear();
-    }
-}
-
-/// How much of all runs is left, in tokens to train on, and how long that takes.
-#[derive(Debug)]
-struct Work {
-    total: f64,
-    left: f64,
-    /// What was computed since the start, and not before or elsewhere.
-    done: f64,
-    since: Instant,
-    /// Of the run in progress: where it is, its length, and its tokens a step.
-    step: u64,
-    steps: u64,
-    tokens: f64,
-}
-
-impl Work {
-    fn new(total: u64) -> Work {
-        let total = total as f64;
-        Work {
-            total,
-            left: total,
-            done: 0.0,
-            since: Instant::now(),
-            step: 0,
-            steps: 0,
-            tokens: 0.0,
-        }
-    }
-
-    fn start(&mut self, tokens: u64, steps: u64) {
-        (self.step, self.steps) = (0, steps);
-        self.tokens = tokens as f64 / steps.max(1) as f64;
-    }
-
-    /// The steps up to `step` need not be computed.
-    fn skip_to(&mut self, step: u64) {
-        self.left = (self.left - step.saturating_sub(self.step) as f64 * self.tokens).max(0.0);
-        self.step = step;
-    }
-
-    /// The steps up to `step` were computed.
-    fn advance_to(&mut self, step: u64) {
-        self.done += step.saturating_sub(self.step) as f64 * self.tokens;
-        self.skip_to(step);
-    }
-
-    /// At the speed so far; none where there is no speed yet, or nothing left.
-    fn time_left(&self, elapsed: Duration) -> Option<Duration> {
-        let left = elapsed.as_secs_f64() * self.left / self.done;
-        // Less than a token is a rounding.
-        (self.left >= 1.0)
-            .then(|| Duration::try_from_secs_f64(left).ok())
-            .flatten()
     }
 }
 
@@ -404,27 +354,5 @@ impl<'a> MakeWriter<'a> for Aside {
 
     fn make_writer(&'a self) -> Aside {
         self.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_left_follows_from_the_work_done_here() {
-        let mut work = Work::new(1000 + 600);
-        let left = |work: &Work| work.time_left(Duration::from_secs(50)).map(|d| d.as_secs());
-        assert_eq!(left(&work), None, "no speed yet");
-        work.start(1000, 100);
-        work.skip_to(50); // computed in an earlier sitting: tells nothing of the speed
-        assert_eq!(left(&work), None);
-        work.advance_to(75); // 250 tokens in 50 seconds: 5 a second
-        assert_eq!(left(&work), Some((250 + 600) / 5));
-        work.skip_to(100); // failed there
-        assert_eq!(left(&work), Some(600 / 5));
-        work.start(600, 7);
-        work.advance_to(7);
-        assert_eq!(left(&work), None, "nothing left");
     }
 }

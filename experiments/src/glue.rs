@@ -11,7 +11,7 @@ use crate::run::{Session, run_all};
 use crate::tables;
 use crate::tensorboard::TensorBoard;
 use anyhow::{Context, Result};
-use results::Store;
+use results::{Store, Table};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,15 +67,7 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     let outcome = run_all(&session, &runs, &mut tell)?;
     let tables = tables::of(&store, runs.iter().map(|r| r.id.clone()));
     if outcome.interrupted {
-        let go_on = again::command(std::env::args_os(), args.resume);
-        let tables = tables.unwrap_or_else(|error| {
-            tracing::warn!("no table: {error:#}");
-            Vec::new()
-        });
-        tell(&News::Tables {
-            tables: &tables,
-            go_on: Some(&go_on),
-        });
+        stopped(tables, args.resume, &mut tell);
         return Ok(ExitCode::from(INTERRUPTED as u8));
     }
     tell(&News::Tables {
@@ -88,6 +80,19 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The table so far, and how to go on; where there is no table, the latter alone.
+fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
+    let tables = tables.unwrap_or_else(|error| {
+        tracing::warn!("no table: {error:#}");
+        Vec::new()
+    });
+    let go_on = again::command(std::env::args_os(), resume);
+    tell(&News::Tables {
+        tables: &tables,
+        go_on: Some(&go_on),
+    });
 }
 
 /// Who is told what happens.

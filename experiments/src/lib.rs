@@ -18,3 +18,5 @@ pub mod presets;
 pub mod run;
 pub mod tables;
 pub mod tensorboard;
+pub mod tfevents;
+pub mod work;
