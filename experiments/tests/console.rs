@@ -138,6 +138,26 @@ fn json_lines_and_nothing_else() {
     assert_eq!((stdout(&refused).as_str(), refused.status.code()), ("", Some(1)));
 }
 
+#[test]
+fn a_run_that_another_process_computes_is_left_to_it() {
+    let world = World::new();
+    let args = ["--methods", "head", "--json"];
+    let plan = events(&world.glue(&[&args[..], &["--dry-run"]].concat()));
+    let id = plan[0].1["runs"][0]["id"].as_str().unwrap();
+    world.write(&format!("out/checkpoints/{id}.lock"), "");
+    let lock = std::fs::File::open(world.path(&format!("out/checkpoints/{id}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let output = world.glue(&args);
+    let told = events(&output);
+    assert_eq!((told.len(), &told[1].1["status"]), (3, &Value::from("elsewhere")));
+    assert!(
+        stderr(&output).contains("being computed by another process"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(world.records("runs").is_empty() && world.records("tensorboard").is_empty());
+}
+
 /// Nobody reads on: neither stdout nor stderr takes a byte more.
 #[test]
 fn a_reader_that_leaves_stops_no_run() {
