@@ -1,70 +1,80 @@
 //! The flags that every experiment takes.
 
 use crate::config::{self, Dtype, RawExperiment};
+use crate::console::Show;
 use crate::presets;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
 use std::path::PathBuf;
 
+// The groups of `--help`.
+const WHAT: &str = "What to run";
+const WHERE: &str = "Where";
+const HOW: &str = "How";
+const OUTPUT: &str = "Output";
+
 /// What to run and where.
 #[derive(Args, Clone, Debug)]
 pub struct ExperimentArgs {
     /// A YAML file that states what differs from the defaults
-    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = WHAT)]
     pub config: Option<PathBuf>,
-    /// A configuration that comes with the program (--list shows them); demo, if there is neither this nor --config
-    /// nor --model
-    #[arg(long, value_name = "NAME")]
+    /// A configuration that comes with the program (--list shows them); demo, if there is none of this, --config,
+    /// --model and --data
+    #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
     /// Hugging Face model folder (config.json, tokenizer, safetensors), or embedded:roberta
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = WHERE)]
     pub model: Option<String>,
     /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...), or embedded for generated tasks
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = WHERE)]
     pub data: Option<String>,
     /// Tasks, such as mrpc,rte
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
     pub tasks: Vec<String>,
     /// Methods, such as full,lora
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
     pub methods: Vec<String>,
     /// Seeds, such as 1..5 or 1,2,7
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = WHAT)]
     pub seeds: Option<String>,
     /// Passes over the training rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HOW)]
     pub epochs: Option<u64>,
     /// Any setting by its path, such as train.lr=0.0003 or methods.lora.r=4; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = HOW)]
     pub sets: Vec<String>,
-    /// Where records, checkpoints, logs and tables go
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    /// Where records, checkpoints, logs, tables and TensorBoard's files go
+    #[arg(long, value_name = "DIR", default_value = "results", help_heading = WHERE)]
     pub out: PathBuf,
     /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = HOW)]
     pub device: String,
     /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", help_heading = HOW)]
     pub dtype: Option<Dtype>,
     /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = HOW)]
     pub threads: usize,
     /// Print the plan (runs, parameters trained, steps, rough memory) and stop
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
     /// List presets, tasks and methods, and stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json", help_heading = OUTPUT)]
     pub list: bool,
     /// Go on from checkpoints of interrupted runs (the default); --resume=false starts them afresh
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set, help_heading = HOW)]
     pub resume: bool,
+    /// What is shown.
+    #[command(flatten)]
+    pub show: Show,
 }
 
 impl ExperimentArgs {
     /// The preset's name: the demonstration, if nothing else is said.
     pub fn preset(&self) -> Option<&str> {
-        let nothing = self.config.is_none() && self.model.is_none();
+        let nothing = self.config.is_none() && self.model.is_none() && self.data.is_none();
         self.preset.as_deref().or(nothing.then_some("demo"))
     }
 

@@ -1,150 +1,349 @@
-//! What a person sees while runs go on: two bars on a terminal, one line an epoch elsewhere; and the log file.
+//! What a person sees while runs go on: two bars on a terminal, one line an epoch elsewhere, a line for each run that
+//! ends, and the tables; and the log file.
 
+use crate::json;
+use crate::news::{Listener, News};
+use crate::plan::{Planned, State};
+use crate::run::metric_key;
+use crate::work::Work;
 use anyhow::{Context, Result};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lora_core::train::Event;
+use clap::{Args, ColorChoice};
+use console::style;
+use indicatif::{FormattedDuration, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lora_core::train::{Eval, Event};
+use results::Table;
+use results::record::{RunRecord, Status};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-/// The bars of a batch of runs.
-#[derive(Clone, Debug)]
+/// What is shown, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct Show {
+    /// Show errors and the final table only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// One JSON object a line on stdout
+    #[arg(long, help = json::HELP.lines().next().unwrap_or_default(), long_help = json::HELP)]
+    pub json: bool,
+    /// Colours on stderr; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// Target of log lines that the terminal has had already.
+const SHOWN: &str = "glue";
+
+/// The bars of a batch of runs, and the lines above them.
+#[derive(Debug)]
 pub struct Console {
-    bars: MultiProgress,
+    show: Show,
+    out: PathBuf,
+    aside: Aside,
+    bars: bool,
     all: ProgressBar,
-    terminal: bool,
+    run: ProgressBar,
+    /// The metric at the last evaluation of the run, for its bar.
+    last: String,
+    /// Runs in all; those that need no more computing, well or badly ended; and those that failed.
+    runs: usize,
+    done: usize,
+    failed: usize,
+    work: Work,
 }
 
 impl Console {
-    /// For `runs` runs, with everything from `info` up in the file `log` and warnings on the terminal.
+    /// For an experiment in the folder `out`, with everything from `info` up in its log file and warnings on the terminal.
     ///
     /// # Errors
     /// A log file that cannot be opened.
-    pub fn start(runs: u64, log: &Path) -> Result<Console> {
-        let bars = MultiProgress::new();
-        let all = bars.add(ProgressBar::new(runs));
-        all.set_style(style("{msg:<28} {wide_bar} {pos}/{len} runs, {elapsed} gone"));
-        all.set_message("all runs");
-        all.enable_steady_tick(Duration::from_secs(1));
-        if let Some(dir) = log.parent() {
-            std::fs::create_dir_all(dir).with_context(|| format!("making the folder {}", dir.display()))?;
+    pub fn start(show: &Show, out: &Path) -> Result<Console> {
+        match show.color {
+            ColorChoice::Always => console::set_colors_enabled_stderr(true),
+            ColorChoice::Never => console::set_colors_enabled_stderr(false),
+            ColorChoice::Auto => {}
         }
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
-        let file = file.with_context(|| format!("opening the log file {}", log.display()))?;
-        let to_file = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_writer(std::sync::Mutex::new(file));
-        let aside = Aside(bars.clone());
-        let to_terminal = tracing_subscriber::fmt::layer()
-            .without_time()
-            .with_target(false)
-            .with_writer(aside);
-        let layers = tracing_subscriber::registry()
-            .with(to_file.with_filter(LevelFilter::INFO))
-            .with(to_terminal.with_filter(LevelFilter::WARN));
-        // A second experiment in one process keeps the first one's log.
-        let _ = layers.try_init();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // Lines of JSON on the same terminal would run through the bars.
+        let shared = show.json && std::io::stdout().is_terminal();
+        let bars = std::io::stderr().is_terminal() && !dumb && !shared && !show.quiet;
+        let target = if bars {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let aside = Aside(MultiProgress::with_draw_target(target));
+        log_to(&out.join("logs").join("glue.log"), aside.clone(), show.quiet)?;
         Ok(Console {
+            show: show.clone(),
+            out: out.to_path_buf(),
+            aside,
             bars,
-            all,
-            terminal: std::io::stderr().is_terminal(),
+            all: ProgressBar::hidden(),
+            run: ProgressBar::hidden(),
+            last: String::new(),
+            runs: 0,
+            done: 0,
+            failed: 0,
+            work: Work::new(0),
         })
     }
 
-    /// A line above the bars.
-    pub fn line(&self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+    /// Writes lines above the bars.
+    pub fn aside(&self) -> Aside {
+        self.aside.clone()
     }
 
-    /// The bar of one run.
-    pub fn run(&self, title: &str, steps: u64) -> RunBar {
-        let bar = self.bars.add(ProgressBar::new(steps));
-        bar.set_style(style("{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}"));
-        bar.set_prefix(title.to_string());
-        RunBar {
-            console: self.clone(),
-            bar,
-            title: title.to_string(),
-            best: String::new(),
+    /// A line, unless nothing but errors is wanted.
+    fn say(&self, text: &str) {
+        tracing::info!(target: SHOWN, "{text}");
+        if !self.show.quiet {
+            self.aside.line(text);
         }
     }
 
-    /// One run more is done.
-    pub fn done(&self) {
-        self.all.inc(1);
+    /// A line for an error.
+    fn complain(&self, text: &str) {
+        tracing::error!(target: SHOWN, "{text}");
+        self.aside.line(&style(text).red().for_stderr().to_string());
     }
 
-    /// Takes the bars away.
-    pub fn finish(&self) {
+    fn plan(&mut self, runs: &[Planned], device: &str) {
+        let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
+        let done = runs.len() - missing.len();
+        (self.runs, self.done) = (runs.len(), done);
+        self.say(&format!(
+            "{} runs, {done} in the store, {} to compute on {device}",
+            runs.len(),
+            missing.len()
+        ));
+        self.work = Work::new(missing.iter().map(|r| r.tokens()).sum());
+        if self.bars && !missing.is_empty() {
+            self.all = self.bar("{prefix:<28} {wide_bar} {msg}, {elapsed} gone", self.work.total as u64);
+            self.all.set_prefix("all runs");
+            self.all.enable_steady_tick(Duration::from_secs(1));
+            self.show_work();
+        }
+    }
+
+    fn bar(&self, template: &str, length: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.aside.0.add(ProgressBar::new(length).with_style(style))
+    }
+
+    fn started(&mut self, run: &Planned) {
+        self.work.start(run.tokens(), run.steps());
+        self.last = String::new();
+        if self.bars {
+            self.run = self.bar(
+                "{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
+                run.steps(),
+            );
+            self.run.set_prefix(run.title());
+        }
+    }
+
+    fn training(&mut self, run: &Planned, event: &Event) {
+        match event {
+            Event::Resumed(step) => {
+                self.work.skip_to(*step);
+                self.run.set_position(*step);
+                self.run.reset_eta();
+                self.say(&format!("{}: goes on from step {step}", run.title()));
+            }
+            Event::Progress { step, loss, lr, .. } => {
+                self.work.advance_to(*step);
+                self.run.set_position(*step);
+                self.run
+                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", self.last));
+                self.show_work();
+            }
+            Event::Epoch(eval) => self.epoch(run, eval),
+        }
+    }
+
+    fn epoch(&mut self, run: &Planned, eval: &Eval) {
+        let metric = metric_key(&run.rows);
+        let value = percent(eval.metrics.get(&metric).copied().flatten());
+        self.last = format!("{metric} {value}");
+        let line = format!(
+            "{}: epoch {}, training loss {:.4}, {}",
+            run.title(),
+            eval.epoch,
+            eval.train_loss,
+            self.last
+        );
+        if self.bars {
+            tracing::info!(target: SHOWN, "{line}");
+        } else {
+            self.say(&line);
+        }
+    }
+
+    fn ended(&mut self, run: &Planned, record: &RunRecord) {
+        self.out_of_the_way();
+        self.done += 1;
+        match &record.status {
+            Status::Failed { error } => {
+                self.failed += 1;
+                self.complain(&format!("{} failed: {error}", run.title()));
+            }
+            Status::Finished => {
+                let best = record.best.map_or("–".into(), |best| {
+                    let epochs = run.config.train.epochs;
+                    format!("{} at epoch {} of {epochs}", percent(Some(best.value)), best.epoch)
+                });
+                let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
+                let (title, metric) = (run.title(), &record.metric);
+                self.say(&format!("{title}: best {metric} {best}, {time}; {}", self.standing()));
+            }
+        }
+    }
+
+    /// The run's bar goes, and with it what is left of its work.
+    fn out_of_the_way(&mut self) {
+        self.run.finish_and_clear();
+        self.work.end();
+        self.show_work();
+    }
+
+    fn elsewhere(&mut self, run: &Planned, done: bool) {
+        self.work.start(run.tokens(), run.steps());
+        self.out_of_the_way();
+        self.done += usize::from(done);
+        let what = if done {
+            "another process has just computed it"
+        } else {
+            "being computed by another process; run the command again when it is done"
+        };
+        self.say(&format!("{}: {what}", run.title()));
+    }
+
+    fn show_work(&self) {
+        self.all.set_position((self.work.total - self.work.left) as u64);
+        self.all.set_message(self.standing());
+    }
+
+    /// `3/12 runs, about 40 minutes left`.
+    fn standing(&self) -> String {
+        let (runs, done) = (self.runs, self.done);
+        match self.work.time_left() {
+            Some(left) => format!("{done}/{runs} runs, about {} left", HumanDuration(left)),
+            None => format!("{done}/{runs} runs"),
+        }
+    }
+
+    fn tables(&self, tables: &[Table], closing: Option<&str>, go_on: Option<&str>) {
+        self.run.finish_and_clear();
+        self.all.finish_and_clear();
+        if !self.show.json {
+            let text: String = tables.iter().map(|t| t.terminal(width()) + "\n").collect();
+            if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
+                tracing::warn!(
+                    "the table cannot be printed: {error}; it is in {}",
+                    self.out.join("tables").display()
+                );
+            }
+        }
+        if let Some(closing) = closing {
+            self.say(closing.trim_end());
+        }
+        if self.failed > 0 {
+            let failed = self.out.join("failed");
+            let text = format!("{} of {} runs failed", self.failed, self.runs);
+            self.complain(&format!(
+                "{text}; why is in {}. The same command tries them again.",
+                failed.display()
+            ));
+        }
+        if let Some(command) = go_on {
+            self.aside.line(&format!(
+                "Stopped. What is finished is in {}. To go on:\n  {command}",
+                self.out.display()
+            ));
+        }
+    }
+}
+
+impl Listener for Console {
+    fn hear(&mut self, news: &News) {
+        match news {
+            News::Plan { runs, device } => self.plan(runs, device),
+            News::Started(run) => self.started(run),
+            News::Training(run, event) => self.training(run, event),
+            News::Ended(run, record) => self.ended(run, record),
+            News::Elsewhere { run, done } => self.elsewhere(run, *done),
+            News::Interrupted(run, how) => {
+                self.run.finish_and_clear();
+                self.say(&format!("{}: {how}", run.title()));
+            }
+            News::Tables { tables, closing, go_on } => self.tables(tables, *closing, *go_on),
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.run.finish_and_clear();
         self.all.finish_and_clear();
     }
 }
 
-/// The bar of one run.
-#[derive(Debug)]
-pub struct RunBar {
-    console: Console,
-    bar: ProgressBar,
-    title: String,
-    best: String,
+fn percent(value: Option<f64>) -> String {
+    value.map_or("–".into(), |v| format!("{:.1}", v * 100.0))
 }
 
-impl RunBar {
-    /// Shows what the training loop tells; `metric` is the key to show.
-    pub fn observe(&mut self, event: &Event, metric: &str) {
-        match event {
-            Event::Resumed(step) => {
-                self.bar.set_position(*step);
-                self.bar.reset_eta();
-                tracing::info!("{}: goes on from step {step}", self.title);
-                self.console.line(&format!("{}: goes on from step {step}", self.title));
-            }
-            Event::Progress { step, loss, lr, .. } => {
-                self.bar.set_position(*step);
-                self.bar
-                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", self.best));
-            }
-            Event::Epoch(eval) => {
-                let value = eval
-                    .metrics
-                    .get(metric)
-                    .copied()
-                    .flatten()
-                    .map_or("–".into(), |v| format!("{:.1}", v * 100.0));
-                self.best = format!("{metric} {value}");
-                let line = format!(
-                    "{}: epoch {}, training loss {:.4}, {metric} {value}",
-                    self.title, eval.epoch, eval.train_loss
-                );
-                tracing::info!("{line}");
-                if !self.console.terminal {
-                    self.console.line(&line);
-                }
-            }
-        }
+/// Columns of the terminal, or of a file.
+fn width() -> usize {
+    let term = console::Term::stdout();
+    if term.is_term() {
+        usize::from(term.size().1)
+    } else {
+        results::table::TERMINAL_WIDTH
     }
 }
 
-impl Drop for RunBar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+fn log_to(path: &Path, aside: Aside, quiet: bool) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("making the folder {}", dir.display()))?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("opening the log file {}", path.display()))?;
+    let to_file = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file));
+    let to_terminal = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(aside);
+    let level = if quiet { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let layers = tracing_subscriber::registry()
+        .with(to_file.with_filter(LevelFilter::INFO))
+        .with(to_terminal.with_filter(filter_fn(move |of| *of.level() <= level && of.target() != SHOWN)));
+    // A second experiment in one process keeps the first one's log.
+    let _ = layers.try_init();
+    Ok(())
+}
+
+/// Writes above the bars instead of through them. A stderr that is gone is no reason to stop a run.
+#[derive(Clone, Debug)]
+pub struct Aside(MultiProgress);
+
+impl Aside {
+    /// One line.
+    pub fn line(&self, text: &str) {
+        let _ = self.0.suspend(|| writeln!(std::io::stderr(), "{text}"));
     }
 }
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// Writes warnings above the bars instead of through them.
-#[derive(Clone)]
-struct Aside(MultiProgress);
 
 impl Write for Aside {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.suspend(|| std::io::stderr().write_all(text))?;
+        let _ = self.0.suspend(|| std::io::stderr().write_all(text));
         Ok(text.len())
     }
 

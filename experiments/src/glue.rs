@@ -1,18 +1,25 @@
 //! `glue`: Table 2 on whatever model and tasks are given.
 
+use crate::again;
 use crate::cli::{ExperimentArgs, listing, set_threads};
 use crate::config::RunConfig;
-use crate::console::Console;
+use crate::console::{Aside, Console};
 use crate::inputs::Inputs;
-use crate::plan::{self, State};
+use crate::json::Json;
+use crate::news::{Listener, News};
+use crate::plan;
 use crate::run::{Session, run_all};
 use crate::tables;
+use crate::tensorboard::TensorBoard;
 use anyhow::{Context, Result};
-use results::Store;
+use results::{Store, Table};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
+
+/// After Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// Plans, runs what is missing, prints the table. Exit status 1 if a run failed, 130 after Ctrl-C.
 ///
@@ -29,20 +36,22 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     let store = Store::open(&args.out)?;
     let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref())?;
     let runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
+    let the_plan = News::Plan {
+        runs: &runs,
+        device: &lora_core::device::name(device),
+    };
     if args.dry_run {
-        print!("{}", plan::describe(&runs, &inputs, device)?);
+        if args.show.json {
+            Json::default().hear(&the_plan);
+        } else {
+            print!("{}", plan::describe(&runs, &inputs, device)?);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     plan::check_starts(&runs, &store)?;
-    on_interrupt()?;
-    let console = Console::start(runs.len() as u64, &args.out.join("logs").join("glue.log"))?;
-    let missing = runs.iter().filter(|r| r.state != State::Done).count();
-    console.line(&format!(
-        "{} runs, {} in the store, {missing} to compute on {}",
-        runs.len(),
-        runs.len() - missing,
-        lora_core::device::name(device)
-    ));
+    let mut listeners = listeners(args)?;
+    let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
+    tell(&the_plan);
     let untouched = args.untouched()?;
     let paper_row = |run: &RunConfig| raw.paper_row(untouched.as_ref()?, run);
     let label = raw
@@ -60,39 +69,58 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
         resume: args.resume,
         stop: &STOP,
     };
-    let outcome = run_all(&session, &runs, &console)?;
-    console.finish();
+    let outcome = run_all(&session, &runs, &mut tell)?;
+    let tables = tables::of(&store, runs.iter().map(|r| r.id.clone()));
     if outcome.interrupted {
-        eprintln!(
-            "Stopped. What is finished is in {}; the same command goes on from here.",
-            args.out.display()
-        );
-        return Ok(ExitCode::from(130));
+        stopped(tables, args.resume, &mut tell);
+        return Ok(ExitCode::from(INTERRUPTED as u8));
     }
-    tables::publish(&store, runs.iter().map(|r| r.id.clone()))?;
-    if let Some(closing) = &raw.closing {
-        println!("{}", closing.trim_end());
-    }
-    for title in &outcome.elsewhere {
-        eprintln!("{title}: being computed by another process; run the command again when it is done");
-    }
-    for (title, error) in &outcome.failed {
-        eprintln!("{title} failed: {error}");
-    }
-    Ok(if outcome.failed.is_empty() {
+    tell(&News::Tables {
+        tables: &tables?,
+        closing: raw.closing.as_deref(),
+        go_on: None,
+    });
+    tables::write(&store)?;
+    Ok(if outcome.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// The first Ctrl-C asks for a checkpoint and a clean end, the second ends at once.
-fn on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
+/// The table so far, and how to go on; where there is no table, the latter alone.
+fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
+    let tables = tables.unwrap_or_else(|error| {
+        tracing::warn!("no table: {error:#}");
+        Vec::new()
+    });
+    let go_on = again::command(std::env::args_os(), resume);
+    tell(&News::Tables {
+        tables: &tables,
+        closing: None,
+        go_on: Some(&go_on),
+    });
+}
+
+/// Who is told what happens.
+fn listeners(args: &ExperimentArgs) -> Result<Vec<Box<dyn Listener>>> {
+    let console = Console::start(&args.show, &args.out)?;
+    on_interrupt(console.aside())?;
+    let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(console), Box::new(TensorBoard::new(&args.out))];
+    if args.show.json {
+        listeners.push(Box::new(Json::default()));
+    }
+    Ok(listeners)
+}
+
+/// The first Ctrl-C asks for a checkpoint and a clean end, the second ends at once: files are written whole or not at all.
+fn on_interrupt(aside: Aside) -> Result<()> {
+    ctrlc::set_handler(move || {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            // Without the C library's clean-up, which libtorch's threads at work do not survive.
+            signal_hook::low_level::exit(INTERRUPTED);
         }
-        eprintln!("\nStopping after this step; press Ctrl-C again to stop at once.");
+        aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
     })
     .context("listening for Ctrl-C")
 }

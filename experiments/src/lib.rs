@@ -1,6 +1,7 @@
 //! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
 
+pub mod again;
 pub mod bench;
 pub mod calibrate;
 pub mod cli;
@@ -11,6 +12,8 @@ pub mod embedded;
 pub mod glue;
 pub mod host;
 pub mod inputs;
+pub mod json;
+pub mod news;
 pub mod params;
 pub mod plan;
 pub mod presets;
@@ -18,3 +21,6 @@ pub mod pretrain;
 pub mod run;
 pub mod source;
 pub mod tables;
+pub mod tensorboard;
+pub mod tfevents;
+pub mod work;

@@ -37,6 +37,17 @@ pub enum State {
     Missing,
 }
 
+impl State {
+    /// As the plan shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Done => "done",
+            State::Interrupted => "interrupted",
+            State::Missing => "missing",
+        }
+    }
+}
+
 /// Everything that decides a run's numbers; what the id is a hash of.
 #[derive(Serialize)]
 struct Identity<'a> {
@@ -145,6 +156,12 @@ impl Planned {
         per_epoch * train.epochs
     }
 
+    /// Tokens trained on in all epochs, without padding: how much work the run is.
+    pub fn tokens(&self) -> u64 {
+        let epoch: usize = self.rows.train.iter().map(|r| r.ids.len()).sum();
+        epoch as u64 * self.config.train.epochs
+    }
+
     /// Builds the model without weights, to count what would be trained.
     ///
     /// # Errors
@@ -195,11 +212,6 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
     let mut left = 0.0;
     for run in runs {
         let counts = run.counts(&inputs.model).with_context(|| run.title())?;
-        let state = match run.state {
-            State::Done => "done",
-            State::Interrupted => "interrupted",
-            State::Missing => "missing",
-        };
         let pace = paces.get(&run.config.method_name).filter(|_| run.state != State::Done);
         let seconds = pace.map(|p| p.seconds(run));
         left += seconds.unwrap_or(0.0);
@@ -209,7 +221,7 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
             run.config.task,
             run.config.method_name,
             run.config.seed,
-            state,
+            run.state.name(),
             counts.base + counts.method,
             counts.head,
             run.steps(),

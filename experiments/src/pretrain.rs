@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// The configuration that made the committed weights.
-pub const CONFIG: &str = include_str!("../configs/pretrain.yaml");
+pub const CONFIG: &str = include_str!("../embedded/roberta.yaml");
 
 /// Documents that the tokenizer learns from.
 const TOKENIZER_DOCUMENTS: usize = 20_000;
@@ -37,7 +37,7 @@ pub struct PretrainArgs {
     /// Folder to write config.json, tokenizer.json, model.safetensors and pretrain.json to
     #[arg(long, value_name = "DIR", default_value = "experiments/embedded/roberta")]
     pub out: PathBuf,
-    /// A YAML file to use in place of the one that comes with the program (experiments/configs/pretrain.yaml)
+    /// A YAML file to use in place of the one that comes with the program (experiments/embedded/roberta.yaml)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Optimiser steps, in place of the configuration's
@@ -142,7 +142,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
 fn read(path: Option<&Path>) -> Result<Config> {
     let (name, text) = match path {
         Some(path) => (path.display().to_string(), crate::presets::read(path)?),
-        None => ("configs/pretrain.yaml".into(), CONFIG.into()),
+        None => ("embedded/roberta.yaml".into(), CONFIG.into()),
     };
     let config: Config = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
     let shares = config.mask > 0.0 && config.mask < 1.0 && config.masked + config.random <= 1.0;

@@ -1,9 +1,9 @@
 //! One run, from its plan to its record; and all of them, one after the other.
 
 use crate::config::{RunConfig, Start};
-use crate::console::Console;
 use crate::host;
 use crate::inputs::{EvalRows, Inputs, TaskRows};
+use crate::news::News;
 use crate::plan::{Planned, State, checkpoint_path, weights_path};
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
@@ -16,7 +16,7 @@ use results::Store;
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::Device;
 
@@ -43,60 +43,60 @@ pub struct Session<'a> {
 }
 
 /// What became of the runs.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Title and error of each run that failed.
-    pub failed: Vec<(String, String)>,
-    /// Runs that another process is computing.
-    pub elsewhere: Vec<String>,
+    /// How many failed.
+    pub failed: usize,
     /// Whether Ctrl-C ended it.
     pub interrupted: bool,
 }
 
-/// Computes every run that the store lacks. A run that fails is recorded as such and does not stop the others.
+/// Computes every run that the store lacks and tells what happens. A run that fails is recorded as such and does not stop
+/// the others.
 ///
 /// # Errors
 /// A store that cannot be written: then no later run could be kept either.
-pub fn run_all(session: &Session, runs: &[Planned], console: &Console) -> Result<Outcome> {
+pub fn run_all(session: &Session, runs: &[Planned], tell: &mut dyn FnMut(&News)) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for run in runs {
-        if run.state == State::Done {
-            console.done();
-            continue;
+    for run in runs.iter().filter(|r| r.state != State::Done) {
+        if session.stop.load(Ordering::Relaxed) {
+            outcome.interrupted = true;
+            break;
         }
         let Some(_lock) = lock(session.store.dir(), &run.id)? else {
-            outcome.elsewhere.push(run.title());
+            tell(&News::Elsewhere { run, done: false });
             continue;
         };
         if session.store.has(&run.id)? {
-            console.done(); // finished by another process just now
+            tell(&News::Elsewhere { run, done: true });
             continue;
         }
         let started = chrono::Local::now();
-        match one(session, run, console, &started) {
+        tell(&News::Started(run));
+        match one(session, run, tell, &started) {
             Ok(record) => {
                 session.store.put(&record).context("keeping the record")?;
                 checkpoint(session, run).remove()?;
                 let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
+                tell(&News::Ended(run, &record));
             }
             Err(error) if is_interruption(&error) => {
-                console.line(&format!("{}: {error:#}", run.title()));
+                tell(&News::Interrupted(run, &format!("{error:#}")));
                 outcome.interrupted = true;
                 break;
             }
             Err(error) => {
-                let text = format!("{error:#}").replace('\n', " ");
-                tracing::error!("{}: {text}", run.title());
                 let mut record = blank(session, run, &started);
-                record.status = Status::Failed { error: text.clone() };
+                let error = format!("{error:#}").replace('\n', " ");
+                record.status = Status::Failed { error };
                 session
                     .store
                     .put(&record)
                     .context("keeping the record of a failed run")?;
-                outcome.failed.push((run.title(), text));
+                outcome.failed += 1;
+                tell(&News::Ended(run, &record));
             }
         }
-        console.done();
     }
     Ok(outcome)
 }
@@ -139,7 +139,7 @@ fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
 fn one(
     session: &Session,
     run: &Planned,
-    console: &Console,
+    tell: &mut dyn FnMut(&News),
     started: &chrono::DateTime<chrono::Local>,
 ) -> Result<RunRecord> {
     host::reset_peak_rss();
@@ -165,7 +165,6 @@ fn one(
         }),
         stop: Some(session.stop),
     };
-    let mut bar = console.run(&run.title(), run.steps());
     let batch = run.config.train.eval_batch_size;
     let mut failure = None;
     let fitted = trainer.fit(
@@ -177,7 +176,7 @@ fn one(
                 lora_core::Error::Config(text)
             })
         },
-        &mut |event| bar.observe(&event, &metric),
+        &mut |event| tell(&News::Training(run, &event)),
     );
     if let Some(failure) = failure {
         return Err(failure.context("evaluating"));
@@ -255,8 +254,8 @@ fn evaluate(model: &dyn Model, rows: &TaskRows, batch: usize, device: Device) ->
     Ok(metrics)
 }
 
-/// The metric by which the best epoch is chosen.
-fn metric_key(rows: &TaskRows) -> String {
+/// The key, in a record's evaluations, of the metric by which the best epoch is chosen.
+pub fn metric_key(rows: &TaskRows) -> String {
     format!("dev/{}", rows.task.primary().name())
 }
 

@@ -1,144 +1,10 @@
 //! The programs as a user meets them: a whole small experiment, and every kind of bad input.
 
-use lora_core::nn::{BaseInit, Build};
+mod world;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-const WORDS: [&str; 12] = [
-    "the", "cat", "dog", "sees", "likes", "a", "red", "green", "house", "tree", "not", "big",
-];
-
-/// A tiny random BERT and an RTE folder of its own, in a temporary place.
-struct World {
-    dir: tempfile::TempDir,
-}
-
-fn config() -> serde_json::Value {
-    serde_json::json!({
-        "model_type": "bert", "vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 32, "max_position_embeddings": 32, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
-    })
-}
-
-impl World {
-    fn new() -> World {
-        let world = World {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        std::fs::create_dir_all(world.path("model")).unwrap();
-        world.write("model/config.json", config().to_string());
-        let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-        world.write(
-            "model/vocab.txt",
-            specials
-                .iter()
-                .chain(&WORDS)
-                .map(|w| format!("{w}\n"))
-                .collect::<String>(),
-        );
-        let method = lora_core::method::from_yaml("{kind: full}").unwrap();
-        let build = Build::new(method.as_ref(), 1).base_init(BaseInit::Random);
-        lora_core::model::from_dir(&world.path("model"), 2, &build).unwrap();
-        let params = build.adopt().unwrap().params;
-        let base: Vec<_> = params
-            .iter()
-            .filter(|e| e.param.owner == lora_core::nn::Owner::Base)
-            .collect();
-        let tensors: Vec<_> = base.iter().map(|e| (e.param.name.clone(), e.tensor.detach())).collect();
-        lora_core::weights::save(&world.path("model/model.safetensors"), &tensors, Default::default()).unwrap();
-        world.rte("train", 40);
-        world.rte("dev", 12);
-        world
-    }
-
-    fn rte(&self, split: &str, rows: usize) {
-        let sentence = |i: usize| {
-            (0..5)
-                .map(|k| WORDS[(i * (k + 3) + k) % WORDS.len()])
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let label = |i: usize| {
-            if i.is_multiple_of(2) {
-                "entailment"
-            } else {
-                "not_entailment"
-            }
-        };
-        let lines = (0..rows).map(|i| format!("{i}\t{}\t{}\t{}\n", sentence(i), sentence(i + 1), label(i)));
-        let text = std::iter::once("index\tsentence1\tsentence2\tlabel\n".to_string())
-            .chain(lines)
-            .collect::<String>();
-        self.write(&format!("data/RTE/{split}.tsv"), text);
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-
-    fn glue(&self, args: &[&str]) -> Output {
-        let mut all = vec![
-            "--model",
-            "model",
-            "--data",
-            "data",
-            "--out",
-            "out",
-            "--device",
-            "cpu",
-            "--threads",
-            "1",
-            "--set",
-            "train.epochs=1",
-        ];
-        if !args.contains(&"--tasks") {
-            all.extend(["--tasks", "rte"]);
-        }
-        all.extend(args);
-        run(env!("CARGO_BIN_EXE_glue"), &all, self.dir.path())
-    }
-
-    fn records(&self, folder: &str) -> Vec<PathBuf> {
-        let read = std::fs::read_dir(self.path("out").join(folder));
-        let mut paths: Vec<PathBuf> = read.map(|r| r.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
-        paths.sort();
-        paths
-    }
-}
-
-fn run(program: &str, args: &[&str], dir: &Path) -> Output {
-    Command::new(program)
-        .args(args)
-        .current_dir(dir)
-        .env("LORA_CACHE", dir.join("cache"))
-        .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-/// One clear line, a non-zero exit, no panic.
-fn refused(output: &Output, expected: &[&str]) {
-    let text = text(output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(!text.contains("panicked"), "{text}");
-    for part in expected {
-        assert!(text.contains(part), "expected `{part}` in: {text}");
-    }
-}
+use std::process::Output;
+use world::{World, config, refused, run, text};
 
 #[test]
 fn an_experiment_runs_once() {
@@ -276,7 +142,7 @@ fn settings_that_cannot_be_used() {
         (&["--methods", "lora", "--seeds", "1,1"], &["asked for twice"]),
         (
             &["--methods", "lora", "--preset", "big"],
-            &["unknown preset `big`; known: minilm"],
+            &["unknown preset `big`; known: demo, minilm"],
         ),
         (&["--methods", "lora", "--config", "nothing.yaml"], &["nothing.yaml"]),
         (

@@ -30,6 +30,7 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
         }),
         stop: Some(&stop),
     };
+    let mut last = (0, 0.0);
     let fitted = trainer.fit(
         &rows(50),
         &mut |model| {
@@ -38,11 +39,20 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
             Ok(BTreeMap::from([("dev/sum".to_string(), Some(sum))]))
         },
         &mut |event| {
-            if let Event::Progress { step, .. } = event {
+            if let Event::Progress {
+                step, tokens, seconds, ..
+            } = event
+            {
+                assert!(tokens > last.0 && seconds > last.1, "{tokens} tokens in {seconds} s");
+                last = (tokens, seconds);
                 stop.store(stop_at.is_some_and(|at| step >= at), Ordering::Relaxed);
             }
         },
     );
+    if let Ok(fitted) = &fitted {
+        assert_eq!(last.0, fitted.progress.tokens);
+        assert!(last.1 <= fitted.progress.train_seconds);
+    }
     (fitted.map(|f| f.progress), adopted)
 }
 

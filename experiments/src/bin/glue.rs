@@ -15,7 +15,11 @@ use std::process::ExitCode;
   glue --list
   glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
   glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
-  glue --config my.yaml --out my-results --device cuda:0 --dtype bf16"
+  glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
+  glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
+  tensorboard --logdir results/tensorboard
+
+Ctrl-C writes a checkpoint, prints the table so far and the command that goes on, and exits with 130."
 )]
 struct Cli {
     #[command(flatten)]

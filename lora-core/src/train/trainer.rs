@@ -76,6 +76,10 @@ pub enum Event<'a> {
         loss: f64,
         /// The last learning rate.
         lr: f64,
+        /// Tokens trained on, over all attempts.
+        tokens: u64,
+        /// Seconds of training, likewise; evaluations are not in them.
+        seconds: f64,
     },
     /// An epoch was evaluated.
     Epoch(&'a Eval),
@@ -246,6 +250,8 @@ impl<'a> Trainer<'a> {
             total,
             loss: last,
             lr: state.stepper.rate(step.saturating_sub(1)),
+            tokens: state.progress.tokens,
+            seconds: state.progress.train_seconds + state.since.elapsed().as_secs_f64(),
         });
         Ok(())
     }

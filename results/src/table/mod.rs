@@ -9,6 +9,8 @@ pub use table2::table2;
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::atomic::write_atomic;
 use crate::error::Result;
 use crate::store::Selection;
@@ -32,7 +34,7 @@ pub static TABLES: &[TableKind] = &[TableKind {
 }];
 
 /// A table, ready for any renderer: [`Table::terminal`], [`Table::markdown`], [`Table::latex`], [`Table::csv`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
     /// Stem of its files.
     pub name: String,
@@ -49,7 +51,7 @@ pub struct Table {
 }
 
 /// A row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Whose numbers these are.
     pub kind: RowKind,
@@ -58,7 +60,8 @@ pub struct Row {
 }
 
 /// Whose numbers a row holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RowKind {
     /// Computed by this program.
     Ours,
@@ -80,8 +83,9 @@ impl RowKind {
     }
 }
 
-/// A cell.
-#[derive(Clone, Debug, PartialEq)]
+/// A cell. As JSON its bare content; `null` where nothing was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Cell {
     /// Words.
     Text(String),
@@ -94,7 +98,7 @@ pub enum Cell {
 }
 
 /// A number with what is known of its spread.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Number {
     /// In the unit of the column.
     pub value: f64,

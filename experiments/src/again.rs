@@ -1,0 +1,93 @@
+//! The command line, once more: what to type to go on.
+
+use std::ffi::OsString;
+
+/// The words of a command line as a shell takes them, with whatever looks like a secret replaced by `...`.
+///
+/// `resume` is whether checkpoints were taken up; where they were not, the command says that now they shall be.
+pub fn command(words: impl Iterator<Item = OsString>, resume: bool) -> String {
+    let mut hidden = false;
+    let shown = words.map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        if std::mem::take(&mut hidden) || word.starts_with("hf_") {
+            return "...".into();
+        }
+        match word.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}=..."),
+            Some((name, value)) if value.starts_with("hf_") => format!("{name}=..."),
+            _ => {
+                hidden = word.starts_with("--") && is_secret(&word);
+                word
+            }
+        }
+    });
+    let mut words: Vec<String> = shown.collect();
+    if !resume {
+        words.push("--resume".into()); // the last of two wins
+    }
+    // Joining fails for a NUL, which no argument of a process can hold.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+/// Whether the last word of a flag's or a setting's name says so.
+fn is_secret(name: &str) -> bool {
+    let last = name.rsplit(['.', '-', '_']).next().unwrap_or_default();
+    ["token", "secret", "password"].contains(&last.to_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(words: &[&str], resume: bool) -> Vec<String> {
+        shlex::split(&command(words.iter().map(OsString::from), resume)).unwrap()
+    }
+
+    #[test]
+    fn a_shell_reads_back_what_was_typed() {
+        let words = [
+            "target/debug/glue",
+            "--out",
+            "my results",
+            "--set",
+            "label='it''s' $HOME",
+            "--model",
+            "ä",
+        ];
+        assert_eq!(said(&words, true), words);
+    }
+
+    #[test]
+    fn going_on_takes_the_checkpoint_up() {
+        assert_eq!(
+            said(&["glue", "--resume=false"], false),
+            ["glue", "--resume=false", "--resume"]
+        );
+    }
+
+    #[test]
+    fn secrets_stay_out() {
+        let words = [
+            "--hub-token",
+            "abc",
+            "--token=abc",
+            "--set",
+            "hub.token=abc",
+            "hf_abc",
+            "--model=hf_abc",
+            "--quiet",
+        ];
+        let shown = [
+            "--hub-token",
+            "...",
+            "--token=...",
+            "--set",
+            "hub.token=...",
+            "...",
+            "--model=...",
+            "--quiet",
+        ];
+        assert_eq!(said(&words, true), shown);
+        assert_eq!(said(&["--set", "tokens=3"], true), ["--set", "tokens=3"]);
+    }
+}
