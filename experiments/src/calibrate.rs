@@ -5,8 +5,9 @@ use anyhow::Result;
 use lora_core::batch::Row;
 use lora_core::device::synchronize;
 use lora_core::model;
-use lora_core::nn::{BaseInit, Build};
+use lora_core::nn::Build;
 use lora_core::train::{Schedule, Stepper, predict};
+use lora_core::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,15 +51,14 @@ pub fn measure(runs: &[Planned], model: &Path, device: Device) -> Result<BTreeMa
     Ok(paces)
 }
 
-/// Random weights are as slow as real ones.
 fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     let method = lora_core::method::from_value(&run.config.method)?;
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(device)
-        .base_kind(run.config.dtype.kind())
-        .base_init(BaseInit::Random);
-    let (model, _) = model::from_dir(model_dir, run.rows.outputs(), &build)?;
+        .base_kind(run.config.dtype.kind());
+    let (model, arch) = model::from_dir(model_dir, run.rows.outputs(), &build)?;
     let params = build.adopt()?.params;
+    Weights::open(model_dir)?.load_into(&params, arch)?.require_complete()?;
     let fit = run.config.train.fit(run.config.seed, run.rows.regression(), device);
     let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
     let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();

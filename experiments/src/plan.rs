@@ -202,16 +202,20 @@ impl Planned {
 /// # Errors
 /// A method that does not fit the model.
 pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<String> {
-    let paces = calibrate::measure(runs, &inputs.model, device)?;
     let config = model::read_config(&inputs.model)?;
     let shape = (model::arch(&config)?.shape)(&config)?;
     let mut text = format!(
         "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10} {:>9}\n",
         "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory", "time"
     );
+    // First of all: what does not fit into memory should not be measured.
+    let counts = runs
+        .iter()
+        .map(|run| run.counts(&inputs.model).with_context(|| run.title()));
+    let counts = counts.collect::<Result<Vec<_>>>()?;
+    let paces = calibrate::measure(runs, &inputs.model, device)?;
     let mut left = 0.0;
-    for run in runs {
-        let counts = run.counts(&inputs.model).with_context(|| run.title())?;
+    for (run, counts) in runs.iter().zip(&counts) {
         let pace = paces.get(&run.config.method_name).filter(|_| run.state != State::Done);
         let seconds = pace.map(|p| p.seconds(run));
         left += seconds.unwrap_or(0.0);
@@ -225,7 +229,7 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
             counts.base + counts.method,
             counts.head,
             run.steps(),
-            run.memory_mib(&counts, &shape),
+            run.memory_mib(counts, &shape),
             seconds.map_or("–".into(), duration)
         );
     }

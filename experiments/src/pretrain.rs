@@ -66,6 +66,7 @@ struct Config {
     mask: f64,
     masked: f64,
     random: f64,
+    opening: f64,
 }
 
 /// What is kept beside the weights.
@@ -145,10 +146,17 @@ fn read(path: Option<&Path>) -> Result<Config> {
         None => ("embedded/roberta.yaml".into(), CONFIG.into()),
     };
     let config: Config = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
-    let shares = config.mask > 0.0 && config.mask < 1.0 && config.masked + config.random <= 1.0;
+    let share = |x: f64| (0.0..=1.0).contains(&x);
+    let shares = [
+        config.mask,
+        config.masked,
+        config.random,
+        config.opening,
+        config.masked + config.random,
+    ];
     ensure!(
-        shares,
-        "{name}: `mask` must be between 0 and 1, and `masked` + `random` at most 1"
+        shares.into_iter().all(share),
+        "{name}: `mask`, `masked`, `random`, `opening` and `masked` + `random` must be from 0 to 1"
     );
     ensure!(
         config.rows > 0 && config.model.is_object(),
@@ -207,14 +215,18 @@ impl Maker<'_> {
         Ok(encoded.into_iter().map(|e| self.hide(&e.ids, &mut rng)).collect())
     }
 
-    /// Hides some tokens, at least one. `<s>` and `</s>` (ids below the first that can be text) stay.
+    /// Hides some tokens, at least one: by the configuration's share the one that opens the second part, which says what
+    /// the part is about. `<s>` and `</s>` (ids below the first that can be text) stay.
     fn hide(&self, ids: &[u32], rng: &mut ChaCha8Rng) -> Row {
         const TEXT: u32 = 5;
         const MASK: i64 = 4;
+        const END: u32 = 2;
         let c = self.config;
         let vocab = self.tokenizer.vocab_size() as i64;
         let text: Vec<usize> = (0..ids.len()).filter(|i| ids[*i] >= TEXT).collect();
-        let sure = text.get(rng.random_range(0..text.len().max(1))).copied();
+        let opening = ids.windows(2).position(|w| w == [END, END]).map(|at| at + 2);
+        let any = text.get(rng.random_range(0..text.len().max(1))).copied();
+        let sure = opening.filter(|_| rng.random_bool(c.opening)).or(any);
         let mut shown: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
         let mut wanted = vec![UNSCORED; ids.len()];
         for at in text {

@@ -238,7 +238,7 @@ fn models_that_cannot_be_used() {
     let world = World::new();
     let output = run(
         env!("CARGO_BIN_EXE_glue"),
-        &["--tasks", "rte", "--methods", "head"],
+        &["--data", "data", "--tasks", "rte", "--methods", "head"],
         world.dir.path(),
     );
     refused(&output, &["no model is named; give --model DIR"]);

@@ -5,6 +5,7 @@
 //! where and when) that can be told in several voices and asked about, and reviews that praise or blame. A label follows
 //! from the facts behind the sentences, so that a reader can check every example.
 
+mod relation;
 mod review;
 mod tasks;
 mod text;

@@ -1,6 +1,6 @@
 //! Reviews: what someone thought of something, said plainly, by negation, or in the clause that counts of two.
 
-use super::words::{BAD, DEGREES, DISPLEASED, GOOD, NEGATIONS, PLEASED, TOPICS};
+use super::words::{BAD, DEGREES, DISPLEASED, ENDINGS, GOOD, NEGATIONS, PLEASED, TOPICS};
 use super::world::one;
 use rand::Rng;
 use rand::seq::index::sample;
@@ -38,8 +38,9 @@ pub(super) fn review(pleased: bool, rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// What the reviewer draws from it.
+/// How the reviewer sums up: the first word says it all.
 pub(super) fn conclusion(pleased: bool, rng: &mut ChaCha8Rng) -> String {
-    let lines = if pleased { &PLEASED } else { &DISPLEASED };
-    one(lines, rng).unwrap_or_default().to_string()
+    let openings = if pleased { &PLEASED } else { &DISPLEASED };
+    let (opening, ending) = (one(openings, rng), one(&ENDINGS, rng));
+    format!("{}, {}", opening.unwrap_or_default(), ending.unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! Eight tasks about the little world, each of the shape of one of GLUE. Every label follows from what the sentences mean.
 
+use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unsaid};
 use super::review::review;
 use super::words::REPORTS;
 use super::world::{Fact, Kind, Slot, one, question, sentence};
@@ -36,34 +37,11 @@ fn class_if(yes: bool, class: usize) -> Label {
     Label::Class(if yes { class } else { 1 - class })
 }
 
-/// Each detail is mentioned or not.
-fn some_details(fact: &Fact, rng: &mut ChaCha8Rng) -> Vec<Slot> {
-    some_of(fact.kind.details(), rng)
-}
-
-fn some_of(slots: &[Slot], rng: &mut ChaCha8Rng) -> Vec<Slot> {
-    slots.iter().copied().filter(|_| rng.random_bool(0.5)).collect()
-}
-
-fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
-    let voice = rng.random_range(0..fact.kind.voices());
-    fact.tell(voice, with, rng)
-}
-
 /// Two different voices.
 fn two_voices(kind: Kind, rng: &mut ChaCha8Rng) -> (usize, usize) {
     let first = rng.random_range(0..kind.voices());
     let step = rng.random_range(1..kind.voices());
     (first, (first + step) % kind.voices())
-}
-
-/// Another fact that a careless reader takes for this one: the persons swapped, or one word of the core changed.
-fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
-    if fact.is_between_two() && rng.random_bool(0.5) {
-        return fact.swap();
-    }
-    let slot = one(fact.kind.core(), rng).unwrap_or(Slot::Who);
-    fact.alter(slot, rng)
 }
 
 /// MNLI's shape. 0: the second sentence follows; 1: it may or may not be so; 2: it contradicts.
@@ -87,40 +65,6 @@ fn inference(report: bool, rng: &mut ChaCha8Rng) -> Example {
         sentence(&tell(&claim, &told, rng)),
         Label::Class(class),
     )
-}
-
-/// Details to give, details to tell, and a claim about which the given is silent: a detail of its own, or another matter.
-fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
-    let mut given = some_details(fact, rng);
-    match one(fact.kind.details(), rng) {
-        Some(silent) if rng.random_bool(0.5) => {
-            given.retain(|slot| *slot != silent);
-            let mut told = some_of(&given, rng);
-            told.push(silent);
-            (given, told, *fact)
-        }
-        _ => {
-            let slot = one(fact.kind.independent(), rng).unwrap_or(Slot::Verb);
-            let told = some_of(&given, rng);
-            (given, told, fact.alter(slot, rng))
-        }
-    }
-}
-
-/// The same, with a claim that cannot be so as well.
-fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
-    let mut given = some_details(fact, rng);
-    let Some(slot) = one(fact.kind.single_valued(), rng) else {
-        return (given, Vec::new(), fact.swap());
-    };
-    let mut told = some_of(&given, rng);
-    if fact.kind.details().contains(&slot) {
-        for list in [&mut given, &mut told] {
-            list.retain(|s| *s != slot);
-            list.push(slot);
-        }
-    }
-    (given, told, fact.alter(slot, rng))
 }
 
 /// SST-2's shape. 1: the reviewer was pleased.
@@ -199,15 +143,6 @@ fn answered(rng: &mut ChaCha8Rng) -> Example {
         not_asked(&fact, slot, rng)
     };
     pair(question(&asked), sentence(&tell(&told, &with, rng)), class_if(yes, 0))
-}
-
-/// A near miss in what a question for `slot` takes for granted. For Stay that is not the place, which may be asked for.
-fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
-    if fact.is_between_two() && rng.random_bool(0.5) {
-        return fact.swap();
-    }
-    let granted: Vec<Slot> = fact.kind.core().iter().copied().filter(|s| *s != slot).collect();
-    fact.alter(one(&granted, rng).unwrap_or(Slot::Verb), rng)
 }
 
 /// QQP's shape. 1: both questions ask the same.

@@ -1,5 +1,7 @@
-//! Text to pretrain on: what people write when they go on about the same matter. No label of any task stands in it.
+//! Text to pretrain on: what people write when they go on about the same matter, agree and disagree. Whoever guesses a
+//! hidden "yes", "perhaps", "no" or "alas" must have understood what was said before. No label of any task stands in it.
 
+use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unsaid};
 use super::review::{conclusion, review};
 use super::words::REPORTS;
 use super::world::{Fact, Slot, one, question, sentence};
@@ -18,24 +20,14 @@ pub struct Document {
 /// A document drawn from `rng`.
 pub fn document(rng: &mut ChaCha8Rng) -> Document {
     let (first, second) = match rng.random_range(0..100) {
-        0..40 => restated(rng),
-        40..55 => {
-            let fact = Fact::any(rng);
-            let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);
-            let asked = question(&fact.ask(slot, rng.random_bool(0.5), rng));
-            let with: Vec<Slot> = details(&fact, Some(slot), rng);
-            (asked, Some(sentence(&tell(&fact, &with, rng))))
-        }
-        55..65 => {
-            let fact = Fact::any(rng);
-            let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);
-            let asked = question(&fact.ask(slot, false, rng));
-            (asked, Some(question(&fact.ask(slot, true, rng))))
-        }
-        65..75 => (story(&[Fact::any(rng)], rng), Some(story(&[Fact::any(rng)], rng))),
-        75..95 => {
+        0..15 => restated(rng),
+        15..50 => claimed(rng),
+        50..65 => answered(rng),
+        65..77 => asked_again(rng),
+        77..95 => {
             let pleased = rng.random_bool(0.5);
-            (sentence(&review(pleased, rng)), Some(conclusion(pleased, rng)))
+            let said = sentence(&review(pleased, rng));
+            (said, Some(sentence(&conclusion(pleased, rng))))
         }
         _ => (story(&[Fact::any(rng), Fact::any(rng)], rng), None),
     };
@@ -47,31 +39,80 @@ fn restated(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     let facts = [Fact::any(rng), Fact::any(rng)];
     let told = &facts[..rng.random_range(1..=2)];
     let again = told[rng.random_range(0..told.len())];
-    let with = details(&again, None, rng);
+    let with = some_details(&again, rng);
     (story(told, rng), Some(sentence(&tell(&again, &with, rng))))
+}
+
+/// One or two facts, and what someone makes of them, who is right, wrong, or cannot know.
+fn claimed(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
+    let fact = Fact::any(rng);
+    let (reply, (given, told, claim)) = match rng.random_range(0..3) {
+        0 => {
+            let given = some_details(&fact, rng);
+            let told = some_of(&given, rng);
+            ("yes", (given, told, fact))
+        }
+        1 => ("perhaps", unsaid(&fact, rng)),
+        _ if rng.random_bool(0.5) => ("no", contradiction(&fact, rng)),
+        _ => {
+            let with = some_details(&fact, rng);
+            ("no", (with.clone(), with, near_miss(&fact, rng)))
+        }
+    };
+    let mut first = sentence(&tell(&fact, &given, rng));
+    if rng.random_bool(0.3) {
+        let other = story(&[Fact::any(rng)], rng);
+        first = if rng.random_bool(0.5) {
+            format!("{first} {other}")
+        } else {
+            format!("{other} {first}")
+        };
+    }
+    let second = format!("{reply}, {}", tell(&claim, &told, rng));
+    (first, Some(sentence(&second)))
+}
+
+/// A question, and someone who can answer it or tells something else.
+fn answered(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
+    let fact = Fact::any(rng);
+    let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);
+    let asked = question(&fact.ask(slot, rng.random_bool(0.5), rng));
+    let mut with = some_details(&fact, rng);
+    with.retain(|s| *s != slot);
+    if fact.kind.details().contains(&slot) {
+        with.push(slot);
+    }
+    let (reply, told) = if rng.random_bool(0.5) {
+        ("yes", fact)
+    } else {
+        ("no", not_asked(&fact, slot, rng))
+    };
+    (asked, Some(sentence(&format!("{reply}, {}", tell(&told, &with, rng)))))
+}
+
+/// A question, and someone who asks it again or asks another.
+fn asked_again(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
+    let fact = Fact::any(rng);
+    let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);
+    let second = rng.random_bool(0.5);
+    let (reply, other) = if rng.random_bool(0.5) {
+        ("yes", fact)
+    } else {
+        ("no", not_asked(&fact, slot, rng))
+    };
+    let again = format!("{reply}, {}", other.ask(slot, !second, rng));
+    (question(&fact.ask(slot, second, rng)), Some(question(&again)))
 }
 
 /// The facts with all their details, now and then as a report.
 fn story(facts: &[Fact], rng: &mut ChaCha8Rng) -> String {
     let report = rng.random_bool(0.1);
-    let mut one_by_one = facts.iter().map(|fact| {
+    let told = facts.iter().map(|fact| {
         let clause = tell(fact, fact.kind.details(), rng);
         match one(&REPORTS, rng).filter(|_| report) {
             Some(start) => sentence(&format!("{start} {clause}")),
             None => sentence(&clause),
         }
     });
-    let first = one_by_one.next().unwrap_or_default();
-    one_by_one.fold(first, |text, next| text + " " + &next)
-}
-
-fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
-    let voice = rng.random_range(0..fact.kind.voices());
-    fact.tell(voice, with, rng)
-}
-
-/// Each detail or not, and `wanted` in any case.
-fn details(fact: &Fact, wanted: Option<Slot>, rng: &mut ChaCha8Rng) -> Vec<Slot> {
-    let all = fact.kind.details().iter().copied();
-    all.filter(|s| Some(*s) == wanted || rng.random_bool(0.5)).collect()
+    told.collect::<Vec<_>>().join(" ")
 }

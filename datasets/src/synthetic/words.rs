@@ -131,20 +131,16 @@ pub(super) static NEGATIONS: [&str; 4] = ["not", "hardly", "never", "far from"];
 /// What makes a judgement stronger, and keeps its direction.
 pub(super) static DEGREES: [&str; 4] = ["very", "really", "quite", "truly"];
 
-/// What someone pleased says in the end.
-pub(super) static PLEASED: [&str; 4] = [
-    "I would gladly come again.",
-    "I want more of it.",
-    "Everyone should try it.",
-    "It was worth every penny.",
-];
+/// How someone pleased sums up, and someone displeased.
+pub(super) static PLEASED: [&str; 4] = ["hurrah", "bravo", "fine", "lucky me"];
+pub(super) static DISPLEASED: [&str; 4] = ["alas", "shame", "oh dear", "poor me"];
 
-/// What someone displeased says.
-pub(super) static DISPLEASED: [&str; 4] = [
-    "I will stay away from now on.",
-    "I want my money back.",
-    "Everyone should avoid it.",
-    "It was a waste of time.",
+/// What either may add.
+pub(super) static ENDINGS: [&str; 4] = [
+    "that was my evening",
+    "so the day went",
+    "that is all there is to say",
+    "now you know",
 ];
 
 /// How a report begins in the second genre of the three-way task.

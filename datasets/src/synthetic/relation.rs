@@ -1,0 +1,73 @@
+//! Pairs of tellings: what follows from a fact, what does not, and what leaves it open.
+
+use super::world::{Fact, Slot, one};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// Each detail is mentioned or not.
+pub(super) fn some_details(fact: &Fact, rng: &mut ChaCha8Rng) -> Vec<Slot> {
+    some_of(fact.kind.details(), rng)
+}
+
+/// Each of `slots` or not.
+pub(super) fn some_of(slots: &[Slot], rng: &mut ChaCha8Rng) -> Vec<Slot> {
+    slots.iter().copied().filter(|_| rng.random_bool(0.5)).collect()
+}
+
+/// The fact in some voice.
+pub(super) fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
+    let voice = rng.random_range(0..fact.kind.voices());
+    fact.tell(voice, with, rng)
+}
+
+/// Another fact that a careless reader takes for this one: the persons swapped, or one word of the core changed.
+pub(super) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
+    if fact.is_between_two() && rng.random_bool(0.5) {
+        return fact.swap();
+    }
+    let slot = one(fact.kind.core(), rng).unwrap_or(Slot::Who);
+    fact.alter(slot, rng)
+}
+
+/// Details to give, details to tell, and a claim about which the given is silent: a detail of its own, or another matter.
+pub(super) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
+    let mut given = some_details(fact, rng);
+    match one(fact.kind.details(), rng) {
+        Some(silent) if rng.random_bool(0.5) => {
+            given.retain(|slot| *slot != silent);
+            let mut told = some_of(&given, rng);
+            told.push(silent);
+            (given, told, *fact)
+        }
+        _ => {
+            let slot = one(fact.kind.independent(), rng).unwrap_or(Slot::Verb);
+            let told = some_of(&given, rng);
+            (given, told, fact.alter(slot, rng))
+        }
+    }
+}
+
+/// The same, with a claim that cannot be so as well.
+pub(super) fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
+    let mut given = some_details(fact, rng);
+    let Some(slot) = one(fact.kind.single_valued(), rng) else {
+        return (given, Vec::new(), fact.swap());
+    };
+    let mut told = some_of(&given, rng);
+    if fact.kind.details().contains(&slot) {
+        for list in [&mut given, &mut told] {
+            list.retain(|s| *s != slot);
+            list.push(slot);
+        }
+    }
+    (given, told, fact.alter(slot, rng))
+}
+
+/// A near miss in what a question for `slot` takes for granted. For Stay that is not the place, which may be asked for.
+pub(super) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
+    if fact.is_between_two() && rng.random_bool(0.5) {
+        return fact.swap();
+    }
+    let granted: Vec<Slot> = fact.kind.core().iter().copied().filter(|s| *s != slot).collect();
+    fact.alter(one(&granted, rng).unwrap_or(Slot::Verb), rng)
+}
