@@ -2,7 +2,9 @@
 //! (`mrpc/train-00000-of-00001.parquet`, `mrpc/validation-00000-of-00001.parquet`), any number of files a split.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, DataType, PolarsError};
@@ -15,6 +17,9 @@ use crate::{DataError, Example, Kind, Label, Split, Task, TaskData};
 const LABEL: &str = "label";
 
 /// Reads a task from a folder that is laid out as `nyu-mll/glue`.
+///
+/// The files are taken to be sound: of bytes that were changed at random, polars may ask for more memory than there is,
+/// which ends the program. [`Hub::glue`](crate::Hub::glue) compares their hashes first.
 ///
 /// # Errors
 /// `NoFile`, `Read`, `Empty`, `Parquet` or `ParquetRow` of [`DataError`]: all files are read before anything is returned.
@@ -140,16 +145,20 @@ fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -
     Ok(())
 }
 
-/// The wanted columns, or what is wrong with the file.
+/// The wanted columns, or what is wrong with the file. Where its bytes contradict each other the reader may panic.
 fn frame(bytes: Vec<u8>, wanted: &[String]) -> Result<DataFrame, String> {
-    let broken = |e: PolarsError| format!("not a whole parquet file: {e}");
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    let schema = reader.schema().map_err(broken)?;
-    if let Some(missing) = wanted.iter().find(|name| schema.get(name).is_none()) {
-        let found: Vec<&str> = schema.iter_names().map(|n| n.as_str()).collect();
-        return Err(format!("no column \"{missing}\"; the file has: {}", found.join(", ")));
-    }
-    reader.with_columns(Some(wanted.to_vec())).finish().map_err(broken)
+    let broken = |problem: &dyn Display| format!("not a sound parquet file ({problem}); delete it and get it anew");
+    let read = || -> Result<DataFrame, String> {
+        let mut reader = ParquetReader::new(Cursor::new(bytes));
+        let schema = reader.schema().map_err(|e| broken(&e))?;
+        if let Some(missing) = wanted.iter().find(|name| schema.get(name).is_none()) {
+            let found: Vec<&str> = schema.iter_names().map(|n| n.as_str()).collect();
+            return Err(format!("no column \"{missing}\"; the file has: {}", found.join(", ")));
+        }
+        let reader = reader.with_columns(Some(wanted.to_vec()));
+        reader.finish().map_err(|e| broken(&e))
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(broken(&"the reader gave up")))
 }
 
 fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataError> {

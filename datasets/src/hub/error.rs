@@ -144,7 +144,7 @@ pub enum HubError {
         file: String,
         /// SHA-256 of the file, in hex, as the hub names it.
         wanted: String,
-        /// SHA-256, in hex, of what came.
+        /// SHA-256, in hex, of what is there.
         found: String,
     },
     /// An answer that a hub does not give.

@@ -197,6 +197,9 @@ impl Hub {
         };
         let missing = |dir: &Path| Ok(files(&parquet::names(task, dir)).err());
         let snapshot = self.snapshot(&repo, bring, missing)?;
+        let store = Store::new(&self.cache, &repo);
+        let there = files(&parquet::names(task, &snapshot.dir)).map_err(|file| no_file(&repo, &file))?;
+        there.iter().try_for_each(|file| store.check(&snapshot.commit, file))?;
         let data = parquet::load(task, &snapshot.dir)?;
         Ok((data, snapshot))
     }

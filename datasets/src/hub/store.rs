@@ -97,6 +97,20 @@ impl<'a> Store<'a> {
         link(&blob, &pointer, wanted.file)
     }
 
+    /// Whether a file of the snapshot still is what the hub named it by; it is deleted if not.
+    pub fn check(&self, commit: &str, file: &str) -> Result<(), HubError> {
+        let pointer = self.snapshot(commit).join(file);
+        let blob = pointer.canonicalize().map_err(HubError::io(&pointer, "read"))?;
+        let name = blob.file_name().unwrap_or_default().to_string_lossy();
+        match self.verify(file, &name, &blob)? {
+            None => Ok(()),
+            Some(error) => {
+                remove(&blob)?;
+                Err(error)
+            }
+        }
+    }
+
     /// Holds others off the blob, Python's own downloads too, for as long as the file is open.
     fn lock(&self, etag: &str) -> Result<File, HubError> {
         create_dir(&self.locks)?;
@@ -141,7 +155,7 @@ impl<'a> Store<'a> {
                 patience.wait(failure)?;
                 continue;
             }
-            match self.verify(wanted, meta, &part)? {
+            match self.verify(wanted.file, &meta.etag, &part)? {
                 None => break,
                 Some(error) => {
                     remove(&part)?;
@@ -235,15 +249,15 @@ impl<'a> Store<'a> {
     }
 
     /// The error to give if the bytes are not those that the hub names. Git's own hash, of small files, is not checked.
-    fn verify(&self, wanted: &Wanted<'_>, meta: &Metadata, part: &Path) -> Result<Option<HubError>, HubError> {
-        if meta.etag.len() != 64 || !is_hex(&meta.etag) {
+    fn verify(&self, file: &str, etag: &str, path: &Path) -> Result<Option<HubError>, HubError> {
+        if etag.len() != 64 || !is_hex(etag) {
             return Ok(None);
         }
-        let found = sha256(part).map_err(HubError::io(part, "read"))?;
-        Ok((found != meta.etag).then(|| HubError::Hash {
+        let found = sha256(path).map_err(HubError::io(path, "read"))?;
+        Ok((found != etag).then(|| HubError::Hash {
             repo: self.repo.to_string(),
-            file: wanted.file.to_owned(),
-            wanted: meta.etag.clone(),
+            file: file.to_owned(),
+            wanted: etag.to_owned(),
             found,
         }))
     }

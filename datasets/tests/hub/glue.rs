@@ -275,7 +275,7 @@ fn bad_columns_are_named() {
     assert!(rte_error(&empty).starts_with("no examples"));
 }
 
-/// Whatever the bytes, an error and no panic.
+/// Cut anywhere, or with any byte of the footer changed: an error or other examples, but no panic.
 #[test]
 fn a_broken_file_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
@@ -292,20 +292,56 @@ fn a_broken_file_is_an_error() {
         let error = load(&sound[..end]).unwrap_err();
         assert!(matches!(error, DataError::Parquet { .. }), "cut at {end}: {error}");
     }
-    // Many of these are still a file, with another text or none that matters.
-    for at in 0..sound.len() {
-        for flip in [1, 0x80, 0xff] {
-            let mut broken = sound.clone();
-            broken[at] ^= flip;
-            let _ = load(&broken);
+    let ends = sound.len() - 8;
+    let footer = u32::from_le_bytes(sound[ends..ends + 4].try_into().unwrap()) as usize;
+    for at in ends - footer..sound.len() {
+        let mut broken = sound.clone();
+        broken[at] ^= 1;
+        if let Err(error) = load(&broken) {
+            assert!(
+                error.to_string().contains("validation-00000-of-00001.parquet"),
+                "{at}: {error}"
+            );
         }
     }
+}
+
+#[test]
+fn a_file_that_rotted_in_the_cache_is_noticed_and_brought_anew() {
+    let bench = Bench::new();
+    let validation = "rte/validation-00000-of-00001.parquet";
+    let files: [(&str, &[u8]); 2] = [
+        (
+            "rte/train-00000-of-00001.parquet",
+            &sound("sentence1", Some("sentence2")),
+        ),
+        (validation, &{
+            write(vec![
+                texts("sentence1", &["x"]),
+                texts("sentence2", &["y"]),
+                labels(&[0]),
+            ])
+        }),
+    ];
+    bench.stand_in.commit(REPO, "main", FIRST, &files);
+    let rte = find("rte").unwrap();
+    let (_, snapshot) = bench.hub.glue(rte, None).unwrap();
+    let mut bytes = files[1].1.to_vec();
+    bytes[57] ^= 1;
+    std::fs::write(snapshot.dir.join(validation), bytes).unwrap();
+    let error = bench.hub.glue(rte, None).unwrap_err();
+    assert!(
+        matches!(&error, HubError::Hash { file, .. } if file == validation),
+        "{error}"
+    );
+    let (data, _) = bench.hub.glue(rte, None).unwrap();
+    assert_eq!(data.evals[0].examples, [pair("x", "y", 0)]);
 }
 
 /// The same examples by way of the hub's format as from GLUE's own files.
 #[test]
 fn genuine_data_are_the_same_by_parquet() {
-    let Some(root) = std::env::var_os("LORA_DATA").map(|d| Path::new(&d).join("glue")) else {
+    let Some(root) = std::env::var_os("LORA_DATA").map(|d| Path::new(&d).join("glue_data")) else {
         eprintln!("skipped: LORA_DATA is not set");
         return;
     };

@@ -1,5 +1,7 @@
 //! The hub against a stand-in on localhost: models, refusals and failures, GLUE.
 
+#![allow(missing_docs)]
+
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 
