@@ -1,7 +1,5 @@
 //! The hub against a stand-in on localhost: models, refusals and failures, GLUE.
 
-#![allow(missing_docs)]
-
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 
@@ -18,12 +16,12 @@ use datasets::hub::Hub;
 use stand_in::StandIn;
 use tempfile::TempDir;
 
-pub const FIRST: &str = "1111111111111111111111111111111111111111";
-pub const SECOND: &str = "2222222222222222222222222222222222222222";
-pub const ID: &str = "owner/tiny";
-pub const REPO: &str = "models/owner/tiny";
-pub const WEIGHTS: &[u8] = &[7; 300_000];
-pub const MODEL: &[(&str, &[u8])] = &[
+const FIRST: &str = "1111111111111111111111111111111111111111";
+const SECOND: &str = "2222222222222222222222222222222222222222";
+const ID: &str = "owner/tiny";
+const REPO: &str = "models/owner/tiny";
+const WEIGHTS: &[u8] = &[7; 300_000];
+const MODEL: &[(&str, &[u8])] = &[
     ("README.md", b"# Tiny"),
     ("config.json", b"{}"),
     ("tokenizer.json", b"{\"model\": {}}"),
@@ -33,15 +31,15 @@ pub const MODEL: &[(&str, &[u8])] = &[
 ];
 
 /// A hub, a cold cache, and a client that notes its waits instead of sleeping.
-pub struct Bench {
-    pub stand_in: StandIn,
-    pub cache: TempDir,
-    pub hub: Hub,
+struct Bench {
+    stand_in: StandIn,
+    cache: TempDir,
+    hub: Hub,
     waits: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    fn new() -> Self {
         let stand_in = StandIn::start();
         let cache = tempfile::tempdir().unwrap();
         let waits = Arc::<Mutex<Vec<u64>>>::default();
@@ -62,24 +60,24 @@ impl Bench {
     }
 
     /// With [`MODEL`] as `main` of [`REPO`].
-    pub fn with_model() -> Self {
+    fn with_model() -> Self {
         let bench = Self::new();
         bench.stand_in.commit(REPO, "main", FIRST, MODEL);
         bench
     }
 
     /// Seconds that the client waited, wait for wait.
-    pub fn waits(&self) -> Vec<u64> {
+    fn waits(&self) -> Vec<u64> {
         self.waits.lock().unwrap().clone()
     }
 
     /// Names of the blobs that are there, parts included.
-    pub fn blobs(&self) -> Vec<String> {
+    fn blobs(&self) -> Vec<String> {
         names(&self.cache.path().join("models--owner--tiny/blobs"))
     }
 }
 
-pub fn names(dir: &Path) -> Vec<String> {
+fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
