@@ -284,13 +284,17 @@ fn link(blob: &Path, pointer: &Path, file: &str) -> Result<(), HubError> {
     if let Some(dir) = pointer.parent() {
         create_dir(dir)?;
     }
+    // Another program may have been first.
+    if pointer.exists() {
+        return Ok(());
+    }
     if pointer.is_symlink() {
         remove(pointer)?;
     }
     let depth = 1 + file.split('/').count();
     let target: PathBuf = std::iter::repeat_n("..", depth).chain(["blobs"]).collect();
     let target = target.join(blob.file_name().unwrap_or_default());
-    if symlink(&target, pointer).is_err() && !pointer.exists() {
+    if symlink(&target, pointer).is_err() {
         fs::rename(blob, pointer).map_err(HubError::io(pointer, "written"))?;
     }
     Ok(())
