@@ -121,6 +121,10 @@ impl Client {
         Ok(())
     }
 
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     pub fn set_wait(&mut self, wait: impl Fn(Duration) + Send + Sync + 'static) {
         self.wait = Arc::new(wait);
     }
@@ -153,14 +157,18 @@ impl Client {
         let response = self
             .patience()
             .until(|| self.ask(&Method::HEAD, &url, 0, repo, Some(file)))?;
-        let either = |linked, own| header(&response, linked).or_else(|| header(&response, own));
-        let etag = either("x-linked-etag", "etag").ok_or_else(|| answer(&url, "no ETag in the answer".to_owned()))?;
+        // What a redirect says of itself is not the file's.
+        let (etag, size) = match header(&response, "x-linked-etag") {
+            Some(etag) => (Some(etag), header(&response, "x-linked-size")),
+            None => (header(&response, "etag"), header(&response, "content-length")),
+        };
+        let etag = etag.ok_or_else(|| answer(&url, "no ETag in the answer".to_owned()))?;
         let etag = etag.trim_start_matches("W/").trim_matches('"');
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if etag.is_empty() || etag.starts_with('.') || !etag.bytes().all(plain) {
             return Err(answer(&url, format!("the ETag \"{etag}\" cannot be a file's name")));
         }
-        let size = either("x-linked-size", "content-length").and_then(|s| s.parse().ok());
+        let size = size.and_then(|s| s.parse().ok());
         Ok(Metadata {
             etag: etag.to_owned(),
             size: size.ok_or_else(|| answer(&url, "the answer does not say the file's size".to_owned()))?,
@@ -246,7 +254,7 @@ impl Client {
         let status = response.status().as_u16();
         let after = retry_after(&response);
         let url = shown(&uri.to_string());
-        let with_token = self.token.is_some();
+        let with_token = self.has_token();
         let code = header(&response, "x-error-code");
         let attempts = 1;
         match status {
@@ -271,7 +279,7 @@ impl Client {
     fn refusal(&self, status: u16, code: Option<&str>, repo: &Repo, file: Option<&str>) -> HubError {
         let (name, endpoint) = (repo.to_string(), self.endpoint.clone());
         let page = format!("{endpoint}/{}", repo.url_path());
-        let with_token = self.token.is_some();
+        let with_token = self.has_token();
         match (status, code, file) {
             (404, Some("RevisionNotFound"), _) => HubError::NoRevision {
                 repo: name,
@@ -327,7 +335,10 @@ impl Patience<'_> {
         if self.failures >= ATTEMPTS || pause > LONGEST_WAIT {
             return Err(error);
         }
-        tracing::info!("{error}; trying again in {} s", pause.as_secs());
+        // Without the advice, which is for the end.
+        let message = error.to_string();
+        let problem = message.split("; ").next().unwrap_or_default();
+        tracing::warn!("{problem}; trying again in {} s", pause.as_secs());
         (self.client.wait)(pause);
         Ok(())
     }

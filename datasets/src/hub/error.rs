@@ -81,7 +81,7 @@ pub enum HubError {
         file: String,
     },
     /// 429 until patience ran out.
-    #[error("{url}: too many requests (429) for the hub, {attempts} times; wait some minutes and run again{}", if *.with_token { "" } else { ", or set HF_TOKEN: with one the limits are wider" })]
+    #[error("{url}: too many requests (429) for the hub, in attempt {attempts}; wait some minutes and run again{}", if *.with_token { "" } else { ", or set HF_TOKEN: with one the limits are wider" })]
     Busy {
         /// What was asked for.
         url: String,
@@ -92,7 +92,7 @@ pub enum HubError {
     },
     /// 5xx until patience ran out.
     #[error(
-        "{url}: the server failed (status {status}), {attempts} times; run again later, what was downloaded is kept"
+        "{url}: the server failed (status {status}) in attempt {attempts}; run again later, what was downloaded is kept"
     )]
     Server {
         /// What was asked for.
@@ -104,7 +104,7 @@ pub enum HubError {
     },
     /// No connection.
     #[error(
-        "{url}: cannot be reached ({problem}), {attempts} times; check the network (HTTPS_PROXY, HF_ENDPOINT), or work from the \
+        "{url}: cannot be reached ({problem}) in attempt {attempts}; check the network (HTTPS_PROXY, HF_ENDPOINT), or work from the \
          cache with HF_HUB_OFFLINE=1"
     )]
     Unreachable {
@@ -117,7 +117,7 @@ pub enum HubError {
     },
     /// A file that stopped arriving.
     #[error(
-        "{repo}: {file} broke off at {got} of {size} bytes ({problem}), {attempts} times without progress; run again to go on from there"
+        "{repo}: {file} broke off at {got} of {size} bytes ({problem}) in attempt {attempts} without progress; run again to go on from there"
     )]
     Interrupted {
         /// `model ID` or `data set ID`.

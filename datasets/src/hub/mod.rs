@@ -98,7 +98,7 @@ impl Hub {
     /// `~/.cache/huggingface`), `HF_ENDPOINT`, `HF_TOKEN` (else the file `token` in `HF_HOME`), `HF_HUB_OFFLINE`.
     ///
     /// # Errors
-    /// [`HubError::NoHome`], [`HubError::Setting`], or [`HubError::Io`] for a token file that cannot be read.
+    /// [`HubError::NoHome`] or [`HubError::Setting`].
     pub fn from_env() -> Result<Self, HubError> {
         Self::from_vars(|name| std::env::var_os(name), std::env::home_dir())
     }
@@ -118,7 +118,7 @@ impl Hub {
         }
         let token = match (text("HF_TOKEN"), &home) {
             (Some(token), _) => Some(token),
-            (None, Some(home)) => token_file(&home.join("token"))?,
+            (None, Some(home)) => token_file(&home.join("token")),
             (None, None) => None,
         };
         let truth = ["1", "on", "yes", "true"];
@@ -318,12 +318,15 @@ impl fmt::Debug for Hub {
     }
 }
 
-fn token_file(path: &Path) -> Result<Option<String>, HubError> {
-    match std::fs::read_to_string(path) {
-        Ok(token) => Ok(Some(token)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(HubError::io(path, "read")(e)),
+/// One that cannot be read is not needed for most of the hub.
+fn token_file(path: &Path) -> Option<String> {
+    let token = std::fs::read_to_string(path);
+    if let Err(e) = &token
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("{}: cannot be read ({e}); going on without a token", path.display());
     }
+    token.ok()
 }
 
 fn no_file(repo: &Repo, file: &str) -> HubError {

@@ -49,6 +49,20 @@ fn a_token_is_never_printed() {
 }
 
 #[test]
+fn the_token_file_is_read_where_no_variable_is_set() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().to_str().unwrap();
+    let has_token = |vars: &[(&str, &str)]| hub(vars).unwrap().client.has_token();
+    assert!(!has_token(&[("HF_HOME", folder)]));
+    std::fs::write(home.path().join("token"), "hf_secret\n").unwrap();
+    assert!(has_token(&[("HF_HOME", folder)]));
+    // The variable wins.
+    std::fs::write(home.path().join("token"), "two words").unwrap();
+    assert!(has_token(&[("HF_HOME", folder), ("HF_TOKEN", "hf_other")]));
+    assert!(matches!(hub(&[("HF_HOME", folder)]), Err(HubError::Setting { .. })));
+}
+
+#[test]
 fn a_shard_cannot_leave_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let index = dir.path().join(INDEX);
