@@ -129,6 +129,24 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file that is no parquet, or without the columns that the task needs.
+    #[error("{}: {problem}", .path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A row of a parquet file that is no example of the task.
+    #[error("{}: row {row} (from 0): {problem}", .path.display())]
+    ParquetRow {
+        /// The file.
+        path: PathBuf,
+        /// Row, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 fn list(paths: &[PathBuf], between: &str) -> String {

@@ -45,6 +45,8 @@ struct Layout {
     skip_short: bool,
     /// JSON lines are accepted too, under GLUE's and MultiNLI's file names.
     jsonl: bool,
+    /// What the two columns of text are called on the hub, where the names differ.
+    hub: Option<(&'static str, &'static str)>,
 }
 
 /// One GLUE task.
@@ -81,6 +83,19 @@ impl Task {
     pub fn primary(&self) -> Metric {
         self.metrics[0]
     }
+
+    /// The task's folder in the data set on the hub.
+    pub(crate) fn hub_config(&self) -> String {
+        self.id.replace('-', "")
+    }
+
+    /// The columns of the first sentence, and of the second if there is one, in the files on the hub.
+    pub(crate) fn hub_columns(&self) -> (&'static str, Option<&'static str>) {
+        match self.layout.hub {
+            Some((first, second)) => (first, Some(second)),
+            None => (self.layout.first, self.layout.second),
+        }
+    }
 }
 
 const DEV: &[&str] = &["dev"];
@@ -96,6 +111,7 @@ const PAIR: Layout = Layout {
     numbered: false,
     skip_short: false,
     jsonl: false,
+    hub: None,
 };
 
 /// All tasks: Table 2 in its order, then WNLI.
@@ -111,6 +127,7 @@ pub static TASKS: &[Task] = &[
         layout: Layout {
             label: "gold_label",
             jsonl: true,
+            hub: Some(("premise", "hypothesis")),
             ..PAIR
         },
     },
@@ -142,6 +159,7 @@ pub static TASKS: &[Task] = &[
             second: Some("#2 String"),
             label: "Quality",
             numbered: true,
+            hub: Some(("sentence1", "sentence2")),
             ..PAIR
         },
     },

@@ -2,12 +2,18 @@
 //!
 //! The path of a GLUE run: [`glue::find`] names the task, [`glue::load`] reads its files, [`tokenize::Tokenizer::encode_cached`]
 //! turns the examples into ids, and [`metric::score`] turns a model's logits into the task's metrics.
+//!
+//! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
+//! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
+//! [`parquet::load`] reads a copy of the hub's data set from any folder.
 
 pub mod cache;
 mod error;
 mod example;
 pub mod glue;
+pub mod hub;
 pub mod metric;
+pub mod parquet;
 pub mod synthetic;
 mod table;
 pub mod tokenize;
@@ -15,5 +21,6 @@ pub mod tokenize;
 pub use error::DataError;
 pub use example::{Example, Label, Split};
 pub use glue::{Kind, TASKS, Task, TaskData, find, load};
+pub use hub::{Hub, HubError, Snapshot};
 pub use metric::{Metric, MetricError, Predictions, score};
 pub use tokenize::{Encoded, TokenizeError, Tokenizer};

@@ -24,11 +24,11 @@ pub struct ExperimentArgs {
     /// --model and --data
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
-    /// Hugging Face model folder (config.json, tokenizer, safetensors), or embedded:roberta
-    #[arg(long, value_name = "DIR", help_heading = WHERE)]
+    /// Hugging Face model folder (config.json, tokenizer, safetensors), a model of the hub, or embedded:roberta
+    #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub model: Option<String>,
-    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...), or embedded for generated tasks
-    #[arg(long, value_name = "DIR", help_heading = WHERE)]
+    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...), nyu-mll/glue for the hub's, or embedded for generated tasks
+    #[arg(long, value_name = "DIR|nyu-mll/glue[@REVISION]", help_heading = WHERE)]
     pub data: Option<String>,
     /// Tasks, such as mrpc,rte
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
@@ -125,17 +125,19 @@ impl ExperimentArgs {
     }
 }
 
-/// `--epochs` is stronger than what a method or a task says of its own.
+/// `--epochs` is stronger than what a method, a task, or a method of a task says of its own.
 fn set_epochs(raw: &mut RawExperiment, epochs: u64) {
-    let own = raw
-        .tasks
-        .iter_mut()
-        .chain(raw.methods.iter_mut())
-        .filter_map(|(_, v)| v.get_mut("train"));
-    for train in own.chain([&mut raw.train]) {
-        if let Some(train) = train.as_mapping_mut() {
+    fn set(entry: &mut Value, epochs: u64) {
+        if let Some(train) = entry.get_mut("train").and_then(Value::as_mapping_mut) {
             train.insert("epochs".into(), epochs.into());
         }
+        let tasks = entry.get_mut("tasks").and_then(Value::as_mapping_mut);
+        tasks.into_iter().flatten().for_each(|(_, task)| set(task, epochs));
+    }
+    let own = raw.tasks.iter_mut().chain(raw.methods.iter_mut());
+    own.for_each(|(_, entry)| set(entry, epochs));
+    if let Some(train) = raw.train.as_mapping_mut() {
+        train.insert("epochs".into(), epochs.into());
     }
 }
 

@@ -34,7 +34,7 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     let threads = set_threads(args.threads)?;
     let device = lora_core::device::parse(&args.device)?;
     let store = Store::open(&args.out)?;
-    let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref())?;
+    let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
     let runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
     let the_plan = News::Plan {
         runs: &runs,

@@ -21,6 +21,8 @@ pub struct TaskRows {
     pub evals: Vec<EvalRows>,
     /// SHA-256 of the files.
     pub sha256: String,
+    /// Repository and commit, for data from the hub.
+    pub source: Option<String>,
 }
 
 /// One split to evaluate on.
@@ -35,12 +37,13 @@ pub struct EvalRows {
 }
 
 /// The folders of an experiment.
-#[derive(Debug)]
 pub struct Inputs {
     /// The model folder.
     pub model: PathBuf,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
+    /// Repository and commit, for a model from the hub.
+    pub source: Option<String>,
     data: DataSource,
     tokenizer: Tokenizer,
     cache: Option<Cache>,
@@ -52,13 +55,14 @@ impl Inputs {
     ///
     /// # Errors
     /// Sources that were not named, or lack what a model or a tokenizer needs.
-    pub fn open(model: Option<&str>, data: Option<&str>) -> Result<Inputs> {
+    pub fn open(model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Inputs> {
         let model = model.context("no model is named; give --model DIR, a Hugging Face model folder")?;
         let data = data.context(
             "no data are named; give --data DIR, the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
         )?;
-        let data = DataSource::parse(data)?;
-        let model = &ModelSource::parse(model)?.folder()?;
+        let data = DataSource::parse(data, quiet)?;
+        let (model, source) = ModelSource::parse(model, quiet)?.folder()?;
+        let model = model.as_path();
         let config = lora_core::model::read_config(model)?;
         lora_core::model::arch(&config).with_context(|| format!("the model {}", model.display()))?;
         let weights_sha256 = Weights::open(model)?.sha256()?;
@@ -66,6 +70,7 @@ impl Inputs {
         Ok(Inputs {
             model: model.into(),
             weights_sha256,
+            source,
             data,
             tokenizer,
             cache: Cache::of_user(),
@@ -81,7 +86,7 @@ impl Inputs {
         if let Some(rows) = self.tasks.get(&(task.id, max_len)) {
             return Ok(rows.clone());
         }
-        let data = self.data.load(task)?;
+        let (data, source) = self.data.load(task)?;
         let encode = |split: &datasets::Split| -> Result<Vec<Encoded>> {
             Ok(self
                 .tokenizer
@@ -103,6 +108,7 @@ impl Inputs {
             train,
             evals,
             sha256: data.sha256,
+            source,
         });
         self.tasks.insert((task.id, max_len), rows.clone());
         Ok(rows)

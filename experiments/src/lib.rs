@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod doctor;
+pub mod download;
 pub mod embedded;
 pub mod glue;
 pub mod host;

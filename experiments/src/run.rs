@@ -285,6 +285,8 @@ fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Lo
             dirty,
             weights_sha256: Some(session.inputs.weights_sha256.clone()),
             data_sha256: Some(run.rows.sha256.clone()),
+            weights_source: session.inputs.source.clone(),
+            data_source: run.rows.source.clone(),
             versions: host::versions(),
             device: lora_core::device::name(session.device),
             dtype: run.config.dtype.name().into(),

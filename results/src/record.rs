@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One run: what was asked for, what came out, and where it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +119,12 @@ pub struct Provenance {
     pub weights_sha256: Option<String>,
     /// SHA-256 of the task's data files.
     pub data_sha256: Option<String>,
+    /// Where the weights came from on the hub: `OWNER/NAME@COMMIT`. Since schema 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_source: Option<String>,
+    /// The same of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_source: Option<String>,
     /// Versions that can change a number: libtorch, tch, this program.
     pub versions: BTreeMap<String, String>,
     /// Device, such as `cpu` or `cuda:0`.
