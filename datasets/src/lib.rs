@@ -5,7 +5,22 @@
 //!
 //! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
 //! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
-//! [`parquet::load`] reads a copy of the hub's data set from any folder.
+//! [`parquet::load`] reads a copy of the hub's data set from any folder. With neither, [`synthetic::load`] generates tasks of
+//! the same shapes:
+//!
+//! ```
+//! use datasets::{Label, Predictions, find, score, synthetic};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let task = find("mrpc")?;
+//! let data = synthetic::load(task)?;
+//! let dev = &data.evals[0].examples;
+//! println!("{:?}\n{:?}\n{:?}", dev[0].first, dev[0].second, dev[0].label);
+//! // Whoever always says "equivalent" is right about half of the time.
+//! let labels: Vec<Label> = dev.iter().map(|e| e.label).collect();
+//! let metrics = score(task, &Predictions::Classes(vec![1; dev.len()]), &labels)?;
+//! assert!((metrics["accuracy"].unwrap_or_default() - 0.5).abs() < 0.1);
+//! # Ok(()) }
+//! ```
 
 pub mod cache;
 mod error;

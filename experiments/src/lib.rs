@@ -10,6 +10,7 @@ pub mod console;
 pub mod doctor;
 pub mod download;
 pub mod embedded;
+pub mod examples;
 pub mod glue;
 pub mod host;
 pub mod inputs;

@@ -138,6 +138,24 @@ fn a_plan_says_how_long_it_takes() {
 }
 
 #[test]
+fn a_task_can_be_looked_at() {
+    let show = |task: &str| {
+        Command::new(env!("CARGO_BIN_EXE_lora"))
+            .args(["examples", task, "--rows", "2"])
+            .output()
+            .unwrap()
+    };
+    let said = text(&show("mrpc"));
+    assert!(
+        said.starts_with("mrpc (embedded): train") && said.contains("equivalent"),
+        "{said}"
+    );
+    let scores = text(&show("sts-b"));
+    assert!(scores.contains("2.50 In the kitchen"), "{scores}");
+    assert!(text(&show("boolq")).contains("known tasks"));
+}
+
+#[test]
 fn unknown_sources_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let says = |args: &[&str], what: &str| {

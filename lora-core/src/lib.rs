@@ -4,18 +4,50 @@
 //! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, and [`train`]
 //! the loop with exact resume. Models know [`nn::Scope`] and never a method; methods know [`nn::Site`]s and never a model.
 //!
-//! ```no_run
+//! From a model folder to a trained adapter (the folder here is the small model of the embedded demonstration):
+//!
+//! ```
+//! use datasets::{Label, Tokenizer};
+//! use lora_core::batch::{Row, Target};
+//! use lora_core::train::{FitConfig, Keep, Trainer, predict};
 //! use lora_core::{method, model, nn::Build, weights::Weights};
-//! use std::path::Path;
-//! # fn main() -> lora_core::Result<()> {
+//! use std::{collections::BTreeMap, path::Path};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The model under LoRA, and its pretrained weights: a load that does not fit whole is an error.
+//! let dir = Path::new("../experiments/embedded/roberta");
 //! let method = method::from_yaml("{kind: lora, r: 8, alpha: 16, targets: [query, value]}")?;
-//! let dir = Path::new("roberta-base");
 //! let build = Build::new(method.as_ref(), 1);
 //! let (model, arch) = model::from_dir(dir, 2, &build)?;
 //! let adopted = build.adopt()?;
 //! Weights::open(dir)?.load_into(&adopted.params, arch)?.require_complete()?;
-//! println!("{} method parameters", adopted.counts.method);
-//! # drop(model); Ok(()) }
+//! println!("{} parameters are LoRA's", adopted.counts.method);
+//!
+//! // Texts to rows.
+//! let task = datasets::synthetic::load(datasets::find("cola")?)?;
+//! let rows = Tokenizer::from_dir(dir)?.encode_all(&task.train.examples[..64], 64)?;
+//! let row = |e: datasets::Encoded| Row {
+//!     ids: e.ids.into_iter().map(i64::from).collect(),
+//!     types: Vec::new(),
+//!     target: Target::Class(if let Label::Class(class) = e.label { class as i64 } else { 0 }),
+//! };
+//! let rows: Vec<Row> = rows.into_iter().map(row).collect();
+//!
+//! // Training; the trained variables of the best epoch are kept.
+//! let config = FitConfig { epochs: 2, lr: 5e-3, ..FitConfig::default() };
+//! let adapter = std::env::temp_dir().join(format!("adapter-{}.safetensors", std::process::id()));
+//! let keep = Some(Keep { metric: "accuracy", path: adapter.clone() });
+//! let trainer = Trainer { model: model.as_ref(), params: &adopted.params, config: &config, checkpoint: None, keep, stop: None };
+//! let mut evaluate = |model: &dyn lora_core::model::Model| {
+//!     let right = |(answer, row): (&Vec<f32>, &Row)| Target::Class(i64::from(answer[1] > answer[0])) == row.target;
+//!     let answers = predict(model, &rows, 32, config.device)?;
+//!     let hits = answers.iter().zip(&rows).filter(|pair| right(*pair)).count();
+//!     Ok(BTreeMap::from([("accuracy".to_string(), Some(hits as f64 / rows.len() as f64))]))
+//! };
+//! let fitted = trainer.fit(&rows, &mut evaluate, &mut |_| {})?;
+//! println!("{:?}; the adapter is in {}", fitted.progress.evals, adapter.display());
+//! # assert_eq!(Weights::open(&adapter)?.names().filter(|n| n.contains("lora_")).count(), 16);
+//! # std::fs::remove_file(adapter)?;
+//! # Ok(()) }
 //! ```
 
 pub mod batch;

@@ -1,5 +1,19 @@
 //! What a run leaves behind and what is made of it: the record ([`RunRecord`]), the store over the records ([`Store`]),
 //! and the tables, which are queries over the store. No libtorch here: it reads anywhere.
+//!
+//! ```
+//! use results::{Filter, Store, table2};
+//! # fn main() -> results::Result<()> {
+//! # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/.");
+//! let store = Store::open(dir)?; // a folder with runs/*.json
+//! for run in store.records()? {
+//!     println!("{} {} seed {}: {:?}", run.task, run.method, run.seed, run.best.map(|b| b.value));
+//! }
+//! for table in table2(&store, &Filter::default())? {
+//!     println!("{}", table.terminal(100));
+//! }
+//! # Ok(()) }
+//! ```
 
 pub mod atomic;
 pub mod error;

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{bench, doctor, params};
+use experiments::{bench, doctor, examples, params};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -12,6 +12,8 @@ enum Cli {
     Doctor,
     /// How many parameters a method trains
     Params(params::ParamsArgs),
+    /// Some rows of a task, to see what it asks
+    Examples(examples::ExamplesArgs),
     /// Measurements
     #[command(subcommand)]
     Bench(Bench),
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let text = match Cli::parse() {
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
+        Cli::Examples(args) => examples::show(&args),
         Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
     };
     experiments::cli::finish(text.map(|text| {

@@ -48,6 +48,27 @@ pub struct FitConfig {
     pub device: Device,
 }
 
+/// The defaults of the experiments: three epochs of 32 rows, the learning rate of the paper's LoRA, on the CPU.
+impl Default for FitConfig {
+    fn default() -> Self {
+        FitConfig {
+            epochs: 3,
+            batch_size: 32,
+            accumulate: 1,
+            lr: 5e-4,
+            weight_decay: 0.1,
+            warmup_ratio: 0.06,
+            clip: Some(1.0),
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            objective: Objective::Classes { label_smoothing: 0.0 },
+            seed: 1,
+            checkpoint_every: 200,
+            device: Device::Cpu,
+        }
+    }
+}
+
 /// One evaluation, at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Eval {
