@@ -20,13 +20,25 @@ pub(super) fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
     fact.tell(voice, with, rng)
 }
 
-/// Another fact that a careless reader takes for this one: the persons swapped, or one word of the core changed.
+/// Another fact: now and then one that has little to do with this one, otherwise one that a careless reader takes for it,
+/// with one word of the core changed or the two persons swapped.
 pub(super) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
-    if fact.is_between_two() && rng.random_bool(0.5) {
-        return fact.swap();
+    miss(fact, None, rng)
+}
+
+/// A near miss in what a question for `slot` takes for granted.
+pub(super) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
+    miss(fact, Some(slot), rng)
+}
+
+fn miss(fact: &Fact, asked: Option<Slot>, rng: &mut ChaCha8Rng) -> Fact {
+    let core = fact.kind.core().iter().copied();
+    let granted: Vec<Slot> = core.filter(|slot| Some(*slot) != asked).collect();
+    match rng.random_range(0..10) {
+        0..4 => granted.iter().fold(*fact, |other, slot| other.alter(*slot, rng)),
+        4..6 if fact.is_between_two() => fact.swap(),
+        _ => fact.alter(one(&granted, rng).unwrap_or(Slot::Verb), rng),
     }
-    let slot = one(fact.kind.core(), rng).unwrap_or(Slot::Who);
-    fact.alter(slot, rng)
 }
 
 /// Details to give, details to tell, and a claim about which the given is silent: a detail of its own, or another matter.
@@ -61,13 +73,4 @@ pub(super) fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Ve
         }
     }
     (given, told, fact.alter(slot, rng))
-}
-
-/// A near miss in what a question for `slot` takes for granted. For Stay that is not the place, which may be asked for.
-pub(super) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
-    if fact.is_between_two() && rng.random_bool(0.5) {
-        return fact.swap();
-    }
-    let granted: Vec<Slot> = fact.kind.core().iter().copied().filter(|s| *s != slot).collect();
-    fact.alter(one(&granted, rng).unwrap_or(Slot::Verb), rng)
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// A clause about `topic` that is pleased or not.
 fn clause(topic: &str, pleased: bool, rng: &mut ChaCha8Rng) -> String {
-    let negated = rng.random_bool(0.4);
+    let negated = rng.random_bool(0.25);
     let words = if pleased != negated { &GOOD } else { &BAD };
     let word = one(words, rng).unwrap_or("good");
     if negated {
@@ -26,10 +26,10 @@ fn clause(topic: &str, pleased: bool, rng: &mut ChaCha8Rng) -> String {
 pub(super) fn review(pleased: bool, rng: &mut ChaCha8Rng) -> String {
     let topics = sample(rng, TOPICS.len(), 2);
     let (first, second) = (TOPICS[topics.index(0)], TOPICS[topics.index(1)]);
-    match rng.random_range(0..4) {
-        0 => clause(first, pleased, rng),
-        1 => format!("{} and {}", clause(first, pleased, rng), clause(second, pleased, rng)),
-        2 => format!("{} but {}", clause(first, !pleased, rng), clause(second, pleased, rng)),
+    match rng.random_range(0..8) {
+        0..4 => clause(first, pleased, rng),
+        4..6 => format!("{} and {}", clause(first, pleased, rng), clause(second, pleased, rng)),
+        6 => format!("{} but {}", clause(first, !pleased, rng), clause(second, pleased, rng)),
         _ => format!(
             "although {}, {}",
             clause(first, !pleased, rng),

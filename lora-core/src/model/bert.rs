@@ -2,8 +2,9 @@
 
 use super::Arch;
 use super::encoder::{Config, Encoder};
-use super::head::{Classifier, Head};
+use super::head::{Head, WithHead};
 use crate::Result;
+use crate::batch::Batch;
 use crate::nn::{Linear, Owner, Scope, dropout};
 use serde_json::Value;
 use tch::Tensor;
@@ -13,7 +14,7 @@ pub(super) const ARCH: Arch = Arch {
     build: |config, labels, scope| {
         let config = Config::read(config)?;
         let encoder = Encoder::new(&scope.sub("bert"), &config, 0)?;
-        Ok(Box::new(Classifier {
+        Ok(Box::new(WithHead {
             encoder,
             head: BertHead::new(&config, labels, scope)?,
         }))
@@ -45,8 +46,9 @@ impl BertHead {
 }
 
 impl Head for BertHead {
-    fn forward(&self, first: &Tensor, train: bool) -> Tensor {
-        let pooled = self.pooler.forward(first, train).tanh();
+    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
+        let first = encoder.first_tokens(batch, train);
+        let pooled = self.pooler.forward(&first, train).tanh();
         self.classifier.forward(&dropout(&pooled, self.dropout, train), train)
     }
 }

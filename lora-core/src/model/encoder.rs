@@ -167,12 +167,12 @@ impl Encoder {
         })
     }
 
-    /// Packed ids `[T]` to the first token of each row, `[B, d]`.
+    /// Packed ids `[T]` to the first token of each row, `[B, d]` in fp32.
     ///
     /// The last block computes keys and values for all tokens, and everything else for the first tokens alone: no other
     /// output of it is read.
     pub(super) fn first_tokens(&self, batch: &Batch, train: bool) -> Tensor {
-        self.run(batch, true, train)
+        self.run(batch, true, train).to_kind(Kind::Float)
     }
 
     /// Packed ids `[T]` to every token, `[T, d]`.

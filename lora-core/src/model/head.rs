@@ -1,29 +1,28 @@
-//! An encoder with a task head on each row's first token.
+//! An encoder and what stands on it.
 
 use super::Model;
 use super::encoder::Encoder;
 use crate::batch::Batch;
 use crate::nn::Linear;
 use std::fmt::Debug;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// What stands on the encoder.
 pub(super) trait Head: Debug + Send {
-    /// The first tokens `[B, d]` in fp32 to the answers `[B, labels]`.
-    fn forward(&self, first: &Tensor, train: bool) -> Tensor;
+    /// Reads of `encoder` what it needs, and answers in fp32: `[B, labels]`, or `[S, vocab]` for the scored tokens.
+    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor;
 }
 
 /// An encoder and its head.
 #[derive(Debug)]
-pub(super) struct Classifier<H> {
+pub(super) struct WithHead<H> {
     pub(super) encoder: Encoder,
     pub(super) head: H,
 }
 
-impl<H: Head> Model for Classifier<H> {
+impl<H: Head> Model for WithHead<H> {
     fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        let first = self.encoder.first_tokens(batch, train);
-        self.head.forward(&first.to_kind(Kind::Float), train)
+        self.head.forward(&self.encoder, batch, train)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -1,9 +1,9 @@
 //! RoBERTa (Liu et al., 2019) for sequence classification and for masked language modelling, as transformers'
 //! `RobertaForSequenceClassification` and `RobertaForMaskedLM`.
 
+use super::Arch;
 use super::encoder::{Config, Encoder};
-use super::head::{Classifier, Head};
-use super::{Arch, Model};
+use super::head::{Head, WithHead};
 use crate::Result;
 use crate::batch::Batch;
 use crate::nn::{Init, Linear, Norm, Owner, ParamKind, Scope, dropout};
@@ -14,14 +14,17 @@ pub(super) const ARCH: Arch = Arch {
     model_type: "roberta",
     build: |config, labels, scope| {
         let config = Config::read(config)?;
-        Ok(Box::new(Classifier {
+        Ok(Box::new(WithHead {
             encoder: body(&config, scope)?,
             head: RobertaHead::new(&config, labels, scope)?,
         }))
     },
     build_lm: Some(|config, scope| {
         let config = Config::read(config)?;
-        Ok(Box::new(MaskedLm::new(&config, scope)?))
+        Ok(Box::new(WithHead {
+            encoder: body(&config, scope)?,
+            head: MaskedLmHead::new(&config, scope)?,
+        }))
     }),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     prefix: "roberta.",
@@ -53,8 +56,8 @@ impl RobertaHead {
 }
 
 impl Head for RobertaHead {
-    fn forward(&self, first: &Tensor, train: bool) -> Tensor {
-        let x = dropout(first, self.dropout, train);
+    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
+        let x = dropout(&encoder.first_tokens(batch, train), self.dropout, train);
         let x = self.dense.forward(&x, train).tanh();
         self.out_proj.forward(&dropout(&x, self.dropout, train), train)
     }
@@ -62,19 +65,17 @@ impl Head for RobertaHead {
 
 /// Dense, GELU, LayerNorm, and the table of the tokens as output layer.
 #[derive(Debug)]
-struct MaskedLm {
-    encoder: Encoder,
+struct MaskedLmHead {
     dense: Linear,
     norm: Norm,
     /// `[vocab]`.
     bias: Tensor,
 }
 
-impl MaskedLm {
-    fn new(c: &Config, s: &Scope) -> Result<MaskedLm> {
+impl MaskedLmHead {
+    fn new(c: &Config, s: &Scope) -> Result<MaskedLmHead> {
         let (d, head) = (c.hidden_size, s.owned(Owner::Head).sub("lm_head"));
-        Ok(MaskedLm {
-            encoder: body(c, s)?,
+        Ok(MaskedLmHead {
             dense: head.linear("dense", &[], d, d, c.init())?,
             norm: head.norm("layer_norm", d, c.layer_norm_eps)?,
             bias: head.var("bias", ParamKind::Bias, &[c.vocab_size], Init::Const(0.0))?,
@@ -82,26 +83,14 @@ impl MaskedLm {
     }
 }
 
-impl Model for MaskedLm {
-    fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        let x = self.encoder.all_tokens(batch, train);
+impl Head for MaskedLmHead {
+    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
+        let x = encoder.all_tokens(batch, train);
         let x = match &batch.scored {
             Some(scored) => x.index_select(0, scored),
             None => x,
         };
         let x = self.norm.forward(&self.dense.forward(&x, train).gelu("none"));
-        self.encoder.word_scores(&x, &self.bias).to_kind(Kind::Float)
-    }
-
-    fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        self.encoder.linears_mut()
-    }
-
-    fn max_len(&self) -> i64 {
-        self.encoder.max_len()
-    }
-
-    fn vocab(&self) -> i64 {
-        self.encoder.vocab()
+        encoder.word_scores(&x, &self.bias).to_kind(Kind::Float)
     }
 }
