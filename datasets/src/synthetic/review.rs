@@ -1,6 +1,6 @@
 //! Reviews: what someone thought of something, said plainly, by negation, or in the clause that counts of two.
 
-use super::words::{BAD, DEGREES, DISPLEASED, ENDINGS, GOOD, NEGATIONS, PLEASED, TOPICS};
+use super::words::{BAD, DAYS, DEGREES, DISPLEASED, ENDINGS, GOOD, NAMES, NEGATIONS, PLEASED, TOPICS};
 use super::world::one;
 use rand::Rng;
 use rand::seq::index::sample;
@@ -26,7 +26,7 @@ fn clause(topic: &str, pleased: bool, rng: &mut ChaCha8Rng) -> String {
 pub(super) fn review(pleased: bool, rng: &mut ChaCha8Rng) -> String {
     let topics = sample(rng, TOPICS.len(), 2);
     let (first, second) = (TOPICS[topics.index(0)], TOPICS[topics.index(1)]);
-    match rng.random_range(0..8) {
+    let judged = match rng.random_range(0..8) {
         0..4 => clause(first, pleased, rng),
         4..6 => format!("{} and {}", clause(first, pleased, rng), clause(second, pleased, rng)),
         6 => format!("{} but {}", clause(first, !pleased, rng), clause(second, pleased, rng)),
@@ -35,6 +35,11 @@ pub(super) fn review(pleased: bool, rng: &mut ChaCha8Rng) -> String {
             clause(first, !pleased, rng),
             clause(second, pleased, rng)
         ),
+    };
+    match rng.random_range(0..4) {
+        0 => format!("on {} {judged}", one(&DAYS, rng).unwrap_or_default()),
+        1 => format!("{} says that {judged}", one(&NAMES, rng).unwrap_or_default()),
+        _ => judged,
     }
 }
 

@@ -24,14 +24,18 @@ pub fn document(rng: &mut ChaCha8Rng) -> Document {
         15..50 => claimed(rng),
         50..65 => answered(rng),
         65..77 => asked_again(rng),
-        77..95 => {
-            let pleased = rng.random_bool(0.5);
-            let said = sentence(&review(pleased, rng));
-            (said, Some(sentence(&conclusion(pleased, rng))))
-        }
+        77..97 => opinion(rng),
         _ => (story(&[Fact::any(rng), Fact::any(rng)], rng), None),
     };
     Document { first, second }
+}
+
+/// Reviews by someone who is pleased, or is not, with everything; and what it comes to.
+fn opinion(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
+    let pleased = rng.random_bool(0.5);
+    let reviews = rng.random_range(1..=3);
+    let said: Vec<String> = (0..reviews).map(|_| sentence(&review(pleased, rng))).collect();
+    (said.join(" "), Some(sentence(&conclusion(pleased, rng))))
 }
 
 /// One or two facts, and one of them again in other words.
