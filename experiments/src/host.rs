@@ -2,7 +2,6 @@
 
 use results::record::Host;
 use std::collections::BTreeMap;
-use std::process::Command;
 
 /// The libtorch that tch 0.24 is made for, and the one fetched on first build.
 pub const LIBTORCH: &str = "2.11.0";
@@ -25,31 +24,11 @@ pub fn host() -> Host {
     }
 }
 
-/// Commit of the sources and whether tracked files differ from it (published results aside, which a run itself writes);
-/// none where there is no repository.
+/// Commit of the sources that this program was built from, and whether they differed from it; none where there was no
+/// repository.
 pub fn commit() -> (Option<String>, bool) {
-    let git = |args: &[&str]| {
-        let out = Command::new("git")
-            .arg("-C")
-            .arg(env!("CARGO_MANIFEST_DIR"))
-            .args(args)
-            .output()
-            .ok()?;
-        out.status
-            .success()
-            .then(|| String::from_utf8_lossy(&out.stdout).trim().to_string())
-    };
-    let commit = git(&["rev-parse", "HEAD"]);
-    let changed = git(&[
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        ":/",
-        ":!/results/runs",
-        ":!/results/tables",
-    ]);
-    (commit, changed.is_some_and(|c| !c.is_empty()))
+    let commit = Some(env!("BUILT_FROM_COMMIT")).filter(|c| !c.is_empty());
+    (commit.map(String::from), env!("BUILT_FROM_CHANGED") == "true")
 }
 
 /// Versions that can change a number.
