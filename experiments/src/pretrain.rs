@@ -260,7 +260,7 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
         warmup_ratio: c.warmup_ratio,
         clip: Some(c.clip),
         betas: (0.9, 0.98), // RoBERTa's
-        eps: 1e-8,
+        eps: 1e-6,
         objective: Objective::Tokens,
         seed: c.seed,
         checkpoint_every: SAVE_EVERY,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Pretrains the small RoBERTa of the embedded demonstration on generated text.
 ///
-/// The committed weights came from this command without arguments. A run that is stopped goes on from its checkpoint.
+/// The committed weights came from this command (experiments/embedded/roberta.yaml says more). A run that is stopped goes on from its checkpoint.
 #[derive(Parser)]
 #[command(
     version,
