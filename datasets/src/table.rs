@@ -37,6 +37,11 @@ impl TextFile {
         }
     }
 
+    /// All of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The lines with their numbers from 1, without `\n` or `\r\n`. Empty lines at the end of the file are none.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let body = self.text.trim_end_matches(['\n', '\r']);

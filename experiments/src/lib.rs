@@ -21,6 +21,7 @@ pub mod plan;
 pub mod presets;
 pub mod pretrain;
 pub mod run;
+pub mod score;
 pub mod source;
 pub mod tables;
 pub mod tensorboard;

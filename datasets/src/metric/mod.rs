@@ -3,8 +3,13 @@
 //! An undefined metric (no examples, the correlation with a constant) is `None` and prints as "–". Where scikit-learn
 //! defines a degenerate case, so is it here: F1 without any positive, and Matthews of a constant, are 0.
 
+pub mod bleu_e2e;
 pub mod classification;
 pub mod correlation;
+pub mod e2e;
+pub mod generated;
+pub mod mteval;
+mod ngram;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{bench, doctor, examples, params};
+use experiments::{bench, doctor, examples, params, score};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -14,6 +14,8 @@ enum Cli {
     Params(params::ParamsArgs),
     /// Some rows of a task, to see what it asks
     Examples(examples::ExamplesArgs),
+    /// Generated texts against references, by the field's own metrics
+    Score(score::ScoreArgs),
     /// Measurements
     #[command(subcommand)]
     Bench(Bench),
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
+        Cli::Score(args) => score::score(&args),
         Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
     };
     experiments::cli::finish(text.map(|text| {
