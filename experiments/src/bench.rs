@@ -165,6 +165,7 @@ fn workload(dir: &Path) -> Result<Vec<Vec<Row>>> {
         let row = |(ids, label)| Row {
             ids,
             types: Vec::new(),
+            prompt: None,
             target: Target::Class(label),
         };
         Ok(batch.input_ids.into_iter().zip(labels).map(row).collect())

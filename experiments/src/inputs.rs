@@ -136,6 +136,7 @@ fn row(encoded: Encoded) -> Row {
     Row {
         ids: wide(encoded.ids),
         types: wide(encoded.type_ids),
+        prompt: None,
         target,
     }
 }

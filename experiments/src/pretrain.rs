@@ -244,6 +244,7 @@ impl Maker<'_> {
         Row {
             ids: shown,
             types: Vec::new(),
+            prompt: None,
             target: Target::Tokens(wanted),
         }
     }

@@ -24,6 +24,9 @@ pub struct Row {
     pub ids: Vec<i64>,
     /// Segment of each token (0 or 1); empty where there is one segment.
     pub types: Vec<i64>,
+    /// How many of the tokens, from the first, are the prompt, and not what is to be answered: behind them a method's infix
+    /// tokens go. None where the whole row is read, as by a classifier.
+    pub prompt: Option<usize>,
     /// The label.
     pub target: Target,
 }
@@ -76,6 +79,17 @@ impl Layout {
         }
     }
 
+    fn shallow_clone(&self) -> Layout {
+        Layout {
+            rows: self.rows,
+            width: self.width,
+            mask: self.mask.as_ref().map(Tensor::shallow_clone),
+            from_packed: self.from_packed.shallow_clone(),
+            to_packed: self.to_packed.shallow_clone(),
+            first: self.first.shallow_clone(),
+        }
+    }
+
     /// Packed `[T, d]` to the padded grid `[B * L, d]`. Cells beyond a row's end hold a copy of its first token, which
     /// the mask keeps from being read, so that no gradient flows into it.
     pub fn pad(&self, x: &Tensor) -> Tensor {
@@ -111,8 +125,21 @@ pub struct Batch {
     pub targets: Tensor,
     /// Packed positions of the scored tokens, `[S]`, for language models alone.
     pub scored: Option<Tensor>,
+    /// Tokens of each row's prompt.
+    pub prompts: Vec<i64>,
+    /// Where a method's prompt tokens lie, if this is the longer batch that has them.
+    pub inserted: Option<Inserted>,
     /// How attention regroups the rows.
     pub layout: Layout,
+}
+
+/// What [`Batch::lengthened`] put where.
+#[derive(Debug)]
+pub struct Inserted {
+    /// Packed positions of the tokens that were there before, `[T]`.
+    pub own: Tensor,
+    /// Packed positions of the n new tokens of each row, row by row, `[B * n]`.
+    pub prompt: Tensor,
 }
 
 impl Batch {
@@ -130,6 +157,9 @@ impl Batch {
         if rows.iter().any(|r| !r.types.is_empty() && r.types.len() != r.ids.len()) {
             return Err(Error::Config("a row's segments must be as many as its tokens".into()));
         }
+        if rows.iter().any(|r| r.prompt.is_some_and(|p| p > r.ids.len())) {
+            return Err(Error::Config("a row's prompt must not be longer than the row".into()));
+        }
         let lengths: Vec<i64> = rows.iter().map(|r| r.ids.len() as i64).collect();
         let ids: Vec<i64> = rows.iter().flat_map(|r| r.ids.iter().copied()).collect();
         let positions: Vec<i64> = lengths.iter().flat_map(|&n| 0..n).collect();
@@ -145,6 +175,8 @@ impl Batch {
             positions: tensor(&positions),
             targets: targets.to_device(device),
             scored: scored.map(|s| s.to_device(device)),
+            prompts: rows.iter().map(|r| r.prompt.unwrap_or(r.ids.len()) as i64).collect(),
+            inserted: None,
             layout: Layout::new(&lengths, device),
             lengths,
         })
@@ -153,6 +185,97 @@ impl Batch {
     /// Tokens in the batch, T.
     pub fn tokens(&self) -> i64 {
         self.lengths.iter().sum()
+    }
+
+    /// The same rows with `prefix` new tokens behind each row's first `lead` tokens and `infix` new ones behind its prompt;
+    /// and, for each token of the longer batch, where its embedding is found when the new tokens' stand behind those of the
+    /// batch's own T: `[T + B * (prefix + infix)]`.
+    ///
+    /// New tokens take positions like any token, and the segment (and, as a placeholder, the id) of a neighbour.
+    pub fn lengthened(&self, prefix: i64, infix: i64, lead: i64) -> (Batch, Tensor) {
+        let device = self.ids.device();
+        let index = |v: &[i64]| Tensor::from_slice(v).to_device(device);
+        let plan = Plan::new(self, prefix, infix, lead);
+        let near = index(&plan.near);
+        let lengths: Vec<i64> = self.lengths.iter().map(|n| n + prefix + infix).collect();
+        let positions: Vec<i64> = lengths.iter().flat_map(|&n| 0..n).collect();
+        let own = index(&plan.own);
+        let longer = Batch {
+            ids: self.ids.index_select(0, &near),
+            types: self.types.index_select(0, &near),
+            positions: index(&positions),
+            targets: self.targets.shallow_clone(),
+            scored: self.scored.as_ref().map(|s| own.index_select(0, s)),
+            prompts: self.prompts.iter().map(|n| n + prefix + infix).collect(),
+            inserted: Some(Inserted {
+                own,
+                prompt: index(&plan.prompt),
+            }),
+            layout: Layout::new(&lengths, device),
+            lengths,
+        };
+        (longer, index(&plan.from))
+    }
+
+    /// The same batch again, over the same memory.
+    pub fn shallow_clone(&self) -> Batch {
+        Batch {
+            ids: self.ids.shallow_clone(),
+            types: self.types.shallow_clone(),
+            positions: self.positions.shallow_clone(),
+            lengths: self.lengths.clone(),
+            targets: self.targets.shallow_clone(),
+            scored: self.scored.as_ref().map(Tensor::shallow_clone),
+            prompts: self.prompts.clone(),
+            inserted: self.inserted.as_ref().map(|i| Inserted {
+                own: i.own.shallow_clone(),
+                prompt: i.prompt.shallow_clone(),
+            }),
+            layout: self.layout.shallow_clone(),
+        }
+    }
+}
+
+/// The packed order of a lengthened batch.
+#[derive(Default)]
+struct Plan {
+    from: Vec<i64>,
+    near: Vec<i64>,
+    own: Vec<i64>,
+    prompt: Vec<i64>,
+}
+
+impl Plan {
+    fn new(batch: &Batch, prefix: i64, infix: i64, lead: i64) -> Plan {
+        let (total, mut start) = (batch.tokens(), 0);
+        let mut plan = Plan::default();
+        for (&len, &prompt) in batch.lengths.iter().zip(&batch.prompts) {
+            let lead = lead.min(len);
+            let infix_at = prompt.max(lead);
+            plan.old(start..start + lead);
+            plan.new_tokens(total..total + prefix, start + (lead - 1).max(0));
+            plan.old(start + lead..start + infix_at);
+            plan.new_tokens(total + prefix..total + prefix + infix, start + (infix_at - 1).max(0));
+            plan.old(start + infix_at..start + len);
+            start += len;
+        }
+        plan
+    }
+
+    fn old(&mut self, tokens: std::ops::Range<i64>) {
+        for token in tokens {
+            self.own.push(self.from.len() as i64);
+            self.from.push(token);
+            self.near.push(token);
+        }
+    }
+
+    fn new_tokens(&mut self, tokens: std::ops::Range<i64>, near: i64) {
+        for token in tokens {
+            self.prompt.push(self.from.len() as i64);
+            self.from.push(token);
+            self.near.push(near);
+        }
     }
 }
 
@@ -187,5 +310,45 @@ fn targets(rows: &[&Row]) -> Result<(Tensor, Option<Tensor>)> {
         _ => Err(Error::Config(
             "a batch holds classes, scores or scored tokens, and one of them alone".into(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ids: &[i64], prompt: Option<usize>, wanted: &[i64]) -> Row {
+        Row {
+            ids: ids.to_vec(),
+            types: Vec::new(),
+            prompt,
+            target: Target::Tokens(wanted.to_vec()),
+        }
+    }
+
+    #[test]
+    fn lengthened_rows_have_their_tokens_in_place() {
+        let rows = [
+            row(&[10, 11, 12, 13], Some(3), &[UNSCORED, UNSCORED, 7, 8]),
+            row(&[20, 21], None, &[UNSCORED, 9]),
+        ];
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
+        let ints = |t: &Tensor| Vec::<i64>::try_from(t).unwrap();
+        for (lead, from) in [
+            (0, [6, 7, 0, 1, 2, 8, 3, 6, 7, 4, 5, 8]),
+            (1, [0, 6, 7, 1, 2, 8, 3, 4, 6, 7, 5, 8]),
+        ] {
+            let (longer, order) = batch.lengthened(2, 1, lead);
+            assert_eq!(ints(&order), from, "6 and 7 are the prefix, 8 is the infix");
+            assert_eq!(ints(&longer.positions), [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4]);
+            assert_eq!((longer.lengths.as_slice(), longer.layout.width), ([7, 5].as_slice(), 7));
+            let inserted = longer.inserted.as_ref().unwrap();
+            let at = |cells: &[i64]| cells.iter().map(|c| from[*c as usize]).collect::<Vec<_>>();
+            assert_eq!(at(&ints(&inserted.own)), [0, 1, 2, 3, 4, 5]);
+            assert_eq!(at(&ints(&inserted.prompt)), [6, 7, 8, 6, 7, 8]);
+            assert_eq!(at(&ints(longer.scored.as_ref().unwrap())), [2, 3, 5]);
+            assert_eq!(ints(&longer.ids.index_select(0, &inserted.own)), ints(&batch.ids));
+        }
+        assert!(Batch::new(&[&row(&[1, 2], Some(3), &[1, 1])], Device::Cpu).is_err());
     }
 }

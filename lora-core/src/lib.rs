@@ -28,6 +28,7 @@
 //! let row = |e: datasets::Encoded| Row {
 //!     ids: e.ids.into_iter().map(i64::from).collect(),
 //!     types: Vec::new(),
+//!     prompt: None,
 //!     target: Target::Class(if let Label::Class(class) = e.label { class as i64 } else { 0 }),
 //! };
 //! let rows: Vec<Row> = rows.into_iter().map(row).collect();

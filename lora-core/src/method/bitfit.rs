@@ -1,6 +1,7 @@
 use crate::model::ModelShape;
-use crate::nn::{Method, Param};
+use crate::nn::{Method, Param, Place};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// BitFit (Zaken et al., 2021): every bias is trained, LayerNorm's too.
 #[derive(Debug, Deserialize)]
@@ -10,6 +11,10 @@ pub(super) struct BitFit {}
 impl Method for BitFit {
     fn trains_base(&self, param: &Param) -> bool {
         param.kind.is_bias()
+    }
+
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Base].into()
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {

@@ -1,6 +1,7 @@
 use crate::model::ModelShape;
-use crate::nn::{Method, Param};
+use crate::nn::{Method, Param, Place};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Fine-tuning of the last blocks alone (FT-Top2 in Tables 3 and 14, with `layers: 2`).
 #[derive(Debug, Deserialize)]
@@ -13,6 +14,10 @@ pub(super) struct FtTop {
 impl Method for FtTop {
     fn trains_base(&self, param: &Param) -> bool {
         param.depth.is_some_and(|d| d.index + self.layers >= d.of)
+    }
+
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Base].into()
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {

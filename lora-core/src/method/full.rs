@@ -1,6 +1,7 @@
 use crate::model::ModelShape;
-use crate::nn::{Method, Param};
+use crate::nn::{Method, Param, Place};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Full fine-tuning.
 #[derive(Debug, Deserialize)]
@@ -10,6 +11,10 @@ pub(super) struct Full {}
 impl Method for Full {
     fn trains_base(&self, _: &Param) -> bool {
         true
+    }
+
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Base].into()
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {

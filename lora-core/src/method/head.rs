@@ -1,6 +1,7 @@
 use crate::model::ModelShape;
-use crate::nn::Method;
+use crate::nn::{Method, Place};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The pretrained model as it is, with a trained head.
 #[derive(Debug, Deserialize)]
@@ -8,6 +9,10 @@ use serde::Deserialize;
 pub(super) struct Head {}
 
 impl Method for Head {
+    fn claims(&self) -> BTreeSet<Place> {
+        BTreeSet::new()
+    }
+
     fn expected_params(&self, _: &ModelShape) -> (i64, i64) {
         (0, 0)
     }

@@ -1,7 +1,7 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
 use crate::model::ModelShape;
-use crate::nn::{Branch, Init, LowRank, Method, ParamKind, Role, Scope, Site, cast_like, dropout};
+use crate::nn::{Branch, Init, LowRank, Method, ParamKind, Place, Role, Scope, Site, cast_like, dropout};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -55,8 +55,8 @@ impl TryFrom<Settings> for Lora {
 }
 
 impl Method for Lora {
-    fn wants(&self) -> BTreeSet<Role> {
-        self.targets.clone()
+    fn claims(&self) -> BTreeSet<Place> {
+        self.targets.iter().copied().map(Place::Linear).collect()
     }
 
     fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {

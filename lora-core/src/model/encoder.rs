@@ -2,7 +2,7 @@
 
 use super::ModelShape;
 use crate::batch::Batch;
-use crate::nn::{Attention, Embedding, Init, Linear, Norm, Role, Scope, dropout};
+use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, dropout};
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,27 +33,6 @@ pub(super) struct Config {
 
 fn default_std() -> f64 {
     0.02
-}
-
-/// The nonlinearity of the feed-forward network.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Activation {
-    Gelu,
-    GeluNew,
-    Relu,
-    Silu,
-}
-
-impl Activation {
-    fn apply(self, x: &Tensor) -> Tensor {
-        match self {
-            Activation::Gelu => x.gelu("none"),
-            Activation::GeluNew => x.gelu("tanh"),
-            Activation::Relu => x.relu(),
-            Activation::Silu => x.silu(),
-        }
-    }
 }
 
 impl Config {
@@ -110,15 +89,16 @@ impl Config {
     }
 
     pub(super) fn shape(&self) -> ModelShape {
+        let d = self.hidden_size;
         ModelShape {
             layers: self.num_hidden_layers as i64,
-            hidden: self.hidden_size,
+            hidden: d,
             heads: self.num_attention_heads,
             ffn: self.intermediate_size,
-            vocab: self.vocab_size,
-            positions: self.max_position_embeddings,
-            types: self.type_vocab_size,
-            head_hidden: self.hidden_size,
+            // Three tables and their LayerNorm.
+            outside: (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * d,
+            outside_biases: d,
+            head_hidden: Some(d),
         }
     }
 }
@@ -130,6 +110,9 @@ pub(super) struct Encoder {
     positions: Embedding,
     types: Embedding,
     norm: Norm,
+    /// What a method puts into rows: its prefix behind the class token, which stays the first token and the one that the
+    /// head reads, its infix at the end of the row (an encoder's row is all prompt).
+    prompt: Prompt,
     blocks: Vec<Block>,
     dropout: f64,
     /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa.
@@ -153,6 +136,7 @@ impl Encoder {
         let blocks = (0..c.num_hidden_layers)
             .map(|i| Block::new(&s.sub("encoder").sub("layer").at(i, c.num_hidden_layers), c))
             .collect::<Result<_>>()?;
+        let prompt = s.prompt(d, c.num_hidden_layers, max_len)?;
         Ok(Encoder {
             words: e.embedding("word_embeddings", c.vocab_size, d, std)?,
             positions: e.embedding("position_embeddings", c.max_position_embeddings, d, std)?,
@@ -161,7 +145,8 @@ impl Encoder {
             blocks,
             dropout: c.hidden_dropout_prob,
             offset,
-            max_len,
+            max_len: max_len - prompt.count(),
+            prompt,
             vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
@@ -186,18 +171,19 @@ impl Encoder {
     }
 
     fn run(&self, batch: &Batch, first_only: bool, train: bool) -> Tensor {
-        let words = self.words.forward(&batch.ids, self.kind);
+        let (words, batch) = self.prompt.insert(&self.words.forward(&batch.ids, self.kind), batch, 1);
         let types = self.types.forward(&batch.types, self.kind);
         let positions = self.positions.forward(&(&batch.positions + self.offset), self.kind);
         let mut x = dropout(&self.norm.forward(&(words + types + positions)), self.dropout, train); // [T, d]
         let last = self.blocks.len().saturating_sub(1);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, batch, first_only && i == last, train);
+            x = block.forward(&x, &batch, first_only && i == last, train);
+            x = self.prompt.after_block(i, x, &batch);
         }
-        x
+        if first_only { x } else { self.prompt.remove(&x, &batch) }
     }
 
-    /// The longest row that fits.
+    /// The longest row that fits beside the method's prompt tokens.
     pub(super) fn max_len(&self) -> i64 {
         self.max_len
     }
@@ -222,6 +208,9 @@ struct Block {
     ffn_in: Linear,
     ffn_out: Linear,
     ffn_norm: Norm,
+    after_attention: TapPoint,
+    after_ffn: TapPoint,
+    after_block: TapPoint,
     attention: Attention,
     activation: Activation,
     dropout: f64,
@@ -240,9 +229,14 @@ impl Block {
             ffn_in: s.sub("intermediate").linear("dense", &[Role::FfnIn], d, f, init)?,
             ffn_out: s.sub("output").linear("dense", &[Role::FfnOut], f, d, init)?,
             ffn_norm: s.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
+            after_attention: s.tap(Tap::AfterAttention, d)?,
+            after_ffn: s.tap(Tap::AfterFfn, d)?,
+            after_block: s.tap(Tap::AfterBlock, d)?,
             attention: Attention {
                 heads: c.num_attention_heads,
                 dropout: c.attention_probs_dropout_prob,
+                causal: false,
+                prefix: s.prefix(d)?,
             },
             activation: c.hidden_act,
             dropout: c.hidden_dropout_prob,
@@ -260,10 +254,13 @@ impl Block {
         let (k, v) = (self.key.forward(x, train), self.value.forward(x, train));
         let a = self.attention.forward(&q, &k, &v, &batch.layout, train);
         let a = dropout(&self.attn_out.forward(&a, train), self.dropout, train);
-        let x = self.attn_norm.forward(&(a + asking));
+        let normed = |a: &Tensor| self.attn_norm.forward(&(a + &asking));
+        let x = self.after_attention.close(&a, train, normed);
         let f = self.activation.apply(&self.ffn_in.forward(&x, train));
         let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
-        self.ffn_norm.forward(&(f + x))
+        let normed = |f: &Tensor| self.ffn_norm.forward(&(f + &x));
+        let x = self.after_ffn.close(&f, train, normed);
+        self.after_block.close(&x, train, Tensor::shallow_clone)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -1,6 +1,7 @@
 use crate::nn::Role;
 
-/// The dimensions of a transformer encoder: enough to count every method's parameters without building anything.
+/// The dimensions of a transformer: enough to count every method's parameters without building anything. Its blocks have the
+/// six matrices of [`Role`] with biases and two LayerNorms; what else there is, each architecture counts in `outside`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelShape {
     /// Blocks.
@@ -11,14 +12,14 @@ pub struct ModelShape {
     pub heads: i64,
     /// Feed-forward width.
     pub ffn: i64,
-    /// Rows of the token table.
-    pub vocab: i64,
-    /// Rows of the position table.
-    pub positions: i64,
-    /// Rows of the segment table.
-    pub types: i64,
-    /// Width of the hidden layer of the head (BERT's pooler, RoBERTa's classifier.dense).
-    pub head_hidden: i64,
+    /// Parameters of the base outside its blocks: tables (tokens, positions, segments, relative positions), their
+    /// LayerNorms, and whatever else is not in a block.
+    pub outside: i64,
+    /// Biases among those.
+    pub outside_biases: i64,
+    /// Width of the hidden layer of the classification head (BERT's pooler, RoBERTa's classifier.dense); none for a language
+    /// model whose output layer is the token table.
+    pub head_hidden: Option<i64>,
 }
 
 impl ModelShape {
@@ -43,19 +44,19 @@ impl ModelShape {
         matrices + self.block_biases() + 2 * self.hidden // + the gains of two LayerNorms
     }
 
-    /// All biases of the base, the embeddings' LayerNorm included.
+    /// All biases of the base, LayerNorms' included.
     pub fn biases(&self) -> i64 {
-        self.layers * self.block_biases() + self.hidden
+        self.layers * self.block_biases() + self.outside_biases
     }
 
-    /// All parameters of the base: embeddings, their LayerNorm, and the blocks.
+    /// All parameters of the base.
     pub fn total(&self) -> i64 {
-        (self.vocab + self.positions + self.types + 2) * self.hidden + self.layers * self.block()
+        self.outside + self.layers * self.block()
     }
 
-    /// Parameters of a classification head with `labels` outputs.
+    /// Parameters of the head with `labels` outputs; a language model has none of its own.
     pub fn head(&self, labels: i64) -> i64 {
-        let h = self.head_hidden;
-        h * self.hidden + h + labels * h + labels
+        self.head_hidden
+            .map_or(0, |h| h * self.hidden + h + labels * h + labels)
     }
 }

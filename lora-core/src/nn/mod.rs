@@ -1,23 +1,29 @@
 //! Layers, and the seam at which methods attach to models.
 
+mod activation;
 mod adapt;
 mod attention;
 mod dropout;
 mod embedding;
 mod linear;
 mod norm;
+mod prompt;
 mod scope;
 mod site;
+mod tap;
 
-pub use adapt::{Branch, LowRank, Method};
-pub use attention::Attention;
+pub use activation::Activation;
+pub use adapt::{Adapter, Branch, LowRank, Method, PrefixKv, PromptTokens};
+pub use attention::{Attention, Prefix};
 pub use dropout::dropout;
 pub(crate) use dropout::seed_dropout;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use norm::Norm;
+pub use prompt::Prompt;
 pub use scope::{Adopted, BaseInit, Build, Counts, Entry, Init, Params, Scope};
-pub use site::{Depth, Owner, Param, ParamKind, Role, Site};
+pub use site::{Depth, Owner, Param, ParamKind, Place, Role, Site, Tap};
+pub use tap::TapPoint;
 
 use tch::Tensor;
 

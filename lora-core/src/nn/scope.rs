@@ -1,12 +1,15 @@
 //! The one place that creates variables.
 
-use super::{Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Role, Site};
+use super::{
+    Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Place, Prefix, Prompt, Role, Site, Tap, TapPoint,
+};
 use crate::{Error, Result, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use tch::{Device, Kind, Tensor};
 
 /// How a fresh variable is filled.
@@ -56,9 +59,22 @@ pub struct Entry {
     pub tensor: Tensor,
 }
 
+/// Names and tensors.
+type Named = Vec<(String, Tensor)>;
+
+/// Computes what is kept in the place of a scaffold.
+struct Kept(Box<dyn Fn() -> Named + Send>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
 /// All variables of a model, in the order in which they were created.
 #[derive(Debug, Default)]
 pub struct Params {
+    kept: Vec<Kept>,
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
 }
@@ -77,6 +93,15 @@ impl Params {
     /// The variables that are trained.
     pub fn trainable(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|e| e.tensor.requires_grad())
+    }
+
+    /// What is kept when training is over: the variables that were trained, with what a method computes from its scaffold
+    /// (such as the keys and values that come out of a network) in the scaffold's place.
+    pub fn kept(&self) -> Vec<(String, Tensor)> {
+        let _guard = tch::no_grad_guard();
+        let trained = self.trainable().filter(|e| !e.param.scaffold);
+        let named = trained.map(|e| (e.param.name.clone(), e.tensor.shallow_clone()));
+        named.chain(self.kept.iter().flat_map(|kept| kept.0())).collect()
     }
 
     fn push(&mut self, param: Param, tensor: &Tensor) {
@@ -119,7 +144,7 @@ pub struct Build<'m> {
     base_kind: Kind,
     base_init: BaseInit,
     params: RefCell<Params>,
-    met: RefCell<BTreeSet<Role>>,
+    met: RefCell<BTreeSet<Place>>,
 }
 
 impl<'m> Build<'m> {
@@ -158,24 +183,16 @@ impl<'m> Build<'m> {
             build: self,
             owner: Owner::Base,
             depth: None,
+            scaffold: false,
         }
     }
 
     /// Hands out the variables once the model is built.
     ///
     /// # Errors
-    /// [`Error::Config`] naming every role that the method wants and no layer has.
+    /// [`Error::Config`] naming every place that the method claims and the model does not have.
     pub fn adopt(self) -> Result<Adopted> {
-        let met = self.met.into_inner();
-        let missed: Vec<String> = self.method.wants().difference(&met).map(Role::to_string).collect();
-        if !missed.is_empty() {
-            let all: Vec<String> = Role::ALL.iter().map(Role::to_string).collect();
-            return Err(Error::Config(format!(
-                "this model has no layer for the target {}; the roles are {}",
-                missed.join(", "),
-                all.join(", ")
-            )));
-        }
+        check_met(&self.method.claims(), &self.met.into_inner())?;
         let params = self.params.into_inner();
         let mut counts = Counts::default();
         for entry in params.iter() {
@@ -193,6 +210,32 @@ impl<'m> Build<'m> {
     }
 }
 
+fn check_met(claims: &BTreeSet<Place>, met: &BTreeSet<Place>) -> Result<()> {
+    let (mut roles, mut others) = (Vec::new(), Vec::new());
+    for place in claims.difference(met) {
+        match place {
+            Place::Base => {}
+            Place::Linear(role) => roles.push(role.to_string()),
+            other => others.push(other.to_string()),
+        }
+    }
+    if !roles.is_empty() {
+        let all: Vec<String> = Role::ALL.iter().map(Role::to_string).collect();
+        return Err(Error::Config(format!(
+            "this model has no layer for the target {}; the roles are {}",
+            roles.join(", "),
+            all.join(", ")
+        )));
+    }
+    match others.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Config(format!(
+            "the method attaches nothing to {}: this model has no such place, or the method's settings leave out every block",
+            others.join(" and ")
+        ))),
+    }
+}
+
 /// A place in the tree of names, handed to every layer.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
@@ -200,6 +243,7 @@ pub struct Scope<'a> {
     build: &'a Build<'a>,
     owner: Owner,
     depth: Option<Depth>,
+    scaffold: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -224,6 +268,31 @@ impl<'a> Scope<'a> {
         Scope { owner, ..self.clone() }
     }
 
+    /// The same place for variables that serve training alone; what is kept of them, [`Scope::keeps`] says.
+    pub fn scaffold(&self) -> Self {
+        Scope {
+            scaffold: true,
+            ..self.clone()
+        }
+    }
+
+    /// What `kept` computes, by its name here, is kept in the place of a scaffold when training is over.
+    pub fn keeps(&self, kept: impl Fn() -> Vec<(&'static str, Tensor)> + Send + 'static) {
+        let place = self.full("");
+        let named = move || {
+            let tensors = kept().into_iter();
+            tensors
+                .map(|(name, tensor)| (format!("{place}{name}"), tensor))
+                .collect()
+        };
+        self.build.params.borrow_mut().kept.push(Kept(Box::new(named)));
+    }
+
+    /// The block this is in.
+    pub fn depth(&self) -> Option<Depth> {
+        self.depth
+    }
+
     /// The kind in which the model computes: that of the frozen base.
     pub fn activation_kind(&self) -> Kind {
         self.build.base_kind
@@ -242,6 +311,7 @@ impl<'a> Scope<'a> {
             owner: self.owner,
             kind,
             depth: self.depth,
+            scaffold: self.scaffold,
         };
         if self.build.params.borrow().get(&param.name).is_some() {
             return Err(Error::Duplicate(param.name));
@@ -263,6 +333,22 @@ impl<'a> Scope<'a> {
         Ok(tensor)
     }
 
+    /// The variable `name` of the whole model, made by whoever asks for it first: for what a method shares among blocks.
+    ///
+    /// # Errors
+    /// As [`Scope::var`].
+    pub fn shared(&self, name: &str, kind: ParamKind, dims: &[i64], init: Init) -> Result<Tensor> {
+        if let Some(entry) = self.build.params.borrow().get(name) {
+            return Ok(entry.tensor.shallow_clone());
+        }
+        let root = Scope {
+            prefix: String::new(),
+            depth: None,
+            ..self.clone()
+        };
+        root.var(name, kind, dims, init)
+    }
+
     /// A linear layer `[out, in]` with bias. With several roles one weight holds several projections, one after the other
     /// along the output (GPT-2's fused query, key and value); the method is asked about each.
     pub fn linear(&self, name: &str, roles: &[Role], in_dim: i64, out_dim: i64, init: Init) -> Result<Linear> {
@@ -270,24 +356,81 @@ impl<'a> Scope<'a> {
         let width = out_dim * roles.len().max(1) as i64;
         let weight = scope.var("weight", ParamKind::Weight, &[width, in_dim], init)?;
         let bias = scope.var("bias", ParamKind::Bias, &[width], Init::Const(0.0))?;
-        let mut linear = Linear::new(weight, bias);
-        let site = Site {
-            depth: self.depth,
-            in_dim,
-            out_dim,
-        };
+        let mut linear = Linear::new(weight.shallow_clone(), bias.shallow_clone());
         for (slot, role) in roles.iter().enumerate() {
+            let start = slot as i64 * out_dim;
+            let site = Site {
+                depth: self.depth,
+                in_dim,
+                out_dim,
+                weight: weight.narrow(0, start, out_dim),
+                bias: bias.narrow(0, start, out_dim),
+            };
             let place = if roles.len() > 1 {
                 scope.sub(role.to_string())
             } else {
                 scope.clone()
             };
             if let Some(branch) = self.build.method.at_linear(*role, &site, &place.owned(Owner::Method))? {
-                self.build.met.borrow_mut().insert(*role);
-                linear.attach(slot as i64 * out_dim, out_dim, branch);
+                self.meet(Place::Linear(*role));
+                linear.attach(start, out_dim, branch);
             }
         }
         Ok(linear)
+    }
+
+    /// What the method puts at a tap of this block of width `dim`: one call a tap in a block's constructor.
+    ///
+    /// # Errors
+    /// As [`Method::at_tap`].
+    pub fn tap(&self, tap: Tap, dim: i64) -> Result<TapPoint> {
+        let place = self.sub(tap.to_string()).owned(Owner::Method);
+        let adapter = self.build.method.at_tap(tap, dim, &place)?;
+        if adapter.is_some() {
+            self.meet(Place::Tap(tap));
+        }
+        Ok(TapPoint::new(adapter))
+    }
+
+    /// The trained keys and values of this block's attention of width `dim`: one call in a block's constructor, as
+    /// [`super::Attention::prefix`].
+    ///
+    /// # Errors
+    /// As [`Method::at_attention`].
+    pub fn prefix(&self, dim: i64) -> Result<Prefix> {
+        let place = self.sub("prefix").owned(Owner::Method);
+        let prefix = self.build.method.at_attention(dim, &place)?;
+        if prefix.is_some() {
+            self.meet(Place::Attention);
+        }
+        Ok(Prefix::new(prefix))
+    }
+
+    /// The trained tokens of a model of `blocks` blocks and width `dim`, whose rows may have `max_len` tokens in all: one
+    /// call in the model's constructor.
+    ///
+    /// # Errors
+    /// As [`Method::at_embedding`], and [`Error::Config`] where they leave no room for a row.
+    pub fn prompt(&self, dim: i64, blocks: usize, max_len: i64) -> Result<Prompt> {
+        let place = self.sub("prompt").owned(Owner::Method);
+        let tokens = self.build.method.at_embedding(dim, blocks, &place)?;
+        if let Some(tokens) = &tokens {
+            self.meet(Place::Embedding);
+            let left = max_len - tokens.prefix - tokens.infix;
+            if left < 2 {
+                return Err(Error::Config(format!(
+                    "a prefix of {} and an infix of {} leave {} of the model's {max_len} positions for text: make them shorter",
+                    tokens.prefix,
+                    tokens.infix,
+                    left.max(0)
+                )));
+            }
+        }
+        Ok(Prompt::new(tokens))
+    }
+
+    fn meet(&self, place: Place) {
+        self.build.met.borrow_mut().insert(place);
     }
 
     /// LayerNorm over the last `dim` features.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tch::Tensor;
 
 /// Where a linear layer sits. A closed set, so that a typo in a configuration is an error that lists the choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +47,54 @@ impl fmt::Display for Role {
     }
 }
 
+/// Where in a block a method may put a module: see [`super::Adapter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tap {
+    /// After attention, its projection and dropout, before the residual add.
+    AfterAttention,
+    /// After the feed-forward network and dropout, before the residual add.
+    AfterFfn,
+    /// On what the block hands on: after the last residual add and, in post-LN blocks, its LayerNorm.
+    AfterBlock,
+}
+
+impl fmt::Display for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tap::AfterAttention => "after_attention",
+            Tap::AfterFfn => "after_ffn",
+            Tap::AfterBlock => "after_block",
+        })
+    }
+}
+
+/// A kind of place that a method may claim. Two methods that work together must claim different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The pretrained weights themselves.
+    Base,
+    /// Beside the linear layers in this role.
+    Linear(Role),
+    /// A tap of the blocks.
+    Tap(Tap),
+    /// The keys and values of attention.
+    Attention,
+    /// Between the tokens, at the embeddings.
+    Embedding,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Base => f.write_str("the pretrained weights"),
+            Place::Linear(role) => write!(f, "the {role} layers"),
+            Place::Tap(tap) => write!(f, "the place {tap} of the blocks"),
+            Place::Attention => f.write_str("the keys and values of attention"),
+            Place::Embedding => f.write_str("the embeddings"),
+        }
+    }
+}
+
 /// Who a variable belongs to. The paper counts [`Owner::Method`] and the trained part of [`Owner::Base`]; the head is
 /// trained by every method and counted by none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +116,7 @@ pub enum ParamKind {
     Embedding,
     /// The bias of a linear layer.
     Bias,
-    /// The gain of a LayerNorm.
+    /// The gain of a LayerNorm, or any gain: a factor that starts at 1 and must not decay to 0.
     NormWeight,
     /// The bias of a LayerNorm.
     NormBias,
@@ -94,8 +143,8 @@ pub struct Depth {
     pub of: usize,
 }
 
-/// What a method is told about a layer it may adapt.
-#[derive(Clone, Copy, Debug)]
+/// What a method is told about a linear layer it may adapt.
+#[derive(Debug)]
 pub struct Site {
     /// The block, if the layer is inside one.
     pub depth: Option<Depth>,
@@ -103,6 +152,11 @@ pub struct Site {
     pub in_dim: i64,
     /// Features out (of one slot, where a weight holds several).
     pub out_dim: i64,
+    /// The layer's own weight `[out, in]` (its slot of it). Read it when the branch runs, not before: while a model is
+    /// built, its weights are not loaded yet.
+    pub weight: Tensor,
+    /// The layer's own bias `[out]`, likewise.
+    pub bias: Tensor,
 }
 
 /// A variable's description, kept beside its tensor in [`super::Params`].
@@ -116,4 +170,6 @@ pub struct Param {
     pub kind: ParamKind,
     /// The block it is in.
     pub depth: Option<Depth>,
+    /// Whether it serves training alone and is dropped afterwards: see [`super::Params::kept`].
+    pub scaffold: bool,
 }

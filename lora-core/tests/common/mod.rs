@@ -39,6 +39,7 @@ pub fn rows(count: usize) -> Vec<Row> {
         Row {
             ids: (0..len).map(|t| 2 + ((i * 31 + t * 17) as i64 % (VOCAB - 2))).collect(),
             types: (0..len).map(|t| i64::from(t * 2 > len)).collect(),
+            prompt: None,
             target: Target::Class((i % 3) as i64),
         }
     };

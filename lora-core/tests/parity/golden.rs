@@ -60,6 +60,7 @@ impl Golden {
                     .filter(|t| !t.is_null())
                     .map(|t| ints(&t[i]))
                     .unwrap_or_default(),
+                prompt: None,
                 target: match scores {
                     true => Target::Score(batch["float_labels"][i].as_f64().unwrap()),
                     false => Target::Class(batch["labels"][i].as_i64().unwrap()),
@@ -77,6 +78,7 @@ impl Golden {
             .map(|(ids, wanted)| Row {
                 ids,
                 types: Vec::new(),
+                prompt: None,
                 target: Target::Tokens(wanted),
             })
             .collect()

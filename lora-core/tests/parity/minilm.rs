@@ -43,6 +43,7 @@ fn minilm_logits() {
         rows.push(Row {
             ids: ids[span.clone()].to_vec(),
             types: types[span.clone()].to_vec(),
+            prompt: None,
             target: Target::Class(0),
         });
         start = span.end;
