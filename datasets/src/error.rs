@@ -119,9 +119,35 @@ pub enum DataError {
         /// Highest score of the task.
         max: f64,
     },
-    /// A line of a JSONL file that is no object with the keys wanted.
+    /// A data set of texts that is not in [`crate::nlg::DATASETS`].
+    #[error("unknown data set \"{name}\"; known data sets: {known}")]
+    UnknownDataset {
+        /// The name as given.
+        name: String,
+        /// The ids of all data sets.
+        known: String,
+    },
+    /// A split that the data set does not have.
+    #[error("data set {dataset} has no split \"{name}\"; its splits: {known}")]
+    UnknownSplit {
+        /// The data set's id.
+        dataset: &'static str,
+        /// The name as given.
+        name: String,
+        /// The names of its splits.
+        known: String,
+    },
+    /// A prompt that cannot be filled.
+    #[error("data set {dataset}: prompt template: {problem}")]
+    Template {
+        /// The data set's id.
+        dataset: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A place in a file that is not of its format (JSON, CSV, XML), or lacks what is wanted.
     #[error("{}:{line}: {problem}", .path.display())]
-    BadJson {
+    Malformed {
         /// The file.
         path: PathBuf,
         /// Line, from 1.

@@ -5,7 +5,7 @@
 //!
 //! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
 //! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
-//! [`parquet::load`] reads a copy of the hub's data set from any folder. With neither, [`synthetic::load`] generates tasks of
+//! [`parquet::load`] reads a copy of the hub's data set from any folder. [`nlg`] has the data sets of texts, [`causal`] their ids. With neither, [`synthetic::load`] generates tasks of
 //! the same shapes:
 //!
 //! ```
@@ -23,19 +23,30 @@
 //! ```
 
 pub mod cache;
+pub mod causal;
+pub mod dart;
+pub mod e2e;
 mod error;
 mod example;
 pub mod glue;
 pub mod hub;
 pub mod metric;
+pub mod nlg;
 pub mod parquet;
+mod rows;
+pub mod samsum;
+pub mod sql;
 pub mod synthetic;
 mod table;
+mod template;
 pub mod tokenize;
+pub mod webnlg;
+pub mod wikisql;
 
 pub use error::DataError;
 pub use example::{Example, Label, Split};
 pub use glue::{Kind, TASKS, Task, TaskData, find, load};
 pub use hub::{Hub, HubError, Snapshot};
 pub use metric::{Metric, MetricError, Predictions, score};
+pub use template::Template;
 pub use tokenize::{Encoded, TokenizeError, Tokenizer};

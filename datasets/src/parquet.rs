@@ -88,10 +88,15 @@ pub(crate) fn names(task: &Task, dir: &Path) -> Vec<String> {
 /// The files of one split in order, or the path of one that is missing.
 fn shards<'a>(task: &Task, split: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
     let stem = format!("{}/{}-", task.hub_config(), split.replace("dev", "validation"));
+    numbered(&stem, names)
+}
+
+/// `STEM00000-of-00002.parquet` and the rest in order, or the path of one that is missing.
+pub(crate) fn numbered<'a>(stem: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
     let path = |number: usize, of: usize| format!("{stem}{number:05}-of-{of:05}.parquet");
     let found: BTreeMap<usize, usize> = names
         .filter_map(|name| {
-            let (number, of) = name.strip_prefix(&stem)?.strip_suffix(".parquet")?.split_once("-of-")?;
+            let (number, of) = name.strip_prefix(stem)?.strip_suffix(".parquet")?.split_once("-of-")?;
             let (number, of) = (number.parse().ok()?, of.parse().ok()?);
             (path(number, of) == name).then_some((number, of))
         })

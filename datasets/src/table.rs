@@ -1,7 +1,8 @@
-//! Tab-separated and JSON-lines files as GLUE and MultiNLI distribute them.
+//! Text files as data sets are distributed: tab-separated, JSON lines, and others, compressed or not.
 //!
 //! The TSV files have no quoting: a quote is a character of the text, a tab always ends a column, a newline always ends a row.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -15,13 +16,18 @@ pub(crate) struct TextFile {
 }
 
 impl TextFile {
-    /// Reads the file; `see` gets its bytes as they are on disk (for a digest). A byte order mark at the start is dropped.
+    /// Reads the file, unpacked if its name ends in `.gz` or `.bz2`; `see` gets its bytes as they are on disk (for a
+    /// digest). A byte order mark at the start is dropped.
     pub fn read(path: PathBuf, see: impl FnOnce(&[u8])) -> Result<Self, DataError> {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(source) => return Err(DataError::Read { path, source }),
         };
         see(&bytes);
+        let bytes = match unpacked(&path, bytes) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(DataError::Read { path, source }),
+        };
         match String::from_utf8(bytes) {
             Ok(mut text) => {
                 if text.starts_with('\u{feff}') {
@@ -50,6 +56,16 @@ impl TextFile {
         let lines = body.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l));
         (1..).zip(lines).filter(move |_| some)
     }
+}
+
+fn unpacked(path: &Path, bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
+        Some("bz2") => bzip2::read::MultiBzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
+        _ => return Ok(bytes),
+    };
+    Ok(plain)
 }
 
 /// Where the wanted columns lie in a row, found by name.
@@ -87,7 +103,7 @@ impl<'a> Header<'a> {
 
 /// One line of a JSONL file as an object.
 pub(crate) fn json_object(path: &Path, line: usize, text: &str) -> Result<Map<String, Value>, DataError> {
-    let bad = |problem| DataError::BadJson {
+    let bad = |problem| DataError::Malformed {
         path: path.to_path_buf(),
         line,
         problem,
@@ -118,7 +134,7 @@ pub(crate) fn json_field<'a>(
                 keys[1],
                 found.join(", ")
             );
-            DataError::BadJson {
+            DataError::Malformed {
                 path: path.to_path_buf(),
                 line,
                 problem,
@@ -136,7 +152,7 @@ pub(crate) fn json_text(
     let (key, value) = json_field(object, keys, path, line)?;
     value.as_str().map(str::to_owned).ok_or_else(|| {
         let problem = format!("\"{key}\" is {value}, wanted a string");
-        DataError::BadJson {
+        DataError::Malformed {
             path: path.to_path_buf(),
             line,
             problem,

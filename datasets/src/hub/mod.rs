@@ -28,8 +28,8 @@ use std::time::Duration;
 use hf_hub::RepoType;
 use serde_json::Value;
 
-use crate::parquet;
-use crate::{Task, TaskData};
+use crate::nlg::{self, Dataset, TextData};
+use crate::{Task, TaskData, parquet, rows};
 use client::{Client, Listing};
 pub use error::HubError;
 use repo::{Repo, is_file_name};
@@ -191,17 +191,49 @@ impl Hub {
     pub fn glue(&self, task: &'static Task, revision: Option<&str>) -> Result<(TaskData, Snapshot), HubError> {
         let repo = Repo::new(RepoType::Dataset, GLUE, revision)?;
         let files = |names: &[String]| parquet::files(task, names.iter().map(String::as_str));
-        let bring = |listing: &Listing| {
-            let files = files(&listing.files).map_err(|file| no_file(&repo, &file))?;
-            files.iter().try_for_each(|file| self.bring(&repo, listing, file))
-        };
-        let missing = |dir: &Path| Ok(files(&parquet::names(task, dir)).err());
-        let snapshot = self.snapshot(&repo, bring, missing)?;
-        let store = Store::new(&self.cache, &repo);
-        let there = files(&parquet::names(task, &snapshot.dir)).map_err(|file| no_file(&repo, &file))?;
-        there.iter().try_for_each(|file| store.check(&snapshot.commit, file))?;
+        let snapshot = self.data_set(&repo, files, |dir| parquet::names(task, dir))?;
         let data = parquet::load(task, &snapshot.dir)?;
         Ok((data, snapshot))
+    }
+
+    /// Splits of a data set of texts, with the snapshot that they were read from. `revision` is a branch of parquet files
+    /// or a commit of one; none is the data set's own ([`crate::nlg::HubFiles`]). `template` as in [`crate::nlg::load`].
+    ///
+    /// # Errors
+    /// Any [`HubError`]; `Data` if the files are not what the data set needs.
+    pub fn texts(
+        &self,
+        dataset: &'static Dataset,
+        splits: &[&str],
+        template: Option<&str>,
+        revision: Option<&str>,
+    ) -> Result<(TextData, Snapshot), HubError> {
+        let revision = revision.unwrap_or(dataset.hub.revision);
+        let repo = Repo::new(RepoType::Dataset, dataset.hub.id, Some(revision))?;
+        let files = |names: &[String]| nlg::hub_files(dataset, splits, names);
+        let snapshot = self.data_set(&repo, files, rows::names)?;
+        let data = nlg::load_snapshot(dataset, &snapshot.dir, splits, template)?;
+        Ok((data, snapshot))
+    }
+
+    /// A snapshot with those of a data set's files that `files` picks of all names, or it names one that is missing;
+    /// `names` lists what a folder has.
+    fn data_set(
+        &self,
+        repo: &Repo,
+        files: impl Fn(&[String]) -> Result<Vec<String>, String>,
+        names: impl Fn(&Path) -> Vec<String>,
+    ) -> Result<Snapshot, HubError> {
+        let bring = |listing: &Listing| {
+            let files = files(&listing.files).map_err(|file| no_file(repo, &file))?;
+            files.iter().try_for_each(|file| self.bring(repo, listing, file))
+        };
+        let missing = |dir: &Path| Ok(files(&names(dir)).err());
+        let snapshot = self.snapshot(repo, bring, missing)?;
+        let store = Store::new(&self.cache, repo);
+        let there = files(&names(&snapshot.dir)).map_err(|file| no_file(repo, &file))?;
+        there.iter().try_for_each(|file| store.check(&snapshot.commit, file))?;
+        Ok(snapshot)
     }
 
     /// Brings what `bring` asks for, or finds a snapshot of which nothing is `missing`.

@@ -1,0 +1,153 @@
+//! WebNLG 2017 (Gardent et al.): triples of a knowledge base, and texts that say them.
+//!
+//! As the paper's code does it: the modified triples, `subject : property : object` joined by ` | `, and of the texts
+//! those that are marked good, one row each.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::DataError;
+use crate::nlg::{CONVERTED, Category, Dataset, HubFiles, Input, Record, SplitFiles};
+
+/// The categories of which training has entries. The paper says nine of fourteen; its code, and the training file, have ten.
+pub const SEEN: [&str; 10] = [
+    "Airport",
+    "Astronaut",
+    "Building",
+    "City",
+    "ComicsCharacter",
+    "Food",
+    "Monument",
+    "SportsTeam",
+    "University",
+    "WrittenWork",
+];
+
+pub(crate) static DATASET: Dataset = Dataset {
+    id: "webnlg",
+    name: "WebNLG 2017",
+    splits: &[
+        SplitFiles {
+            name: "train",
+            files: &["train.json", "train.json.gz"],
+            hub: "train",
+        },
+        SplitFiles {
+            name: "dev",
+            files: &["dev.json", "dev.json.gz"],
+            hub: "dev",
+        },
+        SplitFiles {
+            name: "test",
+            files: &["test.json", "test.json.gz"],
+            hub: "test",
+        },
+    ],
+    hub: HubFiles {
+        id: "webnlg-challenge/web_nlg",
+        revision: CONVERTED,
+        config: "webnlg_challenge_2017",
+    },
+    template: None,
+    placeholders: &[],
+    read,
+};
+
+#[derive(Deserialize)]
+struct Challenge {
+    entries: Vec<BTreeMap<String, Entry>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    category: String,
+    lexicalisations: Vec<Lexicalisation>,
+    modifiedtripleset: Vec<Triple>,
+}
+
+#[derive(Deserialize)]
+struct Lexicalisation {
+    comment: String,
+    lex: String,
+}
+
+#[derive(Deserialize)]
+struct Triple {
+    subject: String,
+    property: String,
+    object: String,
+}
+
+/// A row of the hub's data set.
+#[derive(Deserialize)]
+struct Row {
+    category: String,
+    modified_triple_sets: TripleSets,
+    lex: Lexes,
+}
+
+#[derive(Deserialize)]
+struct TripleSets {
+    mtriple_set: Vec<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Lexes {
+    comment: Vec<String>,
+    text: Vec<String>,
+}
+
+fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
+    if input.text().is_none() {
+        let rows: Vec<Row> = input.entries()?;
+        return (0..).zip(rows).map(|(at, row)| of_row(input, at, row)).collect();
+    }
+    let challenge: Challenge = input.document()?;
+    let entries = challenge.entries.into_iter().flat_map(BTreeMap::into_values);
+    Ok(entries.map(of_entry).collect())
+}
+
+fn of_entry(entry: Entry) -> Record {
+    let triples = entry.modifiedtripleset.iter();
+    let triples = triples.map(|t| [&t.subject, &t.property, &t.object].map(String::as_str));
+    let texts = entry.lexicalisations.into_iter().map(|l| (l.comment, l.lex));
+    record(entry.category, &triples.collect::<Vec<_>>(), texts)
+}
+
+/// On the hub a triple is one text, `subject | property | object`.
+fn of_row(input: &Input<'_>, at: usize, row: Row) -> Result<Record, DataError> {
+    let set = row.modified_triple_sets.mtriple_set.first().map(Vec::as_slice);
+    let triples = set.unwrap_or_default().iter().map(|text| {
+        let mut parts = text.splitn(3, " | ");
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(subject), Some(property), Some(object)) => Ok([subject, property, object]),
+            _ => Err(DataError::ParquetRow {
+                path: input.path.to_path_buf(),
+                row: at,
+                problem: format!("\"{text}\" is no triple of the form subject | property | object"),
+            }),
+        }
+    });
+    let triples = triples.collect::<Result<Vec<_>, _>>()?;
+    let texts = row.lex.comment.into_iter().zip(row.lex.text);
+    Ok(record(row.category, &triples, texts))
+}
+
+fn record(category: String, triples: &[[&str; 3]], texts: impl Iterator<Item = (String, String)>) -> Record {
+    let good = texts.filter(|(comment, text)| comment == "good" && !text.trim().is_empty());
+    Record {
+        context: joined(triples),
+        references: good.map(|(_, text)| text.trim().to_owned()).collect(),
+        category: Some(Category {
+            seen: SEEN.contains(&category.as_str()),
+            name: category,
+        }),
+        question: None,
+    }
+}
+
+/// Triples as the paper's code writes them.
+pub(crate) fn joined(triples: &[[&str; 3]]) -> String {
+    triples.iter().map(|t| t.join(" : ")).collect::<Vec<_>>().join(" | ")
+}
