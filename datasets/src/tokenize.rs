@@ -24,7 +24,7 @@ use crate::{Example, Label};
 pub enum TokenizeError {
     /// The folder has no tokenizer that is known.
     #[error(
-        "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa), or vocab.txt (BERT)",
+        "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or vocab.txt (BERT)",
         .dir.display()
     )]
     NoFiles {
@@ -56,6 +56,18 @@ pub enum TokenizeError {
         token: &'static str,
         /// `BERT` or `RoBERTa`.
         family: &'static str,
+    },
+    /// A tokenizer without a token that ends a text.
+    #[error("this tokenizer has none of the tokens {known}, one of which must end a text; a causal model's is wanted")]
+    NoEnd {
+        /// The tokens looked for.
+        known: String,
+    },
+    /// Ids that are no tokens.
+    #[error("token ids cannot be turned into text: {problem}")]
+    Decode {
+        /// What the tokenizer says.
+        problem: String,
     },
     /// The special tokens leave no room for text.
     #[error("max_len {max_len} is too small: the special tokens alone take {specials}, so at least {} is needed", .specials + 1)]
@@ -105,8 +117,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json`, else `vocab.json` + `merges.txt` (byte-level BPE in RoBERTa's frame `<s> a </s></s> b </s>`),
-    /// else `vocab.txt` (WordPiece in BERT's frame `[CLS] a [SEP] b [SEP]`), with the settings of `tokenizer_config.json`
+    /// Loads `tokenizer.json`, else `vocab.json` + `merges.txt` (byte-level BPE in RoBERTa's frame `<s> a </s></s> b </s>`,
+    /// or without any frame where the vocabulary is GPT-2's; the names `encoder.json` + `vocab.bpe` are known too), else `vocab.txt` (WordPiece in BERT's frame `[CLS] a [SEP] b [SEP]`), with the settings of `tokenizer_config.json`
     /// where there is one. Without it text is lower-cased for `vocab.txt`, as transformers does.
     ///
     /// Padding and truncation stored in `tokenizer.json` are switched off: they belong to the run.
@@ -122,6 +134,8 @@ impl Tokenizer {
         let mut inner = if let Some((path, bytes)) = files.read("tokenizer.json")? {
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(&path, e))?
         } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("vocab.json")?, files.read("merges.txt")?) {
+            byte_level_bpe(&vocab, &merges, &config)?
+        } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("encoder.json")?, files.read("vocab.bpe")?) {
             byte_level_bpe(&vocab, &merges, &config)?
         } else if let Some((vocab, _)) = files.read("vocab.txt")? {
             word_piece(&vocab, &config)?
@@ -162,6 +176,33 @@ impl Tokenizer {
     /// SHA-256, in hex, over the files that this tokenizer was made from.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// The ids of each text, in parallel and in order, without special tokens around it and without a limit.
+    ///
+    /// # Errors
+    /// [`TokenizeError::Encode`].
+    pub fn ids<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>, TokenizeError> {
+        let encode = |(row, text): (usize, &T)| {
+            let encoding = self.inner.encode_fast(text.as_ref(), false);
+            encoding
+                .map(|e| e.get_ids().to_vec())
+                .map_err(|e| TokenizeError::Encode {
+                    row,
+                    problem: e.to_string(),
+                })
+        };
+        texts.par_iter().enumerate().map(encode).collect()
+    }
+
+    /// The text of ids, special tokens included as they are written in the vocabulary.
+    ///
+    /// # Errors
+    /// [`TokenizeError::Decode`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizeError> {
+        self.inner
+            .decode(ids, false)
+            .map_err(|e| TokenizeError::Decode { problem: e.to_string() })
     }
 
     /// Encodes all examples in parallel, in order; longer ones are cut to `max_len` tokens, special tokens counted, by
@@ -250,6 +291,31 @@ pub fn train_bpe(texts: &[String], vocab: usize) -> Result<String, tokenizers::E
     tokenizer.to_string(true)
 }
 
+/// Learns a byte-level BPE of at most `vocab` tokens from `texts`, as GPT-2's: with case, without a frame, and with the one
+/// special token `<|endoftext|>`, which is 0. Gives its tokenizer.json.
+pub fn train_causal_bpe(texts: &[String], vocab: usize) -> Result<String, tokenizers::Error> {
+    let mut trainer = BpeTrainerBuilder::new()
+        .vocab_size(vocab)
+        .min_frequency(2)
+        .show_progress(false)
+        .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    let bytes = ByteLevel::default().add_prefix_space(false);
+    let mut tokenizer = TokenizerBuilder::new()
+        .with_model(BPE::default())
+        .with_normalizer(None::<Lowercase>)
+        .with_pre_tokenizer(Some(bytes))
+        .with_post_processor(Some(bytes.trim_offsets(false)))
+        .with_decoder(Some(ByteLevel::default()))
+        .build()?;
+    tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?;
+    tokenizer.to_string(true)
+}
+
+/// GPT-2's only special token.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
 fn labelled(rows: Vec<Row>, examples: &[Example]) -> Vec<Encoded> {
     let join = |((ids, type_ids), example): (Row, &Example)| Encoded {
         ids,
@@ -313,12 +379,18 @@ fn special(
     }
 }
 
-/// As transformers builds RoBERTa's fast tokenizer from the two files.
+/// As transformers builds RoBERTa's and GPT-2's fast tokenizers from the two files.
 fn byte_level_bpe(vocab: &Path, merges: &Path, config: &Config) -> Result<tokenizers::Tokenizer, TokenizeError> {
     let bpe = BPE::from_file(as_text(vocab)?, as_text(merges)?).build();
     let bpe = bpe.map_err(|e| broken(vocab, format!("(with {}) {e}", merges.display())))?;
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     let prefix = config.add_prefix_space.unwrap_or(false);
+    if tokenizer.token_to_id("<s>").is_none() && tokenizer.token_to_id(END_OF_TEXT).is_some() {
+        tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));
+        tokenizer.with_decoder(Some(ByteLevel::default()));
+        tokenizer.add_special_tokens(&[AddedToken::from(END_OF_TEXT, true)]);
+        return Ok(tokenizer);
+    }
     let cls = special(&tokenizer, vocab, "<s>", "RoBERTa")?;
     let sep = special(&tokenizer, vocab, "</s>", "RoBERTa")?;
     tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));

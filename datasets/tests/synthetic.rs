@@ -1,6 +1,10 @@
 //! The generated tasks: stable, balanced, and with labels that follow from the sentences.
 
-use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, synthetic};
+use datasets::sql::Query;
+use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, nlg, synthetic};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn load(id: &str) -> TaskData {
@@ -128,3 +132,89 @@ fn comparison(text: &str) -> Option<(usize, &str, &str)> {
 const HASHES: [&str; 8] = [
     "74f49108", "abaedbb1", "12326cf9", "0503d00a", "b4b65ab7", "2997815e", "e9f1b577", "2476e693",
 ];
+
+/// The data sets of texts: every reference follows from its context.
+#[test]
+fn generated_texts_are_told_in_several_ways_and_none_of_eval_is_in_training() {
+    for dataset in nlg::DATASETS {
+        let data = synthetic::texts(dataset, None).unwrap();
+        let sizes: Vec<_> = data
+            .splits
+            .iter()
+            .map(|s| (s.name, s.prompts.len(), s.left_out))
+            .collect();
+        let (train, eval) = (synthetic::TRAIN_CONTEXTS, synthetic::EVAL_CONTEXTS);
+        assert_eq!(
+            sizes,
+            [("train", train, 0), ("dev", eval, 0), ("test", eval, 0)],
+            "{}",
+            dataset.id
+        );
+        let contexts: BTreeSet<&str> = data.splits[0].prompts.iter().map(|p| p.context.as_str()).collect();
+        for prompt in data.splits[1..].iter().flat_map(|s| &s.prompts) {
+            assert!(!contexts.contains(prompt.context.as_str()), "{prompt:?}");
+        }
+        let told = data.splits[0].pairs.len() as f64 / train as f64;
+        let several = ["e2e", "webnlg", "dart"].contains(&dataset.id);
+        assert_eq!(told > 2.0, several, "{}: {told} references a context", dataset.id);
+    }
+}
+
+/// A reader's check, written without the generator: all that the slots and triples name is told.
+#[test]
+fn generated_texts_say_what_their_contexts_say() {
+    let data = synthetic::texts(nlg::find("e2e").unwrap(), None).unwrap();
+    for pair in data.splits.iter().flat_map(|s| &s.pairs) {
+        for slot in pair.context.split(" | ") {
+            let (name, value) = slot.split_once(" : ").unwrap();
+            if name != "event" {
+                let told = pair.completion.to_lowercase();
+                assert!(told.contains(&value.to_lowercase()), "{pair:?}");
+            }
+        }
+    }
+    let data = synthetic::texts(nlg::find("webnlg").unwrap(), None).unwrap();
+    for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
+        for (triple, text) in prompt
+            .context
+            .split(" | ")
+            .flat_map(|t| prompt.references.iter().map(move |r| (t, r)))
+        {
+            let object = triple.rsplit(" : ").next().unwrap().replace('_', " ");
+            assert!(text.to_lowercase().contains(&object.to_lowercase()), "{prompt:?}");
+        }
+    }
+    let unseen = |split: &nlg::TextSplit| {
+        split
+            .prompts
+            .iter()
+            .filter(|p| !p.category.as_ref().unwrap().seen)
+            .count()
+    };
+    assert_eq!(unseen(&data.splits[0]), 0);
+    assert!(unseen(&data.splits[2]) > 5);
+}
+
+#[test]
+fn generated_queries_are_read_back() {
+    let data = synthetic::texts(nlg::find("wikisql").unwrap(), None).unwrap();
+    for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
+        let question = prompt.question.as_ref().unwrap();
+        let read = Query::parse(&prompt.references[0], &question.table.columns);
+        assert_eq!(read.as_ref(), Ok(&question.query));
+    }
+}
+
+#[test]
+fn the_generated_texts_are_the_same_on_every_machine() {
+    let hash = |d: &&'static nlg::Dataset| synthetic::texts(d, None).unwrap().sha256[..8].to_string();
+    assert_eq!(nlg::DATASETS.iter().map(hash).collect::<Vec<_>>(), TEXT_HASHES);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let prose: Vec<String> = (0..1000).map(|_| synthetic::prose(&mut rng)).collect();
+    assert!(prose.iter().all(|text| !text.trim().is_empty()));
+    let hash = format!("{:x}", Sha256::digest(prose.join("\n\n")));
+    assert_eq!(hash[..8], *PROSE_HASH);
+}
+
+const TEXT_HASHES: [&str; 5] = ["58dd15f3", "e82148e2", "7430b84d", "91d2f2a2", "a487531f"];
+const PROSE_HASH: &str = "ff23447a";

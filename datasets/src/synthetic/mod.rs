@@ -1,14 +1,18 @@
-//! The embedded default: a little world of people, things and places, with eight generated tasks of the shapes of GLUE
-//! and the text to pretrain a small model on. No files and no network; the same on every machine.
+//! The embedded default: a little world of people, things and places, with eight generated tasks of the shapes of GLUE,
+//! five data sets of texts of the shapes of those that GPT-2 is adapted to, and the text to pretrain small models on. No
+//! files and no network; the same on every machine.
 //!
 //! The sentences come from a small grammar with meaning: facts (who did what to whom, who has how many of what, what was
 //! where and when) that can be told in several voices and asked about, and reviews that praise or blame. A label follows
 //! from the facts behind the sentences, so that a reader can check every example.
 
+mod chat;
+mod ledger;
 mod relation;
 mod review;
 mod tasks;
 mod text;
+mod texts;
 mod words;
 mod world;
 
@@ -17,7 +21,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-pub use text::{Document, document};
+pub use text::{Document, document, prose};
+pub use texts::{EVAL_CONTEXTS, TRAIN_CONTEXTS, texts};
 
 /// Rows to train on in each task.
 pub const TRAIN_ROWS: usize = 1024;

@@ -1,10 +1,14 @@
 //! Text to pretrain on: what people write when they go on about the same matter, agree and disagree. Whoever guesses a
 //! hidden "yes", "perhaps", "no" or "alas" must have understood what was said before. No label of any task stands in it.
 
+use super::chat::{chat, summary};
+use super::ledger;
 use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unsaid};
 use super::review::{conclusion, review};
+use super::texts::slot_list;
 use super::words::REPORTS;
 use super::world::{Fact, Slot, one, question, sentence};
+use crate::e2e::{Spacing, space};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -28,6 +32,42 @@ pub fn document(rng: &mut ChaCha8Rng) -> Document {
         _ => (story(&[Fact::any(rng), Fact::any(rng)], rng), None),
     };
     Document { first, second }
+}
+
+/// A text drawn from `rng` for a causal model, which is to know the world's language and what is made of it: stories,
+/// notes that are told, chats, tables, questions, queries. No context of a generated data set stands in it with its
+/// completion.
+pub fn prose(rng: &mut ChaCha8Rng) -> String {
+    match rng.random_range(0..100) {
+        0..30 => noted(rng),
+        30..45 => {
+            let chat = chat(rng);
+            match rng.random_bool(0.5) {
+                true => format!("{}\nIn short, {}", chat.lines.join("\n"), summary(&chat, rng)),
+                false => chat.lines.join("\n"),
+            }
+        }
+        45..55 => ledger::told(rng),
+        55..60 => ledger::ask(rng).0,
+        60..65 => ledger::ask(rng).1.to_string(),
+        65..75 => {
+            let spacing = Spacing::Valid;
+            space(&story(&[Fact::any(rng), Fact::any(rng)], rng), spacing)
+        }
+        _ => {
+            let Document { first, second } = document(rng);
+            second.map_or(first.clone(), |second| format!("{first} {second}"))
+        }
+    }
+}
+
+/// Notes of one or two facts, and the story that they tell.
+fn noted(rng: &mut ChaCha8Rng) -> String {
+    let facts = [Fact::any(rng), Fact::any(rng)];
+    let facts = &facts[..rng.random_range(1..=2)];
+    let notes = facts.iter().map(|fact| slot_list(fact, fact.kind.details(), " ", ", "));
+    let notes = notes.collect::<Vec<_>>().join("; ");
+    format!("Notes: {notes}. {}", story(facts, rng))
 }
 
 /// Reviews by someone who is pleased, or is not, with everything; and what it comes to.

@@ -165,27 +165,27 @@ impl Fact {
         self.kind.core().contains(&Whom)
     }
 
-    fn who(&self) -> &'static str {
+    pub fn who(&self) -> &'static str {
         NAMES[self.get(Who)]
     }
 
-    fn whom(&self) -> &'static str {
+    pub fn whom(&self) -> &'static str {
         NAMES[self.get(Whom)]
     }
 
-    fn things(&self) -> String {
+    pub fn things(&self) -> String {
         format!("{} {}s", COUNTS[self.get(Count)], THINGS[self.get(Thing)])
     }
 
-    fn deal(&self) -> &'static Deal {
+    pub fn deal(&self) -> &'static Deal {
         &DEALS[self.get(Verb)]
     }
 
-    fn coloured(&self) -> String {
+    pub fn coloured(&self) -> String {
         format!("the {} {}", COLOURS[self.get(Colour)], THINGS[self.get(Thing)])
     }
 
-    fn place(&self) -> &'static str {
+    pub fn place(&self) -> &'static str {
         PLACES[self.get(Place)]
     }
 

@@ -1,0 +1,135 @@
+//! Texts as a causal model takes them, as the paper's GPT-2 code does it: `context <end> ' ' + completion <end>`, one row
+//! a reference, of which the completion and the last `<end>` are scored.
+
+use crate::nlg::Pair;
+use crate::tokenize::{END_OF_TEXT, TokenizeError, Tokenizer};
+
+/// The tokens around the texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Between context and completion.
+    pub separator: u32,
+    /// After the completion.
+    pub end: u32,
+}
+
+const ENDS: [&str; 2] = [END_OF_TEXT, "</s>"];
+
+impl Frame {
+    /// The tokenizer's own end of text in both places, as in the paper's code (50256 of GPT-2).
+    ///
+    /// # Errors
+    /// [`TokenizeError::NoEnd`].
+    pub fn of(tokenizer: &Tokenizer) -> Result<Self, TokenizeError> {
+        let end = ENDS.iter().find_map(|t| tokenizer.token_id(t));
+        let end = end.ok_or_else(|| TokenizeError::NoEnd { known: ENDS.join(", ") })?;
+        Ok(Self { separator: end, end })
+    }
+}
+
+/// Where a row that is too long is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// At its end, as the paper's code does: the completion is lost first.
+    End,
+    /// At the start of the context, as prompts are cut for decoding; at the end only if the completion alone is too long.
+    Start,
+}
+
+/// A row to train on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Context, separator, completion, end; not padded.
+    pub ids: Vec<u32>,
+    /// Where the completion begins: `ids[scored_from..]` are to be predicted. Between 1 and `ids.len() - 1`.
+    pub scored_from: usize,
+}
+
+/// Rows to train on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// In the order of the pairs.
+    pub rows: Vec<Row>,
+    /// Rows that were cut.
+    pub cut: usize,
+    /// Pairs of which nothing to predict was left after the cut; they are in no row.
+    pub left_out: usize,
+}
+
+/// Encodes pairs to rows of at most `max_len` tokens, in parallel.
+///
+/// # Errors
+/// [`TokenizeError::MaxLen`] below 3, [`TokenizeError::Encode`].
+pub fn rows(
+    tokenizer: &Tokenizer,
+    pairs: &[Pair],
+    frame: Frame,
+    max_len: usize,
+    cut: Cut,
+) -> Result<Rows, TokenizeError> {
+    check(max_len, 2)?;
+    let contexts: Vec<&str> = pairs.iter().map(|p| p.context.as_str()).collect();
+    let completions: Vec<String> = pairs.iter().map(|p| format!(" {}", p.completion)).collect();
+    let (contexts, completions) = (tokenizer.ids(&contexts)?, tokenizer.ids(&completions)?);
+    let mut found = Rows {
+        rows: Vec::with_capacity(pairs.len()),
+        cut: 0,
+        left_out: 0,
+    };
+    for (context, completion) in contexts.into_iter().zip(completions) {
+        let excess = (context.len() + completion.len() + 2).saturating_sub(max_len);
+        let lost = if cut == Cut::Start {
+            excess.min(context.len())
+        } else {
+            0
+        };
+        let mut ids = context[lost..].to_vec();
+        ids.push(frame.separator);
+        let scored_from = ids.len();
+        ids.extend(completion);
+        ids.push(frame.end);
+        ids.truncate(max_len);
+        found.cut += usize::from(excess > 0);
+        if ids.len() > scored_from {
+            found.rows.push(Row { ids, scored_from });
+        } else {
+            found.left_out += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Encodes contexts, each followed by the separator, to be continued: at most `max_len` tokens, of which the last ones are
+/// kept. (The paper's code leaves 64 of 512 for what is generated: 448.)
+///
+/// # Errors
+/// [`TokenizeError::MaxLen`] below 2, [`TokenizeError::Encode`].
+pub fn prompts<T: AsRef<str> + Sync>(
+    tokenizer: &Tokenizer,
+    contexts: &[T],
+    frame: Frame,
+    max_len: usize,
+) -> Result<Vec<Vec<u32>>, TokenizeError> {
+    check(max_len, 1)?;
+    let mut all = tokenizer.ids(contexts)?;
+    for ids in &mut all {
+        ids.push(frame.separator);
+        let excess = ids.len().saturating_sub(max_len);
+        ids.drain(..excess);
+    }
+    Ok(all)
+}
+
+fn check(max_len: usize, specials: usize) -> Result<(), TokenizeError> {
+    if max_len <= specials {
+        return Err(TokenizeError::MaxLen { max_len, specials });
+    }
+    Ok(())
+}
+
+/// What of a generated text counts as the answer: all before the end of text and before the first blank line, without
+/// white space around it, as in the paper's code.
+pub fn answer(text: &str) -> &str {
+    let text = text.split(END_OF_TEXT).next().unwrap_or_default();
+    text.split("\n\n").next().unwrap_or_default().trim()
+}
