@@ -233,6 +233,14 @@ impl Weights {
         let mut taken = 0;
         for entry in params.trainable() {
             let name = &entry.param.name;
+            if entry.param.scaffold && !self.index.contains_key(name) {
+                return Err(Error::format(
+                    &self.path,
+                    format!(
+                        "has no tensor `{name}`, which served training alone and was not kept: load it under a method without (mlp: null)"
+                    ),
+                ));
+            }
             let tensor = self.tensor(name)?;
             if entry.param.owner == Owner::Head && tensor.size() != entry.tensor.size() {
                 continue;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{build, fit_config, rows};
-use lora_core::method;
+use lora_core::method::{self, METHODS};
 use lora_core::nn::Adopted;
 use lora_core::train::{Checkpoint, Event, Keep, Progress, Trainer};
 use lora_core::weights::Weights;
@@ -70,7 +70,7 @@ fn trained(adopted: &Adopted) -> Vec<(String, Tensor)> {
 
 #[test]
 fn stopped_runs_end_as_uninterrupted_ones() {
-    for kind in ["lora", "full", "bitfit"] {
+    for kind in METHODS.iter().map(|entry| entry.kind) {
         let dir = tempfile::tempdir().unwrap();
         let (whole, reference) = run(kind, &dir.path().join("whole"), "a", None);
         let whole = whole.unwrap();

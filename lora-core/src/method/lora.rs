@@ -1,11 +1,11 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
+use super::factors::Factors;
 use crate::model::ModelShape;
-use crate::nn::{Branch, Init, LowRank, Method, ParamKind, Place, Role, Scope, Site, cast_like, dropout};
+use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use tch::Tensor;
 
 /// Low-rank updates beside the matrices named in `targets`.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,12 +54,17 @@ impl TryFrom<Settings> for Lora {
     }
 }
 
-impl Method for Lora {
-    fn claims(&self) -> BTreeSet<Place> {
-        self.targets.iter().copied().map(Place::Linear).collect()
+impl Lora {
+    /// Which matrices are adapted.
+    pub fn targets(&self) -> &BTreeSet<Role> {
+        &self.targets
     }
 
-    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+    /// A and B beside the layer at `site`; none where no update is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if r is larger than the matrix.
+    pub(super) fn factors(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Factors>> {
         if !self.targets.contains(&role) {
             return Ok(None);
         }
@@ -72,21 +77,24 @@ impl Method for Lora {
         }
         // The paper says A is Gaussian; its code draws kaiming_uniform(a = sqrt 5), which is this. B = 0 in both.
         let bound = 1.0 / (site.in_dim as f64).sqrt();
-        let a = scope.sub("lora_A").var(
-            "weight",
-            ParamKind::Weight,
-            &[self.r, site.in_dim],
-            Init::Uniform(bound),
-        )?;
-        let b = scope
-            .sub("lora_B")
-            .var("weight", ParamKind::Weight, &[site.out_dim, self.r], Init::Const(0.0))?;
-        Ok(Some(Box::new(LoraBranch {
-            a,
-            b,
+        let var = |name: &str, dims, init| scope.sub(name).var("weight", ParamKind::Weight, dims, init);
+        Ok(Some(Factors {
+            a: var("lora_A", &[self.r, site.in_dim], Init::Uniform(bound))?,
+            b: var("lora_B", &[site.out_dim, self.r], Init::Const(0.0))?,
             scale: self.alpha / self.r as f64,
             dropout: self.dropout,
-        })))
+        }))
+    }
+}
+
+impl Method for Lora {
+    fn claims(&self) -> BTreeSet<Place> {
+        self.targets.iter().copied().map(Place::Linear).collect()
+    }
+
+    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        let factors = self.factors(role, site, scope)?;
+        Ok(factors.map(|factors| Box::new(factors) as Box<dyn Branch>))
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
@@ -95,35 +103,5 @@ impl Method for Lora {
             self.r * (i + o)
         };
         (0, shape.layers * self.targets.iter().map(one).sum::<i64>())
-    }
-}
-
-#[derive(Debug)]
-struct LoraBranch {
-    /// `[r, in]`.
-    a: Tensor,
-    /// `[out, r]`.
-    b: Tensor,
-    scale: f64,
-    dropout: f64,
-}
-
-impl Branch for LoraBranch {
-    fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor {
-        let x = dropout(x, self.dropout, train);
-        let low = x.linear(&cast_like(&self.a, &x), None::<&Tensor>) * self.scale; // [T, r]
-        y.addmm(&low, &cast_like(&self.b, &x).tr()) // one kernel: y + low Bᵀ
-    }
-
-    fn delta(&self) -> Option<Tensor> {
-        Some(self.b.matmul(&self.a) * self.scale)
-    }
-
-    fn low_rank(&self) -> Option<LowRank<'_>> {
-        Some(LowRank {
-            a: &self.a,
-            b: &self.b,
-            scale: self.scale,
-        })
     }
 }

@@ -1,13 +1,24 @@
 //! The registry of methods. To add one: a file in this folder, a `mod` line, and a line in [`METHODS`].
 
+mod adapter_h;
+mod adapter_l;
+mod adapter_p;
 mod bitfit;
+mod bottleneck;
+mod combined;
+mod dora;
+mod factors;
 mod ft_top;
 mod full;
 mod head;
 mod lora;
+mod pre_embed;
+mod pre_layer;
+mod prefix_tuning;
 
 use crate::nn::Method;
 use crate::{Error, Result};
+use combined::Combined;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
@@ -52,16 +63,69 @@ pub static METHODS: &[Registered] = &[
         "low-rank updates beside chosen matrices (LoRA)",
         "{r: 8, alpha: 16, targets: [query, value]}",
     ),
+    method::<adapter_h::AdapterH>(
+        "adapter_h",
+        "two adapters a block, before the residual adds (Houlsby)",
+        "{bottleneck: 8, nonlinearity: silu, layer_norm: false, init: normal, std: 0.02, drop: []}",
+    ),
+    method::<adapter_l::AdapterL>(
+        "adapter_l",
+        "one adapter a block, with its own LayerNorm, on the block's output (Lin)",
+        "{bottleneck: 8, nonlinearity: relu, layer_norm: true, init: normal, std: 0.02, drop: []}",
+    ),
+    method::<adapter_p::AdapterP>(
+        "adapter_p",
+        "one adapter a block, behind the feed-forward network (Pfeiffer)",
+        "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: []}",
+    ),
+    method::<adapter_p::AdapterP>(
+        "adapter_d",
+        "the same without the blocks named in `drop` (AdapterDrop)",
+        "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: [0]}",
+    ),
+    method::<pre_embed::PreEmbed>(
+        "pre_embed",
+        "trained embeddings of special tokens (prefix-embedding tuning)",
+        "{prefix: 8, infix: 4, std: 0.02}",
+    ),
+    method::<pre_layer::PreLayer>(
+        "pre_layer",
+        "trained activations of special tokens in every block (prefix-layer tuning)",
+        "{prefix: 8, infix: 4, std: 0.02}",
+    ),
+    method::<prefix_tuning::PrefixTuning>(
+        "prefix_tuning",
+        "trained keys and values in every block (Li and Liang)",
+        "{prefix: 8, mlp: 512}",
+    ),
+    method::<dora::Dora>(
+        "dora",
+        "LoRA of direction, with trained lengths (DoRA)",
+        "{r: 8, alpha: 16, targets: [query, value]}",
+    ),
+    method::<Combined>(
+        "lora+pre_embed",
+        "both at once, each with its settings under its name",
+        "{}",
+    ),
+    method::<Combined>(
+        "lora+pre_layer",
+        "likewise; any methods that work in different places can be joined by +",
+        "{}",
+    ),
     method::<head::Head>("head", "nothing but the task head is trained: the control", "{}"),
 ];
+
+/// Any other combination.
+static COMBINED: Registered = method::<Combined>("a combination", "methods joined by +", "{}");
 
 /// Reads a method from a mapping with the key `kind`; settings that it leaves out come from the method's defaults.
 ///
 /// # Errors
 /// [`Error::Config`] for a missing or unknown kind (the known ones are listed) or a setting that the method refuses.
 pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
-    let (entry, settings) = resolve(value)?;
-    (entry.read)(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{}`: {e}", entry.kind)))
+    let (kind, entry, settings) = resolve(value)?;
+    (entry.read)(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))
 }
 
 /// The same from YAML text.
@@ -78,31 +142,66 @@ pub fn from_yaml(text: &str) -> Result<Box<dyn Method>> {
 /// As [`from_value`].
 pub fn resolved(value: &Value) -> Result<Value> {
     from_value(value)?;
-    let (entry, settings) = resolve(value)?;
+    let (kind, _, settings) = resolve(value)?;
     let mut full = Mapping::new();
-    full.insert("kind".into(), entry.kind.into());
+    full.insert("kind".into(), kind.into());
     full.extend(settings);
     Ok(Value::Mapping(full))
 }
 
-fn resolve(value: &Value) -> Result<(&'static Registered, Mapping)> {
+/// The kind, who reads it, and its settings in full.
+fn resolve(value: &Value) -> Result<(&str, &'static Registered, Mapping)> {
     let known = || METHODS.iter().map(|m| m.kind).collect::<Vec<_>>().join(", ");
     let given = value
         .as_mapping()
         .ok_or_else(|| Error::Config("a method must be a mapping with the key `kind`".into()))?;
     let kind = given.get("kind").and_then(Value::as_str);
     let kind = kind.ok_or_else(|| Error::Config(format!("a method needs the key `kind`; known: {}", known())))?;
+    let given = given.iter().filter(|(k, _)| k.as_str() != Some("kind"));
+    let given: Mapping = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    if kind.contains('+') {
+        return Ok((kind, &COMBINED, parts(kind, given)?));
+    }
     let entry = METHODS.iter().find(|m| m.kind == kind);
-    let entry = entry.ok_or_else(|| Error::Config(format!("unknown method `{kind}`; known: {}", known())))?;
+    let entry = entry.ok_or_else(|| {
+        Error::Config(format!(
+            "unknown method `{kind}`; known: {}; or several joined by +",
+            known()
+        ))
+    })?;
     let mut settings: Mapping =
         serde_yaml::from_str(entry.defaults).map_err(|e| Error::Config(format!("defaults of `{kind}`: {e}")))?;
-    settings.extend(
-        given
-            .iter()
-            .filter(|(k, _)| k.as_str() != Some("kind"))
-            .map(|(k, v)| (k.clone(), v.clone())),
-    );
-    Ok((entry, settings))
+    settings.extend(given);
+    Ok((kind, entry, settings))
+}
+
+/// The settings in full of the methods that `kind` joins: `given` holds under each one's name what differs from its defaults.
+fn parts(kind: &str, mut given: Mapping) -> Result<Mapping> {
+    let mut settings = Mapping::new();
+    for part in kind.split('+') {
+        let mut own = match given.remove(part) {
+            None | Some(Value::Null) => Mapping::new(),
+            Some(Value::Mapping(own)) => own,
+            Some(_) => return Err(Error::Config(format!("method `{kind}`: `{part}` must be a mapping"))),
+        };
+        own.insert("kind".into(), part.into());
+        let own = Value::Mapping(own);
+        let (_, _, own) = resolve(&own).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
+        if settings.insert(part.into(), Value::Mapping(own)).is_some() {
+            return Err(Error::Config(format!("method `{kind}` names `{part}` twice")));
+        }
+    }
+    match given.keys().next() {
+        None => Ok(settings),
+        Some(other) => Err(Error::Config(format!(
+            "method `{kind}`: unknown field `{}`, expected one of {}",
+            other.as_str().unwrap_or("?"),
+            kind.split('+')
+                .map(|part| format!("`{part}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +219,7 @@ mod tests {
     fn mistakes_are_named() {
         let text = |yaml: &str| from_yaml(yaml).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(
-            text("{kind: lorra}").contains("known: full, ft_top, bitfit, lora, head"),
+            text("{kind: lorra}").contains("known: full, ft_top, bitfit, lora, adapter_h"),
             "{}",
             text("{kind: lorra}")
         );
@@ -131,8 +230,37 @@ mod tests {
         assert!(text("{kind: lora, alpha: .nan}").contains("alpha"));
         assert!(text("{kind: lora, dropout: 1.0}").contains("dropout"));
         assert!(text("{kind: ft_top, layers: 0}").contains("layers"));
+        assert!(text("{kind: dora, alpha: 0}").contains("alpha must be"));
+        assert!(text("{kind: adapter_h, bottleneck: 0}").contains("bottleneck must be"));
+        assert!(text("{kind: adapter_h, nonlinearity: rleu}").contains("unknown variant `rleu`"));
+        assert!(text("{kind: adapter_l, width: 3}").contains("unknown field `width`, expected one of `bottleneck`"));
+        assert!(text("{kind: adapter_p, std: 0}").contains("std must be"));
+        assert!(text("{kind: pre_embed, prefix: -1}").contains("prefix and infix"));
+        assert!(text("{kind: pre_embed, prefix: 0, infix: 0}").contains("must not both be 0"));
+        assert!(text("{kind: pre_layer, prefx: 2}").contains("unknown field `prefx`"));
+        assert!(text("{kind: prefix_tuning, infix: 2}").contains("unknown field `infix`"));
+        assert!(text("{kind: prefix_tuning, mlp: 0}").contains("mlp must be"));
         assert!(text("[lora]").contains("mapping"));
         assert!(text("{r: 8}").contains("`kind`"));
+    }
+
+    #[test]
+    fn combinations_are_checked() {
+        let text = |yaml: &str| from_yaml(yaml).err().map(|e| e.to_string()).unwrap_or_default();
+        let clash = text("{kind: pre_embed+lora+pre_layer}");
+        assert!(
+            clash.contains("`pre_embed` and `pre_layer` both want the embeddings"),
+            "{clash}"
+        );
+        assert!(text("{kind: lora+dora}").contains("`lora` and `dora` both want the query layers"));
+        assert!(text("{kind: adapter_h+adapter_p}").contains("the place after_ffn of the blocks"));
+        assert!(text("{kind: lora+lora}").contains("names `lora` twice"));
+        assert!(text("{kind: lora+lorra}").contains("unknown method `lorra`"));
+        assert!(text("{kind: lora+head, r: 4}").contains("unknown field `r`, expected one of `lora`, `head`"));
+        assert!(text("{kind: lora+pre_embed, lora: {rank: 4}}").contains("unknown field `rank`"));
+        assert!(text("{kind: lora+pre_embed, lora: 4}").contains("`lora` must be a mapping"));
+        from_yaml("{kind: lora+dora, dora: {targets: [ffn_in]}}").unwrap();
+        from_yaml("{kind: bitfit+lora}").unwrap();
     }
 
     #[test]
@@ -142,5 +270,9 @@ mod tests {
             full,
             serde_yaml::from_str::<Value>("{kind: lora, r: 2, alpha: 16, targets: [query, value]}").unwrap()
         );
+        let full = resolved(&serde_yaml::from_str("{kind: lora+pre_embed, lora: {r: 2}}").unwrap()).unwrap();
+        let lora = "lora: {r: 2, alpha: 16, targets: [query, value]}";
+        let both = format!("{{kind: lora+pre_embed, {lora}, pre_embed: {{prefix: 8, infix: 4, std: 0.02}}}}");
+        assert_eq!(full, serde_yaml::from_str::<Value>(&both).unwrap());
     }
 }

@@ -116,7 +116,7 @@ pub struct Fitted {
 /// Scores the model as it is.
 pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
 
-/// What is kept of the best epoch: every trained variable, as safetensors.
+/// What is kept of the best epoch: [`Params::kept`], as safetensors.
 #[derive(Clone, Debug)]
 pub struct Keep<'a> {
     /// The metric that decides; higher is better, and of equals the first is kept.
@@ -318,16 +318,16 @@ impl<'a> Trainer<'a> {
         if before.iter().filter_map(value).any(|earlier| earlier >= now) {
             return Ok(());
         }
-        let trained = self.params.trainable();
-        let tensors: Vec<(String, Tensor)> = trained
-            .map(|e| (e.param.name.clone(), e.tensor.shallow_clone()))
-            .collect();
         let about = [
             ("metric", keep.metric.to_string()),
             ("value", now.to_string()),
             ("epoch", last.epoch.to_string()),
         ];
-        weights::save(&keep.path, &tensors, about.map(|(k, v)| (k.to_string(), v)).into())
+        weights::save(
+            &keep.path,
+            &self.params.kept(),
+            about.map(|(k, v)| (k.to_string(), v)).into(),
+        )
     }
 
     fn save(&self, state: &mut State) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Tiny models and rows that every integration test shares.
 #![allow(dead_code)] // each test program uses its own part
 
+use lora_core::Result;
 use lora_core::batch::{Row, Target};
 use lora_core::model::{MODELS, Model, arch};
 use lora_core::nn::{Adopted, BaseInit, Build, Method};
 use lora_core::train::{FitConfig, Objective};
 use serde_json::{Value, json};
-use tch::Device;
+use tch::{Device, Kind};
 
 pub const VOCAB: i64 = 50;
 
@@ -14,7 +15,7 @@ pub const VOCAB: i64 = 50;
 pub fn config(model_type: &str) -> Value {
     json!({
         "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "intermediate_size": 40, "max_position_embeddings": 34, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+        "intermediate_size": 40, "max_position_embeddings": 48, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "initializer_range": 0.2,
     })
 }
@@ -25,11 +26,24 @@ pub fn model_types() -> Vec<&'static str> {
 
 /// The tiny model with seeded random weights.
 pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model>, Adopted) {
+    build_as(model_type, method, seed, Kind::Float)
+}
+
+/// The same with the frozen weights in `base_kind`.
+pub fn build_as(model_type: &str, method: &dyn Method, seed: u64, base_kind: Kind) -> (Box<dyn Model>, Adopted) {
     tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
-    let config = config(model_type);
-    let build = Build::new(method, seed).base_init(BaseInit::Random);
-    let model = (arch(&config).unwrap().build)(&config, 3, &build.scope()).unwrap();
-    (model, build.adopt().unwrap())
+    finish(model_type, Build::new(method, seed).base_kind(base_kind)).unwrap()
+}
+
+/// The same, where the method may not fit the model.
+pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model>, Adopted)> {
+    finish(model_type, Build::new(method, 1))
+}
+
+fn finish(model_type: &str, build: Build) -> Result<(Box<dyn Model>, Adopted)> {
+    let (config, build) = (config(model_type), build.base_init(BaseInit::Random));
+    let model = (arch(&config)?.build)(&config, 3, &build.scope())?;
+    Ok((model, build.adopt()?))
 }
 
 /// Ragged rows with two segments.

@@ -4,6 +4,7 @@
 
 mod golden;
 mod masked_lm;
+mod methods;
 mod minilm;
 
 use golden::{Golden, close, test_device};

@@ -1,0 +1,36 @@
+//! Adapter^H (Houlsby et al., 2019): two adapters a block.
+
+use super::bottleneck::{Bottleneck, Reads};
+use crate::Result;
+use crate::model::ModelShape;
+use crate::nn::{Adapter, Method, Place, Scope, Tap};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// One after attention and one after the feed-forward network, each before its residual add, with a skip of its own: h + up(f(down(h))).
+///
+/// The paper does not name f; its RoBERTa code has swish, which is the default here. There is no LayerNorm of its own.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct AdapterH(Bottleneck);
+
+impl Method for AdapterH {
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Tap(Tap::AfterAttention), Place::Tap(Tap::AfterFfn)].into()
+    }
+
+    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        match tap {
+            Tap::AfterAttention | Tap::AfterFfn => self.0.adapter(Reads::Output, width, scope),
+            _ => Ok(None),
+        }
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        self.0.changes_start()
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, self.0.parameters(2, shape.layers, shape.hidden))
+    }
+}

@@ -1,0 +1,35 @@
+//! Adapter^L (Lin et al., 2020): one adapter a block, with a LayerNorm of its own.
+
+use super::bottleneck::{Bottleneck, Reads};
+use crate::Result;
+use crate::model::ModelShape;
+use crate::nn::{Adapter, Method, Place, Scope, Tap};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// On the output y of the block, after the residual add of the feed-forward network: y + up(relu(down(LN(y)))), LN trained.
+/// (In a post-LN block y has been through the block's own LayerNorm already; Lin et al. have GPT-2, which is pre-LN.)
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct AdapterL(Bottleneck);
+
+impl Method for AdapterL {
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Tap(Tap::AfterBlock)].into()
+    }
+
+    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        match tap {
+            Tap::AfterBlock => self.0.adapter(Reads::Output, width, scope),
+            _ => Ok(None),
+        }
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        self.0.changes_start()
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, self.0.parameters(1, shape.layers, shape.hidden))
+    }
+}

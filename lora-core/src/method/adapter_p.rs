@@ -1,0 +1,36 @@
+//! Adapter^P (Pfeiffer et al., 2021): one adapter a block, which reads behind the LayerNorm.
+
+use super::bottleneck::{Bottleneck, Reads};
+use crate::Result;
+use crate::model::ModelShape;
+use crate::nn::{Adapter, Method, Place, Scope, Tap};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// With h the output of the feed-forward network, x its input, and LN the block's own, frozen LayerNorm: z = LN(h + x), and the
+/// block hands on LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block, which normalises
+/// before a sub-layer, z = h + x and the block hands on up(relu(down(z))) + h + x.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct AdapterP(Bottleneck);
+
+impl Method for AdapterP {
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Tap(Tap::AfterFfn)].into()
+    }
+
+    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        match tap {
+            Tap::AfterFfn => self.0.adapter(Reads::Closed, width, scope),
+            _ => Ok(None),
+        }
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        self.0.changes_start()
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, self.0.parameters(1, shape.layers, shape.hidden))
+    }
+}

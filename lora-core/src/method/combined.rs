@@ -1,0 +1,88 @@
+//! Methods at work together, such as LoRA+PreEmbed (Section 5.1, Table 15).
+
+use crate::model::ModelShape;
+use crate::nn::{Adapter, Branch, Method, Param, Place, PrefixKv, PromptTokens, Role, Scope, Site, Tap};
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Two or more methods, none of which touches what another does: `kind: a+b`, with each one's settings under its name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Mapping")]
+pub(super) struct Combined(Vec<Box<dyn Method>>);
+
+impl TryFrom<Mapping> for Combined {
+    type Error = Error;
+
+    fn try_from(parts: Mapping) -> Result<Self> {
+        let mut claimed: BTreeMap<Place, &str> = BTreeMap::new();
+        let mut methods = Vec::new();
+        for (kind, settings) in &parts {
+            let kind = kind.as_str().unwrap_or_default();
+            let mut settings = settings.as_mapping().cloned().unwrap_or_default();
+            settings.insert("kind".into(), kind.into());
+            let method = super::from_value(&Value::Mapping(settings))?;
+            for place in method.claims() {
+                if let Some(other) = claimed.insert(place, kind) {
+                    return Err(Error::Config(format!(
+                        "`{other}` and `{kind}` both want {place}: a combination's methods must work in different places"
+                    )));
+                }
+            }
+            methods.push(method);
+        }
+        Ok(Combined(methods))
+    }
+}
+
+impl Combined {
+    /// The answer of the one method that has any.
+    fn only<T>(&self, ask: impl Fn(&dyn Method) -> Result<Option<T>>) -> Result<Option<T>> {
+        let answers = self.0.iter().map(|method| ask(method.as_ref()));
+        Ok(answers.collect::<Result<Vec<_>>>()?.into_iter().flatten().next())
+    }
+
+    fn sum(&self, count: impl Fn(&dyn Method) -> (i64, i64)) -> (i64, i64) {
+        let counts = self.0.iter().map(|method| count(method.as_ref()));
+        counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+}
+
+impl Method for Combined {
+    fn trains_base(&self, param: &Param) -> bool {
+        self.0.iter().any(|method| method.trains_base(param))
+    }
+
+    fn claims(&self) -> BTreeSet<Place> {
+        self.0.iter().flat_map(|method| method.claims()).collect()
+    }
+
+    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        self.only(|method| method.at_linear(role, site, scope))
+    }
+
+    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        self.only(|method| method.at_tap(tap, width, scope))
+    }
+
+    fn at_attention(&self, width: i64, scope: &Scope) -> Result<Option<Box<dyn PrefixKv>>> {
+        self.only(|method| method.at_attention(width, scope))
+    }
+
+    fn at_embedding(&self, width: i64, blocks: usize, scope: &Scope) -> Result<Option<PromptTokens>> {
+        self.only(|method| method.at_embedding(width, blocks, scope))
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|method| method.changes_start())
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        self.sum(|method| method.expected_params(shape))
+    }
+
+    fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
+        self.sum(|method| method.kept_params(shape))
+    }
+}

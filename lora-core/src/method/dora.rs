@@ -1,0 +1,78 @@
+//! DoRA (Liu et al., 2024), beyond the paper: LoRA that changes a weight's direction, beside a trained length of each of its rows.
+
+use super::Lora;
+use super::factors::Factors;
+use crate::Result;
+use crate::model::ModelShape;
+use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site, cast_like};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use tch::{Kind, Tensor};
+
+/// W' = m · (W + ΔW) / ‖W + ΔW‖, row by row, with ΔW = (α / r) B A as in LoRA; A, B and the lengths m are trained.
+///
+/// m is kept as `gain` · ‖W‖ with a trained `gain` that starts at 1, because the weights are loaded after a method is built;
+/// the functions that can be reached are the same. As in the paper (Section 4.3) no gradient flows through ‖W + ΔW‖.
+/// Dropout falls on what the low-rank path reads.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Dora(Lora);
+
+impl Method for Dora {
+    fn claims(&self) -> BTreeSet<Place> {
+        self.0.claims()
+    }
+
+    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        let Some(factors) = self.0.factors(role, site, scope)? else {
+            return Ok(None);
+        };
+        let gain = scope.var("lora_gain", ParamKind::NormWeight, &[site.out_dim], Init::Const(1.0))?;
+        Ok(Some(Box::new(DoraBranch {
+            factors,
+            gain,
+            weight: site.weight.shallow_clone(),
+            bias: site.bias.shallow_clone(),
+        })))
+    }
+
+    /// LoRA's, and d_out for each matrix.
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        let lengths: i64 = self.0.targets().iter().map(|role| shape.dims(*role).1).sum();
+        (0, self.0.expected_params(shape).1 + shape.layers * lengths)
+    }
+}
+
+#[derive(Debug)]
+struct DoraBranch {
+    factors: Factors,
+    /// `[out]`.
+    gain: Tensor,
+    /// The layer's own, `[out, in]`.
+    weight: Tensor,
+    /// The layer's own, `[out]`.
+    bias: Tensor,
+}
+
+impl DoraBranch {
+    /// m / ‖W + ΔW‖, `[out]` in fp32.
+    fn ratio(&self) -> Tensor {
+        let length = |w: &Tensor| w.norm_scalaropt_dim(2, [1], false).clamp_min(1e-12);
+        let weight = self.weight.detach().to_kind(Kind::Float);
+        let changed = &weight + self.factors.product().detach();
+        &self.gain * (length(&weight) / length(&changed))
+    }
+}
+
+impl Branch for DoraBranch {
+    fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor {
+        let ratio = cast_like(&self.ratio(), y);
+        let own = y - cast_like(&self.bias, y); // W x
+        y + own * (&ratio - 1.0) + self.factors.forward(x, train) * ratio
+    }
+
+    fn delta(&self) -> Option<Tensor> {
+        let weight = self.weight.to_kind(Kind::Float);
+        Some((&weight + self.factors.product()) * self.ratio().unsqueeze(1) - weight)
+    }
+}

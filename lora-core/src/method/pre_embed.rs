@@ -1,0 +1,88 @@
+//! PreEmbed (Section 5.1): trained embeddings of special tokens among the words.
+
+use crate::model::ModelShape;
+use crate::nn::{Init, Method, ParamKind, Place, PromptTokens, Scope};
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use tch::Tensor;
+
+/// How many special tokens, and how they start. The paper's `l_p` and `l_i`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Settings")]
+pub(super) struct PreEmbed {
+    /// Tokens before the text: behind the class token in an encoder, before the context in GPT-2.
+    pub(super) prefix: i64,
+    /// Tokens behind the prompt: at the end of an encoder's row, behind the separator in GPT-2.
+    pub(super) infix: i64,
+    /// Of the normal distribution that the vectors are drawn from: 0.02 in the paper's GPT-2 code.
+    pub(super) std: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    prefix: i64,
+    infix: i64,
+    std: f64,
+}
+
+impl TryFrom<Settings> for PreEmbed {
+    type Error = Error;
+
+    fn try_from(s: Settings) -> Result<Self> {
+        let (prefix, infix, std) = (s.prefix, s.infix, s.std);
+        let fault = if prefix < 0 || infix < 0 || prefix.max(infix) > 1 << 20 {
+            Some(format!(
+                "prefix and infix must be from 0 to {}, not {prefix} and {infix}",
+                1 << 20
+            ))
+        } else if prefix + infix == 0 {
+            Some("prefix and infix must not both be 0; for no token at all use the method `head`".into())
+        } else if !(std.is_finite() && std > 0.0) {
+            Some(format!("std must be a positive number, not {std}"))
+        } else {
+            None
+        };
+        fault.map_or(Ok(PreEmbed { prefix, infix, std }), |fault| Err(Error::Config(fault)))
+    }
+}
+
+impl PreEmbed {
+    /// l_p + l_i.
+    pub(super) fn count(&self) -> i64 {
+        self.prefix + self.infix
+    }
+
+    /// One vector for each of the special tokens.
+    pub(super) fn vectors(&self, name: &str, width: i64, scope: &Scope) -> Result<Tensor> {
+        let dims = [self.count(), width];
+        scope
+            .sub(name)
+            .var("weight", ParamKind::Embedding, &dims, Init::Normal(self.std))
+    }
+}
+
+impl Method for PreEmbed {
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Embedding].into()
+    }
+
+    fn at_embedding(&self, width: i64, _blocks: usize, scope: &Scope) -> Result<Option<PromptTokens>> {
+        Ok(Some(PromptTokens {
+            prefix: self.prefix,
+            infix: self.infix,
+            embedding: self.vectors("embedding", width, scope)?,
+            after_block: Vec::new(),
+        }))
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        Some("the special tokens are seen from the start")
+    }
+
+    /// d (l_p + l_i).
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, shape.hidden * self.count())
+    }
+}

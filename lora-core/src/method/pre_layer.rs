@@ -1,0 +1,48 @@
+//! PreLayer (Section 5.1): what enters each block at special tokens is trained.
+
+use super::pre_embed::PreEmbed;
+use crate::Result;
+use crate::model::ModelShape;
+use crate::nn::{Method, Place, PromptTokens, Scope};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Special tokens as in [`PreEmbed`], whose activations are overwritten with trained vectors after every block.
+///
+/// The paper counts L d (l_p + l_i), one set of vectors a block. Here the L sets are those that *enter* the L blocks: the first
+/// takes the place of the embeddings, the others overwrite what the blocks below gave. A set behind the last block would be
+/// read by nobody and get no gradient. How they start the paper does not say: as its embeddings do.
+///
+/// The paper's starred rows quote Li and Liang (2021), who train keys and values instead: see `prefix_tuning`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct PreLayer(PreEmbed);
+
+impl Method for PreLayer {
+    fn claims(&self) -> BTreeSet<Place> {
+        self.0.claims()
+    }
+
+    fn at_embedding(&self, width: i64, blocks: usize, scope: &Scope) -> Result<Option<PromptTokens>> {
+        let Some(tokens) = self.0.at_embedding(width, blocks, scope)? else {
+            return Ok(None);
+        };
+        let after = |block: usize| {
+            self.0
+                .vectors("activations", width, &scope.sub("after").at(block, blocks))
+        };
+        Ok(Some(PromptTokens {
+            after_block: (0..blocks.saturating_sub(1)).map(after).collect::<Result<_>>()?,
+            ..tokens
+        }))
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        self.0.changes_start()
+    }
+
+    /// L d (l_p + l_i).
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, shape.layers * self.0.expected_params(shape).1)
+    }
+}

@@ -1,0 +1,142 @@
+//! Prefix tuning (Li and Liang, 2021): trained keys and values in every block, the form of PreLayer that the paper quotes.
+
+use crate::model::ModelShape;
+use crate::nn::{Init, Method, ParamKind, Place, PrefixKv, Scope};
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use tch::Tensor;
+
+/// `prefix` keys and values in every block, which every token sees.
+///
+/// They are trained through a small network, as in Li and Liang's code: an embedding of each prefix position, a hidden layer of
+/// `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks. When training is over the
+/// network is dropped and the keys and values are kept. With `mlp: null` they are trained as they are. There is no infix:
+/// keys and values have no place among the tokens.
+///
+/// The network starts as PyTorch's layers do (embedding normal(0, 1), linear layers uniform within 1 / sqrt(fan in));
+/// keys and values without it start from normal(0, 0.02), as the paper's embeddings.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Settings")]
+pub(super) struct PrefixTuning(Settings);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    prefix: i64,
+    mlp: Option<i64>,
+}
+
+impl TryFrom<Settings> for PrefixTuning {
+    type Error = Error;
+
+    fn try_from(s: Settings) -> Result<Self> {
+        let most = 1 << 20;
+        for (name, value) in [("prefix", Some(s.prefix)), ("mlp", s.mlp)] {
+            if let Some(value) = value.filter(|v| !(1..=most).contains(v)) {
+                return Err(Error::Config(format!("{name} must be from 1 to {most}, not {value}")));
+            }
+        }
+        Ok(PrefixTuning(s))
+    }
+}
+
+impl Method for PrefixTuning {
+    fn claims(&self) -> BTreeSet<Place> {
+        [Place::Attention].into()
+    }
+
+    fn at_attention(&self, width: i64, scope: &Scope) -> Result<Option<Box<dyn PrefixKv>>> {
+        let n = self.0.prefix;
+        let Some(k) = self.0.mlp else {
+            let part = |name: &str| scope.var(name, ParamKind::Embedding, &[n, width], Init::Normal(0.02));
+            return Ok(Some(Box::new(Plain {
+                key: part("key")?,
+                value: part("value")?,
+            })));
+        };
+        let training = scope.scaffold(); // dropped when training is over
+        let bound = |fan_in: i64| Init::Uniform(1.0 / (fan_in as f64).sqrt());
+        let shared =
+            |name: &str, kind, dims: &[i64], init| training.shared(&format!("prefix.{name}"), kind, dims, init);
+        let network = Network {
+            embedding: shared("embedding.weight", ParamKind::Embedding, &[n, width], Init::Normal(1.0))?,
+            hidden: [
+                shared("hidden.weight", ParamKind::Weight, &[k, width], bound(width))?,
+                shared("hidden.bias", ParamKind::Bias, &[k], bound(width))?,
+            ],
+            out: [
+                training.var("out.weight", ParamKind::Weight, &[2 * width, k], bound(k))?,
+                training.var("out.bias", ParamKind::Bias, &[2 * width], bound(k))?,
+            ],
+        };
+        let kept = network.shallow_clone();
+        scope.keeps(move || {
+            let (key, value) = kept.kv();
+            vec![("key", key), ("value", value)]
+        });
+        Ok(Some(Box::new(network)))
+    }
+
+    fn changes_start(&self) -> Option<&'static str> {
+        Some("the keys and values are seen from the start")
+    }
+
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        let (l, d, n) = (shape.layers, shape.hidden, self.0.prefix);
+        match self.0.mlp {
+            Some(k) => (0, n * d + k * d + k + l * (2 * d * k + 2 * d)),
+            None => self.kept_params(shape),
+        }
+    }
+
+    /// 2 L d l_p.
+    fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
+        (0, 2 * shape.layers * shape.hidden * self.0.prefix)
+    }
+}
+
+/// Keys and values as they are, `[n, d]` each.
+#[derive(Debug)]
+struct Plain {
+    key: Tensor,
+    value: Tensor,
+}
+
+impl PrefixKv for Plain {
+    fn kv(&self) -> (Tensor, Tensor) {
+        (self.key.shallow_clone(), self.value.shallow_clone())
+    }
+}
+
+/// One block's part of the network; embedding and hidden layer are the same in all blocks.
+#[derive(Debug)]
+struct Network {
+    /// `[n, d]`.
+    embedding: Tensor,
+    /// Weight `[k, d]` and bias.
+    hidden: [Tensor; 2],
+    /// Weight `[2 d, k]` and bias: keys first.
+    out: [Tensor; 2],
+}
+
+impl Network {
+    fn shallow_clone(&self) -> Network {
+        Network {
+            embedding: self.embedding.shallow_clone(),
+            hidden: self.hidden.each_ref().map(Tensor::shallow_clone),
+            out: self.out.each_ref().map(Tensor::shallow_clone),
+        }
+    }
+}
+
+impl PrefixKv for Network {
+    fn kv(&self) -> (Tensor, Tensor) {
+        let [weight, bias] = &self.hidden;
+        let hidden = self.embedding.linear(weight, Some(bias)).tanh(); // [n, k]
+        let [weight, bias] = &self.out;
+        let both = hidden.linear(weight, Some(bias)); // [n, 2 d]
+        let width = self.embedding.size()[1];
+        (both.narrow(1, 0, width), both.narrow(1, width, width))
+    }
+}
