@@ -35,6 +35,7 @@ pub mod nlg;
 pub mod parquet;
 mod rows;
 pub mod samsum;
+mod spm;
 pub mod sql;
 pub mod synthetic;
 mod table;

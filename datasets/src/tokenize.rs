@@ -1,5 +1,6 @@
 //! Text to ids, by the tokenizer of a Hugging Face model folder.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -17,6 +18,7 @@ use tokenizers::{
 };
 
 use crate::cache::{Cache, Key, Row};
+use crate::spm::{self, CharsMap};
 use crate::{Example, Label};
 
 /// A tokenizer that could not be loaded or used.
@@ -24,7 +26,7 @@ use crate::{Example, Label};
 pub enum TokenizeError {
     /// The folder has no tokenizer that is known.
     #[error(
-        "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or vocab.txt (BERT)",
+        "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or spm.model (DeBERTa), or vocab.txt (BERT)",
         .dir.display()
     )]
     NoFiles {
@@ -112,14 +114,18 @@ struct Config {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// What texts go through first, for SentencePiece models.
+    chars: Option<CharsMap>,
     truncate_at: TruncationDirection,
     sha256: String,
 }
 
 impl Tokenizer {
     /// Loads `tokenizer.json`, else `vocab.json` + `merges.txt` (byte-level BPE in RoBERTa's frame `<s> a </s></s> b </s>`,
-    /// or without any frame where the vocabulary is GPT-2's; the names `encoder.json` + `vocab.bpe` are known too), else `vocab.txt` (WordPiece in BERT's frame `[CLS] a [SEP] b [SEP]`), with the settings of `tokenizer_config.json`
-    /// where there is one. Without it text is lower-cased for `vocab.txt`, as transformers does.
+    /// or without any frame where the vocabulary is GPT-2's; the names `encoder.json` + `vocab.bpe` are known too), else
+    /// `spm.model` (SentencePiece in DeBERTa's frame `[CLS] a [SEP] b [SEP]`), else `vocab.txt` (WordPiece in BERT's frame,
+    /// which is the same), with the settings of `tokenizer_config.json` where there is one. Without it text is lower-cased
+    /// for `vocab.txt`, as transformers does.
     ///
     /// Padding and truncation stored in `tokenizer.json` are switched off: they belong to the run.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizeError> {
@@ -131,12 +137,18 @@ impl Tokenizer {
             Some((path, bytes)) => parse_config(path, &bytes)?,
             None => Config::default(),
         };
+        let mut chars = None;
         let mut inner = if let Some((path, bytes)) = files.read("tokenizer.json")? {
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(&path, e))?
         } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("vocab.json")?, files.read("merges.txt")?) {
             byte_level_bpe(&vocab, &merges, &config)?
         } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("encoder.json")?, files.read("vocab.bpe")?) {
             byte_level_bpe(&vocab, &merges, &config)?
+        } else if let Some((path, bytes)) = files.read("spm.model")? {
+            let lower_case = config.do_lower_case.unwrap_or(false);
+            let (tokenizer, map) = spm::tokenizer(&bytes, lower_case).map_err(|e| broken(&path, e))?;
+            chars = map;
+            tokenizer
         } else if let Some((vocab, _)) = files.read("vocab.txt")? {
             word_piece(&vocab, &config)?
         } else {
@@ -153,6 +165,7 @@ impl Tokenizer {
         };
         Ok(Self {
             inner,
+            chars,
             truncate_at,
             sha256: format!("{:x}", files.digest.finalize()),
         })
@@ -184,7 +197,7 @@ impl Tokenizer {
     /// [`TokenizeError::Encode`].
     pub fn ids<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>, TokenizeError> {
         let encode = |(row, text): (usize, &T)| {
-            let encoding = self.inner.encode_fast(text.as_ref(), false);
+            let encoding = self.inner.encode_fast(self.prepared(text.as_ref()), false);
             encoding
                 .map(|e| e.get_ids().to_vec())
                 .map_err(|e| TokenizeError::Encode {
@@ -233,6 +246,13 @@ impl Tokenizer {
         Ok(labelled(rows, examples))
     }
 
+    fn prepared<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.chars {
+            Some(chars) => Cow::Owned(chars.apply(text)),
+            None => Cow::Borrowed(text),
+        }
+    }
+
     fn encode_rows(&self, examples: &[Example], max_len: usize) -> Result<Vec<Row>, TokenizeError> {
         let pairs = examples.iter().any(|e| e.second.is_some());
         let specials = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pairs));
@@ -255,8 +275,8 @@ impl Tokenizer {
             })?;
         let encode = |(row, example): (usize, &Example)| {
             let encoding = match &example.second {
-                Some(second) => inner.encode_fast((example.first.as_str(), second.as_str()), true),
-                None => inner.encode_fast(example.first.as_str(), true),
+                Some(second) => inner.encode_fast((self.prepared(&example.first), self.prepared(second)), true),
+                None => inner.encode_fast(self.prepared(&example.first), true),
             };
             let encoding = encoding.map_err(|e| TokenizeError::Encode {
                 row,
