@@ -1,10 +1,11 @@
 //! The E2E scores against the genuine tool (`LORA_GOLDEN/e2e`), and what is said about files that cannot be scored.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use datasets::metric::bleu_e2e::Tokenized;
-use datasets::metric::e2e;
-use datasets::metric::generated::Segment;
+use datasets::metric::generated::{self, Segment};
+use datasets::metric::{cider, e2e, ptb, rouge_l};
 use serde_json::Value;
 
 fn golden() -> Option<PathBuf> {
@@ -65,6 +66,58 @@ fn bleu_and_nist_equal_the_tools() {
         assert_all_near(tokenized.segment_bleu(0.0), &wanted, "BLEU", &name);
         assert_all_near(tokenized.segment_bleu(1.0), &wanted, "sentBLEU", &name);
         assert_all_near(tokenized.segment_nist(), &wanted, "NIST", &name);
+    }
+}
+
+#[test]
+fn tokens_equal_the_tools() {
+    let Some(dir) = golden() else { return };
+    let cases = json(&dir.with_file_name("ptb_tokenize.json"));
+    let cases = cases.as_array().unwrap();
+    let mut by_next_line = 0;
+    for case in cases {
+        let (line, wanted) = (case["in"].as_str().unwrap(), case["out"].as_str().unwrap());
+        let tokens = ptb::tokenize(&[line])[0].join(" ");
+        // One line ends in "U.S."; the line that was next to it when the golden file was made began a sentence.
+        if wanted == format!("{tokens} .") && line.ends_with("U.S.") {
+            by_next_line += 1;
+        } else {
+            assert_eq!(tokens, wanted, "{line}");
+        }
+    }
+    assert_eq!((cases.len(), by_next_line), (445, 1));
+    for (name, segments, scores, wanted) in systems(&dir) {
+        let tokenized = e2e::tokenized(&segments);
+        for (got, wanted) in tokenized.iter().zip(&wanted) {
+            assert_eq!(got.hyp, wanted["hyp_tok"].as_str().unwrap(), "{name}");
+        }
+        let rouge: Vec<f64> = tokenized.iter().map(rouge_l::score).collect();
+        assert_all_near(rouge, &wanted, "ROUGE_L", &name);
+        assert_all_near(cider::scores(&tokenized), &wanted, "CIDEr", &name);
+        let all: HashMap<_, _> = e2e::score(&segments).into_iter().collect();
+        assert_near(all["ROUGE_L"], &scores["ROUGE_L"], &format!("{name}: ROUGE_L"));
+        assert_near(all["CIDEr"], &scores["CIDEr"], &format!("{name}: CIDEr"));
+    }
+}
+
+#[test]
+fn tokenised_references_equal_the_tools() {
+    let Some(dir) = golden() else { return };
+    for name in [
+        "dev_human_first",
+        "lora_rest",
+        "stress",
+        "test_all",
+        "test_human_last",
+        "test_single",
+    ] {
+        let lines = |file: String| generated::read_lines(&dir.join(file), "lines").unwrap();
+        let wanted: Vec<String> = lines(format!("{name}.refs.ptb.txt"));
+        let references = lines(format!("{name}.refs.txt"));
+        let some = |l: &&String| !l.is_empty();
+        let got = ptb::words(&references.iter().filter(some).collect::<Vec<_>>());
+        // References of which nothing is left stand as empty lines there.
+        assert!(got.iter().filter(some).eq(wanted.iter().filter(some)), "{name}");
     }
 }
 

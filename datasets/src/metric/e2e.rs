@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::bleu_e2e::Tokenized;
 use super::generated::{ScoreError, Scores, Segment, is_python_space, read_lines};
+use super::{cider, ptb, rouge_l};
 
 /// Outputs, one a line, and the references to each: one a line, with a blank line between instances. A file without any
 /// blank line, beside more outputs than one, holds one reference to each output.
@@ -48,8 +51,34 @@ fn instances(path: &Path) -> Result<Vec<Vec<String>>, ScoreError> {
     Ok(instances)
 }
 
-/// BLEU and NIST of all segments together.
+/// The segments as METEOR, ROUGE-L and CIDEr see them: PTB tokens without punctuation.
+pub fn tokenized(segments: &[Segment]) -> Vec<Segment> {
+    // Outputs and references are two files to the tool's tokeniser.
+    let outputs: Vec<&str> = segments.iter().map(|s| s.hyp.as_str()).collect();
+    let references: Vec<&str> = segments.iter().flat_map(|s| &s.refs).map(String::as_str).collect();
+    let mut references = ptb::words(&references).into_iter();
+    let outputs = ptb::words(&outputs).into_iter().zip(segments);
+    let segment = |(hyp, s): (String, &Segment)| Segment {
+        hyp,
+        refs: references.by_ref().take(s.refs.len()).collect(),
+    };
+    outputs.map(segment).collect()
+}
+
+/// All metrics over all segments together.
 pub fn score(segments: &[Segment]) -> Scores {
     let mteval = Tokenized::new(segments);
-    vec![("BLEU", Some(mteval.bleu(0.0))), ("NIST", mteval.nist())]
+    let tokenized = tokenized(segments);
+    let rouge_l: Vec<f64> = tokenized.par_iter().map(rouge_l::score).collect();
+    vec![
+        ("BLEU", Some(mteval.bleu(0.0))),
+        ("NIST", mteval.nist()),
+        ("METEOR", None),
+        ("ROUGE_L", mean(&rouge_l)),
+        ("CIDEr", mean(&cider::scores(&tokenized))),
+    ]
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

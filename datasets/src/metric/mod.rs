@@ -4,12 +4,15 @@
 //! defines a degenerate case, so is it here: F1 without any positive, and Matthews of a constant, are 0.
 
 pub mod bleu_e2e;
+pub mod cider;
 pub mod classification;
 pub mod correlation;
 pub mod e2e;
 pub mod generated;
 pub mod mteval;
 mod ngram;
+pub mod ptb;
+pub mod rouge_l;
 
 use std::collections::BTreeMap;
 
