@@ -58,7 +58,11 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
         let settings = settings(kind, if args.method.is_some() { &args.sets } else { &[] })?;
         let method = method::from_value(&settings)?;
         let build = Build::new(method.as_ref(), 0);
-        let _model = (arch.build)(&config, args.labels, &build.scope()).with_context(|| format!("method `{kind}`"))?;
+        let _model = match arch.build {
+            Some(classifier) => classifier(&config, args.labels, &build.scope()),
+            None => arch.language_model(&config, &build.scope()),
+        }
+        .with_context(|| format!("method `{kind}`"))?;
         let counts = build.adopt()?.counts;
         let formula = method.expected_params(&shape);
         ensure!(

@@ -1,7 +1,7 @@
 //! `pretrain`: the small model of the embedded demonstration, from generated text to a Hugging Face folder.
 
 use crate::cli::set_threads;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use datasets::synthetic::document;
 use datasets::{Example, Label, Tokenizer, tokenize};
@@ -10,7 +10,7 @@ use lora_core::batch::{Batch, Row, Target, UNSCORED};
 use lora_core::model::{self, Model};
 use lora_core::nn::{Adopted, BaseInit, Build, Params};
 use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper};
-use lora_core::weights::{Precision, save_as};
+use lora_core::weights::{Precision, published, save_as};
 use lora_core::{device, method, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -99,10 +99,12 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         .device(device)
         .base_init(BaseInit::Random);
     let arch = model::arch(&config.model)?;
-    let Some(build_lm) = arch.build_lm else {
-        bail!("models of type `{}` are not pretrained here", arch.model_type);
-    };
-    let model = build_lm(&config.model, &build.scope())?;
+    let model = arch.language_model(&config.model, &build.scope())?;
+    ensure!(
+        model.causal().is_none(),
+        "models of type `{}` write from left to right: masked tokens teach them nothing",
+        arch.model_type
+    );
     let Adopted { params, counts } = build.adopt()?;
     let maker = Maker {
         config: &config,
@@ -119,13 +121,9 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         held_out_loss: loss,
         held_out_accuracy: accuracy,
     };
-    let tensors: Vec<(String, Tensor)> = params
-        .iter()
-        .map(|e| (e.param.name.clone(), e.tensor.shallow_clone()))
-        .collect();
     save_as(
         &args.out.join("model.safetensors"),
-        &tensors,
+        &published(&params, arch),
         Default::default(),
         Precision::Half,
     )?;
@@ -262,7 +260,7 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
         clip: Some(c.clip),
         betas: (0.9, 0.98), // RoBERTa's
         eps: 1e-6,
-        objective: Objective::Tokens,
+        objective: Objective::Tokens { label_smoothing: 0.0 },
         seed: c.seed,
         checkpoint_every: SAVE_EVERY,
         device,
@@ -313,7 +311,11 @@ fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<(f64, f6
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), device)?;
         let answers = model.forward(&batch, false);
         let n = answers.size()[0] as f64;
-        loss += n * f64::try_from(lora_core::train::loss(&answers, &batch, Objective::Tokens))?;
+        loss += n * f64::try_from(lora_core::train::loss(
+            &answers,
+            &batch,
+            Objective::Tokens { label_smoothing: 0.0 },
+        ))?;
         let hits = answers.argmax(-1, false).eq_tensor(&batch.targets).sum(Kind::Int64);
         right += i64::try_from(hits)? as f64;
         count += n;

@@ -10,7 +10,8 @@ pub enum Target {
     Class(i64),
     /// A score.
     Score(f64),
-    /// For language models: the id that belongs at each token, [`UNSCORED`] where none is asked for.
+    /// For language models: the id that belongs at each token (one that writes: the id after it), [`UNSCORED`] where none is
+    /// asked for.
     Tokens(Vec<i64>),
 }
 
@@ -31,6 +32,42 @@ pub struct Row {
     pub target: Target,
 }
 
+impl Row {
+    /// A row that teaches a language model to go on from `prompt` with `completion`, as the paper's GPT-2 code encodes it: the
+    /// prompt, `end` as separator, the completion and `end` again, cut to `max_len` tokens in all. The completion and the end
+    /// after it are scored, each at the token before it; nothing of the prompt is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the prompt and the separator leave nothing of the completion.
+    pub fn completion(prompt: &[i64], completion: &[i64], end: i64, max_len: usize) -> Result<Row> {
+        let context = prompt.len() + 1;
+        if context >= max_len {
+            return Err(Error::Config(format!(
+                "a prompt of {} tokens and the separator leave nothing of {max_len} tokens to the completion: raise the max length, or \
+                 cut or leave out the prompt",
+                prompt.len()
+            )));
+        }
+        let mut ids = [prompt, &[end], completion, &[end]].concat();
+        ids.truncate(max_len);
+        let mut wanted = vec![UNSCORED; context - 1];
+        wanted.extend(&ids[context..]);
+        ids.pop(); // the last token is wanted and not read
+        Ok(Row {
+            ids,
+            types: Vec::new(),
+            prompt: Some(context),
+            target: Target::Tokens(wanted),
+        })
+    }
+}
+
+/// The prompt and the separator `end`, as a model is to go on from; what is beyond `limit` tokens is cut off on the left.
+pub fn decode_prompt(prompt: &[i64], end: i64, limit: usize) -> Vec<i64> {
+    let whole = [prompt, &[end]].concat();
+    whole[whole.len().saturating_sub(limit)..].to_vec()
+}
+
 /// Where the rows of a packed batch lie, and how attention regroups them.
 #[derive(Debug)]
 pub struct Layout {
@@ -46,12 +83,15 @@ pub struct Layout {
     to_packed: Tensor,
     /// Packed position of each row's first token `[B]`.
     pub first: Tensor,
+    /// Packed position of each row's last token `[B]`.
+    pub last: Tensor,
 }
 
 impl Layout {
     fn new(lengths: &[i64], device: Device) -> Layout {
         let width = lengths.iter().copied().max().unwrap_or(0);
-        let (mut from, mut to, mut mask, mut first) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut from, mut to, mut mask) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut start = 0;
         for (row, &len) in lengths.iter().enumerate() {
             first.push(start);
@@ -64,6 +104,7 @@ impl Layout {
                 }
             }
             start += len;
+            last.push(start - 1);
         }
         let rows = lengths.len() as i64;
         let ragged = lengths.iter().any(|&len| len != width);
@@ -76,6 +117,7 @@ impl Layout {
             from_packed: index(&from),
             to_packed: index(&to),
             first: index(&first),
+            last: index(&last),
         }
     }
 
@@ -87,6 +129,7 @@ impl Layout {
             from_packed: self.from_packed.shallow_clone(),
             to_packed: self.to_packed.shallow_clone(),
             first: self.first.shallow_clone(),
+            last: self.last.shallow_clone(),
         }
     }
 
@@ -138,6 +181,8 @@ pub struct Batch {
 pub struct Inserted {
     /// Packed positions of the tokens that were there before, `[T]`.
     pub own: Tensor,
+    /// The same, but of each prompt's last token the position of the infix behind it: from there the answer is foretold, `[T]`.
+    pub asked: Tensor,
     /// Packed positions of the n new tokens of each row, row by row, `[B * n]`.
     pub prompt: Tensor,
 }
@@ -182,6 +227,22 @@ impl Batch {
         })
     }
 
+    /// Packs prompts that are to be continued.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub fn of_prompts(prompts: &[&[i64]], device: Device) -> Result<Batch> {
+        let row = |ids: &&[i64]| Row {
+            ids: ids.to_vec(),
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Tokens(vec![0; ids.len()]),
+        };
+        let rows: Vec<Row> = prompts.iter().map(row).collect();
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), device)?;
+        Ok(Batch { scored: None, ..batch })
+    }
+
     /// Tokens in the batch, T.
     pub fn tokens(&self) -> i64 {
         self.lengths.iter().sum()
@@ -209,6 +270,7 @@ impl Batch {
             prompts: self.prompts.iter().map(|n| n + prefix + infix).collect(),
             inserted: Some(Inserted {
                 own,
+                asked: index(&plan.asked),
                 prompt: index(&plan.prompt),
             }),
             layout: Layout::new(&lengths, device),
@@ -229,6 +291,7 @@ impl Batch {
             prompts: self.prompts.clone(),
             inserted: self.inserted.as_ref().map(|i| Inserted {
                 own: i.own.shallow_clone(),
+                asked: i.asked.shallow_clone(),
                 prompt: i.prompt.shallow_clone(),
             }),
             layout: self.layout.shallow_clone(),
@@ -242,6 +305,7 @@ struct Plan {
     from: Vec<i64>,
     near: Vec<i64>,
     own: Vec<i64>,
+    asked: Vec<i64>,
     prompt: Vec<i64>,
 }
 
@@ -256,6 +320,11 @@ impl Plan {
             plan.new_tokens(total..total + prefix, start + (lead - 1).max(0));
             plan.old(start + lead..start + infix_at);
             plan.new_tokens(total + prefix..total + prefix + infix, start + (infix_at - 1).max(0));
+            if infix.min(infix_at) > 0
+                && let Some(last) = plan.asked.last_mut()
+            {
+                *last = plan.from.len() as i64 - 1;
+            }
             plan.old(start + infix_at..start + len);
             start += len;
         }
@@ -265,6 +334,7 @@ impl Plan {
     fn old(&mut self, tokens: std::ops::Range<i64>) {
         for token in tokens {
             self.own.push(self.from.len() as i64);
+            self.asked.push(self.from.len() as i64);
             self.from.push(token);
             self.near.push(token);
         }

@@ -206,7 +206,7 @@ impl Weights {
                 .find(|n| params.get(n).is_some());
             match target {
                 Some(target) => {
-                    self.fill(params, name, &target, &mut report)?;
+                    self.fill(params, name, &target, arch, &mut report)?;
                     filled.insert(target);
                 }
                 None if is_ignored(name, arch) => {}
@@ -251,9 +251,9 @@ impl Weights {
         Ok(taken)
     }
 
-    fn fill(&self, params: &Params, name: &str, target: &str, report: &mut LoadReport) -> Result<()> {
+    fn fill(&self, params: &Params, name: &str, target: &str, arch: &Arch, report: &mut LoadReport) -> Result<()> {
         let Some(entry) = params.get(target) else { return Ok(()) };
-        let tensor = self.tensor(name)?;
+        let tensor = turned(self.tensor(name)?, target, arch);
         if tensor.size() != entry.tensor.size() {
             report
                 .mismatched
@@ -280,6 +280,26 @@ pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
         .map_err(Error::torch(format!("copying `{name}`")))
 }
 
+/// From the layout of published files to the one in use here, and back.
+fn turned(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
+    if tensor.dim() == 2 && arch.transposed.iter().any(|end| name.ends_with(end)) {
+        tensor.tr()
+    } else {
+        tensor
+    }
+}
+
+/// The variables of base and head as transformers names and lays them out: for [`save`], so that others can load them.
+pub fn published(params: &Params, arch: &Arch) -> Vec<(String, Tensor)> {
+    let ours = params.iter().filter(|e| e.param.owner != Owner::Method);
+    ours.map(|e| {
+        let name = e.param.name.clone();
+        let tensor = turned(e.tensor.detach(), &name, arch);
+        (name, tensor)
+    })
+    .collect()
+}
+
 /// Files of 2018 say gamma and beta.
 fn modern_norm_name(name: &str) -> String {
     name.replace("LayerNorm.gamma", "LayerNorm.weight")
@@ -288,7 +308,9 @@ fn modern_norm_name(name: &str) -> String {
 
 fn is_ignored(name: &str, arch: &Arch) -> bool {
     let bare = name.strip_prefix(arch.prefix).unwrap_or(name);
-    arch.ignored.iter().any(|i| bare.starts_with(i))
+    arch.ignored
+        .iter()
+        .any(|i| bare.starts_with(i) || i.starts_with('.') && bare.ends_with(i))
 }
 
 fn parse<'m>(file: &Path, map: &'m Mmap) -> Result<SafeTensors<'m>> {

@@ -17,7 +17,7 @@ use tch::Tensor;
 fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, Adopted) {
     let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
     let (model, adopted) = build("bert", method.as_ref(), 3);
-    let (config, stop) = (fit_config(), AtomicBool::new(stop_at == Some(0)));
+    let (config, stop) = (fit_config("bert"), AtomicBool::new(stop_at == Some(0)));
     let file = Checkpoint::new(checkpoint, id);
     let trainer = Trainer {
         model: model.as_ref(),
@@ -32,9 +32,9 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
     };
     let mut last = (0, 0.0);
     let fitted = trainer.fit(
-        &rows(50),
+        &rows("bert", 50),
         &mut |model| {
-            let answers = lora_core::train::predict(model, &rows(6), 4, tch::Device::Cpu)?;
+            let answers = lora_core::train::predict(model, &rows("bert", 6), 4, tch::Device::Cpu)?;
             let sum = answers.iter().flatten().map(|v| f64::from(*v)).sum();
             Ok(BTreeMap::from([("dev/sum".to_string(), Some(sum))]))
         },
@@ -124,7 +124,10 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
     let method = method::from_yaml("{kind: lora}").unwrap();
     let config = common::config("bert");
     let fresh = lora_core::nn::Build::new(method.as_ref(), 8).base_init(lora_core::nn::BaseInit::Random);
-    let _model = (lora_core::model::arch(&config).unwrap().build)(&config, 1, &fresh.scope()).unwrap();
+    let _model = lora_core::model::arch(&config)
+        .unwrap()
+        .classifier(&config, 1, &fresh.scope())
+        .unwrap();
     let fresh = fresh.adopt().unwrap();
     let before = trained(&fresh);
     let taken = kept.load_trained(&fresh.params).unwrap();

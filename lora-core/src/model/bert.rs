@@ -11,18 +11,19 @@ use tch::Tensor;
 
 pub(super) const ARCH: Arch = Arch {
     model_type: "bert",
-    build: |config, labels, scope| {
+    build: Some(|config, labels, scope| {
         let config = Config::read(config)?;
         let encoder = Encoder::new(&scope.sub("bert"), &config, 0)?;
         Ok(Box::new(WithHead {
             encoder,
             head: BertHead::new(&config, labels, scope)?,
         }))
-    },
+    }),
     build_lm: None,
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     prefix: "bert.",
     ignored: &["embeddings.position_ids", "cls.predictions.", "cls.seq_relationship."],
+    transposed: &[],
 };
 
 /// Pooler (dense, tanh), dropout, linear layer.

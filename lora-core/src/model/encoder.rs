@@ -1,6 +1,7 @@
 //! What BERT and RoBERTa share: embeddings, post-LayerNorm blocks, and the reading of config.json.
 
 use super::ModelShape;
+use super::config::{check_heads, check_rates, check_sizes};
 use crate::batch::Batch;
 use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, dropout};
 use crate::{Error, Result};
@@ -47,33 +48,17 @@ impl Config {
             ("max_position_embeddings", c.max_position_embeddings),
             ("type_vocab_size", c.type_vocab_size),
         ];
-        for (key, size) in sizes {
-            // The bound keeps products of two sizes far inside 64 bits.
-            if !(1..=1 << 24).contains(&size) {
-                return Err(Error::Config(format!(
-                    "`{key}` is {size}; it must be from 1 to {}",
-                    1 << 24
-                )));
-            }
-        }
-        if c.hidden_size % c.num_attention_heads != 0 {
-            let (d, h) = (c.hidden_size, c.num_attention_heads);
-            return Err(Error::Config(format!(
-                "`hidden_size` {d} is not divisible by `num_attention_heads` {h}"
-            )));
-        }
+        check_sizes(&sizes)?;
+        check_heads(
+            ("hidden_size", c.hidden_size),
+            ("num_attention_heads", c.num_attention_heads),
+        )?;
         let rates = [
             ("hidden_dropout_prob", c.hidden_dropout_prob),
             ("attention_probs_dropout_prob", c.attention_probs_dropout_prob),
             ("classifier_dropout", c.classifier_dropout()),
         ];
-        for (key, rate) in rates {
-            if !(0.0..1.0).contains(&rate) {
-                return Err(Error::Config(format!(
-                    "`{key}` is {rate}; it must be from 0 to below 1"
-                )));
-            }
-        }
+        check_rates(&rates)?;
         if c.position_embedding_type.as_deref().is_some_and(|t| t != "absolute") {
             return Err(Error::Config("`position_embedding_type` must be \"absolute\"".into()));
         }
@@ -167,7 +152,7 @@ impl Encoder {
 
     /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
     pub(super) fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
-        self.words.scores(x, bias)
+        self.words.scores(x, Some(bias))
     }
 
     fn run(&self, batch: &Batch, first_only: bool, train: bool) -> Tensor {

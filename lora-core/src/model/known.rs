@@ -4,7 +4,16 @@ use crate::{Error, Result};
 use serde_json::{Value, json};
 
 /// Names that [`known_config`] knows.
-pub static KNOWN: &[&str] = &["roberta-base", "roberta-large", "bert-base-uncased", "minilm-l6"];
+pub static KNOWN: &[&str] = &[
+    "roberta-base",
+    "roberta-large",
+    "bert-base-uncased",
+    "minilm-l6",
+    "gpt2",
+    "gpt2-medium",
+    "gpt2-large",
+    "gpt2-xl",
+];
 
 /// The config.json of a model of this name, as far as its shape goes.
 ///
@@ -18,14 +27,91 @@ pub fn known_config(name: &str) -> Result<Value> {
             "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
         })
     };
+    let gpt2 = |d: i64, layers: i64, heads: i64| {
+        json!({
+            "model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": d, "n_layer": layers, "n_head": heads,
+            "activation_function": "gelu_new", "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
+        })
+    };
     match name {
         "roberta-base" => Ok(encoder("roberta", 50265, 768, 12, 12, 514, 1, 1e-5)),
         "roberta-large" => Ok(encoder("roberta", 50265, 1024, 24, 16, 514, 1, 1e-5)),
         "bert-base-uncased" => Ok(encoder("bert", 30522, 768, 12, 12, 512, 2, 1e-12)),
         "minilm-l6" => Ok(encoder("bert", 30522, 384, 6, 12, 512, 2, 1e-12)),
+        "gpt2" => Ok(gpt2(768, 12, 12)),
+        "gpt2-medium" => Ok(gpt2(1024, 24, 16)),
+        "gpt2-large" => Ok(gpt2(1280, 36, 20)),
+        "gpt2-xl" => Ok(gpt2(1600, 48, 25)),
         _ => Err(Error::Config(format!(
             "the shape of `{name}` is not known here; known: {}; or give a model folder",
             KNOWN.join(", ")
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method;
+    use crate::model::arch;
+    use crate::nn::Build;
+
+    /// Parameters of the whole model, and of LoRA with r = 4 on query and value.
+    fn counts(config: &Value) -> (i64, i64) {
+        let lora = method::from_yaml("{kind: lora, r: 4, alpha: 32, targets: [query, value]}").unwrap();
+        let build = Build::new(lora.as_ref(), 1);
+        arch(config).unwrap().language_model(config, &build.scope()).unwrap();
+        let counts = build.adopt().unwrap().counts;
+        (counts.total - counts.method, counts.method)
+    }
+
+    #[test]
+    fn gpt2_is_as_large_as_published() {
+        let sizes = [
+            ("gpt2", 124_439_808, 147_456),
+            ("gpt2-medium", 354_823_168, 393_216),
+            ("gpt2-large", 774_030_080, 737_280),
+            ("gpt2-xl", 1_557_611_200, 1_228_800),
+        ];
+        for (name, whole, lora) in sizes {
+            assert_eq!(counts(&known_config(name).unwrap()), (whole, lora), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_published_config_is_read() {
+        let Some(data) = std::env::var_os("LORA_DATA") else {
+            println!("skipped: LORA_DATA is not set");
+            return;
+        };
+        let dir = std::path::Path::new(&data).join("tokenizers/gpt2");
+        let config = crate::model::read_config(&dir).unwrap();
+        assert_eq!(counts(&config), (354_823_168, 393_216));
+    }
+
+    #[test]
+    fn gpt2_configs_that_cannot_be_built_are_refused() {
+        let changes = [
+            ("n_embd", json!(1025), "`n_embd` 1025 is not divisible by `n_head` 16"),
+            ("n_head", json!(0), "`n_head` is 0"),
+            ("attn_pdrop", json!(1.0), "`attn_pdrop` is 1"),
+            ("activation_function", json!("mish"), "unknown variant `mish`"),
+            ("scale_attn_by_inverse_layer_idx", json!(true), "must be false"),
+            ("tie_word_embeddings", json!(false), "must be true"),
+        ];
+        let gpt2 = known_config("gpt2-medium").unwrap();
+        let arch = arch(&gpt2).unwrap();
+        for (key, value, expected) in changes {
+            let mut config = gpt2.clone();
+            config[key] = value;
+            let text = (arch.shape)(&config).unwrap_err().to_string();
+            assert!(text.contains(expected), "{key}: {text}");
+        }
+        let text = arch.build.is_none().then(|| {
+            let method = method::from_yaml("{kind: head}").unwrap();
+            let build = Build::new(method.as_ref(), 1);
+            arch.classifier(&gpt2, 2, &build.scope()).unwrap_err().to_string()
+        });
+        assert!(text.unwrap().contains("no classification head"));
     }
 }

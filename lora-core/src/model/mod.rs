@@ -1,14 +1,16 @@
 //! The registry of architectures. To add one: a file in this folder, a `mod` line, and a line in [`MODELS`].
 
 mod bert;
+mod config;
 mod encoder;
+mod gpt2;
 mod head;
 mod known;
 mod roberta;
 mod shape;
 
 use crate::batch::Batch;
-use crate::nn::{Build, Linear, Scope};
+use crate::nn::{Build, KvCache, Linear, Scope};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -32,6 +34,11 @@ pub trait Model: Debug + Send {
     /// How many token ids there are.
     fn vocab(&self) -> i64;
 
+    /// The model as one that writes, where it is one.
+    fn causal(&self) -> Option<&dyn Causal> {
+        None
+    }
+
     /// Merges every method branch into its weight.
     ///
     /// # Errors
@@ -46,28 +53,44 @@ pub trait Model: Debug + Send {
     }
 }
 
+/// A language model that goes on from what it has read, token by token.
+pub trait Causal {
+    /// Reads the rows of `batch`: the scores of what comes next in each, `[B, vocab]` in fp32, and a cache from which each can
+    /// be continued `beams` times. This and [`Causal::decode`] are for use without gradients.
+    fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache);
+
+    /// Takes in `ids` `[B * beams]`, one token a row: the scores of what comes next, `[B * beams, vocab]` in fp32.
+    fn decode(&self, ids: &Tensor, cache: &mut KvCache) -> Tensor;
+}
+
 /// An architecture: its name in config.json, how it is built, and what its files look like.
 #[derive(Debug)]
 pub struct Arch {
     /// `model_type` in config.json.
     pub model_type: &'static str,
-    /// Builds the model with a head of `labels` outputs (1 = regression).
-    pub build: fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>,
-    /// Builds the language model that it was pretrained as, where this project pretrains one.
+    /// Builds the model with a head of `labels` outputs (1 = regression), where it has one.
+    pub build: Option<BuildClassifier>,
+    /// Builds the language model that it was pretrained as, where this project has it.
     pub build_lm: Option<BuildLm>,
     /// Reads the dimensions.
     pub shape: fn(&Value) -> Result<ModelShape>,
     /// Stands before base names in task models and is absent in bare encoders' files.
     pub prefix: &'static str,
-    /// Names that published files hold and this model does not: buffers and the heads of pretraining.
+    /// How names begin (or end, with a point in front) that published files hold and this model does not: buffers and the
+    /// heads of pretraining.
     pub ignored: &'static [&'static str],
+    /// How names of matrices end that published files hold as `[in, out]`.
+    pub transposed: &'static [&'static str],
 }
+
+/// Builds a model with a head from config.json.
+pub type BuildClassifier = fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>;
 
 /// Builds a language model from config.json.
 pub type BuildLm = fn(&Value, &Scope) -> Result<Box<dyn Model>>;
 
 /// Every architecture.
-pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH];
+pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH, gpt2::ARCH];
 
 /// The architecture that a config.json names.
 ///
@@ -91,11 +114,56 @@ pub fn read_config(dir: &Path) -> Result<Value> {
     serde_json::from_str(&text).map_err(|e| Error::format(&path, format!("not valid JSON: {e}")))
 }
 
+impl Arch {
+    /// The model with a head of `labels` outputs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none, or config.json or the method's settings do not fit.
+    pub fn classifier(&self, config: &Value, labels: i64, scope: &Scope) -> Result<Box<dyn Model>> {
+        let none = || {
+            Error::Config(format!(
+                "models of type `{}` have no classification head here",
+                self.model_type
+            ))
+        };
+        self.build.ok_or_else(none)?(config, labels, scope)
+    }
+
+    /// The language model.
+    ///
+    /// # Errors
+    /// As [`Arch::classifier`].
+    pub fn language_model(&self, config: &Value, scope: &Scope) -> Result<Box<dyn Model>> {
+        let none = || {
+            Error::Config(format!(
+                "models of type `{}` are no language models here",
+                self.model_type
+            ))
+        };
+        self.build_lm.ok_or_else(none)?(config, scope)
+    }
+}
+
 /// Builds the model that the folder's config.json describes, with a head of `labels` outputs. Its weights are not loaded.
 ///
 /// # Errors
 /// A config.json that is missing, broken or of an unknown architecture; settings of the method that do not fit.
 pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
+    let (config, arch) = described(dir)?;
+    Ok((arch.classifier(&config, labels, &build.scope())?, arch))
+}
+
+/// The same as a language model.
+///
+/// # Errors
+/// As [`from_dir`].
+pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
+    let (config, arch) = described(dir)?;
+    Ok((arch.language_model(&config, &build.scope())?, arch))
+}
+
+/// The folder's config.json, found good, and what it describes.
+fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
     let config = read_config(dir)?;
     let at = |e: Error| match e {
         Error::Config(what) => Error::format(dir.join("config.json"), what),
@@ -103,6 +171,5 @@ pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model
     };
     let arch = arch(&config).map_err(at)?;
     (arch.shape)(&config).map_err(at)?;
-    let model = (arch.build)(&config, labels, &build.scope())?;
-    Ok((model, arch))
+    Ok((config, arch))
 }

@@ -12,13 +12,13 @@ use tch::{Kind, Tensor};
 
 pub(super) const ARCH: Arch = Arch {
     model_type: "roberta",
-    build: |config, labels, scope| {
+    build: Some(|config, labels, scope| {
         let config = Config::read(config)?;
         Ok(Box::new(WithHead {
             encoder: body(&config, scope)?,
             head: RobertaHead::new(&config, labels, scope)?,
         }))
-    },
+    }),
     build_lm: Some(|config, scope| {
         let config = Config::read(config)?;
         Ok(Box::new(WithHead {
@@ -29,6 +29,7 @@ pub(super) const ARCH: Arch = Arch {
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     prefix: "roberta.",
     ignored: &["embeddings.position_ids", "pooler.dense.", "lm_head."],
+    transposed: &[],
 };
 
 fn body(c: &Config, s: &Scope) -> Result<Encoder> {

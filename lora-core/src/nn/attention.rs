@@ -1,6 +1,6 @@
 //! Scaled dot-product attention over packed rows: the only layer that regroups tokens into rows.
 
-use super::{PrefixKv, cast_like, dropout};
+use super::{KvCache, PrefixKv, cast_like, dropout};
 use crate::batch::Layout;
 use tch::{Kind, Tensor};
 
@@ -60,6 +60,21 @@ impl Attention {
     /// `q` is `[T, d]`, or `[B, d]` when only the first token of each row asks (then the answer is `[B, d]` too: what a
     /// classification head reads); `k` and `v` are `[T, d]`. Returns the shape of `q`.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, train: bool) -> Tensor {
+        self.within_rows([q, k, v], layout, train, None)
+    }
+
+    /// The same outside training, while the next block of `cache` takes in the keys and values.
+    pub fn prefill(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, cache: &mut KvCache) -> Tensor {
+        self.within_rows([q, k, v], layout, false, Some(cache))
+    }
+
+    fn within_rows(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        layout: &Layout,
+        train: bool,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor {
         let (rows, dim) = (layout.rows, q.size()[1]);
         let first_only = q.size()[0] == rows && layout.width > 1;
         let q = if first_only {
@@ -72,6 +87,9 @@ impl Attention {
         let square = self.causal && self.prefix.is_empty() && !(train && self.dropout > 0.0);
         let mask = if square { None } else { self.mask(layout, &q) };
         let (k, v, mask) = self.prefix.extend(k, v, mask);
+        if let Some(cache) = cache {
+            cache.push(&k, &v);
+        }
         let out = self.attend(&q, &k, &v, mask.as_ref(), square, train);
         let out = out.transpose(1, 2).reshape([-1, dim]); // [B * width, d]
         if first_only { out } else { layout.unpad(&out) }

@@ -19,7 +19,7 @@ impl Embedding {
     }
 
     /// How well each entry of the table agrees with `x` `[S, dim]`: `[S, count]`, the tied output layer of a language model.
-    pub fn scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
-        x.linear(&cast_like(&self.table, x), Some(&cast_like(bias, x)))
+    pub fn scores(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        x.linear(&cast_like(&self.table, x), bias.map(|b| cast_like(b, x)).as_ref())
     }
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod adapt;
 mod attention;
+mod cache;
 mod dropout;
 mod embedding;
 mod linear;
@@ -15,6 +16,7 @@ mod tap;
 pub use activation::Activation;
 pub use adapt::{Adapter, Branch, LowRank, Method, PrefixKv, PromptTokens};
 pub use attention::{Attention, Prefix};
+pub use cache::KvCache;
 pub use dropout::dropout;
 pub(crate) use dropout::seed_dropout;
 pub use embedding::Embedding;

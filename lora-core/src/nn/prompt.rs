@@ -58,6 +58,15 @@ impl Prompt {
         }
     }
 
+    /// As [`Prompt::remove`], for a model that foretells at each token the one after it: what follows the prompt's last token
+    /// is foretold from the infix behind it.
+    pub fn remove_causal(&self, x: &Tensor, longer: &Batch) -> Tensor {
+        match &longer.inserted {
+            Some(inserted) => x.index_select(0, &inserted.asked),
+            None => x.shallow_clone(),
+        }
+    }
+
     /// The rows of `x` that belong to the tokens of the batch before [`Prompt::insert`], in their order.
     pub fn remove(&self, x: &Tensor, longer: &Batch) -> Tensor {
         match &longer.inserted {

@@ -11,8 +11,12 @@ pub enum Objective {
     },
     /// Mean squared error of one output.
     Score,
-    /// Cross-entropy over the vocabulary, the mean over the scored tokens.
-    Tokens,
+    /// Cross-entropy over the vocabulary, the mean over all scored tokens of the batch, so that each token counts alike however
+    /// long its row is. (The paper's GPT-2 code divides by the number of tokens + 0.0001, a relative difference below 1e-5.)
+    Tokens {
+        /// As above, over the whole vocabulary, the target included.
+        label_smoothing: f64,
+    },
 }
 
 /// The mean loss over the rows (or scored tokens) of `batch`, a scalar in fp32, for the model's answers `[B, labels]` (or
@@ -20,16 +24,13 @@ pub enum Objective {
 pub fn loss(answers: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
     let answers = answers.to_kind(Kind::Float);
     match objective {
-        Objective::Classes { label_smoothing } => answers.cross_entropy_loss(
+        Objective::Classes { label_smoothing } | Objective::Tokens { label_smoothing } => answers.cross_entropy_loss(
             &batch.targets,
             None::<&Tensor>,
             Reduction::Mean,
             UNSCORED,
             label_smoothing,
         ),
-        Objective::Tokens => {
-            answers.cross_entropy_loss(&batch.targets, None::<&Tensor>, Reduction::Mean, UNSCORED, 0.0)
-        }
         Objective::Score => answers.squeeze_dim(-1).mse_loss(&batch.targets, Reduction::Mean),
     }
 }

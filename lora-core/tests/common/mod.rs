@@ -13,6 +13,12 @@ pub const VOCAB: i64 = 50;
 
 /// A config.json of this architecture: three blocks, uneven widths, dropout as in the published models.
 pub fn config(model_type: &str) -> Value {
+    if model_type == "gpt2" {
+        return json!({
+            "model_type": model_type, "vocab_size": VOCAB, "n_positions": 48, "n_embd": 16, "n_layer": 3, "n_head": 4, "n_inner": 40,
+            "initializer_range": 0.2,
+        });
+    }
     json!({
         "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 40, "max_position_embeddings": 48, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
@@ -42,12 +48,41 @@ pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model
 
 fn finish(model_type: &str, build: Build) -> Result<(Box<dyn Model>, Adopted)> {
     let (config, build) = (config(model_type), build.base_init(BaseInit::Random));
-    let model = (arch(&config)?.build)(&config, 3, &build.scope())?;
-    Ok((model, build.adopt()?))
+    let arch = arch(&config)?;
+    let model = match arch.build {
+        Some(classifier) => classifier(&config, 3, &build.scope()),
+        None => arch.language_model(&config, &build.scope()),
+    };
+    Ok((model?, build.adopt()?))
+}
+
+/// Whether the architecture is a language model alone.
+fn writes(model_type: &str) -> bool {
+    arch(&config(model_type)).unwrap().build.is_none()
+}
+
+/// Ragged rows for a language model that writes.
+fn completions(count: usize) -> Vec<Row> {
+    let token = |n: usize| 1 + n as i64 % (VOCAB - 1);
+    let row = |i: usize| {
+        let prompt: Vec<i64> = (0..1 + (i * 5) % 11).map(|t| token(i * 31 + t * 17)).collect();
+        let completion: Vec<i64> = (0..(i * 7) % 23).map(|t| token(i * 13 + t * 19)).collect();
+        Row::completion(&prompt, &completion, 0, 34).unwrap()
+    };
+    (0..count).map(row).collect()
+}
+
+/// Ragged rows of the kind that this architecture is trained on.
+pub fn rows(model_type: &str, count: usize) -> Vec<Row> {
+    if writes(model_type) {
+        completions(count)
+    } else {
+        pairs(count)
+    }
 }
 
 /// Ragged rows with two segments.
-pub fn rows(count: usize) -> Vec<Row> {
+fn pairs(count: usize) -> Vec<Row> {
     let row = |i: usize| {
         let len = 2 + (i * 7) % 23;
         Row {
@@ -60,7 +95,7 @@ pub fn rows(count: usize) -> Vec<Row> {
     (0..count).map(row).collect()
 }
 
-pub fn fit_config() -> FitConfig {
+pub fn fit_config(model_type: &str) -> FitConfig {
     FitConfig {
         epochs: 2,
         batch_size: 4,
@@ -71,7 +106,10 @@ pub fn fit_config() -> FitConfig {
         clip: Some(1.0),
         betas: (0.9, 0.999),
         eps: 1e-8,
-        objective: Objective::Classes { label_smoothing: 0.0 },
+        objective: match writes(model_type) {
+            true => Objective::Tokens { label_smoothing: 0.1 },
+            false => Objective::Classes { label_smoothing: 0.0 },
+        },
         seed: 5,
         checkpoint_every: 3,
         device: Device::Cpu,

@@ -20,12 +20,12 @@ pub fn test_device() -> Device {
     lora_core::device::parse(&std::env::var("LORA_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
 }
 
-fn ints(values: &Value) -> Vec<i64> {
+pub fn ints(values: &Value) -> Vec<i64> {
     let values = values.as_array().unwrap();
     values.iter().map(|v| v.as_i64().unwrap()).collect()
 }
 
-fn read(path: &Path) -> Value {
+pub fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }

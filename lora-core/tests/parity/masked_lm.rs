@@ -17,9 +17,7 @@ fn logits_loss_and_gradients() {
     let build = Build::new(method.as_ref(), 1)
         .device(test_device())
         .base_init(BaseInit::Blank);
-    let config = model::read_config(&golden.path("")).unwrap();
-    let arch = model::arch(&config).unwrap();
-    let model = arch.build_lm.unwrap()(&config, &build.scope()).unwrap();
+    let (model, arch) = model::lm_from_dir(&golden.path(""), &build).unwrap();
     let params = build.adopt().unwrap().params;
     let report = Weights::open(&golden.path("")).unwrap().load_into(&params, arch);
     let report = report.unwrap().require_complete().unwrap();
@@ -27,7 +25,11 @@ fn logits_loss_and_gradients() {
 
     let logits = model.forward(&batch, false);
     close(&logits, &golden.tensor("full/logits"), 1e-5, "logits");
-    let loss = loss(&model.forward(&batch, true), &batch, Objective::Tokens);
+    let loss = loss(
+        &model.forward(&batch, true),
+        &batch,
+        Objective::Tokens { label_smoothing: 0.0 },
+    );
     let difference = f64::try_from(&loss).unwrap() - golden.number(&["loss", "full"]);
     assert!(difference.abs() < 1e-5, "loss differs by {difference:e}");
     loss.backward();

@@ -1,0 +1,32 @@
+//! What the readers of config.json check alike.
+
+use crate::{Error, Result};
+
+/// Each size is at least 1 and small enough that the product of two stays far inside 64 bits.
+pub(super) fn check_sizes(sizes: &[(&str, i64)]) -> Result<()> {
+    const MAX: i64 = 1 << 24;
+    match sizes.iter().find(|(_, size)| !(1..=MAX).contains(size)) {
+        Some((key, size)) => Err(Error::Config(format!("`{key}` is {size}; it must be from 1 to {MAX}"))),
+        None => Ok(()),
+    }
+}
+
+/// Each rate of dropout leaves something.
+pub(super) fn check_rates(rates: &[(&str, f64)]) -> Result<()> {
+    match rates.iter().find(|(_, rate)| !(0.0..1.0).contains(rate)) {
+        Some((key, rate)) => Err(Error::Config(format!(
+            "`{key}` is {rate}; it must be from 0 to below 1"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The model's width is shared out evenly among the heads.
+pub(super) fn check_heads((width_key, width): (&str, i64), (heads_key, heads): (&str, i64)) -> Result<()> {
+    if width % heads == 0 {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "`{width_key}` {width} is not divisible by `{heads_key}` {heads}"
+    )))
+}

@@ -1,0 +1,329 @@
+//! GPT-2 (Radford et al., 2019) as a language model: transformers' `GPT2LMHeadModel`.
+//!
+//! The output layer is the table of the tokens, so there is no head of its own. Query, key and value are one weight with
+//! three roles; published files hold the matrices as `[in, out]` and are transposed when they are loaded.
+
+use super::config::{check_heads, check_rates, check_sizes};
+use super::{Arch, Causal, Model, ModelShape};
+use crate::batch::Batch;
+use crate::nn::{
+    Activation, Attention, Embedding, Init, KvCache, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, dropout,
+};
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use tch::{Kind, Tensor};
+
+pub(super) const ARCH: Arch = Arch {
+    model_type: "gpt2",
+    build: None,
+    build_lm: Some(|config, scope| Ok(Box::new(Gpt2::new(&Config::read(config)?, scope)?))),
+    shape: |config: &Value| Ok(Config::read(config)?.shape()),
+    prefix: "transformer.",
+    ignored: &["lm_head.weight", ".attn.bias", ".attn.masked_bias"],
+    transposed: &[".c_attn.weight", ".c_proj.weight", ".c_fc.weight"],
+};
+
+/// The keys of config.json that this model uses (others are left unread).
+#[derive(Clone, Debug, Deserialize)]
+struct Config {
+    vocab_size: i64,
+    #[serde(alias = "max_position_embeddings")]
+    n_positions: i64,
+    #[serde(alias = "hidden_size")]
+    n_embd: i64,
+    #[serde(alias = "num_hidden_layers")]
+    n_layer: usize,
+    #[serde(alias = "num_attention_heads")]
+    n_head: i64,
+    /// Width of the feed-forward network; four times the model's where it is null.
+    #[serde(default)]
+    n_inner: Option<i64>,
+    #[serde(default = "gelu_new")]
+    activation_function: Activation,
+    #[serde(default = "tenth")]
+    attn_pdrop: f64,
+    #[serde(default = "tenth")]
+    resid_pdrop: f64,
+    #[serde(default = "tenth")]
+    embd_pdrop: f64,
+    #[serde(default = "default_eps")]
+    layer_norm_epsilon: f64,
+    #[serde(default = "default_std")]
+    initializer_range: f64,
+    #[serde(default = "yes")]
+    scale_attn_weights: bool,
+    #[serde(default)]
+    scale_attn_by_inverse_layer_idx: bool,
+    #[serde(default)]
+    add_cross_attention: bool,
+    #[serde(default = "yes")]
+    tie_word_embeddings: bool,
+}
+
+fn gelu_new() -> Activation {
+    Activation::GeluNew
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn default_eps() -> f64 {
+    1e-5
+}
+
+fn default_std() -> f64 {
+    0.02
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Config {
+    fn read(value: &Value) -> Result<Config> {
+        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        check_sizes(&[
+            ("vocab_size", c.vocab_size),
+            ("n_positions", c.n_positions),
+            ("n_embd", c.n_embd),
+            ("n_layer", c.n_layer as i64),
+            ("n_head", c.n_head),
+            ("n_inner", c.inner()),
+        ])?;
+        check_heads(("n_embd", c.n_embd), ("n_head", c.n_head))?;
+        check_rates(&[
+            ("attn_pdrop", c.attn_pdrop),
+            ("resid_pdrop", c.resid_pdrop),
+            ("embd_pdrop", c.embd_pdrop),
+        ])?;
+        let must = [
+            ("scale_attn_weights", c.scale_attn_weights, true),
+            (
+                "scale_attn_by_inverse_layer_idx",
+                c.scale_attn_by_inverse_layer_idx,
+                false,
+            ),
+            ("add_cross_attention", c.add_cross_attention, false),
+            ("tie_word_embeddings", c.tie_word_embeddings, true),
+        ];
+        match must.iter().find(|(_, is, wanted)| is != wanted) {
+            Some((key, _, wanted)) => Err(Error::Config(format!("`{key}` must be {wanted}"))),
+            None => Ok(c),
+        }
+    }
+
+    fn inner(&self) -> i64 {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+
+    fn init(&self) -> Init {
+        Init::Normal(self.initializer_range)
+    }
+
+    /// That of the layers which feed the residual stream, of which each block has two.
+    fn residual_init(&self) -> Init {
+        Init::Normal(self.initializer_range / (2.0 * self.n_layer as f64).sqrt())
+    }
+
+    fn shape(&self) -> ModelShape {
+        ModelShape {
+            layers: self.n_layer as i64,
+            hidden: self.n_embd,
+            heads: self.n_head,
+            ffn: self.inner(),
+            // Two tables and the last LayerNorm.
+            outside: (self.vocab_size + self.n_positions + 2) * self.n_embd,
+            outside_biases: self.n_embd,
+            head_hidden: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Gpt2 {
+    wte: Embedding,
+    wpe: Embedding,
+    /// What a method puts into rows: its prefix in front, its infix behind the prompt.
+    prompt: Prompt,
+    blocks: Vec<Block>,
+    ln_f: Norm,
+    dropout: f64,
+    max_len: i64,
+    vocab: i64,
+    /// The kind of the activations.
+    kind: Kind,
+}
+
+impl Gpt2 {
+    fn new(c: &Config, s: &Scope) -> Result<Gpt2> {
+        let t = s.sub("transformer");
+        let prompt = s.prompt(c.n_embd, c.n_layer, c.n_positions)?;
+        Ok(Gpt2 {
+            wte: t.embedding("wte", c.vocab_size, c.n_embd, c.initializer_range)?,
+            wpe: t.embedding("wpe", c.n_positions, c.n_embd, c.initializer_range)?,
+            blocks: (0..c.n_layer)
+                .map(|i| Block::new(&t.sub("h").at(i, c.n_layer), c))
+                .collect::<Result<_>>()?,
+            ln_f: t.norm("ln_f", c.n_embd, c.layer_norm_epsilon)?,
+            dropout: c.embd_pdrop,
+            max_len: c.n_positions - prompt.count(),
+            prompt,
+            vocab: c.vocab_size,
+            kind: s.activation_kind(),
+        })
+    }
+
+    /// Ids `[T]` to `[T, d]`, without positions.
+    fn words(&self, ids: &Tensor) -> Tensor {
+        self.wte.forward(ids, self.kind)
+    }
+
+    /// The residual stream at its start.
+    fn placed(&self, words: Tensor, positions: &Tensor, train: bool) -> Tensor {
+        let x = words + self.wpe.forward(positions, self.kind);
+        dropout(&x, self.dropout, train)
+    }
+
+    /// The words of `batch` and the method's tokens, and the batch that has both.
+    fn read(&self, batch: &Batch) -> (Tensor, Batch) {
+        self.prompt.insert(&self.words(&batch.ids), batch, 0)
+    }
+
+    /// What the rows of `batch` come to behind the last block, `[T, d]`.
+    fn run(
+        &self,
+        words: Tensor,
+        batch: &Batch,
+        train: bool,
+        mut attend: impl FnMut(&Attention, [&Tensor; 3]) -> Tensor,
+    ) -> Tensor {
+        let mut x = self.placed(words, &batch.positions, train);
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, &mut attend, train);
+            x = self.prompt.after_block(i, x, batch);
+        }
+        x
+    }
+
+    /// The residual stream `[S, d]` to `[S, vocab]` in fp32.
+    fn scores(&self, x: &Tensor) -> Tensor {
+        self.wte.scores(&self.ln_f.forward(x), None).to_kind(Kind::Float)
+    }
+}
+
+impl Model for Gpt2 {
+    fn forward(&self, batch: &Batch, train: bool) -> Tensor {
+        let (words, longer) = self.read(batch);
+        let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.forward(q, k, v, &longer.layout, train);
+        let x = self.run(words, &longer, train, attend);
+        let x = self.prompt.remove_causal(&x, &longer);
+        match &batch.scored {
+            Some(scored) => self.scores(&x.index_select(0, scored)),
+            None => self.scores(&x),
+        }
+    }
+
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
+    }
+
+    fn max_len(&self) -> i64 {
+        self.max_len
+    }
+
+    fn vocab(&self) -> i64 {
+        self.vocab
+    }
+
+    fn causal(&self) -> Option<&dyn Causal> {
+        Some(self)
+    }
+}
+
+impl Causal for Gpt2 {
+    fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache) {
+        let (words, batch) = self.read(batch);
+        let mut cache = KvCache::new(&batch, beams);
+        let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.prefill(q, k, v, &batch.layout, &mut cache);
+        let x = self.run(words, &batch, false, attend);
+        (self.scores(&x.index_select(0, &batch.layout.last)), cache)
+    }
+
+    fn decode(&self, ids: &Tensor, cache: &mut KvCache) -> Tensor {
+        let mut x = self.placed(self.words(ids), &cache.positions(), false);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.decode(q, k, v, cache, layer);
+            x = block.forward(&x, attend, false);
+        }
+        cache.advance();
+        self.scores(&x)
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    ln_1: Norm,
+    /// Query, key and value, one after the other.
+    c_attn: Linear,
+    attention: Attention,
+    attn_out: Linear,
+    ln_2: Norm,
+    ffn_in: Linear,
+    ffn_out: Linear,
+    after_attention: TapPoint,
+    after_ffn: TapPoint,
+    after_block: TapPoint,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl Block {
+    fn new(s: &Scope, c: &Config) -> Result<Block> {
+        let (d, f, eps) = (c.n_embd, c.inner(), c.layer_norm_epsilon);
+        let (attn, mlp) = (s.sub("attn"), s.sub("mlp"));
+        Ok(Block {
+            ln_1: s.norm("ln_1", d, eps)?,
+            c_attn: attn.linear("c_attn", &[Role::Query, Role::Key, Role::Value], d, d, c.init())?,
+            attention: Attention {
+                heads: c.n_head,
+                dropout: c.attn_pdrop,
+                causal: true,
+                prefix: s.prefix(d)?,
+            },
+            attn_out: attn.linear("c_proj", &[Role::AttnOut], d, d, c.residual_init())?,
+            ln_2: s.norm("ln_2", d, eps)?,
+            ffn_in: mlp.linear("c_fc", &[Role::FfnIn], d, f, c.init())?,
+            ffn_out: mlp.linear("c_proj", &[Role::FfnOut], f, d, c.residual_init())?,
+            after_attention: s.tap(Tap::AfterAttention, d)?,
+            after_ffn: s.tap(Tap::AfterFfn, d)?,
+            after_block: s.tap(Tap::AfterBlock, d)?,
+            activation: c.activation_function,
+            dropout: c.resid_pdrop,
+        })
+    }
+
+    /// `[T, d]` to `[T, d]`; `attend` knows where the other tokens of a row are.
+    fn forward(&self, x: &Tensor, attend: impl FnOnce(&Attention, [&Tensor; 3]) -> Tensor, train: bool) -> Tensor {
+        let qkv = self.c_attn.forward(&self.ln_1.forward(x), train).chunk(3, -1);
+        let a = attend(&self.attention, [&qkv[0], &qkv[1], &qkv[2]]);
+        let a = dropout(&self.attn_out.forward(&a, train), self.dropout, train);
+        let x = self.after_attention.close(&a, train, |a| a + x);
+        let f = self
+            .activation
+            .apply(&self.ffn_in.forward(&self.ln_2.forward(&x), train));
+        let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
+        let x = self.after_ffn.close(&f, train, |f| f + &x);
+        self.after_block.close(&x, train, Tensor::shallow_clone)
+    }
+
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        vec![
+            &mut self.c_attn,
+            &mut self.attn_out,
+            &mut self.ffn_in,
+            &mut self.ffn_out,
+        ]
+    }
+}

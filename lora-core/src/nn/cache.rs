@@ -1,0 +1,177 @@
+//! Keys and values of what a language model has read and written, so that each new token costs one token's work.
+
+use super::Attention;
+use crate::batch::Batch;
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// One block's keys and values.
+#[derive(Debug)]
+struct LayerCache {
+    /// Of what was read, `[B, H, W, d / H]`: once a prompt, however many beams go on from it.
+    read: (Tensor, Tensor),
+    /// Of what was written, `[room, B * beams, d]`; the first [`KvCache::written`] entries are filled.
+    own: (Tensor, Tensor),
+}
+
+impl LayerCache {
+    /// Takes in one more token's keys and values `[B * beams, d]` at `at`; the room doubles where it is used up.
+    fn write(&mut self, at: i64, k: &Tensor, v: &Tensor) {
+        for (own, new) in [(&mut self.own.0, k), (&mut self.own.1, v)] {
+            if at == own.size()[0] {
+                *own = Tensor::cat(&[&*own, &own.empty_like()], 0);
+            }
+            own.get(at).copy_(new);
+        }
+    }
+}
+
+/// Tokens that there is room for at first.
+const ROOM: i64 = 16;
+
+/// The cache of a batch of B prompts, each continued by `beams` rows that lie side by side.
+#[derive(Debug)]
+pub struct KvCache {
+    layers: Vec<LayerCache>,
+    /// Added to the scores of what was read: -inf beyond a prompt's end, `[B, 1, 1, W]`. None where all are as long.
+    mask: Option<Tensor>,
+    /// Position of the first token that each row writes, `[B * beams]`.
+    next: Tensor,
+    beams: i64,
+    written: i64,
+}
+
+impl KvCache {
+    /// For the prompts of `batch`. The blocks fill it one after the other ([`Attention::prefill`]).
+    pub fn new(batch: &Batch, beams: i64) -> KvCache {
+        let lengths = Tensor::from_slice(&batch.lengths).to_device(batch.ids.device());
+        KvCache {
+            layers: Vec::new(),
+            mask: batch.layout.mask.as_ref().map(Tensor::shallow_clone),
+            next: lengths.repeat_interleave_self_int(beams, 0, None),
+            beams,
+            written: 0,
+        }
+    }
+
+    /// Tokens that each row has written so far.
+    pub fn written(&self) -> i64 {
+        self.written
+    }
+
+    /// Position of the token that each row takes in next, `[B * beams]`.
+    pub fn positions(&self) -> Tensor {
+        &self.next + self.written
+    }
+
+    /// Counts the token that every block has now taken in.
+    pub fn advance(&mut self) {
+        self.written += 1;
+    }
+
+    /// Takes in the keys and values of the prompts in the next block, `[B, H, W, d / H]`; a method's own stand before them.
+    pub(super) fn push(&mut self, keys: &Tensor, values: &Tensor) {
+        let (size, options) = (keys.size(), (keys.kind(), keys.device()));
+        if let Some(mask) = &self.mask {
+            self.mask = Some(mask.constant_pad_nd([size[2] - mask.size()[3], 0]));
+        }
+        let own = || Tensor::empty([ROOM, size[0] * self.beams, size[1] * size[3]], options);
+        let layer = LayerCache {
+            own: (own(), own()),
+            read: (keys.contiguous(), values.contiguous()),
+        };
+        self.layers.push(layer);
+    }
+
+    /// Makes row `i` go on from what row `parents[i]` has written. Both must belong to one prompt.
+    ///
+    /// # Errors
+    /// libtorch's refusal (memory).
+    pub fn reorder(&mut self, parents: &[i64]) -> Result<()> {
+        if self.written == 0 || parents.iter().enumerate().all(|(i, p)| i as i64 == *p) {
+            return Ok(());
+        }
+        let failed = || Error::torch("reordering beams");
+        let parents = self.index(parents);
+        for layer in &self.layers {
+            for own in [&layer.own.0, &layer.own.1] {
+                let mut written = own.narrow(0, 0, self.written);
+                let moved = written.f_index_select(1, &parents).map_err(failed())?;
+                written.f_copy_(&moved).map_err(failed())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps these prompts (and their rows) and forgets the others.
+    ///
+    /// # Errors
+    /// libtorch's refusal (memory).
+    pub fn keep(&mut self, prompts: &[i64]) -> Result<()> {
+        let beams = self.beams;
+        let rows: Vec<i64> = prompts.iter().flat_map(|p| p * beams..(p + 1) * beams).collect();
+        let (prompts, rows) = (self.index(prompts), self.index(&rows));
+        let select = |t: &Tensor, dim, index: &Tensor| {
+            t.f_index_select(dim, index)
+                .map_err(Error::torch("dropping finished prompts"))
+        };
+        for layer in &mut self.layers {
+            for read in [&mut layer.read.0, &mut layer.read.1] {
+                *read = select(read, 0, &prompts)?;
+            }
+            for own in [&mut layer.own.0, &mut layer.own.1] {
+                *own = select(own, 1, &rows)?;
+            }
+        }
+        self.next = select(&self.next, 0, &rows)?;
+        if let Some(mask) = &self.mask {
+            self.mask = Some(select(mask, 0, &prompts)?);
+        }
+        Ok(())
+    }
+
+    fn index(&self, values: &[i64]) -> Tensor {
+        Tensor::from_slice(values).to_device(self.next.device())
+    }
+}
+
+impl Attention {
+    /// One more token in each row of `cache`, in its block `layer`: `q`, `k`, `v` and the answer are `[B * beams, d]`.
+    ///
+    /// The beams of a prompt share the prompt's keys and values, so that what they read is one matrix product.
+    pub fn decode(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut KvCache, layer: usize) -> Tensor {
+        let (rows, dim) = (q.size()[0], q.size()[1]);
+        let (beams, heads, width) = (cache.beams, self.heads, dim / self.heads);
+        let (at, count) = (cache.written, cache.written + 1);
+        cache.layers[layer].write(at, k, v);
+        let layer = &cache.layers[layer];
+        // [rows, H, count, d / H], without a copy
+        let own = |t: &Tensor| {
+            t.narrow(0, 0, count)
+                .view([count, rows, heads, width])
+                .permute([1, 2, 0, 3])
+        };
+        // [rows * H * n] to [B, H, beams, n]
+        let by_prompt = |t: &Tensor, n: i64| t.reshape([-1, beams, heads, n]).transpose(1, 2);
+
+        let q = q * (1.0 / (width as f64).sqrt());
+        let read = by_prompt(&q, width).matmul(&layer.read.0.transpose(-2, -1)); // [B, H, beams, W]
+        let read = match &cache.mask {
+            Some(mask) => read + mask.to_kind(q.kind()),
+            None => read,
+        };
+        let written = q
+            .view([rows, heads, 1, width])
+            .matmul(&own(&layer.own.0).transpose(-2, -1)); // [rows, H, 1, count]
+        let reach = read.size()[3];
+        let scores = Tensor::cat(&[read, by_prompt(&written, count)], -1);
+        let p = scores.softmax(-1, Kind::Float).to_kind(q.kind());
+        let read = p.narrow(-1, 0, reach).matmul(&layer.read.1); // [B, H, beams, d / H]
+        let written = p
+            .narrow(-1, reach, count)
+            .transpose(1, 2)
+            .reshape([rows, heads, 1, count]);
+        let written = written.matmul(&own(&layer.own.1)); // [rows, H, 1, d / H]
+        read.transpose(1, 2).reshape([rows, dim]) + written.reshape([rows, dim])
+    }
+}

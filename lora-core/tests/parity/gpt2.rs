@@ -1,0 +1,200 @@
+//! GPT-2 as a language model against transformers, alone and under LoRA as loralib has it. `make_gpt2_golden.py` made the
+//! reference.
+
+use super::golden::{Golden, close, ints, read, test_device};
+use super::{close_relative, curve};
+use lora_core::batch::{Batch, Row, Target, UNSCORED};
+use lora_core::model::Model;
+use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::train::{FitConfig, Objective, loss};
+use lora_core::weights::{Weights, published, save};
+use lora_core::{interop, method, model};
+use std::collections::HashMap;
+use tch::{Kind, Tensor};
+
+const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, value]}";
+const END: i64 = 96;
+const MAX_LEN: usize = 40;
+
+pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -> (Box<dyn Model>, Adopted) {
+    let method = method::from_yaml(method).unwrap();
+    let dir = golden.path("");
+    let build = Build::new(method.as_ref(), 1)
+        .device(test_device())
+        .base_kind(kind)
+        .base_init(BaseInit::Blank);
+    let (model, arch) = model::lm_from_dir(&dir, &build).unwrap();
+    let adopted = build.adopt().unwrap();
+    let report = Weights::open(&dir).unwrap().load_into(&adopted.params, arch).unwrap();
+    report.require_complete().unwrap();
+    if let Some(adapter) = adapter {
+        interop::load_peft(&dir.join(adapter), &adopted.params).unwrap();
+    }
+    (model, adopted)
+}
+
+/// The rows of every batch.
+fn batches(golden: &Golden) -> Vec<Vec<Row>> {
+    let row =
+        |v: &serde_json::Value| Row::completion(&ints(&v["prompt"]), &ints(&v["completion"]), END, MAX_LEN).unwrap();
+    let batches = read(&golden.path("batches.json"));
+    let rows = |v: &serde_json::Value| v.as_array().unwrap().iter().map(row).collect();
+    batches.as_array().unwrap().iter().map(rows).collect()
+}
+
+fn packed(rows: &[Row]) -> Batch {
+    Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap()
+}
+
+fn objective(golden: &Golden) -> Objective {
+    Objective::Tokens {
+        label_smoothing: golden.number(&["recipe", "smoothing"]),
+    }
+}
+
+fn methods() -> [(&'static str, &'static str, Option<&'static str>); 2] {
+    [("full", "{kind: full}", None), ("lora", LORA, Some("adapter"))]
+}
+
+#[test]
+fn logits_losses_and_gradients() {
+    let golden = Golden::open("gpt2");
+    let batch = packed(&batches(&golden)[0]);
+    for (key, method, adapter) in methods() {
+        let (model, adopted) = build(&golden, method, Kind::Float, adapter);
+        let logits = model.forward(&batch, false);
+        close(&logits, &golden.tensor(&format!("{key}/logits")), 1e-5, key);
+        let loss = loss(&model.forward(&batch, true), &batch, objective(&golden));
+        let difference = f64::try_from(&loss).unwrap() - golden.number(&["loss", key]);
+        // The reference divides by the count + 0.0001.
+        assert!(difference.abs() < 3e-5, "{key}: loss differs by {difference:e}");
+        loss.backward();
+        let expected = golden.gradients(key);
+        assert_eq!(adopted.params.trainable().count(), expected.len(), "{key}");
+        for entry in adopted.params.trainable() {
+            let name = entry.param.name.as_str();
+            close_relative(&entry.tensor.grad(), &expected[name], 1e-4, &format!("{key} {name}"));
+        }
+    }
+}
+
+#[test]
+fn twenty_step_loss_curves() {
+    let golden = Golden::open("gpt2");
+    let groups = batches(&golden);
+    for (key, method, adapter) in [("full", "{kind: full}", None), ("lora", LORA, Some("adapter_init"))] {
+        let (model, adopted) = build(&golden, method, Kind::Float, adapter);
+        let config = FitConfig {
+            epochs: 1,
+            batch_size: 4,
+            lr: golden.number(&["recipe", "lr", key]),
+            weight_decay: golden.number(&["recipe", "weight_decay"]),
+            warmup_ratio: golden.number(&["recipe", "warmup"]),
+            clip: None,
+            eps: golden.number(&["recipe", "eps"]),
+            objective: objective(&golden),
+            device: test_device(),
+            ..FitConfig::default()
+        };
+        let reference = golden.numbers(&["curves", key]);
+        curve(model.as_ref(), &adopted, &config, &groups, &reference, key);
+    }
+}
+
+#[test]
+fn bf16_base_stays_close() {
+    let golden = Golden::open("gpt2");
+    let batch = packed(&batches(&golden)[0]);
+    let (model, adopted) = build(&golden, LORA, Kind::BFloat16, Some("adapter"));
+    let reference = golden.tensor("lora/logits");
+    let logits = model.forward(&batch, false);
+    assert_eq!(logits.kind(), Kind::Float);
+    let largest = f64::try_from(reference.abs().max()).unwrap();
+    close(&logits, &reference, 0.03 * largest, "bf16 logits");
+    loss(&model.forward(&batch, true), &batch, objective(&golden)).backward();
+    let expected = golden.gradients("lora");
+    for entry in adopted.params.trainable() {
+        let (name, gradient) = (entry.param.name.as_str(), entry.tensor.grad().flatten(0, -1));
+        assert_eq!(gradient.kind(), Kind::Float);
+        let reference = expected[name].flatten(0, -1);
+        let cosine = f64::try_from(gradient.dot(&reference) / (gradient.norm() * reference.norm())).unwrap();
+        assert!(cosine > 0.98, "{name}: cosine {cosine}");
+    }
+}
+
+/// The cache gives what reading everything anew gives, whatever the beams did to each other.
+#[test]
+fn decoding_continues_what_was_read() {
+    let golden = Golden::open("gpt2");
+    let (mut model, _) = build(&golden, LORA, Kind::Float, Some("adapter"));
+    let _guard = tch::no_grad_guard();
+    for merged in [false, true] {
+        if merged {
+            model.merge().unwrap();
+        }
+        let causal = model.causal().unwrap();
+        let mut texts: Vec<Vec<i64>> = vec![vec![5, 9, 2, 40, 7], vec![3], vec![11, 12, 13]];
+        let (first, mut cache) = causal.prefill(&packed(&reading(&texts)), 2);
+        close(&first, &anew(model.as_ref(), &texts), 1e-4, "after the prompts");
+        texts = texts.into_iter().flat_map(|t| [t.clone(), t]).collect();
+        for (step, parents) in [[0, 1, 2, 3, 4, 5], [1, 1, 2, 3, 5, 4], [0, 0, 3, 2, 4, 5]]
+            .iter()
+            .enumerate()
+        {
+            cache.reorder(parents).unwrap();
+            texts = parents.iter().map(|p| texts[*p as usize].clone()).collect();
+            let ids: Vec<i64> = (0..6).map(|i| 20 + 7 * i + step as i64).collect();
+            texts.iter_mut().zip(&ids).for_each(|(t, id)| t.push(*id));
+            let scores = causal.decode(&Tensor::from_slice(&ids).to_device(test_device()), &mut cache);
+            close(&scores, &anew(model.as_ref(), &texts), 1e-4, &format!("step {step}"));
+        }
+        cache.keep(&[2, 0]).unwrap();
+        texts = [4, 5, 0, 1].map(|i: usize| texts[i].clone()).to_vec();
+        texts.iter_mut().for_each(|t| t.push(1));
+        let ids = Tensor::from_slice(&[1_i64; 4]).to_device(test_device());
+        close(
+            &causal.decode(&ids, &mut cache),
+            &anew(model.as_ref(), &texts),
+            1e-4,
+            "kept",
+        );
+    }
+}
+
+/// Rows that ask for what comes after their last token.
+fn reading(texts: &[Vec<i64>]) -> Vec<Row> {
+    let row = |ids: &Vec<i64>| {
+        let mut wanted = vec![UNSCORED; ids.len()];
+        wanted[ids.len() - 1] = 0;
+        Row {
+            ids: ids.clone(),
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Tokens(wanted),
+        }
+    };
+    texts.iter().map(row).collect()
+}
+
+fn anew(model: &dyn Model, texts: &[Vec<i64>]) -> Tensor {
+    model.forward(&packed(&reading(texts)), false)
+}
+
+#[test]
+fn what_is_saved_for_others_is_what_they_saved() {
+    let golden = Golden::open("gpt2");
+    let (_, adopted) = build(&golden, "{kind: full}", Kind::Float, None);
+    let theirs = Weights::open(&golden.path("")).unwrap();
+    let arch = model::arch(&model::read_config(&golden.path("")).unwrap()).unwrap();
+    let file = tempfile::tempdir().unwrap();
+    let file = file.path().join("model.safetensors");
+    save(&file, &published(&adopted.params, arch), HashMap::new()).unwrap();
+    let ours = Weights::open(&file).unwrap();
+    assert!(ours.names().eq(theirs.names()));
+    for name in ours.names() {
+        assert!(
+            ours.tensor(name).unwrap().equal(&theirs.tensor(name).unwrap()),
+            "{name}"
+        );
+    }
+}
