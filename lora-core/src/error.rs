@@ -68,6 +68,14 @@ pub enum Error {
         /// The optimiser step that was saved.
         step: u64,
     },
+    /// Generation was asked to stop (Ctrl-C).
+    #[error("stopped after {done} of {total} texts")]
+    GenerationStopped {
+        /// Texts that were finished.
+        done: usize,
+        /// Texts in all.
+        total: usize,
+    },
 }
 
 /// This crate's result type.

@@ -55,6 +55,7 @@ pub mod batch;
 pub mod device;
 mod error;
 pub mod fsutil;
+pub mod generate;
 pub mod interop;
 pub mod method;
 pub mod model;

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{build, build_as, fit_config, model_types, rows, try_build};
-use lora_core::batch::{Batch, Row};
+use lora_core::batch::{Batch, Row, Target, UNSCORED};
+use lora_core::generate::{Generator, Settings, Strategy};
 use lora_core::method::{self, METHODS};
 use lora_core::model::{Model, arch};
 use lora_core::nn::{Adopted, Method, Owner, ParamKind, Place};
@@ -318,6 +319,66 @@ fn bf16_stays_close_and_trains_in_fp32() {
         for entry in adopted.params.trainable() {
             let sum = f64::try_from(entry.tensor.abs().sum(Kind::Double)).unwrap();
             assert!(sum.is_finite(), "{kind} on {model}: {}", entry.param.name);
+        }
+    });
+}
+
+/// The row of a prompt and what was written behind it.
+fn continued(prompt: &[i64], written: &[i64]) -> Row {
+    let ids = [prompt, written].concat();
+    let mut wanted = vec![UNSCORED; ids.len()];
+    wanted[ids.len() - 1] = 0;
+    Row {
+        ids,
+        types: Vec::new(),
+        prompt: Some(prompt.len()),
+        target: Target::Tokens(wanted),
+    }
+}
+
+#[test]
+fn writing_goes_on_from_what_was_read() {
+    let prompts = [vec![3, 8, 20, 5, 9, 0], vec![7], vec![30, 2, 0]];
+    let settings = Settings {
+        strategy: Strategy::Greedy,
+        max_new_tokens: 8,
+        end: vec![],
+        no_repeat_ngram: 2, // or a tiny model repeats one token
+    };
+    each(|model, kind, method| {
+        let (mut built, adopted) = build(model, method, 1);
+        if built.causal().is_none() {
+            return;
+        }
+        step(model, built.as_ref(), &adopted, 2);
+        let write = |model: &dyn Model| {
+            let (settings, device) = (&settings, Device::Cpu);
+            let generator = Generator {
+                model,
+                settings,
+                batch_size: 3,
+                device,
+                stop: None,
+            };
+            generator.generate(&prompts, &mut |_| ()).unwrap()
+        };
+        let texts = write(built.as_ref());
+        for (prompt, text) in prompts.iter().zip(&texts) {
+            let gained = |n: usize| {
+                let row = continued(prompt, &text.tokens[..n]);
+                let scores = logits(built.as_ref(), &[row]).log_softmax(-1, Kind::Float);
+                scores.double_value(&[0, text.tokens[n]])
+            };
+            let anew: f64 = (0..text.tokens.len()).map(gained).sum();
+            let difference = (text.score - anew).abs();
+            assert!(difference < 1e-3, "{kind} on {model}: {difference:e} after {prompt:?}");
+        }
+        if built.merge().is_ok() {
+            let merged = write(built.as_ref());
+            assert!(
+                merged.iter().zip(&texts).all(|(m, t)| m.tokens == t.tokens),
+                "{kind} on {model}: merged"
+            );
         }
     });
 }

@@ -1,0 +1,335 @@
+//! Writing with a language model: greedy, by sampling, and by beam search as the paper's code has it and as transformers has it.
+//!
+//! Prompts of different lengths are read together, what they and the rows behind them have computed is kept, and each new
+//! token costs one token's work. The same prompts, settings and batch size give the same texts; in another batch the last bits
+//! of a score can differ, and with them the choice between two equals.
+
+mod beam;
+mod ngram;
+mod single;
+
+use crate::batch::Batch;
+use crate::device::guarded;
+use crate::model::{Causal, Model};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tch::{Device, Tensor};
+
+/// How the next token is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Strategy {
+    /// The likeliest token.
+    Greedy,
+    /// A token drawn from what is left of the distribution.
+    Sample {
+        /// Scores are divided by it first: below 1 sharpens.
+        #[serde(default = "one")]
+        temperature: f64,
+        /// Only so many of the likeliest tokens are left.
+        #[serde(default)]
+        top_k: Option<usize>,
+        /// Only the likeliest tokens are left that together reach this probability (Holtzman et al., 2020); after `top_k`.
+        #[serde(default)]
+        top_p: Option<f64>,
+        /// What is drawn depends on it, the prompt's index and the token's, and on nothing else.
+        seed: u64,
+    },
+    /// The likeliest text among those that a number of beams find.
+    Beam {
+        /// Beams a prompt.
+        beams: usize,
+        /// A text of n tokens is judged by its log-probability / n^this: more favours longer texts.
+        #[serde(default = "one")]
+        length_penalty: f64,
+        /// Whose beam search.
+        flavour: Flavour,
+    },
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// The beam searches differ in when a text counts as finished, in what n-gram bans look at, and in when they stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flavour {
+    /// That of the paper's GPT-2 code. All beams start from one copy of the prompt. Bans look at what was written, not at the
+    /// prompt, and come before the log-softmax, so that the tokens that are left share the whole probability. A beam that writes
+    /// an end token is judged with that token counted, and retired: its place is taken by continuations of the others. All
+    /// `max_new_tokens` steps are made, and then the unfinished beams are judged too. (A search whose outcome no further step
+    /// can change ends at once.)
+    Paper,
+    /// transformers' (5.x) with `early_stopping=False`: bans look at the prompt too and come after the log-softmax; there are as
+    /// many finished texts as beams; it stops once the best running beam, judged at its present length, is no better than the
+    /// worst of them.
+    Transformers,
+    /// The same with `early_stopping=True`: it stops once there are as many finished texts as beams.
+    TransformersEarly,
+}
+
+/// What is written, and for how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How the next token is chosen.
+    pub strategy: Strategy,
+    /// The most tokens that are written behind a prompt.
+    pub max_new_tokens: usize,
+    /// Tokens that end a text.
+    pub end: Vec<i64>,
+    /// No n-gram of this length is written twice; 0 = no such ban. It looks at prompt and text, but see [`Flavour::Paper`].
+    #[serde(default)]
+    pub no_repeat_ngram: usize,
+}
+
+/// What was written behind a prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Generation {
+    /// The tokens, the end token included if one was written.
+    pub tokens: Vec<i64>,
+    /// Whether an end token was written.
+    pub ended: bool,
+    /// Beam search: what the text was judged by. Otherwise the log-probability that the model gave it.
+    pub score: f64,
+}
+
+/// A prompt that is done.
+#[derive(Debug)]
+pub struct Done<'a> {
+    /// Which one.
+    pub index: usize,
+    /// What was written.
+    pub generation: &'a Generation,
+    /// Prompts that are done.
+    pub done: usize,
+    /// Prompts in all.
+    pub total: usize,
+}
+
+/// A model at writing.
+pub struct Generator<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// What to write.
+    pub settings: &'a Settings,
+    /// Prompts that are continued together; beam search has as many rows for each as beams.
+    pub batch_size: usize,
+    /// Where the model is.
+    pub device: Device,
+    /// Set (by Ctrl-C) to stop after the token in progress.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// A row that is being written, or a candidate for one.
+#[derive(Clone, Debug, Default)]
+struct Beam {
+    tokens: Vec<i64>,
+    /// The sum of the log-probabilities.
+    score: f32,
+    /// Which of the prompt's rows it goes on from.
+    parent: usize,
+}
+
+/// Which candidates go on, and which text is the best in the end.
+trait Rule: Debug {
+    /// The beams that go on, of the candidates for the next token, best first. None: the search is over.
+    fn advance(&mut self, candidates: Vec<Beam>) -> Vec<Beam>;
+
+    /// The outcome, once the search is over.
+    fn outcome(&mut self) -> Generation;
+}
+
+/// A prompt that is being continued.
+struct Live<'a> {
+    index: usize,
+    prompt: &'a [i64],
+    /// One before the first token, then as many as the strategy has.
+    beams: Vec<Beam>,
+    rule: Box<dyn Rule>,
+}
+
+impl Generator<'_> {
+    /// Continues each of `prompts` (ids) and returns the texts in their order; `observe` is told of each as it is done.
+    ///
+    /// # Errors
+    /// Settings or prompts that cannot be used, [`Error::OutOfMemory`], [`Error::GenerationStopped`].
+    pub fn generate(&self, prompts: &[Vec<i64>], observe: &mut dyn FnMut(Done)) -> Result<Vec<Generation>> {
+        let name = "this model does not write from left to right: generation needs a causal language model";
+        let causal = self.model.causal().ok_or_else(|| Error::Config(name.into()))?;
+        self.settings.check(self.model)?;
+        check_prompts(prompts, self.settings.max_new_tokens, self.model)?;
+        let _guard = tch::no_grad_guard();
+        let total = prompts.len();
+        let (mut texts, mut done) = (vec![Generation::default(); total], 0);
+        // Neighbours are about as long, and what needs the most memory comes first.
+        let mut order: Vec<usize> = (0..total).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(prompts[*i].len()));
+        for group in order.chunks(self.batch_size.max(1)) {
+            let live = group.iter().map(|i| self.start(*i, &prompts[*i])).collect();
+            let mut finish = |index: usize, generation: Generation| {
+                texts[index] = generation;
+                done += 1;
+                let generation = &texts[index];
+                observe(Done {
+                    index,
+                    generation,
+                    done,
+                    total,
+                });
+            };
+            if !guarded("generating", || self.group(causal, live, &mut finish))? {
+                return Err(Error::GenerationStopped { done, total });
+            }
+        }
+        Ok(texts)
+    }
+
+    fn start<'p>(&self, index: usize, prompt: &'p [i64]) -> Live<'p> {
+        let s = self.settings;
+        let rule: Box<dyn Rule> = match s.strategy {
+            Strategy::Beam {
+                beams,
+                length_penalty,
+                flavour,
+            } => beam::rule(s, beams, length_penalty, flavour),
+            _ => Box::new(single::Single::new(s)),
+        };
+        Live {
+            index,
+            prompt,
+            beams: vec![Beam::default()],
+            rule,
+        }
+    }
+
+    /// Continues `live` to the end, or until it is stopped: then false.
+    fn group(
+        &self,
+        causal: &dyn Causal,
+        mut live: Vec<Live>,
+        finish: &mut dyn FnMut(usize, Generation),
+    ) -> Result<bool> {
+        let prompts: Vec<&[i64]> = live.iter().map(|l| l.prompt).collect();
+        let beams = self.settings.rows();
+        let (mut scores, mut cache) = causal.prefill(&Batch::of_prompts(&prompts, self.device)?, beams as i64);
+        loop {
+            if self.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
+                return Ok(false);
+            }
+            let candidates = self.settings.candidates(scores, &live)?;
+            let before = live.len();
+            let mut kept = Vec::new();
+            let mut rest = Vec::new();
+            for (at, (mut prompt, candidates)) in live.into_iter().zip(candidates).enumerate() {
+                prompt.beams = prompt.rule.advance(candidates);
+                if prompt.beams.is_empty() {
+                    finish(prompt.index, prompt.rule.outcome());
+                } else {
+                    kept.push(at as i64);
+                    rest.push(prompt);
+                }
+            }
+            live = rest;
+            if live.is_empty() {
+                return Ok(true);
+            }
+            if live.len() < before {
+                cache.keep(&kept)?;
+            }
+            let rows = || {
+                live.iter()
+                    .enumerate()
+                    .flat_map(|(i, l)| l.beams.iter().map(move |b| (i, b)))
+            };
+            let parents: Vec<i64> = rows().map(|(i, b)| (i * beams + b.parent) as i64).collect();
+            cache.reorder(&parents)?;
+            let ids: Vec<i64> = rows().filter_map(|(_, b)| b.tokens.last().copied()).collect();
+            scores = causal.decode(&Tensor::from_slice(&ids).to_device(self.device), &mut cache);
+        }
+    }
+}
+
+impl Settings {
+    /// Rows that each prompt is continued by.
+    fn rows(&self) -> usize {
+        match self.strategy {
+            Strategy::Beam { beams, .. } => beams,
+            _ => 1,
+        }
+    }
+
+    /// The candidates for the next token of each prompt, best first, from the scores `[rows, vocab]` of its beams.
+    fn candidates(&self, scores: Tensor, live: &[Live]) -> Result<Vec<Vec<Beam>>> {
+        match self.strategy {
+            Strategy::Beam { flavour, .. } => beam::candidates(scores, live, self, flavour),
+            Strategy::Greedy => single::greedy(scores, live, self),
+            Strategy::Sample {
+                temperature,
+                top_k,
+                top_p,
+                seed,
+            } => single::sample(scores, live, self, |s| single::left(s, temperature, top_k, top_p), seed),
+        }
+    }
+
+    fn check(&self, model: &dyn Model) -> Result<()> {
+        let vocab = model.vocab();
+        let fault = match &self.strategy {
+            Strategy::Sample { temperature, .. } if !temperature.is_finite() || *temperature <= 0.0 => {
+                Some(format!("temperature must be a positive number, not {temperature}"))
+            }
+            Strategy::Sample { top_k: Some(0), .. } => Some("top_k must be at least 1".into()),
+            Strategy::Sample { top_p: Some(p), .. } if !(*p > 0.0 && *p <= 1.0) => {
+                Some(format!("top_p must be above 0 and at most 1, not {p}"))
+            }
+            Strategy::Beam { beams: 0, .. } => Some("beams must be at least 1".into()),
+            Strategy::Beam { length_penalty, .. } if !length_penalty.is_finite() => {
+                Some(format!("length_penalty must be a number, not {length_penalty}"))
+            }
+            Strategy::Beam { beams, flavour, .. } if beam::count(self, *beams, *flavour) as i64 > vocab => {
+                Some(format!("{beams} beams are too many for a vocabulary of {vocab}"))
+            }
+            _ if self.max_new_tokens == 0 => Some("max_new_tokens must be at least 1".into()),
+            _ => {
+                let beyond = self.end.iter().find(|id| !(0..vocab).contains(*id));
+                beyond.map(|id| format!("the end token {id} is beyond the model's vocabulary of {vocab}"))
+            }
+        };
+        fault.map_or(Ok(()), |fault| Err(Error::Config(fault)))
+    }
+}
+
+fn check_prompts(prompts: &[Vec<i64>], new: usize, model: &dyn Model) -> Result<()> {
+    let (longest, vocab) = (model.max_len() as usize + 1, model.vocab()); // the last token that is written is not read
+    for (i, prompt) in prompts.iter().enumerate() {
+        let fault = if prompt.is_empty() {
+            "is empty: there is nothing to go on from; begin it with the separator".to_string()
+        } else if prompt.len() + new > longest {
+            format!(
+                "has {} tokens and {new} more are to be written, but the model takes {}: cut the prompt to {} tokens or write fewer",
+                prompt.len(),
+                longest - 1,
+                longest.saturating_sub(new)
+            )
+        } else if let Some(id) = prompt.iter().find(|id| !(0..vocab).contains(*id)) {
+            format!("has token id {id}, beyond the model's vocabulary of {vocab}: the tokenizer is another model's")
+        } else {
+            continue;
+        };
+        return Err(Error::Config(format!("prompt {} of {} {fault}", i + 1, prompts.len())));
+    }
+    Ok(())
+}
+
+/// `beam`'s text as it stands, judged by `score`.
+fn generation(beam: &Beam, score: f32, end: &[i64]) -> Generation {
+    Generation {
+        tokens: beam.tokens.clone(),
+        ended: beam.tokens.last().is_some_and(|last| end.contains(last)),
+        score: f64::from(score),
+    }
+}

@@ -1,0 +1,56 @@
+//! Bans on repeating an n-gram.
+
+use super::Live;
+use tch::Tensor;
+
+/// The tokens that would make `history` end in an n-gram that it has already.
+fn banned(history: &[i64], n: usize) -> impl Iterator<Item = i64> {
+    let start = (history.len() + 1).saturating_sub(n);
+    let last = &history[start..];
+    // While there are fewer tokens than n - 1, no window is as long as n.
+    history
+        .windows(n)
+        .filter(move |window| window.starts_with(last))
+        .filter_map(|window| window.last().copied())
+}
+
+/// `scores` `[rows, vocab]` with -inf at what each row of `live` may not write; `with_prompt`: the prompt counts too.
+pub(super) fn ban(scores: Tensor, live: &[Live], n: usize, with_prompt: bool) -> Tensor {
+    if n == 0 {
+        return scores;
+    }
+    let vocab = scores.size()[1];
+    let rows = live.iter().flat_map(|l| l.beams.iter().map(move |b| (l.prompt, b)));
+    let mut cells = Vec::new();
+    for (row, (prompt, beam)) in rows.enumerate() {
+        let history = if with_prompt {
+            &[prompt, &beam.tokens].concat()
+        } else {
+            &beam.tokens
+        };
+        cells.extend(banned(history, n).map(|token| row as i64 * vocab + token));
+    }
+    if cells.is_empty() {
+        return scores;
+    }
+    let cells = Tensor::from_slice(&cells).to_device(scores.device());
+    scores
+        .view([-1])
+        .index_fill(0, &cells, f64::NEG_INFINITY)
+        .view([-1, vocab])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::banned;
+
+    #[test]
+    fn an_n_gram_is_not_completed_twice() {
+        let of = |history: &[i64], n| banned(history, n).collect::<Vec<_>>();
+        assert_eq!(of(&[1, 2, 3, 1, 2], 3), [3]);
+        assert_eq!(of(&[1, 2, 3, 1, 2, 4, 1, 2], 3), [3, 4]);
+        assert_eq!(of(&[7, 7], 2), [7]);
+        assert_eq!(of(&[5, 6], 1), [5, 6]);
+        assert!(of(&[1, 2], 3).is_empty() && of(&[1], 4).is_empty() && of(&[], 2).is_empty());
+    }
+}
