@@ -340,7 +340,7 @@ fn take_in(digest: &RefCell<Sha256>, bytes: &[u8]) {
 }
 
 impl<'a> Input<'a> {
-    fn read(
+    pub fn read(
         path: &'a Path,
         split: &'static str,
         prompt: &'a Template,

@@ -9,12 +9,15 @@
 //! The paper never published its prompt ("table schema and query"): [`crate::nlg::Dataset::template`] is a setting.
 //! Completions are SQL as [`Query`] prints it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::DataError;
 use crate::nlg::{CONVERTED, Dataset, HubFiles, Input, Record, SplitFiles, json_lines};
@@ -130,6 +133,16 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
         return read_text2sql(input);
     }
     read_lines(input)
+}
+
+/// The questions of a file of the distribution (`SPLIT.jsonl`, with `SPLIT.tables.jsonl` beside it or not), in its order.
+///
+/// # Errors
+/// As of [`crate::nlg::load`].
+pub fn questions(path: &Path) -> Result<Vec<Question>, DataError> {
+    let (prompt, digest) = (DATASET.prompt(None)?, RefCell::new(Sha256::new()));
+    let records = read_lines(&Input::read(path, "dev", &prompt, &digest)?)?;
+    Ok(records.into_iter().filter_map(|r| r.question).collect())
 }
 
 fn read_lines(input: &Input<'_>) -> Result<Vec<Record>, DataError> {

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use datasets::metric::e2e;
-use datasets::metric::generated::Scores;
+use datasets::metric::generated::{Scores, read_parallel};
+use datasets::metric::{e2e, rouge, sacrebleu, sql, webnlg};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
@@ -20,13 +20,41 @@ pub struct Scorer {
     pub score: fn(&ScoreArgs) -> Result<Scores>,
 }
 
+const PARALLEL: &str = "HYP (an output a line) and REF ... (a reference a line, a file for the first reference of each, one for the second, ...)";
+
 /// All of them. A new one is an entry here.
-pub const SCORERS: &[Scorer] = &[Scorer {
-    name: "e2e",
-    files: "HYP (an output a line) and REF (a reference a line, a blank line between instances)",
-    most_refs: 1,
-    score: |args| Ok(e2e::score(&e2e::read(&args.hyp, &args.refs[0])?)),
-}];
+pub const SCORERS: &[Scorer] = &[
+    Scorer {
+        name: "e2e",
+        files: "HYP (an output a line) and REF (a reference a line, a blank line between instances)",
+        most_refs: 1,
+        score: |args| Ok(e2e::score(&e2e::read(&args.hyp, &args.refs[0])?)),
+    },
+    Scorer {
+        name: "rouge",
+        files: PARALLEL,
+        most_refs: usize::MAX,
+        score: |args| Ok(rouge::score(&read_parallel(&args.hyp, &args.refs)?, args.stemmer)),
+    },
+    Scorer {
+        name: "bleu",
+        files: PARALLEL,
+        most_refs: usize::MAX,
+        score: |args| Ok(sacrebleu::score(&read_parallel(&args.hyp, &args.refs)?)),
+    },
+    Scorer {
+        name: "webnlg",
+        files: PARALLEL,
+        most_refs: usize::MAX,
+        score: |args| Ok(webnlg::score(&read_parallel(&args.hyp, &args.refs)?)),
+    },
+    Scorer {
+        name: "wikisql",
+        files: "HYP (a query a line) and REF (a query a line, or WikiSQL's own SPLIT.jsonl, which is executed too if SPLIT.tables.jsonl lies beside it)",
+        most_refs: 1,
+        score: |args| Ok(sql::score_files(&args.hyp, &args.refs[0])?),
+    },
+];
 
 fn kinds() -> PossibleValuesParser {
     SCORERS.iter().map(|s| s.name).into()
@@ -46,6 +74,9 @@ pub struct ScoreArgs {
     /// Files of references
     #[arg(required = true)]
     pub refs: Vec<PathBuf>,
+    /// Stem words of more than three letters before they are compared (rouge)
+    #[arg(long)]
+    pub stemmer: bool,
     /// One JSON object, unrounded, in place of the table
     #[arg(long)]
     pub json: bool,

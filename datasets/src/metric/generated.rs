@@ -56,6 +56,30 @@ pub enum ScoreError {
     },
 }
 
+/// Outputs and references of side-by-side files: a text a line, a file for the first reference of each output, one for the
+/// second, and so on.
+///
+/// # Errors
+/// Files that cannot be read, are empty or not UTF-8, or have other numbers of lines than the file of outputs.
+pub fn read_parallel(hyp: &Path, refs: &[PathBuf]) -> Result<Vec<Segment>, ScoreError> {
+    let outputs = read_lines(hyp, "an output a line")?;
+    let segment = |hyp| Segment { hyp, refs: Vec::new() };
+    let mut segments: Vec<Segment> = outputs.into_iter().map(segment).collect();
+    for path in refs {
+        let texts = read_lines(path, "a reference a line")?;
+        if texts.len() != segments.len() {
+            return Err(ScoreError::Count {
+                hyp: hyp.to_path_buf(),
+                outputs: segments.len(),
+                refs: path.clone(),
+                instances: texts.len(),
+            });
+        }
+        segments.iter_mut().zip(texts).for_each(|(s, text)| s.refs.push(text));
+    }
+    Ok(segments)
+}
+
 /// All lines of a UTF-8 file, empty ones too, without their ends (`\n` or `\r\n`). A newline at the end of the file ends its last
 /// line and begins no further one.
 pub fn read_lines(path: &Path, wanted: &'static str) -> Result<Vec<String>, ScoreError> {

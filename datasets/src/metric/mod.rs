@@ -4,6 +4,7 @@
 //! defines a degenerate case, so is it here: F1 without any positive, and Matthews of a constant, are 0.
 
 pub mod bleu_e2e;
+pub mod chrf;
 pub mod cider;
 pub mod classification;
 pub mod correlation;
@@ -11,8 +12,16 @@ pub mod e2e;
 pub mod generated;
 pub mod mteval;
 mod ngram;
+pub mod nltk;
+pub mod porter;
 pub mod ptb;
+pub mod pyter;
+pub mod rouge;
 pub mod rouge_l;
+pub mod sacrebleu;
+pub mod sql;
+pub mod ter;
+pub mod webnlg;
 
 use std::collections::BTreeMap;
 

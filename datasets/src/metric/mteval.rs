@@ -7,6 +7,16 @@ use super::generated::is_python_space;
 ///
 /// An empty text is one empty word, as in the Python ports of the script.
 pub fn tokenize(text: &str) -> Vec<String> {
+    let apart = apart(text);
+    let words: Vec<String> = (apart.split(is_python_space))
+        .filter(|w| !w.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if words.is_empty() { vec![String::new()] } else { words }
+}
+
+/// The text with white space between its words.
+pub(crate) fn apart(text: &str) -> String {
     let text = text.replace("<skipped>", "").replace('\n', " ");
     let text = text.replace("&quot;", "\"").replace("&amp;", "&");
     let text = text.replace("&lt;", "<").replace("&gt;", ">");
@@ -24,12 +34,7 @@ pub fn tokenize(text: &str) -> Vec<String> {
     let digit = |c: char| c.is_ascii_digit();
     let apart = pairs(&apart, |c| !digit(c), point, |a, p| [a, ' ', p, ' ']);
     let apart = pairs(&apart, point, |c| !digit(c), |p, b| [' ', p, ' ', b]);
-    let apart = pairs(&apart, digit, |c| c == '-', |d, dash| [d, ' ', dash, ' ']);
-    let words: Vec<String> = (apart.split(is_python_space))
-        .filter(|w| !w.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if words.is_empty() { vec![String::new()] } else { words }
+    pairs(&apart, digit, |c| c == '-', |d, dash| [d, ' ', dash, ' '])
 }
 
 /// ASCII punctuation, save `' , - .`.
