@@ -7,6 +7,7 @@ mod failures;
 mod glue;
 mod models;
 mod refusals;
+mod texts;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
