@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use datasets::metric::generated::{Segment, read_parallel};
 use datasets::metric::sacrebleu::{Bleu, Settings, Tokenizer, corpus_bleu, sentence_bleu};
-use datasets::metric::{chrf, nltk, porter, rouge, ter, webnlg};
+use datasets::metric::{chrf, nltk, porter, rouge, sql, ter, webnlg};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -205,4 +205,62 @@ fn webnlg_and_dart_are_scored_as_by_generation_eval() {
             close(found, &wanted[key], &format!("{name} {key}"));
         }
     });
+}
+
+#[test]
+fn files_are_read_side_by_side_and_misfits_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (hyp, one) = (file("hyp", b"a\n\nc\n"), file("one", b"x\ny\nz"));
+    let segments = read_parallel(&hyp, &[one.clone(), hyp.clone()]).unwrap();
+    assert_eq!(
+        (segments[1].hyp.as_str(), &segments[1].refs),
+        ("", &vec!["y".to_owned(), String::new()])
+    );
+    let said = |refs: &Path| {
+        let text = read_parallel(&hyp, &[refs.to_path_buf()]).unwrap_err().to_string();
+        text.replace(&format!("{}/", dir.path().display()), "")
+    };
+    assert_eq!(
+        said(&file("two", b"x\ny\n")),
+        "hyp has 3 outputs (one a line), two has references for 2; they must be as many"
+    );
+    assert_eq!(
+        said(&file("none", b"")),
+        "none: the file is empty; wanted a reference a line"
+    );
+    assert!(said(&file("bytes", b"a\n\xff\n")).starts_with("bytes:2: not UTF-8"));
+}
+
+/// With the data set's own questions beside their tables, queries are executed too.
+#[test]
+fn queries_are_scored_against_questions_with_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let question =
+        r#"{"table_id": "1", "question": "Who?", "sql": {"sel": 1, "agg": 0, "conds": [[0, 0, "x"], [2, 1, 3]]}}"#;
+    let questions = file(
+        "dev.jsonl",
+        &format!("{question}\n{question}\n{question}\n{question}\n"),
+    );
+    let outputs = "select Name from t where n > 3 and kind = 'X'\nSELECT Name FROM t WHERE n > 4\nSELECT SELECT\n\n";
+    let hyp = file("hyp.sql", outputs);
+    assert_eq!(
+        sql::score_files(&hyp, &file("gold.sql", "a\nb\nc\nd\n")).unwrap(),
+        [("lf_accuracy", Some(0.0))]
+    );
+    let tables = r#"{"id": "1", "header": ["Kind", "Name", "N"], "types": ["text", "text", "real"], "rows": [["X", "Ann", 5], ["y", "Bo", 1]]}"#;
+    file("dev.tables.jsonl", tables);
+    let scores = sql::score_files(&hyp, &questions).unwrap();
+    assert_eq!(scores, [("ex_accuracy", Some(0.5)), ("lf_accuracy", Some(0.25))]);
+    std::fs::remove_file(dir.path().join("dev.tables.jsonl")).unwrap();
+    assert_eq!(sql::score_files(&hyp, &questions).unwrap()[0], ("ex_accuracy", None));
 }
