@@ -264,3 +264,21 @@ fn queries_are_scored_against_questions_with_tables() {
     std::fs::remove_file(dir.path().join("dev.tables.jsonl")).unwrap();
     assert_eq!(sql::score_files(&hyp, &questions).unwrap()[0], ("ex_accuracy", None));
 }
+
+/// Two of the golden systems have the same references, raw and as the paper's code hands them on.
+#[test]
+fn texts_are_prepared_as_by_the_papers_code() {
+    let Some(dir) = golden() else { return };
+    let systems = systems(&dir);
+    let of = |wanted: &str| &systems.iter().find(|(name, ..)| name == wanted).unwrap().2;
+    let raw = webnlg::prepared(of("dart_mixed_empty"));
+    for (raw, wanted) in raw.iter().zip(of("dart_template_tok")) {
+        assert_eq!(raw.refs, wanted.refs);
+    }
+    let few = webnlg::prepared(&[Segment {
+        hyp: "It's A_B!".to_owned(),
+        refs: vec!["One.".to_owned(), "Two".to_owned()],
+    }]);
+    assert_eq!(few[0].hyp, "it ' s a_b !");
+    assert_eq!(few[0].refs, ["one .", "two", "one .", "one .", "one .", "one ."]);
+}

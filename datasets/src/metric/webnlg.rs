@@ -31,14 +31,15 @@ pub fn prepared(segments: &[Segment]) -> Vec<Segment> {
 
 fn spread(text: &str) -> String {
     let mut apart = String::with_capacity(2 * text.len());
-    for c in text.to_lowercase().chars() {
+    for c in text.chars() {
         if c.is_alphanumeric() || c == '_' {
             apart.push(c);
         } else {
             apart.extend([' ', c, ' ']);
         }
     }
-    apart.split_whitespace().collect::<Vec<_>>().join(" ")
+    // Last: the small form of a letter may have signs in it (of İ for example).
+    apart.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// The segments in NLTK's words with one space between them: what TER and METEOR are computed on.
