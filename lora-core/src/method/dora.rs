@@ -38,7 +38,7 @@ impl Method for Dora {
 
     /// LoRA's, and d_out for each matrix.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let lengths: i64 = self.0.targets().iter().map(|role| shape.dims(*role).1).sum();
+        let lengths: i64 = self.0.targets.iter().map(|role| shape.dims(*role).1).sum();
         (0, self.0.expected_params(shape).1 + shape.layers * lengths)
     }
 }

@@ -4,33 +4,43 @@ use super::factors::Factors;
 use crate::model::ModelShape;
 use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ops::Deref;
+use tch::Tensor;
 
-/// Low-rank updates beside the matrices named in `targets`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Settings")]
-pub struct Lora {
-    r: i64,
-    alpha: f64,
-    dropout: f64,
-    targets: BTreeSet<Role>,
-}
+/// Low-rank updates beside the matrices named in `targets`: settings that were found good.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "LoraSettings")]
+pub struct Lora(LoraSettings);
 
-#[derive(Deserialize)]
+/// The settings of LoRA, which [`Lora::try_from`] checks.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
-    r: i64,
-    alpha: f64,
+pub struct LoraSettings {
+    /// The rank.
+    pub r: i64,
+    /// α: the updates are α / r times B A.
+    pub alpha: f64,
+    /// Dropout in front of A, in training.
     #[serde(default)]
-    dropout: f64,
-    targets: BTreeSet<Role>,
+    pub dropout: f64,
+    /// Which matrices are adapted.
+    pub targets: BTreeSet<Role>,
 }
 
-impl TryFrom<Settings> for Lora {
+impl Deref for Lora {
+    type Target = LoraSettings;
+
+    fn deref(&self) -> &LoraSettings {
+        &self.0
+    }
+}
+
+impl TryFrom<LoraSettings> for Lora {
     type Error = Error;
 
-    fn try_from(s: Settings) -> Result<Self> {
+    fn try_from(s: LoraSettings) -> Result<Self> {
         let fault = if s.r < 1 {
             Some(format!("r must be at least 1, not {}", s.r))
         } else if !s.alpha.is_finite() || s.alpha <= 0.0 {
@@ -44,20 +54,24 @@ impl TryFrom<Settings> for Lora {
         };
         match fault {
             Some(fault) => Err(Error::Config(fault)),
-            None => Ok(Lora {
-                r: s.r,
-                alpha: s.alpha,
-                dropout: s.dropout,
-                targets: s.targets,
-            }),
+            None => Ok(Lora(s)),
         }
     }
 }
 
 impl Lora {
-    /// Which matrices are adapted.
-    pub fn targets(&self) -> &BTreeSet<Role> {
-        &self.targets
+    /// The branch over given factors, A `[r, in]` and B `[out, r]`.
+    pub(crate) fn branch(&self, a: Tensor, b: Tensor) -> Box<dyn Branch> {
+        Box::new(self.scaled(a, b))
+    }
+
+    fn scaled(&self, a: Tensor, b: Tensor) -> Factors {
+        Factors {
+            a,
+            b,
+            scale: self.alpha / self.r as f64,
+            dropout: self.dropout,
+        }
     }
 
     /// A and B beside the layer at `site`; none where no update is asked for.
@@ -78,12 +92,11 @@ impl Lora {
         // The paper says A is Gaussian; its code draws kaiming_uniform(a = sqrt 5), which is this. B = 0 in both.
         let bound = 1.0 / (site.in_dim as f64).sqrt();
         let var = |name: &str, dims, init| scope.sub(name).var("weight", ParamKind::Weight, dims, init);
-        Ok(Some(Factors {
-            a: var("lora_A", &[self.r, site.in_dim], Init::Uniform(bound))?,
-            b: var("lora_B", &[site.out_dim, self.r], Init::Const(0.0))?,
-            scale: self.alpha / self.r as f64,
-            dropout: self.dropout,
-        }))
+        let (a, b) = (
+            var("lora_A", &[self.r, site.in_dim], Init::Uniform(bound))?,
+            var("lora_B", &[site.out_dim, self.r], Init::Const(0.0))?,
+        );
+        Ok(Some(self.scaled(a, b)))
     }
 }
 

@@ -22,7 +22,7 @@ use combined::Combined;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
-pub use lora::Lora;
+pub use lora::{Lora, LoraSettings};
 
 /// A method's name in configurations and how its settings are read.
 #[derive(Debug)]
@@ -134,6 +134,19 @@ pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
 /// As [`from_value`], and for text that is not YAML.
 pub fn from_yaml(text: &str) -> Result<Box<dyn Method>> {
     from_value(&serde_yaml::from_str(text).map_err(|e| Error::Config(format!("method: {e}")))?)
+}
+
+/// The LoRA that a method's mapping says, with its defaults.
+///
+/// # Errors
+/// As [`from_value`], and for another method.
+pub fn lora(value: &Value) -> Result<Lora> {
+    let (kind, _, settings) = resolve(value)?;
+    if kind != "lora" {
+        from_value(value)?;
+        return Err(Error::Config(format!("the method is `{kind}`, not `lora`")));
+    }
+    serde_yaml::from_value(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))
 }
 
 /// The settings in full: the method's defaults under what `value` says, with `kind` first.

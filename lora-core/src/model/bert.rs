@@ -4,7 +4,6 @@ use super::Arch;
 use super::encoder::{Config, Encoder};
 use super::head::{Head, WithHead};
 use crate::Result;
-use crate::batch::Batch;
 use crate::nn::{Linear, Owner, Scope, dropout};
 use serde_json::Value;
 use tch::Tensor;
@@ -47,9 +46,8 @@ impl BertHead {
 }
 
 impl Head for BertHead {
-    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
-        let first = encoder.first_tokens(batch, train);
-        let pooled = self.pooler.forward(&first, train).tanh();
+    fn answer(&self, first: &Tensor, _: &Encoder, train: bool) -> Tensor {
+        let pooled = self.pooler.forward(first, train).tanh();
         self.classifier.forward(&dropout(&pooled, self.dropout, train), train)
     }
 }

@@ -187,7 +187,7 @@ impl Gpt2 {
     }
 
     /// The words of `batch` and the method's tokens, and the batch that has both.
-    fn read(&self, batch: &Batch) -> (Tensor, Batch) {
+    fn taken_in(&self, batch: &Batch) -> (Tensor, Batch) {
         self.prompt.insert(&self.words(&batch.ids), batch, 0)
     }
 
@@ -214,15 +214,19 @@ impl Gpt2 {
 }
 
 impl Model for Gpt2 {
-    fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        let (words, longer) = self.read(batch);
+    fn read(&self, batch: &Batch, train: bool) -> Tensor {
+        let (words, longer) = self.taken_in(batch);
         let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.forward(q, k, v, &longer.layout, train);
         let x = self.run(words, &longer, train, attend);
         let x = self.prompt.remove_causal(&x, &longer);
         match &batch.scored {
-            Some(scored) => self.scores(&x.index_select(0, scored)),
-            None => self.scores(&x),
+            Some(scored) => x.index_select(0, scored),
+            None => x,
         }
+    }
+
+    fn answer(&self, x: &Tensor, _: bool) -> Tensor {
+        self.scores(x)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
@@ -244,7 +248,7 @@ impl Model for Gpt2 {
 
 impl Causal for Gpt2 {
     fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache) {
-        let (words, batch) = self.read(batch);
+        let (words, batch) = self.taken_in(batch);
         let mut cache = KvCache::new(&batch, beams);
         let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.prefill(q, k, v, &batch.layout, &mut cache);
         let x = self.run(words, &batch, false, attend);

@@ -9,8 +9,13 @@ use tch::Tensor;
 
 /// What stands on the encoder.
 pub(super) trait Head: Debug + Send {
-    /// Reads of `encoder` what it needs, and answers in fp32: `[B, labels]`, or `[S, vocab]` for the scored tokens.
-    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor;
+    /// What the head needs of the encoder: by default the first token of each row, `[B, d]` in fp32.
+    fn read(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
+        encoder.first_tokens(batch, train)
+    }
+
+    /// The answers, in fp32, about what [`Head::read`] gave: `[B, labels]`, or `[S, vocab]` for the scored tokens.
+    fn answer(&self, read: &Tensor, encoder: &Encoder, train: bool) -> Tensor;
 }
 
 /// An encoder and its head.
@@ -21,8 +26,12 @@ pub(super) struct WithHead<H> {
 }
 
 impl<H: Head> Model for WithHead<H> {
-    fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        self.head.forward(&self.encoder, batch, train)
+    fn read(&self, batch: &Batch, train: bool) -> Tensor {
+        self.head.read(&self.encoder, batch, train)
+    }
+
+    fn answer(&self, read: &Tensor, train: bool) -> Tensor {
+        self.head.answer(read, &self.encoder, train)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -23,7 +23,16 @@ pub use shape::ModelShape;
 /// A network with a task head.
 pub trait Model: Debug + Send {
     /// Packed rows to the head's answers in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
-    fn forward(&self, batch: &Batch, train: bool) -> Tensor;
+    fn forward(&self, batch: &Batch, train: bool) -> Tensor {
+        self.answer(&self.read(batch, train), train)
+    }
+
+    /// Packed rows to what the head reads of them: `[B, d]`, or `[S, d]` in a language model.
+    fn read(&self, batch: &Batch, train: bool) -> Tensor;
+
+    /// What [`Model::read`] gave to the head's answers. Each row has its own: `read` of other models of the same base may be
+    /// mixed in (see [`crate::many`]).
+    fn answer(&self, read: &Tensor, train: bool) -> Tensor;
 
     /// Every linear layer, for merging.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
@@ -163,7 +172,7 @@ pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'stati
 }
 
 /// The folder's config.json, found good, and what it describes.
-fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
+pub(crate) fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
     let config = read_config(dir)?;
     let at = |e: Error| match e {
         Error::Config(what) => Error::format(dir.join("config.json"), what),

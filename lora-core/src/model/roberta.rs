@@ -57,8 +57,8 @@ impl RobertaHead {
 }
 
 impl Head for RobertaHead {
-    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
-        let x = dropout(&encoder.first_tokens(batch, train), self.dropout, train);
+    fn answer(&self, first: &Tensor, _: &Encoder, train: bool) -> Tensor {
+        let x = dropout(first, self.dropout, train);
         let x = self.dense.forward(&x, train).tanh();
         self.out_proj.forward(&dropout(&x, self.dropout, train), train)
     }
@@ -85,13 +85,16 @@ impl MaskedLmHead {
 }
 
 impl Head for MaskedLmHead {
-    fn forward(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
+    fn read(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
         let x = encoder.all_tokens(batch, train);
-        let x = match &batch.scored {
+        match &batch.scored {
             Some(scored) => x.index_select(0, scored),
             None => x,
-        };
-        let x = self.norm.forward(&self.dense.forward(&x, train).gelu("none"));
+        }
+    }
+
+    fn answer(&self, x: &Tensor, encoder: &Encoder, train: bool) -> Tensor {
+        let x = self.norm.forward(&self.dense.forward(x, train).gelu("none"));
         encoder.word_scores(&x, &self.bias).to_kind(Kind::Float)
     }
 }

@@ -29,18 +29,19 @@ impl ModelShape {
             Role::Query | Role::Key | Role::Value | Role::AttnOut => (self.hidden, self.hidden),
             Role::FfnIn => (self.hidden, self.ffn),
             Role::FfnOut => (self.ffn, self.hidden),
+            Role::Qkv => (self.hidden, 3 * self.hidden),
         }
     }
 
     /// Biases of one block: six linear layers and two LayerNorms.
     fn block_biases(&self) -> i64 {
-        let linear: i64 = Role::ALL.iter().map(|r| self.dims(*r).1).sum();
+        let linear: i64 = Role::BLOCK.iter().map(|r| self.dims(*r).1).sum();
         linear + 2 * self.hidden
     }
 
     /// Parameters of one block.
     pub fn block(&self) -> i64 {
-        let matrices: i64 = Role::ALL.iter().map(|r| self.dims(*r).0 * self.dims(*r).1).sum();
+        let matrices: i64 = Role::BLOCK.iter().map(|r| self.dims(*r).0 * self.dims(*r).1).sum();
         matrices + self.block_biases() + 2 * self.hidden // + the gains of two LayerNorms
     }
 

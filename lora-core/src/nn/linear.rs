@@ -38,6 +38,11 @@ impl Linear {
         self.slots.push(Slot { start, len, branch });
     }
 
+    /// Whether anything is beside the weight.
+    pub(super) fn is_adapted(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
     /// `x` `[T, in]` to `[T, out]`, in the kind of `x`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let bias = cast_like(&self.bias, x);
@@ -86,6 +91,20 @@ impl Linear {
         }
         self.merged = Some(merged);
         Ok(())
+    }
+
+    /// Writes the merged weight over the weight itself and drops the branches: there is no way back. For models that are
+    /// to be saved.
+    ///
+    /// # Errors
+    /// As [`Linear::merge`].
+    pub fn fold(&mut self) -> Result<()> {
+        self.merge()?;
+        self.slots.clear();
+        match self.merged.take() {
+            Some(merged) => crate::weights::copy(&merged, &self.weight, "a merged weight"),
+            None => Ok(()),
+        }
     }
 
     /// Back to the weight as it was, bit for bit.

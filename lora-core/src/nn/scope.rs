@@ -143,6 +143,7 @@ pub struct Build<'m> {
     device: Device,
     base_kind: Kind,
     base_init: BaseInit,
+    base: Option<&'m Params>,
     params: RefCell<Params>,
     met: RefCell<BTreeSet<Place>>,
 }
@@ -156,6 +157,7 @@ impl<'m> Build<'m> {
             device: Device::Cpu,
             base_kind: Kind::Float,
             base_init: BaseInit::Blank,
+            base: None,
             params: RefCell::default(),
             met: RefCell::default(),
         }
@@ -174,6 +176,14 @@ impl<'m> Build<'m> {
     /// What the base holds before weights are loaded.
     pub fn base_init(self, base_init: BaseInit) -> Self {
         Build { base_init, ..self }
+    }
+
+    /// Takes the pretrained part from a model that is there already, over the same memory.
+    pub fn sharing(self, base: &'m Params) -> Self {
+        Build {
+            base: Some(base),
+            ..self
+        }
     }
 
     /// The root scope, owned by the base.
@@ -236,6 +246,22 @@ fn check_met(claims: &BTreeSet<Place>, met: &BTreeSet<Place>) -> Result<()> {
     }
 }
 
+/// The frozen variable of this name and shape in another model.
+fn shared(base: &Params, name: &str, dims: &[i64], trained: bool) -> Result<Tensor> {
+    let entry = base.get(name).filter(|e| e.tensor.size() == dims);
+    let entry = entry.ok_or_else(|| {
+        Error::Config(format!(
+            "the shared base has no `{name}` of shape {dims:?}: it is another model"
+        ))
+    })?;
+    if trained || entry.tensor.requires_grad() {
+        return Err(Error::Config(format!(
+            "`{name}` is trained, so it cannot be shared with other adapters"
+        )));
+    }
+    Ok(entry.tensor.shallow_clone())
+}
+
 /// A place in the tree of names, handed to every layer.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
@@ -293,6 +319,11 @@ impl<'a> Scope<'a> {
         self.depth
     }
 
+    /// The full name of this place.
+    pub fn name(&self) -> &str {
+        &self.prefix
+    }
+
     /// The kind in which the model computes: that of the frozen base.
     pub fn activation_kind(&self) -> Kind {
         self.build.base_kind
@@ -317,6 +348,11 @@ impl<'a> Scope<'a> {
             return Err(Error::Duplicate(param.name));
         }
         let trained = param.owner != Owner::Base || self.build.method.trains_base(&param);
+        if let Some(base) = self.build.base.filter(|_| param.owner == Owner::Base) {
+            let tensor = shared(base, &param.name, dims, trained)?;
+            self.build.params.borrow_mut().push(param, &tensor);
+            return Ok(tensor);
+        }
         let stored = if trained { Kind::Float } else { self.build.base_kind };
         let doing = || Error::torch(format!("creating `{}` {dims:?}", param.name));
         let tensor = if param.owner == Owner::Base && self.build.base_init == BaseInit::Blank {
@@ -376,6 +412,16 @@ impl<'a> Scope<'a> {
                 linear.attach(start, out_dim, branch);
             }
         }
+        if roles == [Role::Query, Role::Key, Role::Value] {
+            let whole = Site {
+                depth: self.depth,
+                in_dim,
+                out_dim: width,
+                weight,
+                bias,
+            };
+            scope.fused(&mut linear, &whole)?;
+        }
         Ok(linear)
     }
 
@@ -431,6 +477,22 @@ impl<'a> Scope<'a> {
 
     fn meet(&self, place: Place) {
         self.build.met.borrow_mut().insert(place);
+    }
+
+    /// Asks the method about a weight of query, key and value as one matrix.
+    fn fused(&self, linear: &mut Linear, site: &Site) -> Result<()> {
+        let (role, method) = (Role::Qkv, self.build.method);
+        let Some(branch) = method.at_linear(role, site, &self.owned(Owner::Method))? else {
+            return Ok(());
+        };
+        if linear.is_adapted() {
+            return Err(Error::Config(format!(
+                "the target {role} is query, key and value in one: name it, or some of the three, not both"
+            )));
+        }
+        self.meet(Place::Linear(role));
+        linear.attach(0, site.out_dim, branch);
+        Ok(())
     }
 
     /// LayerNorm over the last `dim` features.

@@ -20,17 +20,31 @@ pub enum Role {
     FfnIn,
     /// The second matrix of the feed-forward network.
     FfnOut,
+    /// W_q, W_k and W_v of a model that keeps them in one weight, taken as the one matrix that it is: PEFT's form of an
+    /// adapter beside GPT-2's c_attn, with one A for all three.
+    Qkv,
 }
 
 impl Role {
-    /// Every role, in the order of a block.
-    pub const ALL: [Role; 6] = [
+    /// The matrices of a block, in its order: each number of it is in one of them.
+    pub const BLOCK: [Role; 6] = [
         Role::Query,
         Role::Key,
         Role::Value,
         Role::AttnOut,
         Role::FfnIn,
         Role::FfnOut,
+    ];
+
+    /// Every role: a block's matrices, and [`Role::Qkv`].
+    pub const ALL: [Role; 7] = [
+        Role::Query,
+        Role::Key,
+        Role::Value,
+        Role::AttnOut,
+        Role::FfnIn,
+        Role::FfnOut,
+        Role::Qkv,
     ];
 }
 
@@ -43,6 +57,7 @@ impl fmt::Display for Role {
             Role::AttnOut => "attn_out",
             Role::FfnIn => "ffn_in",
             Role::FfnOut => "ffn_out",
+            Role::Qkv => "qkv",
         })
     }
 }
