@@ -57,6 +57,7 @@ mod error;
 pub mod fsutil;
 pub mod generate;
 pub mod interop;
+pub mod many;
 pub mod method;
 pub mod model;
 pub mod nn;

@@ -1,5 +1,15 @@
-//! Adapters of other libraries.
+//! Adapters of other libraries: PEFT's in and out, loralib's in.
 
+mod adapter;
+mod base;
+mod loralib;
 mod peft;
+mod pickle;
+mod torch_file;
 
-pub use peft::load_peft;
+pub use adapter::{Adapter, Norms};
+pub(crate) use base::fill;
+pub use base::{Base, Layer, Tensors};
+pub use loralib::open_loralib;
+pub use peft::{Export, load_peft, open_peft};
+pub use torch_file::read_torch;

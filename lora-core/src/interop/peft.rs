@@ -1,42 +1,345 @@
-//! Adapters in Hugging Face PEFT's format.
+//! Adapters in the format of Hugging Face PEFT (0.21): `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! What decides the function is in the tensors and in a few keys of the configuration; those are read. Every other key is
+//! known here too, and accepted only where it says nothing: a key that changes the function, or one that nobody here has
+//! heard of, is refused by name.
 
+use super::adapter::{A, Adapter, B};
+use super::base::{Base, Layer, Tensors, fill};
+use super::torch_file::read_torch;
+use crate::fsutil::write_atomic;
+use crate::method::Lora;
 use crate::nn::{Owner, Params};
-use crate::weights::{Weights, copy};
+use crate::weights::{Weights, save};
 use crate::{Error, Result};
-use std::collections::BTreeSet;
-use std::path::Path;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
 
 /// What PEFT puts before the base model's names.
 const PREFIX: &str = "base_model.model.";
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// Of old versions.
+const PICKLE: &str = "adapter_model.bin";
 
-/// Fills the method's and the head's variables from a PEFT folder's `adapter_model.safetensors`; returns how many.
+/// Keys that say nothing of what the tensors mean: how they were drawn, which layers they are for (their names say that), and
+/// where the file came from.
+const SILENT: [&str; 14] = [
+    "auto_mapping",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+];
+
+/// Keys that change the function, or the base, unless they are null, false or empty.
+const UNSUPPORTED: [(&str, &str); 18] = [
+    ("alora_invocation_tokens", "updates that begin at a token"),
+    ("alpha_pattern", "layers with an alpha of their own"),
+    ("arrow_config", "routing among adapters"),
+    ("corda_config", "an initialisation that changes the base"),
+    ("kasa_config", "KaSA"),
+    ("layer_replication", "a base with repeated layers"),
+    ("loftq_config", "a quantised base"),
+    ("lora_bias", "a bias in B"),
+    ("lora_ga_config", "an initialisation that changes the base"),
+    ("megatron_config", "layers of Megatron"),
+    ("monteclora_config", "MonteCLoRA"),
+    ("rank_pattern", "layers with a rank of their own"),
+    ("target_parameters", "parameters outside linear layers"),
+    ("trainable_token_indices", "trained embeddings"),
+    ("use_bdlora", "block-diagonal factors"),
+    ("use_dora", "DoRA"),
+    ("use_qalora", "QA-LoRA"),
+    ("velora_config", "VeLoRA"),
+];
+
+/// The keys that are read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    peft_type: String,
+    r: i64,
+    lora_alpha: f64,
+    #[serde(default)]
+    lora_dropout: f64,
+    bias: Option<String>,
+    #[serde(default)]
+    use_rslora: bool,
+    base_model_name_or_path: Option<String>,
+    init_lora_weights: Option<Value>,
+    #[serde(rename = "target_modules")]
+    _targets: Option<Value>,
+    #[serde(rename = "modules_to_save")]
+    _head: Option<Value>,
+}
+
+impl Config {
+    fn read(text: &str) -> Result<Config, String> {
+        let mut keys: Map<String, Value> = serde_json::from_str(text).map_err(|e| format!("is no JSON object: {e}"))?;
+        keys.retain(|key, _| !SILENT.contains(&key.as_str()));
+        for (key, what) in UNSUPPORTED {
+            let value = keys.shift_remove(key).unwrap_or_default();
+            let nothing = match &value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(items) => items.is_empty(),
+                _ => false,
+            };
+            if !nothing {
+                return Err(format!("`{key}` is {value}: {what}, which is not supported"));
+            }
+        }
+        let config: Config = serde_json::from_value(Value::Object(keys))
+            .map_err(|e| format!("{e}; this program knows the keys of PEFT 0.21, and guesses at no other"))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.peft_type != "LORA" {
+            return Err(format!("`peft_type` is {}; LORA alone is supported", self.peft_type));
+        }
+        if self.r < 1 {
+            return Err(format!("`r` is {}; it must be at least 1", self.r));
+        }
+        if let Some(bias) = self.bias.as_deref().filter(|b| *b != "none") {
+            return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
+        }
+        // The others leave something in the base that the adapter takes away again.
+        let harmless = |how: &str| matches!(how, "gaussian" | "eva" | "orthogonal");
+        match &self.init_lora_weights {
+            Some(Value::String(how)) if !harmless(how) => Err(format!(
+                "`init_lora_weights` is \"{how}\": an initialisation that changes the base, which is not supported"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// α such that the scale is α / r.
+    fn alpha(&self) -> f64 {
+        if self.use_rslora {
+            self.lora_alpha * (self.r as f64).sqrt() // rsLoRA's scale is α / √r
+        } else {
+            self.lora_alpha
+        }
+    }
+}
+
+/// Reads a folder that PEFT's `save_pretrained` wrote.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] for another kind of adapter, a setting that is not supported or not known, a rank or an
+/// alpha that is none, and tensors that do not go with them.
+pub fn open_peft(dir: &Path) -> Result<Adapter> {
+    let path = dir.join(CONFIG);
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let config = Config::read(&text).map_err(|what| Error::format(&path, what))?;
+    let (file, tensors) = tensors(dir)?;
+    let adapter = Adapter {
+        path: file,
+        tensors,
+        alpha: Some(config.alpha()),
+        dropout: config.lora_dropout,
+        base: config.base_model_name_or_path.filter(|name| !name.is_empty()),
+    };
+    match adapter.norms()?.iter().find(|n| n.r != config.r) {
+        Some(other) => Err(Error::format(
+            &path,
+            format!(
+                "`r` is {} and the tensors of `{}` have rank {}",
+                config.r, other.layer, other.r
+            ),
+        )),
+        None => Ok(adapter),
+    }
+}
+
+/// The folder's tensors without PEFT's prefix, and their file.
+fn tensors(dir: &Path) -> Result<(PathBuf, Tensors)> {
+    let (file, pickle) = (dir.join(WEIGHTS), dir.join(PICKLE));
+    let (file, found) = if !file.exists() && pickle.exists() {
+        let found = read_torch(&pickle)?;
+        (pickle, found)
+    } else {
+        let open = Weights::open(&file)?;
+        let all = open.names().map(|n| Ok((n.to_string(), open.tensor(n)?)));
+        (file, all.collect::<Result<Tensors>>()?)
+    };
+    let bare = |name: String| name.strip_prefix(PREFIX).map_or(name.clone(), String::from);
+    Ok((file, found.into_iter().map(|(name, t)| (bare(name), t)).collect()))
+}
+
+/// Fills the method's and the head's variables from a PEFT folder's tensors; returns how many. The method must have been
+/// built with the folder's r, alpha and targets: its configuration is not read ([`open_peft`] does, and [`Adapter::fit`] gives
+/// the method).
 ///
 /// # Errors
 /// [`Error::Format`] if a tensor has no variable, has another shape, or a variable of the method has no tensor.
 pub fn load_peft(dir: &Path, params: &Params) -> Result<usize> {
-    let path = dir.join("adapter_model.safetensors");
-    let weights = Weights::open(&path)?;
-    let mut filled = BTreeSet::new();
-    for name in weights.names() {
-        let target = name.strip_prefix(PREFIX).unwrap_or(name);
-        let entry = params.get(target).filter(|e| e.param.owner != Owner::Base);
-        let entry = entry.ok_or_else(|| {
-            Error::format(
-                &path,
-                format!("`{name}` has no place in this model and method; check r, targets and the base"),
-            )
-        })?;
-        copy(&weights.tensor(name)?, &entry.tensor, target).map_err(|e| Error::format(&path, e.to_string()))?;
-        filled.insert(target.to_string());
+    let (file, tensors) = tensors(dir)?;
+    fill(params, &tensors, |owner| owner == Owner::Method).map_err(|e| Error::format(file, e.to_string()))?;
+    Ok(tensors.len())
+}
+
+/// A and B by module.
+type Updates = BTreeMap<String, (Tensor, Tensor)>;
+
+/// What becomes a PEFT folder.
+#[derive(Debug)]
+pub struct Export<'a> {
+    /// The base model.
+    pub base: &'a Base,
+    /// Its name on the hub, or its folder.
+    pub name: &'a str,
+    /// Its commit on the hub.
+    pub revision: Option<&'a str>,
+    /// The method.
+    pub lora: &'a Lora,
+    /// What was trained, under the names of the model's variables.
+    pub trained: &'a Tensors,
+}
+
+impl Export<'_> {
+    /// Writes `adapter_config.json` and `adapter_model.safetensors`.
+    ///
+    /// Parts of a fused weight have factors of their own here and share one A in PEFT. Those of n parts become one update of
+    /// rank n·r whose B is zero outside the blocks, with n·α: the same function, though PEFT would train it as a larger one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what PEFT's format cannot say: parts of a fused weight together with other layers, whose ranks
+    /// would differ. Nothing is written then. [`Error::Io`].
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let mut tensors: Vec<(String, Tensor)> = Vec::new();
+        let (updates, slots) = self.updates()?;
+        for (module, (a, b)) in &updates {
+            tensors.push((format!("{PREFIX}{module}{A}"), a.shallow_clone()));
+            tensors.push((format!("{PREFIX}{module}{B}"), b.shallow_clone()));
+        }
+        let head: Vec<&String> = self
+            .trained
+            .keys()
+            .filter(|n| self.base.head.contains_key(*n))
+            .collect();
+        for name in &head {
+            tensors.push((format!("{PREFIX}{name}"), self.trained[*name].shallow_clone()));
+        }
+        let config = self.config(&updates.into_keys().collect(), slots, &head)?;
+        let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+        save(&dir.join(WEIGHTS), &tensors, [("format".into(), "pt".into())].into())?;
+        let path = dir.join(CONFIG);
+        write_atomic(&path, |temp| std::fs::write(temp, &text))
     }
-    let missing = params
-        .iter()
-        .find(|e| e.param.owner == Owner::Method && !filled.contains(&e.param.name));
-    match missing {
-        Some(entry) => Err(Error::format(
-            &path,
-            format!("has no tensor for `{}`; check r and targets", entry.param.name),
-        )),
-        None => Ok(filled.len()),
+
+    /// A and B by module, and how many parts each module has.
+    fn updates(&self) -> Result<(Updates, i64)> {
+        let targets = &self.lora.targets;
+        let mut parts: BTreeMap<&str, Vec<&Layer>> = BTreeMap::new();
+        for layer in self.base.layers.iter().filter(|l| targets.contains(&l.role)) {
+            parts.entry(&layer.module.0).or_default().push(layer);
+        }
+        let counts: BTreeSet<usize> = parts
+            .iter()
+            .map(|(module, layers)| if layers[0].name == **module { 0 } else { layers.len() })
+            .collect();
+        let slots = match counts.into_iter().collect::<Vec<_>>().as_slice() {
+            [slots] => *slots as i64,
+            _ => {
+                return Err(Error::Config(format!(
+                    "PEFT shares one A among the parts of a fused weight: {} parts of rank {r} would be one update of a higher rank than \
+                     the other targets', and that is not exported; train `qkv` for an adapter in PEFT's form",
+                    parts.values().map(Vec::len).max().unwrap_or(0),
+                    r = self.lora.r
+                )));
+            }
+        };
+        let mut updates = Updates::new();
+        for (module, layers) in parts {
+            updates.insert(module.to_string(), self.update(module, &layers)?);
+        }
+        Ok((updates, slots.max(1)))
+    }
+
+    fn update(&self, module: &str, layers: &[&Layer]) -> Result<(Tensor, Tensor)> {
+        let get = |name: String| {
+            let tensor = self.trained.get(&name).map(|t| t.to_kind(Kind::Float));
+            tensor.ok_or_else(|| Error::Config(format!("there is no tensor `{name}`")))
+        };
+        let factors = |l: &&Layer| Ok((get(format!("{}{A}", l.name))?, get(format!("{}{B}", l.name))?));
+        let mut factors = layers.iter().map(factors).collect::<Result<Vec<_>>>()?;
+        if layers[0].name == module {
+            return Ok(factors.remove(0));
+        }
+        let a: Vec<&Tensor> = factors.iter().map(|(a, _)| a).collect();
+        let whole = self.base.layers.iter().find(|l| l.name == module);
+        let out = whole.map_or(0, |l| l.out_dim);
+        let r = self.lora.r;
+        let b = Tensor::zeros([out, r * layers.len() as i64], (Kind::Float, a[0].device()));
+        for (i, (layer, (_, own))) in layers.iter().zip(&factors).enumerate() {
+            b.narrow(0, layer.module.1, layer.out_dim)
+                .narrow(1, i as i64 * r, r)
+                .copy_(own);
+        }
+        Ok((Tensor::cat(&a, 0), b))
+    }
+
+    fn config(&self, modules: &BTreeSet<String>, slots: i64, head: &[&String]) -> Result<Value> {
+        let base = self.base;
+        let alpha = self.lora.alpha * slots as f64;
+        let alpha = if alpha.fract() == 0.0 {
+            json!(alpha as i64)
+        } else {
+            json!(alpha)
+        };
+        let own = |name: &&String| {
+            let bare = name.strip_prefix(base.arch.prefix).unwrap_or(name);
+            bare.split('.').next().unwrap_or(bare).to_string()
+        };
+        let saved: BTreeSet<String> = head.iter().map(own).collect();
+        let (task, saved) = if base.head.is_empty() {
+            ("CAUSAL_LM", Value::Null)
+        } else {
+            ("SEQ_CLS", json!(saved))
+        };
+        Ok(json!({
+            "alpha_pattern": {}, "auto_mapping": null, "base_model_name_or_path": self.name, "bias": "none",
+            "fan_in_fan_out": !base.arch.transposed.is_empty(), "inference_mode": true, "init_lora_weights": true, "layers_pattern": null,
+            "layers_to_transform": null, "lora_alpha": alpha, "lora_bias": false, "lora_dropout": self.lora.dropout,
+            "modules_to_save": saved, "peft_type": "LORA", "r": self.lora.r * slots, "rank_pattern": {},
+            "revision": self.revision, "target_modules": suffixes(modules, &base.modules), "task_type": task,
+            "use_dora": false, "use_rslora": false,
+        }))
     }
 }
+
+/// The shortest ends of names by which PEFT finds `wanted` among all modules, and nothing else: it takes every module whose
+/// name is an entry of the list, or ends in a point and an entry.
+fn suffixes(wanted: &BTreeSet<String>, all: &BTreeSet<String>) -> BTreeSet<String> {
+    let only_wanted = |end: &str| {
+        let tail = format!(".{end}");
+        let mut matched = all.iter().filter(|m| *m == end || m.ends_with(&tail));
+        matched.all(|m| wanted.contains(m))
+    };
+    let end = |module: &String| {
+        let points = module.rmatch_indices('.').map(|(at, _)| &module[at + 1..]);
+        let mut ends = points.chain(std::iter::once(module.as_str()));
+        ends.find(|end| only_wanted(end)).unwrap_or(module).to_string()
+    };
+    wanted.iter().map(end).collect()
+}
+
+#[cfg(test)]
+#[path = "tests/peft.rs"]
+mod tests;

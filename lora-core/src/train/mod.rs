@@ -12,4 +12,5 @@ pub use loss::{Objective, loss};
 pub use optim::AdamW;
 pub use schedule::Schedule;
 pub use step::Stepper;
+pub(crate) use trainer::check_rows;
 pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Keep, Trainer, predict};

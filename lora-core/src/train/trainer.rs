@@ -340,15 +340,15 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn check_rows(model: &dyn Model, rows: &[Row]) -> Result<()> {
-    let longest = rows.iter().map(|r| r.ids.len()).max().unwrap_or(0) as i64;
+pub(crate) fn check_rows<'r>(model: &dyn Model, rows: impl IntoIterator<Item = &'r Row> + Clone) -> Result<()> {
+    let longest = rows.clone().into_iter().map(|r| r.ids.len()).max().unwrap_or(0) as i64;
     if longest > model.max_len() {
         return Err(Error::Config(format!(
             "a row has {longest} tokens but the model takes {}: lower the max length",
             model.max_len()
         )));
     }
-    let highest = rows.iter().flat_map(|r| r.ids.iter().copied()).max().unwrap_or(0);
+    let highest = rows.into_iter().flat_map(|r| r.ids.iter().copied()).max().unwrap_or(0);
     if highest >= model.vocab() {
         return Err(Error::Config(format!(
             "token id {highest} is beyond the model's vocabulary of {}: the tokenizer is another model's",

@@ -1,0 +1,257 @@
+//! A base model as adapters see it: its layers by name and role, and the variables of its head.
+
+use crate::model::{self, Arch, Model, ModelShape};
+use crate::nn::{Adopted, Branch, Build, Method, Owner, ParamKind, Params, Place, Role, Scope, Site};
+use crate::weights::{Weights, copy};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tch::{Device, Kind, Tensor};
+
+/// Tensors under the names of a model's variables.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// A layer that methods may adapt.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The full name; of a part of a fused weight with the part's role behind it (`...c_attn.query`).
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// Features in.
+    pub in_dim: i64,
+    /// Features out.
+    pub out_dim: i64,
+    /// The module that has the weight, and the layer's first output feature in it.
+    pub module: (String, i64),
+}
+
+/// A base model's folder, as far as adapters ask.
+#[derive(Debug)]
+pub struct Base {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Its config.json.
+    pub config: Value,
+    /// Its architecture.
+    pub arch: &'static Arch,
+    /// Every layer that a method may adapt.
+    pub layers: Vec<Layer>,
+    /// Every module with a matrix or a table.
+    pub modules: BTreeSet<String>,
+    /// The variables of the head, and whether each has a row for every output.
+    pub head: BTreeMap<String, bool>,
+}
+
+/// A method that changes nothing and notes what it is asked about.
+#[derive(Debug, Default)]
+struct Probe(Mutex<Vec<Seen>>);
+
+/// A layer's name, its role, and its features in and out.
+type Seen = (String, Role, [i64; 2]);
+
+impl Method for Probe {
+    fn claims(&self) -> BTreeSet<Place> {
+        BTreeSet::new()
+    }
+
+    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push((scope.name().to_string(), role, [site.in_dim, site.out_dim]));
+        Ok(None)
+    }
+
+    fn expected_params(&self, _: &ModelShape) -> (i64, i64) {
+        (0, 0)
+    }
+}
+
+impl Base {
+    /// Reads the folder's config.json; the weights are opened when a model is asked for.
+    ///
+    /// # Errors
+    /// A config.json that is missing, broken or of an unknown architecture.
+    pub fn open(dir: &Path) -> Result<Base> {
+        let probe = Probe::default();
+        let shapes = |params: Params| -> BTreeMap<String, (Owner, ParamKind, Vec<i64>)> {
+            let one = |e: &crate::nn::Entry| (e.param.name.clone(), (e.param.owner, e.param.kind, e.tensor.size()));
+            params.iter().map(one).collect()
+        };
+        let (config, arch) = model::described(dir)?;
+        let mut base = Base {
+            dir: dir.to_path_buf(),
+            config,
+            arch,
+            layers: Vec::new(),
+            modules: BTreeSet::new(),
+            head: BTreeMap::new(),
+        };
+        let build = Build::new(&probe, 0);
+        let _model = base.model(2, &build)?;
+        let two = shapes(build.adopt()?.params);
+        base.layers = layers(probe.0.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let nothing = Probe::default();
+        let build = Build::new(&nothing, 0);
+        let _model = base.model(1, &build)?;
+        for (name, (owner, kind, size)) in shapes(build.adopt()?.params) {
+            if matches!(kind, ParamKind::Weight | ParamKind::Embedding) {
+                base.modules.insert(name.trim_end_matches(".weight").to_string());
+            }
+            if owner == Owner::Head {
+                let grows = two.get(&name).is_none_or(|(.., other)| *other != size);
+                base.head.insert(name, grows);
+            }
+        }
+        Ok(base)
+    }
+
+    /// The architecture's `model_type`.
+    pub fn model_type(&self) -> &'static str {
+        self.arch.model_type
+    }
+
+    /// Builds the model with a head of `outputs` outputs (which a language model does without).
+    pub(crate) fn model(&self, outputs: i64, build: &Build) -> Result<Box<dyn Model>> {
+        match self.arch.build {
+            Some(_) => self.arch.classifier(&self.config, outputs, &build.scope()),
+            None => self.arch.language_model(&self.config, &build.scope()),
+        }
+    }
+
+    /// The name of the model's variable that a file calls `name`, with or without the architecture's prefix.
+    pub(super) fn find<'n>(&self, name: &'n str, known: impl Fn(&str) -> bool) -> Option<Cow<'n, str>> {
+        if known(name) {
+            return Some(name.into());
+        }
+        let full = format!("{}{name}", self.arch.prefix);
+        known(&full).then_some(full.into())
+    }
+
+    /// What was trained, and the base's own variables of the head for those that were not.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn complete(&self, trained: &Tensors) -> Result<Tensors> {
+        let mut all: Tensors = trained.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+        let own = Weights::open(&self.dir)?;
+        for name in own.names() {
+            let Some(place) = self.find(name, |n| self.head.contains_key(n)) else {
+                continue;
+            };
+            if !all.contains_key(place.as_ref()) {
+                all.insert(place.into_owned(), own.tensor(name)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// How many outputs a head of these variables has; 1 for a language model, which has none of its own.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the head's last layer is not among them.
+    pub fn outputs(&self, trained: &Tensors) -> Result<i64> {
+        let last: Vec<&String> = self.head.iter().filter(|(_, grows)| **grows).map(|(n, _)| n).collect();
+        let Some(first) = last.first() else { return Ok(1) };
+        let rows = last.iter().find_map(|name| trained.get(*name)?.size().first().copied());
+        rows.ok_or_else(|| {
+            let what = format!("has no `{first}`, and nor has the adapter: there is no head to answer with");
+            Error::format(&self.dir, what)
+        })
+    }
+
+    /// The model under `method` with the base's weights, and a head of `outputs` outputs whose variables are fresh where the
+    /// base has none of that shape.
+    ///
+    /// # Errors
+    /// [`Error::Load`], or a method that does not fit.
+    pub fn load(
+        &self,
+        method: &dyn Method,
+        outputs: i64,
+        device: Device,
+        kind: Kind,
+    ) -> Result<(Box<dyn Model>, Adopted)> {
+        let build = Build::new(method, 0).device(device).base_kind(kind);
+        let model = self.model(outputs, &build)?;
+        let adopted = build.adopt()?;
+        let mut report = Weights::open(&self.dir)?.load_into(&adopted.params, self.arch)?;
+        // The head of another task in the base's file is no fault.
+        report.mismatched.retain(|(name, ..)| !self.head.contains_key(name));
+        report.require_complete()?;
+        Ok((model, adopted))
+    }
+
+    /// [`Base::load`], and then everything that was trained, which must be whole: every trained variable of its very shape
+    /// (one of the head may be the base's own), and nothing left over.
+    ///
+    /// # Errors
+    /// Those of [`Base::load`]; [`Error::Config`] naming what does not fit.
+    pub fn load_trained(
+        &self,
+        method: &dyn Method,
+        trained: &Tensors,
+        device: Device,
+        kind: Kind,
+    ) -> Result<(Box<dyn Model>, Adopted)> {
+        let trained = self.complete(trained)?;
+        let (model, adopted) = self.load(method, self.outputs(&trained)?, device, kind)?;
+        fill(&adopted.params, &trained, |_| true)?;
+        Ok((model, adopted))
+    }
+}
+
+/// Copies what was trained into its variables. Each must have one, and each trained variable of the owners that are
+/// `wanted` a tensor.
+pub(crate) fn fill(params: &Params, trained: &Tensors, wanted: impl Fn(Owner) -> bool) -> Result<()> {
+    for (name, tensor) in trained {
+        let entry = params.get(name).filter(|e| e.tensor.requires_grad());
+        let entry = entry.ok_or_else(|| {
+            Error::Config(format!(
+                "`{name}` has no place in this model and method: check r, targets and the base"
+            ))
+        })?;
+        copy(tensor, &entry.tensor, name)?;
+    }
+    let mut missing = params
+        .trainable()
+        .filter(|e| wanted(e.param.owner) && !trained.contains_key(&e.param.name));
+    match missing.next() {
+        Some(entry) => Err(Error::Config(format!(
+            "there is no tensor for `{}`; check r, targets and the base",
+            entry.param.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn layers(seen: Vec<Seen>) -> Vec<Layer> {
+    // A slot of a fused weight is asked about one name further down than the weight; the whole is asked about last.
+    let fused: BTreeSet<String> = seen
+        .iter()
+        .filter(|(_, role, _)| *role == Role::Qkv)
+        .map(|(name, ..)| name.clone())
+        .collect();
+    let mut starts: BTreeMap<String, i64> = BTreeMap::new();
+    let layer = |(name, role, [in_dim, out_dim]): Seen| {
+        let above = name.strip_suffix(&format!(".{role}")).filter(|n| fused.contains(*n));
+        let module = match above {
+            Some(module) => {
+                let start = starts.entry(module.to_string()).or_default();
+                *start += out_dim;
+                (module.to_string(), *start - out_dim)
+            }
+            None => (name.clone(), 0),
+        };
+        Layer {
+            name,
+            role,
+            in_dim,
+            out_dim,
+            module,
+        }
+    };
+    seen.into_iter().map(layer).collect()
+}

@@ -1,0 +1,488 @@
+//! The part of Python's pickle format that a dictionary of tensors needs, read by a machine that can do nothing else.
+//!
+//! A pickle is a program: it may name any function of any module and have it called. Here a name means something only if it
+//! is in [`Global`]; there is no other way to call or import anything, and every other name or opcode is refused. Values lie
+//! in one arena and refer to each other by number, so that neither nesting nor cycles cost stack. Nothing is allocated that
+//! is not in proportion to the bytes read.
+//!
+//! Opcodes: CPython's `Lib/pickletools.py`. How torch.save uses them: `torch/_utils.py`, `torch/serialization.py`.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Why a pickle is refused, in words.
+pub(super) type Fault = String;
+
+/// The number types of torch's storages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dtype {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    U8,
+    Bool,
+}
+
+/// The names that a pickle may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Global {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    Storage(Dtype),
+}
+
+impl Global {
+    fn find(module: &str, name: &str) -> Result<Global, Fault> {
+        Ok(match (module, name) {
+            ("collections", "OrderedDict") => Global::OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
+            ("torch", "DoubleStorage") => Global::Storage(Dtype::F64),
+            ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
+            ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
+            ("torch", "BFloat16Storage") => Global::Storage(Dtype::BF16),
+            ("torch", "LongStorage") => Global::Storage(Dtype::I64),
+            ("torch", "IntStorage") => Global::Storage(Dtype::I32),
+            ("torch", "ByteStorage") => Global::Storage(Dtype::U8),
+            ("torch", "BoolStorage") => Global::Storage(Dtype::Bool),
+            _ => {
+                return Err(format!(
+                    "it asks for `{}.{}`, which no tensor needs: nothing of it was run; distrust this file",
+                    printable(module),
+                    printable(name)
+                ));
+            }
+        })
+    }
+}
+
+/// A stretch of numbers in an entry of the archive of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Storage<'p> {
+    /// The entry's name under `data/`: digits.
+    pub key: &'p str,
+    pub dtype: Dtype,
+    /// Numbers in it.
+    pub count: i64,
+}
+
+/// A tensor: a view of a storage, wholly inside it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct View<'p> {
+    pub storage: Storage<'p>,
+    pub offset: i64,
+    pub size: Vec<i64>,
+    pub stride: Vec<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value<'p> {
+    None,
+    Bool,
+    Int(i64),
+    Float,
+    Text(&'p str),
+    Global(Global),
+    /// An index of the arena.
+    Node(usize),
+}
+
+#[derive(Debug)]
+enum Node<'p> {
+    Tuple(Vec<Value<'p>>),
+    List(Vec<Value<'p>>),
+    Dict(Vec<(Value<'p>, Value<'p>)>),
+    Storage(Storage<'p>),
+    Tensor(View<'p>),
+}
+
+/// The longest pickle: a dictionary of a thousand tensors takes a hundred kilobytes.
+pub(super) const LONGEST: u64 = 8 << 20;
+
+/// Dictionaries under which training scripts put the weights.
+const WRAPPERS: [&str; 3] = ["model_state_dict", "state_dict", "model"];
+
+/// The tensors of a pickled dictionary, by name; those of the dictionary `model_state_dict`, `state_dict` or `model` in it,
+/// where there is one.
+pub(super) fn tensors(bytes: &[u8]) -> Result<BTreeMap<&str, View<'_>>, Fault> {
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        arena: Vec::new(),
+    };
+    let root = machine
+        .run()
+        .map_err(|what| format!("at byte {} of the pickle: {what}", machine.at))?;
+    let dict = |value: Value| match value {
+        Value::Node(n) => match &machine.arena[n] {
+            Node::Dict(entries) => Some(entries),
+            _ => None,
+        },
+        _ => None,
+    };
+    let whole = dict(root).ok_or("the pickle is no dictionary of tensors")?;
+    let wrapped = |(key, value): &(Value, Value)| match key {
+        Value::Text(key) if WRAPPERS.contains(key) => dict(*value),
+        _ => None,
+    };
+    let entries = whole.iter().find_map(wrapped).unwrap_or(whole);
+    let mut found = BTreeMap::new();
+    for (key, value) in entries {
+        let Value::Text(name) = key else {
+            return Err("a key of the dictionary is no text".into());
+        };
+        let view = match value {
+            Value::Node(n) => match &machine.arena[*n] {
+                Node::Tensor(view) => Some(view.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let view = view.ok_or_else(|| format!("`{}` is no tensor", printable(name)))?;
+        if found.insert(*name, view).is_some() {
+            return Err(format!("`{}` is there twice", printable(name)));
+        }
+    }
+    Ok(found)
+}
+
+struct Machine<'p> {
+    bytes: &'p [u8],
+    at: usize,
+    stack: Vec<Value<'p>>,
+    /// Heights of the stack at the marks.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Value<'p>>,
+    arena: Vec<Node<'p>>,
+}
+
+impl<'p> Machine<'p> {
+    /// Runs to the STOP; the value on top.
+    fn run(&mut self) -> Result<Value<'p>, Fault> {
+        loop {
+            let [opcode] = *self.take()?;
+            match opcode {
+                b'.' => return self.pop(),
+                // PROTO, FRAME: the layout is the same from protocol 2 on, and frames only help reading ahead.
+                0x80 => self.number::<1>().map(|_| ())?,
+                0x95 => self.number::<8>().map(|_| ())?,
+                b'(' => self.marks.push(self.stack.len()),
+                b'0' => self.pop().map(|_| ())?,
+                b'c' | 0x93 => self.global(opcode)?,
+                b'q' | b'r' | 0x94 | b'h' | b'j' => self.memory(opcode)?,
+                b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'G' | b'X' | 0x8c | 0x8d => self.literal(opcode)?,
+                b')' | b']' | b'}' | b't' | 0x85..=0x87 => self.container(opcode)?,
+                b'a' | b'e' | b's' | b'u' => self.fill(opcode)?,
+                b'R' => self.call()?,
+                b'Q' => self.storage()?,
+                b'b' => self.build()?,
+                other => {
+                    return Err(format!(
+                        "the opcode {} is not one that tensors need",
+                        opcode_name(other)
+                    ));
+                }
+            }
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<&'p [u8; N], Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest.first_chunk().ok_or("the pickle ends in the middle")?;
+        self.at += N;
+        Ok(taken)
+    }
+
+    fn take_slice(&mut self, len: u64) -> Result<&'p [u8], Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
+        let taken = taken.ok_or_else(|| format!("a text of {len} bytes is longer than the pickle"))?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    /// An unsigned number of N bytes.
+    fn number<const N: usize>(&mut self) -> Result<u64, Fault> {
+        Ok(self.take::<N>()?.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+    }
+
+    fn line(&mut self) -> Result<&'p str, Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let len = rest.iter().position(|b| *b == b'\n').ok_or("a name without an end")?;
+        let line = std::str::from_utf8(&rest[..len]).map_err(|_| "a name that is no UTF-8")?;
+        self.at += len + 1;
+        Ok(line)
+    }
+
+    fn pop(&mut self) -> Result<Value<'p>, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.pop() {
+            Some(value) if self.stack.len() >= floor => Ok(value),
+            _ => Err("the stack is empty".into()),
+        }
+    }
+
+    /// Everything above the last mark.
+    fn pop_marked(&mut self) -> Result<Vec<Value<'p>>, Fault> {
+        let mark = self.marks.pop().ok_or("a mark is missing")?;
+        if mark > self.stack.len() {
+            return Err("a mark is above the stack".into());
+        }
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn push(&mut self, node: Node<'p>) {
+        self.stack.push(Value::Node(self.arena.len()));
+        self.arena.push(node);
+    }
+
+    fn global(&mut self, opcode: u8) -> Result<(), Fault> {
+        let (module, name) = if opcode == b'c' {
+            (self.line()?, self.line()?)
+        } else {
+            let name = self.pop()?;
+            match (self.pop()?, name) {
+                (Value::Text(module), Value::Text(name)) => (module, name),
+                _ => return Err("a global whose name is no text".into()),
+            }
+        };
+        self.stack.push(Value::Global(Global::find(module, name)?));
+        Ok(())
+    }
+
+    fn memory(&mut self, opcode: u8) -> Result<(), Fault> {
+        let slot = match opcode {
+            b'q' | b'h' => self.number::<1>()?,
+            b'r' | b'j' => self.number::<4>()?,
+            _ => self.memo.len() as u64,
+        };
+        if matches!(opcode, b'h' | b'j') {
+            let value = self
+                .memo
+                .get(&slot)
+                .ok_or_else(|| format!("nothing was noted as {slot}"))?;
+            self.stack.push(*value);
+        } else {
+            let top = self.stack.last().ok_or("the stack is empty")?;
+            self.memo.insert(slot, *top);
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, opcode: u8) -> Result<(), Fault> {
+        let value = match opcode {
+            b'N' => Value::None,
+            0x88 | 0x89 => Value::Bool,
+            b'K' => Value::Int(self.number::<1>()? as i64),
+            b'M' => Value::Int(self.number::<2>()? as i64),
+            b'J' => Value::Int(i64::from(self.number::<4>()? as u32 as i32)),
+            0x8a => Value::Int(self.long()?),
+            b'G' => {
+                self.take::<8>()?;
+                Value::Float
+            }
+            _ => {
+                let len = match opcode {
+                    0x8c => self.number::<1>()?,
+                    b'X' => self.number::<4>()?,
+                    _ => self.number::<8>()?,
+                };
+                let text = std::str::from_utf8(self.take_slice(len)?).map_err(|_| "a text that is no UTF-8")?;
+                Value::Text(text)
+            }
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    /// LONG1: two's complement of as many bytes as it says.
+    fn long(&mut self) -> Result<i64, Fault> {
+        let len = self.number::<1>()?;
+        if len > 8 {
+            return Err(format!("a number of {len} bytes"));
+        }
+        let bytes = self.take_slice(len)?;
+        let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
+        let start = if negative { -1_i64 } else { 0 };
+        Ok(bytes.iter().rev().fold(start, |n, b| n << 8 | i64::from(*b)))
+    }
+
+    fn container(&mut self, opcode: u8) -> Result<(), Fault> {
+        let node = match opcode {
+            b']' => Node::List(Vec::new()),
+            b'}' => Node::Dict(Vec::new()),
+            b')' => Node::Tuple(Vec::new()),
+            b't' => Node::Tuple(self.pop_marked()?),
+            _ => {
+                let mut items = (0x85..=opcode).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+                items.reverse();
+                Node::Tuple(items)
+            }
+        };
+        self.push(node);
+        Ok(())
+    }
+
+    /// APPEND, APPENDS, SETITEM, SETITEMS.
+    fn fill(&mut self, opcode: u8) -> Result<(), Fault> {
+        let mut items = match opcode {
+            b'a' => vec![self.pop()?],
+            b's' => {
+                let value = self.pop()?;
+                vec![self.pop()?, value]
+            }
+            _ => self.pop_marked()?,
+        };
+        let Some(Value::Node(into)) = self.stack.last() else {
+            return Err("items for what is no container".into());
+        };
+        match &mut self.arena[*into] {
+            Node::List(list) if matches!(opcode, b'a' | b'e') => list.append(&mut items),
+            Node::Dict(dict) if matches!(opcode, b's' | b'u') && items.len().is_multiple_of(2) => {
+                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+            }
+            _ => return Err("items for another kind of container".into()),
+        }
+        Ok(())
+    }
+
+    /// REDUCE: the only calls that there are.
+    fn call(&mut self) -> Result<(), Fault> {
+        let arguments = self.pop()?;
+        let function = self.pop()?;
+        let (Value::Global(function), Some(Node::Tuple(items))) = (function, self.node(arguments)) else {
+            return Err("a call of what is no function".into());
+        };
+        match (function, items.as_slice()) {
+            (Global::OrderedDict, []) => self.push(Node::Dict(Vec::new())),
+            (Global::RebuildTensor, [storage, Value::Int(offset), size, stride, ..]) => {
+                let view = self.view(*storage, *offset, *size, *stride)?;
+                self.push(Node::Tensor(view));
+            }
+            (Global::RebuildParameter, [tensor @ Value::Node(n), ..]) if matches!(self.arena[*n], Node::Tensor(_)) => {
+                let tensor = *tensor;
+                self.stack.push(tensor);
+            }
+            _ => return Err(format!("{function:?} is called with other than its arguments")),
+        }
+        Ok(())
+    }
+
+    fn node(&self, value: Value) -> Option<&Node<'p>> {
+        match value {
+            Value::Node(n) => self.arena.get(n),
+            _ => None,
+        }
+    }
+
+    fn view(&self, storage: Value, offset: i64, size: Value, stride: Value) -> Result<View<'p>, Fault> {
+        let Some(Node::Storage(storage)) = self.node(storage) else {
+            return Err("a tensor without a storage".into());
+        };
+        let (size, stride) = (self.ints(size)?, self.ints(stride)?);
+        let fits = || {
+            // Neither beyond the storage nor, by a stride of 0, larger than it.
+            let count = size
+                .iter()
+                .try_fold(1_i64, |n, s| n.checked_mul(*s).filter(|_| *s >= 0))?;
+            let steps = size.iter().zip(&stride);
+            let last = steps.filter(|(s, _)| **s > 0).try_fold(offset, |at, (s, step)| {
+                at.checked_add((s - 1).checked_mul(*step).filter(|_| *step >= 0)?)
+            })?;
+            Some(offset >= 0 && count <= storage.count && (count == 0 || last < storage.count))
+        };
+        if size.len() != stride.len() || size.len() > 8 || fits() != Some(true) {
+            return Err(format!(
+                "a tensor of size {size:?}, strides {stride:?} from {offset} on is no part of its storage of {} numbers",
+                storage.count
+            ));
+        }
+        Ok(View {
+            storage: *storage,
+            offset,
+            size,
+            stride,
+        })
+    }
+
+    fn ints(&self, value: Value) -> Result<Vec<i64>, Fault> {
+        let Some(Node::Tuple(items)) = self.node(value) else {
+            return Err("a size that is no tuple".into());
+        };
+        let int = |v: &Value| match v {
+            Value::Int(n) => Ok(*n),
+            _ => Err("a size that is no number".to_string()),
+        };
+        items.iter().map(int).collect()
+    }
+
+    /// BINPERSID: what torch keeps outside the pickle, ("storage", type, key, device, count).
+    fn storage(&mut self) -> Result<(), Fault> {
+        let id = self.pop()?;
+        let storage = match self.node(id) {
+            Some(Node::Tuple(items)) => match items.as_slice() {
+                [
+                    Value::Text("storage"),
+                    Value::Global(Global::Storage(dtype)),
+                    Value::Text(key),
+                    Value::Text(_),
+                    Value::Int(count),
+                ] => Some((key, dtype, count)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (key, dtype, count) = storage.ok_or("a reference to what is no storage")?;
+        if key.is_empty() || key.len() > 20 || !key.bytes().all(|b| b.is_ascii_digit()) || *count < 0 {
+            return Err(format!("a storage `{}` of {count} numbers", printable(key)));
+        }
+        let (dtype, count) = (*dtype, *count);
+        self.push(Node::Storage(Storage { key, dtype, count }));
+        Ok(())
+    }
+
+    /// BUILD: torch hangs the dictionary `_metadata` on an OrderedDict, which says nothing of the tensors.
+    fn build(&mut self) -> Result<(), Fault> {
+        self.pop()?;
+        match self.stack.last().and_then(|top| self.node(*top)) {
+            Some(Node::Dict(_)) => Ok(()),
+            _ => Err("the opcode BUILD on what is no dictionary".into()),
+        }
+    }
+}
+
+/// `text` without control characters, cut to what fits into a message.
+fn printable(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// Names of the opcodes that a hostile or foreign pickle is likely to use.
+fn opcode_name(opcode: u8) -> String {
+    let name = match opcode {
+        b'i' => "INST",
+        b'o' => "OBJ",
+        0x81 => "NEWOBJ",
+        0x92 => "NEWOBJ_EX",
+        0x82..=0x84 => "EXT (a registered extension)",
+        b'P' => "PERSID",
+        b'S' | b'T' | b'U' => "STRING",
+        b'B' | b'C' | 0x8e | 0x96 => "BYTES",
+        b'I' | b'L' | b'F' | b'V' | b'd' | b'l' | b'p' | b'g' => "of protocol 0",
+        0x8b => "LONG4",
+        0x8f..=0x91 => "of sets",
+        b'1' => "POP_MARK",
+        b'2' => "DUP",
+        _ => "",
+    };
+    format!("{opcode:#04x} {name}").trim_end().to_string()
+}
+
+#[cfg(test)]
+#[path = "tests/pickle.rs"]
+pub(super) mod tests;

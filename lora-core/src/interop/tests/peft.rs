@@ -1,0 +1,83 @@
+//! PEFT's configuration: what is read, what is accepted because it says nothing, and what is refused.
+
+use super::*;
+
+fn config(changes: &[(&str, Value)]) -> Result<Config, String> {
+    let mut whole = json!({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 6, "lora_dropout": 0.1, "bias": "none", "target_modules": ["query"],
+        "rank_pattern": {}, "use_dora": false, "loftq_config": {}, "task_type": "SEQ_CLS", "init_lora_weights": true,
+    });
+    for (key, value) in changes {
+        whole[key] = value.clone();
+    }
+    Config::read(&whole.to_string())
+}
+
+#[test]
+fn the_scale_follows_the_variant() {
+    assert_eq!(config(&[]).unwrap().alpha(), 6.0);
+    assert_eq!(config(&[("use_rslora", json!(true))]).unwrap().alpha() / 4.0, 3.0);
+}
+
+#[test]
+fn what_changes_the_function_or_is_unknown_is_refused_by_name() {
+    for (key, value) in [
+        ("use_dora", json!(true)),
+        ("rank_pattern", json!({"query": 8})),
+        ("alpha_pattern", json!({"query": 8})),
+        ("lora_bias", json!(true)),
+        ("bias", json!("all")),
+        ("loftq_config", json!({"loftq_bits": 4})),
+        ("trainable_token_indices", json!([1])),
+        ("layer_replication", json!([[0, 2]])),
+        ("init_lora_weights", json!("pissa")),
+        ("peft_type", json!("IA3")),
+        ("r", json!(0)),
+        ("r", json!("many")),
+        ("lora_alpha", json!(null)),
+        ("use_newlora", json!(false)),
+    ] {
+        let named = match (key, &value) {
+            ("r", Value::String(_)) | ("lora_alpha", _) => "invalid type",
+            _ => key,
+        };
+        let message = config(&[(key, value)]).unwrap_err();
+        assert!(message.contains(named), "{key}: {message}");
+    }
+    assert!(config(&[("init_lora_weights", json!("gaussian"))]).is_ok());
+    assert!(Config::read("[]").is_err() && Config::read("{").is_err());
+}
+
+#[test]
+fn names_end_where_nothing_else_is_meant() {
+    let all: BTreeSet<String> = (0..12)
+        .flat_map(|i| {
+            [
+                "attention.self.query",
+                "attention.output.dense",
+                "output.dense",
+                "intermediate.dense",
+            ]
+            .map(|m| format!("bert.encoder.layer.{i}.{m}"))
+        })
+        .chain(["bert.pooler.dense".to_string(), "classifier".into()])
+        .collect();
+    let found = |ends: &[&str]| {
+        let wanted = all
+            .iter()
+            .filter(|m| ends.iter().any(|e| m.ends_with(e)))
+            .cloned()
+            .collect();
+        suffixes(&wanted, &all).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["self.query"]), ["query"]);
+    assert_eq!(found(&["attention.output.dense"]), ["attention.output.dense"]);
+    assert_eq!(found(&["output.dense"]), ["output.dense"]);
+    // The second matrix of the feed-forward network alone: its name is the end of the attention's.
+    let wanted: BTreeSet<String> = (0..12)
+        .map(|i| format!("bert.encoder.layer.{i}.output.dense"))
+        .collect();
+    let ends = suffixes(&wanted, &all);
+    assert_eq!(ends.len(), 12);
+    assert!(ends.contains("1.output.dense") && ends.contains("11.output.dense"));
+}
