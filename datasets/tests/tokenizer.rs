@@ -151,7 +151,7 @@ fn refused(files: &[(&str, &[u8])]) -> String {
 
 #[test]
 fn bad_folders_and_files_are_said() {
-    let wanted = "wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or vocab.txt (BERT)";
+    let wanted = "wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or spm.model (DeBERTa), or vocab.txt (BERT)";
     assert!(refused(&[]).ends_with(wanted));
     assert!(refused(&[("vocab.json", b"{}")]).ends_with(wanted));
     let nowhere = Tokenizer::from_dir(Path::new("/nowhere/at/all")).unwrap_err();
