@@ -193,8 +193,8 @@ fn webnlg_and_dart_are_scored_as_by_generation_eval() {
     let Some(dir) = golden() else { return };
     systems(&dir).par_iter().for_each(|(name, wanted, read)| {
         let wanted = &wanted["scores"];
-        let scores = webnlg::score(read);
-        for (key, found) in scores {
+        let scores = webnlg::score(read, None);
+        for (key, found) in scores.into_iter().filter(|(key, _)| *key != "meteor") {
             let found = found.unwrap();
             // The script prints two decimals.
             let found = if key == "bleu" {

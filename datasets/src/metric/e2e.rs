@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::bleu_e2e::Tokenized;
 use super::generated::{ScoreError, Scores, Segment, is_python_space, read_lines};
+use super::meteor::Meteor;
 use super::{cider, ptb, rouge_l};
 
 /// Outputs, one a line, and the references to each: one a line, with a blank line between instances. A file without any
@@ -65,15 +66,15 @@ pub fn tokenized(segments: &[Segment]) -> Vec<Segment> {
     outputs.map(segment).collect()
 }
 
-/// All metrics over all segments together.
-pub fn score(segments: &[Segment]) -> Scores {
+/// All metrics over all segments together; METEOR only where its data is at hand.
+pub fn score(segments: &[Segment], meteor: Option<&Meteor>) -> Scores {
     let mteval = Tokenized::new(segments);
     let tokenized = tokenized(segments);
     let rouge_l: Vec<f64> = tokenized.par_iter().map(rouge_l::score).collect();
     vec![
         ("BLEU", Some(mteval.bleu(0.0))),
         ("NIST", mteval.nist()),
-        ("METEOR", None),
+        ("METEOR", meteor.map(|m| m.score(&tokenized))),
         ("ROUGE_L", mean(&rouge_l)),
         ("CIDEr", mean(&cider::scores(&tokenized))),
     ]

@@ -1,4 +1,4 @@
-//! Metrics, equal to scikit-learn's and scipy's.
+//! Metrics, equal to scikit-learn's and scipy's; and those of generated texts, equal to the field's own tools, a module each.
 //!
 //! An undefined metric (no examples, the correlation with a constant) is `None` and prints as "–". Where scikit-learn
 //! defines a degenerate case, so is it here: F1 without any positive, and Matthews of a constant, are 0.
@@ -10,6 +10,7 @@ pub mod classification;
 pub mod correlation;
 pub mod e2e;
 pub mod generated;
+pub mod meteor;
 pub mod mteval;
 mod ngram;
 pub mod nltk;

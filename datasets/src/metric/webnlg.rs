@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::generated::{Scores, Segment};
+use super::meteor::Meteor;
 use super::ngram::{Numbered, Words, matched};
 use super::{chrf, mteval, nltk, pyter, sacrebleu};
 
@@ -52,13 +53,14 @@ pub fn tokenized(segments: &[Segment]) -> Vec<Segment> {
     segments.par_iter().map(tokenize).collect()
 }
 
-/// `bleu`, `bleu_nltk`, `chrf++` and `ter` by the genuine tool's names. BLEU is in percent and unrounded (the script prints
-/// two decimals), the others from 0 up.
-pub fn score(segments: &[Segment]) -> Scores {
+/// `bleu`, `bleu_nltk`, `meteor`, `chrf++` and `ter` by the genuine tool's names. BLEU is in percent and unrounded (the script
+/// prints two decimals), the others from 0 up; METEOR only where its data is at hand.
+pub fn score(segments: &[Segment], meteor: Option<&Meteor>) -> Scores {
     let tokenized = tokenized(segments);
     vec![
         ("bleu", Some(bleu(segments))),
         ("bleu_nltk", Some(bleu_nltk(&tokenized))),
+        ("meteor", meteor.map(|m| m.score(&tokenized))),
         ("chrf++", Some(chrf::plus_plus(segments) / 100.0)),
         ("ter", ter(&tokenized)),
     ]

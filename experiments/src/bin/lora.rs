@@ -15,7 +15,7 @@ enum Cli {
     /// Some rows of a task, to see what it asks
     Examples(examples::ExamplesArgs),
     /// Generated texts against references, by the field's own metrics
-    Score(score::ScoreArgs),
+    Score(score::ScoreCommand),
     /// Measurements
     #[command(subcommand)]
     Bench(Bench),
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
-        Cli::Score(args) => score::score(&args),
+        Cli::Score(args) => score::run(&args),
         Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
     };
     experiments::cli::finish(text.map(|text| {

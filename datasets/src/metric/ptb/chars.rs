@@ -35,6 +35,11 @@ pub(super) fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '’' | '\u{92}')
 }
 
+/// Apostrophes inside words, where backquotes are taken for them too.
+pub(super) fn is_any_apostrophe(c: char) -> bool {
+    is_apostrophe(c) || matches!(c, '`' | '‘')
+}
+
 /// Signs that are tokens of their own. (Those of no kind known to the tokeniser vanish.)
 pub(super) fn is_sign(c: char) -> bool {
     c.is_ascii_punctuation()

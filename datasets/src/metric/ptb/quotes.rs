@@ -1,6 +1,6 @@
 //! Quotation marks, and apostrophes that begin a token.
 
-use super::chars::{is_apostrophe, is_letter, is_space, is_word};
+use super::chars::{is_any_apostrophe, is_apostrophe, is_letter, is_space, is_word};
 use super::rules::{As, Found, get, itself, run, stands};
 
 fn written(len: usize, text: &'static str) -> Option<Found> {
@@ -22,9 +22,10 @@ fn straight(len: usize) -> Found {
 /// `'s`, `n't`, and words that lost their beginning.
 pub(super) fn contraction(t: &[char], at: usize) -> Option<Found> {
     const SHORTENED: [&str; 5] = ["em", "n", "til", "till", "cause"];
-    let end_of =
-        |word: &str| (stands(t, at + 1, word) && !is_letter(get(t, at + 1 + word.len()))).then_some(1 + word.len());
-    if matches!(t[at], 'n' | 'N') && (is_apostrophe(get(t, at + 1)) || matches!(get(t, at + 1), '`' | '‘')) {
+    // A straight apostrophe may open a quotation as well.
+    let whole = |end: usize| t[at] != '\'' || !is_letter(get(t, end));
+    let end_of = |word: &str| (stands(t, at + 1, word) && whole(at + 1 + word.len())).then_some(1 + word.len());
+    if matches!(t[at], 'n' | 'N') && is_any_apostrophe(get(t, at + 1)) {
         return stands(t, at + 2, "t").then_some(straight(3));
     }
     if !is_apostrophe(t[at]) {
@@ -43,8 +44,10 @@ pub(super) fn contraction(t: &[char], at: usize) -> Option<Found> {
     }
     // '90s
     let year = run(t, at + 1, |c| c.is_ascii_digit()) == at + 3;
-    let end = at + 3 + usize::from(matches!(get(t, at + 3), 's' | 'S'));
-    (year && !is_word(get(t, end)) && !is_apostrophe(get(t, end))).then(|| itself(end - at))?
+    match get(t, at + 3) {
+        's' | 'S' if year => itself(4),
+        next => (year && !is_word(next) && !is_apostrophe(next)).then(|| itself(3))?,
+    }
 }
 
 /// Opening and closing quotation marks: two backquotes or two apostrophes, single ones for single ones.

@@ -1,6 +1,6 @@
 //! Words: with hyphens, apostrophes, slashes, and with periods that belong to them.
 
-use super::chars::{is_apostrophe, is_digit, is_hyphen, is_letter, is_space, is_word};
+use super::chars::{is_any_apostrophe, is_apostrophe, is_digit, is_hyphen, is_letter, is_space, is_word};
 use super::names::{NUMBERED, SENTENCE_STARTS, TITLES, TRAILING};
 use super::quotes::AFTER_WORDS;
 use super::rules::{As, Found, get, itself, run, stands};
@@ -30,16 +30,17 @@ pub(super) fn split(t: &[char], at: usize) -> Option<Found> {
     })
 }
 
-/// `do`, where `n't` follows.
+/// `do`, where `n't` follows. (No word ends in a second n.)
 pub(super) fn before_not(t: &[char], at: usize) -> Option<Found> {
     if !is_letter(t[at]) {
         return None;
     }
     let end = run(t, at, is_word);
-    let apostrophe = is_apostrophe(get(t, end)) || matches!(get(t, end), '`' | '‘');
-    let not = matches!(t[end - 1], 'n' | 'N') && apostrophe && matches!(get(t, end + 1), 't' | 'T');
+    let apostrophe = is_any_apostrophe(get(t, end));
+    let whole = get(t, end) == '\'' || !is_letter(get(t, end + 2));
+    let not = matches!(t[end - 1], 'n' | 'N') && apostrophe && matches!(get(t, end + 1), 't' | 'T') && whole;
     let (len, seen) = (end - 1 - at, end + 2 - at);
-    (not && len > 0).then_some(Found {
+    (not && len > 0 && !matches!(t[end - 2], 'n' | 'N')).then_some(Found {
         len,
         seen,
         text: As::Itself,
@@ -67,7 +68,7 @@ pub(super) fn word(t: &[char], at: usize) -> Option<Found> {
     if stands(t, at, "c++") {
         return itself(3);
     }
-    if stands(t, at, "c#") {
+    if stands(t, at, "c#") || stands(t, at, "f#") {
         return itself(2);
     }
     itself(word_end(t, at) - at)
@@ -75,7 +76,7 @@ pub(super) fn word(t: &[char], at: usize) -> Option<Found> {
 
 /// A part of a joined word: letters and digits, perhaps after a particle as in `O'Neill`.
 fn part_end(t: &[char], at: usize) -> usize {
-    let particle = matches!(get(t, at), 'd' | 'D' | 'l' | 'L' | 'o' | 'O') && is_apostrophe(get(t, at + 1));
+    let particle = matches!(get(t, at), 'd' | 'D' | 'l' | 'L' | 'o' | 'O') && is_any_apostrophe(get(t, at + 1));
     if particle && is_word(get(t, at + 2)) && is_word(get(t, at + 3)) {
         return run(t, at + 2, is_word);
     }
@@ -111,21 +112,22 @@ pub(super) fn joined(t: &[char], at: usize) -> Option<Found> {
     itself(hyphened.max(both) - at)
 }
 
-/// `and/or`: two or three parts.
+/// `and/or`: two or three parts, without accents.
 pub(super) fn slashed(t: &[char], at: usize) -> Option<Found> {
-    if !is_word(t[at]) {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    if !plain(t[at]) {
         return None;
     }
     let part = |from: usize| {
-        let mut end = run(t, from, is_word);
-        while is_hyphen(get(t, end)) && is_letter(get(t, end + 1)) {
-            end = run(t, end + 1, is_word);
+        let mut end = run(t, from, plain);
+        while is_hyphen(get(t, end)) && get(t, end + 1).is_ascii_alphabetic() {
+            end = run(t, end + 1, plain);
         }
         end
     };
     let mut end = part(at);
     let mut parts = 1;
-    while parts < 3 && get(t, end) == '/' && is_word(get(t, end + 1)) {
+    while parts < 3 && get(t, end) == '/' && plain(get(t, end + 1)) {
         end = part(end + 1);
         parts += 1;
     }
@@ -151,7 +153,7 @@ pub(super) fn apostrophe(t: &[char], at: usize) -> Option<Found> {
     let known = |w: &&&str| stands(&straight, 0, w) && !(shortened && w.len() == 2);
     let fixed = WHOLE.iter().chain(&ENDING).filter(known).map(|w| w.len()).max();
     let mark = run(t, at, is_letter);
-    let free = (is_apostrophe(get(t, mark)) && is_letter(get(t, mark + 1)))
+    let free = (is_any_apostrophe(get(t, mark)) && is_letter(get(t, mark + 1)))
         .then(|| inside(t, at, mark))
         .flatten();
     itself(fixed.unwrap_or(0).max(free.unwrap_or(0)))
@@ -274,7 +276,8 @@ pub(super) fn in_sentence(t: &[char], at: usize) -> Option<Found> {
         return None;
     }
     let plain = part_end(t, at);
-    let end = plain.max(joined_end(t, at, plain, |c| is_hyphen(c) || c == '_'));
+    let dotted = if is_letter(t[at]) { word_end(t, at) } else { plain };
+    let end = dotted.max(joined_end(t, at, plain, |c| is_hyphen(c) || c == '_'));
     let word = t[at..end].iter().any(|&c| is_letter(c));
     let inside = get(t, end) == '.' && matches!(get(t, end + 1), ',' | ';' | ':');
     let len = end + 1 - at;
