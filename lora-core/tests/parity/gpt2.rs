@@ -34,7 +34,7 @@ pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -
 }
 
 /// The rows of every batch.
-fn batches(golden: &Golden) -> Vec<Vec<Row>> {
+pub fn batches(golden: &Golden) -> Vec<Vec<Row>> {
     let row =
         |v: &serde_json::Value| Row::completion(&ints(&v["prompt"]), &ints(&v["completion"]), END, MAX_LEN).unwrap();
     let batches = read(&golden.path("batches.json"));
@@ -42,7 +42,7 @@ fn batches(golden: &Golden) -> Vec<Vec<Row>> {
     batches.as_array().unwrap().iter().map(rows).collect()
 }
 
-fn packed(rows: &[Row]) -> Batch {
+pub fn packed(rows: &[Row]) -> Batch {
     Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap()
 }
 

@@ -181,7 +181,59 @@ class Roberta(Transformer):
         return F.cross_entropy(logits, torch.tensor(batch["labels"]))
 
 
-MODELS = {"roberta": Roberta}
+class Gpt2(Transformer):
+    prefix, prompt = "transformer.h", "prompt"
+    NAMES = {"query": "attn.c_attn", "key": "attn.c_attn", "value": "attn.c_attn", "attn_out": "attn.c_proj", "ffn_in": "mlp.c_fc",
+             "ffn_out": "mlp.c_proj"}
+    END, MAX_LEN = 96, 40
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.heads, self.blocks = self.c["n_head"], self.c["n_layer"]
+
+    def matrix(self, block, name, role):
+        weight, bias = self.w[f"{self.prefix}.{block}.{name}.weight"].T, self.w[f"{self.prefix}.{block}.{name}.bias"]
+        if not self.slot(role):
+            return weight, bias
+        d, part = self.c["n_embd"], ["query", "key", "value"].index(role)
+        return weight[part * d:(part + 1) * d], bias[part * d:(part + 1) * d]
+
+    def slot(self, role):
+        """The fused weight has a part, and names below it, for each of the three."""
+        return f".{role}" if role in ("query", "key", "value") else ""
+
+    def norm(self, name, x):
+        return F.layer_norm(x, [x.shape[-1]], self.w[f"{name}.weight"], self.w[f"{name}.bias"], self.c["layer_norm_epsilon"])
+
+    def answer(self, m, row):
+        """Scores of the completion's tokens and of the end: each is read off the token before it, special tokens included."""
+        ids = (row["prompt"] + [self.END] + row["completion"] + [self.END])[:self.MAX_LEN]
+        context = len(row["prompt"]) + 1
+        x, special = self.insert(m, self.w["transformer.wte.weight"][torch.tensor(ids[:-1])], 0, context)
+        x = x + self.w["transformer.wpe.weight"][:len(x)]
+        for b in range(self.blocks):
+            lin = lambda role, t: self.linear(m, b, self.NAMES[role], role, t)
+            place, before = f"{self.prefix}.{b}", x
+            h = self.norm(f"{place}.ln_1", x)
+            a = lin("attn_out", self.attention(m, b, lin("query", h), lin("key", h), lin("value", h), True))
+            x = self.sublayer(m, b, "after_attention", a, lambda h: h + before)
+            between = x
+            f = lin("ffn_out", ACTIVATIONS["gelu_new"](lin("ffn_in", self.norm(f"{place}.ln_2", x))))
+            x = self.sublayer(m, b, "after_ffn", f, lambda h: h + between)
+            x = self.end_of_block(m, b, x, special)
+        first = context + len(special) - 1
+        return F.linear(self.norm("transformer.ln_f", x[first:]), self.w["transformer.wte.weight"]), ids[context:]
+
+    def logits(self, m, batch):
+        answers = [self.answer(m, row) for row in batch]
+        self.wanted = torch.tensor([token for _, wanted in answers for token in wanted])
+        return torch.cat([scores for scores, _ in answers])
+
+    def loss(self, logits, batch):
+        return F.cross_entropy(logits, self.wanted)
+
+
+MODELS = {"roberta": Roberta, "gpt2": Gpt2}
 
 
 def main():

@@ -1,15 +1,28 @@
 //! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch (`make_methods_golden.py`).
 
 use super::golden::{Golden, close, test_device};
-use super::{CLASSES, build, close_relative};
+use super::gpt2::{batches, packed};
+use super::{CLASSES, build, close_relative, gpt2};
 use lora_core::batch::Batch;
+use lora_core::model::Model;
 use lora_core::nn::{Adopted, Owner};
-use lora_core::train::loss;
+use lora_core::train::{Objective, loss};
 use lora_core::weights::Weights;
 use std::collections::BTreeMap;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-const MODELS: [&str; 1] = ["roberta"];
+const MODELS: [&str; 2] = ["roberta", "gpt2"];
+
+/// The golden model of this name under a method, and what is asked of it.
+fn case(golden: &Golden, name: &str, settings: &str) -> (Box<dyn Model>, Adopted, Batch, Objective) {
+    if name == "gpt2" {
+        let (model, adopted) = gpt2::build(golden, settings, Kind::Float, None);
+        let plain = Objective::Tokens { label_smoothing: 0.0 };
+        return (model, adopted, packed(&batches(golden)[0]), plain);
+    }
+    let (model, adopted) = build(golden, "", settings, 3, None);
+    (model, adopted, packed(&golden.rows(0, false)), CLASSES)
+}
 
 /// Puts the reference's variables in the place of the method's; each must have its counterpart.
 fn fill(adopted: &Adopted, file: &Weights, method: &str) {
@@ -33,10 +46,8 @@ fn logits_and_gradients() {
         let text = std::fs::read_to_string(golden.path(&format!("../methods/{name}.json"))).unwrap();
         let methods: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
         assert!(methods.len() > 9);
-        let rows = golden.rows(0, false);
-        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap();
         for (method, settings) in methods {
-            let (model, adopted) = build(&golden, "", &settings, 3, None);
+            let (model, adopted, batch, objective) = case(&golden, name, &settings);
             fill(&adopted, &file, &method);
             let logits = model.forward(&batch, false);
             let expected = |what: &str| -> Tensor {
@@ -45,7 +56,7 @@ fn logits_and_gradients() {
                     .to_device(test_device())
             };
             close(&logits, &expected("logits"), 1e-5, &format!("{name} {method} logits"));
-            loss(&model.forward(&batch, true), &batch, CLASSES).backward();
+            loss(&model.forward(&batch, true), &batch, objective).backward();
             for entry in adopted.params.iter().filter(|e| e.param.owner == Owner::Method) {
                 let what = format!("{name} {method} {}", entry.param.name);
                 let reference = expected(&format!("grad/{}", entry.param.name));
