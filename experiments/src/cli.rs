@@ -114,6 +114,9 @@ impl ExperimentArgs {
         raw.dtype = self.dtype.unwrap_or(raw.dtype);
         if let Some(seeds) = &self.seeds {
             raw.seeds = config::seeds(seeds)?;
+            for (_, method) in raw.methods.iter_mut() {
+                method.as_mapping_mut().and_then(|own| own.remove("seeds"));
+            }
         }
         if !self.tasks.is_empty() {
             raw.tasks = chosen(&self.tasks, &raw.tasks, |name| Ok(datasets::find(name)?.id.to_string()))?;

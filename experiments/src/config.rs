@@ -225,6 +225,7 @@ struct Entry {
     train: Mapping,
     tasks: Mapping,
     paper_row: Option<String>,
+    seeds: Option<Vec<u64>>,
 }
 
 impl Entry {
@@ -238,13 +239,22 @@ impl Entry {
         };
         let (train, tasks) = (take("train")?, take("tasks")?);
         let paper_row = settings.remove("paper_row").and_then(|v| v.as_str().map(String::from));
+        let seeds = settings.remove("seeds").map(serde_yaml::from_value).transpose();
+        let seeds =
+            seeds.with_context(|| format!("`methods.{name}.seeds` must be a list of the experiment's seeds"))?;
         settings.entry("kind".into()).or_insert(name.into());
         Ok(Entry {
             settings,
             train,
             tasks,
             paper_row,
+            seeds,
         })
+    }
+
+    /// Whether the method runs with this of the experiment's seeds: all of them, if it does not say which.
+    fn has_seed(&self, seed: u64) -> bool {
+        self.seeds.as_ref().is_none_or(|own| own.contains(&seed))
     }
 
     fn starts_others(&self, task: &str) -> bool {
@@ -343,6 +353,10 @@ impl RawExperiment {
         for seed in &self.seeds {
             for task in self.tasks.iter() {
                 for method in self.methods.iter() {
+                    let name = method.0.as_str().unwrap_or_default();
+                    if !Entry::read(name, method.1)?.has_seed(*seed) {
+                        continue;
+                    }
                     let run = self.run(experiment, task, method, *seed)?;
                     ensure!(
                         !runs.contains(&run),
@@ -372,7 +386,12 @@ impl RawExperiment {
         });
         let method = named(&self.methods, &run.method_name, &|k| k == run.method_name);
         let one = |seed: &u64| self.run(run.experiment, (&task.0, &task.1), (&method.0, &method.1), *seed);
-        self.seeds.iter().map(one).collect()
+        let entry = Entry::read(&run.method_name, &method.1)?;
+        self.seeds
+            .iter()
+            .filter(|seed| entry.has_seed(**seed))
+            .map(one)
+            .collect()
     }
 
     /// The row of the paper's tables that `run` belongs to: the one that its method names in `preset`, if the run, its
