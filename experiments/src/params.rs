@@ -3,20 +3,24 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lora_core::method::{self, METHODS};
-use lora_core::model;
-use lora_core::nn::Build;
+use lora_core::model::{self, Arch};
+use lora_core::nn::{Adopted, Build, Method};
+use results::paper::{PaperCount, PaperCounts};
 use serde_yaml::{Mapping, Value};
 use std::path::Path;
 
 /// `lora params`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora params --model roberta-large --method lora --set r=8\n  lora params --model DIR --method lora --set targets=[query,key,value,attn_out]\n\nNo weights, no files and no network are needed for the models known by name."
+    after_help = "Examples:\n  lora params --model roberta-large --method lora --set r=8\n  lora params --model DIR --method lora --set targets=[query,key,value,attn_out]\n  lora params --paper\n\nNo weights, no files and no network are needed for the models known by name."
 )]
 pub struct ParamsArgs {
     /// A model known by name (roberta-base, roberta-large, ...) or a Hugging Face model folder
-    #[arg(long, value_name = "NAME|DIR")]
-    pub model: String,
+    #[arg(long, value_name = "NAME|DIR", required_unless_present = "paper")]
+    pub model: Option<String>,
+    /// Every count of the paper's Tables 2, 3 and 4, beside ours
+    #[arg(long, conflicts_with_all = ["model", "method", "sets"])]
+    pub paper: bool,
     /// The method; all of them if not given
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
@@ -33,16 +37,17 @@ pub struct ParamsArgs {
 /// # Errors
 /// Unknown models, methods or settings; a closed form that disagrees with the model as built.
 pub fn count(args: &ParamsArgs) -> Result<String> {
+    let Some(model) = &args.model else { return paper() };
     ensure!(
         (1..=1_000_000).contains(&args.labels),
         "--labels must be from 1 to 1000000, not {}",
         args.labels
     );
-    let dir = Path::new(&args.model);
+    let dir = Path::new(model);
     let config = if dir.is_dir() {
         model::read_config(dir)?
     } else {
-        model::known_config(&args.model)?
+        model::known_config(model)?
     };
     let arch = model::arch(&config)?;
     let shape = (arch.shape)(&config)?;
@@ -51,32 +56,125 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
         None => METHODS.iter().map(|m| m.kind).collect(),
     };
     let mut text = format!(
-        "{:<10} {:>13} {:>13} {:>11} {:>9} {:>13}\n",
+        "{:<14} {:>13} {:>13} {:>11} {:>9} {:>13}\n",
         "method", "of the model", "of the method", "of the head", "% trained", "whole model"
     );
+    let mut scaffolds = String::new();
     for kind in kinds {
         let settings = settings(kind, if args.method.is_some() { &args.sets } else { &[] })?;
         let method = method::from_value(&settings)?;
-        let build = Build::new(method.as_ref(), 0);
-        let _model = match arch.build {
-            Some(classifier) => classifier(&config, args.labels, &build.scope()),
-            None => arch.language_model(&config, &build.scope()),
-        }
-        .with_context(|| format!("method `{kind}`"))?;
-        let counts = build.adopt()?.counts;
+        let counts = built(arch, &config, args.labels, method.as_ref())?.counts;
         let formula = method.expected_params(&shape);
         ensure!(
             formula == (counts.base, counts.method),
             "`{kind}`: the closed form gives {formula:?}, the model has {counts:?}"
         );
         let share = (counts.base + counts.method) as f64 / (counts.total - counts.head) as f64 * 100.0;
+        let kept = method.kept_params(&shape);
+        if kept != formula {
+            scaffolds += &format!("`{kind}` keeps {} of these when training is over.\n", kept.0 + kept.1);
+        }
         text += &format!(
-            "{kind:<10} {:>13} {:>13} {:>11} {share:>9.3} {:>13}\n",
+            "{kind:<14} {:>13} {:>13} {:>11} {share:>9.3} {:>13}\n",
             counts.base, counts.method, counts.head, counts.total
         );
     }
     text += "\nTrained parameters by owner. The paper counts the first two columns and leaves the head out.\n";
-    Ok(text)
+    Ok(text + &scaffolds)
+}
+
+/// The model under `method`, its variables made but not touched, so that they cost no memory.
+fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Method) -> Result<Adopted> {
+    let build = Build::new(method, 0).to_count();
+    let _model = match arch.build {
+        Some(classifier) => classifier(config, labels, &build.scope()),
+        None => arch.language_model(config, &build.scope()),
+    }
+    .with_context(|| format!("method {method:?}"))?;
+    Ok(build.adopt()?)
+}
+
+/// Models beyond this many parameters are not built, only counted: not even untouched memory is had in such amounts.
+const BUILT_UP_TO: i64 = 10_000_000_000;
+
+/// The paper's rows as a table.
+fn paper() -> Result<String> {
+    let counts = PaperCounts::load()?;
+    let mut text = format!(
+        "{:<5} {:<18} {:<9} {:<46} {:>12} {:>12} {:>9}\n",
+        "table", "model", "row", "counted with", "by formula", "as built", "paper (M)"
+    );
+    let digits = |count: Option<i64>| count.map_or("–".into(), |n| n.to_string());
+    let mut notes = String::new();
+    for (row, count) in counts.rows.iter().map(|row| (row, paper_row(row))) {
+        let (formula, as_built) = count.with_context(|| format!("Table {}, {}", row.table, row.id))?;
+        let note = row.note.as_ref().map(|note| {
+            let number = notes.lines().count() + 1;
+            notes += &format!("[{number}] {} {}: {note}.\n", row.model, row.name);
+            format!(" [{number}]")
+        });
+        text += &format!(
+            "{:<5} {:<18} {:<9} {:<46} {:>12} {:>12} {:>9}{}\n",
+            row.table,
+            row.model,
+            row.name,
+            setting(&row.method),
+            digits(formula),
+            digits(as_built),
+            row.printed_m,
+            note.unwrap_or_default()
+        );
+    }
+    Ok(format!(
+        "{text}\nPaper: {}. What is trained and kept, without the task's head.\n{notes}",
+        counts.source
+    ))
+}
+
+/// What is trained and kept of the model in this row: in closed form, and as built; neither for an architecture that is not
+/// here.
+fn paper_row(row: &PaperCount) -> Result<(Option<i64>, Option<i64>)> {
+    let config = model::known_config(&row.model)?;
+    let Ok(arch) = model::arch(&config) else {
+        return Ok((None, None));
+    };
+    let shape = (arch.shape)(&config)?;
+    let method = method::from_value(&row.method)?;
+    let (base, own) = method.kept_params(&shape);
+    let formula = base + own;
+    ensure!(
+        row.agrees(formula) || row.note.is_some(),
+        "{formula} is not what the paper prints, {}M, and no note says why",
+        row.printed_m
+    );
+    if shape.total() > BUILT_UP_TO {
+        return Ok((Some(formula), None));
+    }
+    let adopted = built(arch, &config, 2, method.as_ref())?;
+    let kept: usize = adopted.params.kept().iter().map(|(_, tensor)| tensor.numel()).sum();
+    let as_built = kept as i64 - adopted.counts.head;
+    ensure!(
+        as_built == formula,
+        "the closed form gives {formula}, the model has {as_built}"
+    );
+    Ok((Some(formula), Some(as_built)))
+}
+
+/// A method's mapping on one short line: `lora r=8 targets=[query,value]`.
+fn setting(method: &Value) -> String {
+    let scalar = |v: &Value| serde_yaml::to_string(v).unwrap_or_default().trim().to_string();
+    let mut words = Vec::new();
+    for (key, value) in method.as_mapping().into_iter().flatten() {
+        let value = match value {
+            Value::Sequence(items) => format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(",")),
+            other => scalar(other),
+        };
+        match scalar(key) {
+            key if key == "kind" => words.push(value),
+            key => words.push(format!("{key}={value}")),
+        }
+    }
+    words.join(" ")
 }
 
 fn settings(kind: &str, sets: &[String]) -> Result<Value> {

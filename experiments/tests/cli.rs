@@ -330,6 +330,15 @@ fn parameters_of_the_papers_models() {
         &params(&["--model", "roberta-base", "--method", "lora", "--set", "rank=8"]),
         &["unknown field `rank`"],
     );
+    // Every row of Tables 2, 3 and 4 agrees with its closed form, as built where it is built, or says why not.
+    let output = params(&["--paper"]);
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    for expected in [
+        "102144", "294912", "4718592", "368784", "25192448", "40109568", "37748736",
+    ] {
+        assert!(printed.contains(expected), "{expected} in {printed}");
+    }
 }
 
 #[test]

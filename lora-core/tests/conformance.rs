@@ -71,6 +71,14 @@ fn counts_equal_the_closed_form() {
     });
 }
 
+fn overwrite<'a>(adopted: &Adopted, values: impl Iterator<Item = (&'a String, Tensor)>) {
+    let _guard = tch::no_grad_guard();
+    for (name, value) in values {
+        let entry = adopted.params.get(name).unwrap();
+        entry.tensor.shallow_clone().copy_(&value);
+    }
+}
+
 /// The largest difference.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from((a - b).abs().max()).unwrap()
@@ -190,6 +198,16 @@ fn merging_keeps_the_function_and_unmerging_restores_it() {
             branches,
             "{kind} on {model}: merging takes another path"
         );
+        // Nothing of a method that is merged whole is needed any more; and what is not mergeable is.
+        let own = values(&adopted, |e| e.param.owner == Owner::Method);
+        overwrite(&adopted, own.iter().map(|(name, value)| (name, value.zeros_like())));
+        let same = logits(built.as_ref(), &rows(model, 6)).equal(&merged);
+        assert_eq!(
+            same,
+            method.mergeable(),
+            "{kind} on {model}: merged and without its variables"
+        );
+        overwrite(&adopted, own.iter().map(|(name, value)| (name, value.copy())));
         built.unmerge();
         assert!(
             logits(built.as_ref(), &rows(model, 6)).equal(&before),

@@ -106,6 +106,58 @@ impl Score {
     }
 }
 
+/// What the paper prints as trained parameters, row by row.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaperCounts {
+    /// Where it stands.
+    pub source: String,
+    /// The rows in their order.
+    pub rows: Vec<PaperCount>,
+}
+
+/// One row's trained parameters.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaperCount {
+    /// The number of the table.
+    pub table: u32,
+    /// The row's id.
+    pub id: String,
+    /// The model.
+    pub model: String,
+    /// The method's name in the paper.
+    pub name: String,
+    /// Trained parameters without the head, in millions, digit for digit as printed.
+    pub printed_m: String,
+    /// The method with the settings under which it is counted here.
+    pub method: serde_yaml::Value,
+    /// What is odd about it.
+    pub note: Option<String>,
+}
+
+impl PaperCount {
+    /// Whether `count` parameters, in millions and rounded as the paper rounds, are what it prints.
+    #[must_use]
+    pub fn agrees(&self, count: i64) -> bool {
+        let decimals = self.printed_m.split_once('.').map_or(0, |(_, d)| d.len());
+        format!("{:.decimals$}", count as f64 / 1e6) == self.printed_m
+    }
+}
+
+impl PaperCounts {
+    /// The rows of Tables 2, 3 and 4, from `paper/counts.yaml`.
+    ///
+    /// # Errors
+    /// [`Error::Paper`] if that file was broken when the program was built.
+    pub fn load() -> Result<Self> {
+        serde_yaml::from_str(include_str!("../paper/counts.yaml")).map_err(|source| Error::Paper {
+            file: "paper/counts.yaml",
+            source,
+        })
+    }
+}
+
 impl PaperTable {
     /// Table 2, from `paper/table2.yaml`.
     ///
@@ -168,6 +220,22 @@ mod tests {
             ["rob_large_lora"],
             "averages that ordinary rounding would print otherwise"
         );
+    }
+
+    #[test]
+    fn counts_are_those_of_the_tables() {
+        let counts = PaperCounts::load().unwrap().rows;
+        assert_eq!(
+            [2, 3, 4].map(|n| counts.iter().filter(|c| c.table == n).count()),
+            [14, 12, 8]
+        );
+        let table = PaperTable::table2().unwrap();
+        for count in counts.iter().filter(|c| c.table == 2) {
+            let row = table.row(&count.id).unwrap();
+            assert_eq!((&count.model, &count.name), (&row.model, &row.name));
+            assert_eq!(count.printed_m, format!("{:.1}", row.params_m), "{}", count.id);
+        }
+        assert!(counts[4].agrees(294_912) && !counts[4].agrees(394_912));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub static KNOWN: &[&str] = &[
     "gpt2-medium",
     "gpt2-large",
     "gpt2-xl",
+    "gpt3-175b",
+    "deberta-v2-xxlarge",
 ];
 
 /// The config.json of a model of this name, as far as its shape goes.
@@ -27,9 +29,9 @@ pub fn known_config(name: &str) -> Result<Value> {
             "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
         })
     };
-    let gpt2 = |d: i64, layers: i64, heads: i64| {
+    let gpt2 = |d: i64, layers: i64, heads: i64, positions: i64| {
         json!({
-            "model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": d, "n_layer": layers, "n_head": heads,
+            "model_type": "gpt2", "vocab_size": 50257, "n_positions": positions, "n_embd": d, "n_layer": layers, "n_head": heads,
             "activation_function": "gelu_new", "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
         })
     };
@@ -38,10 +40,19 @@ pub fn known_config(name: &str) -> Result<Value> {
         "roberta-large" => Ok(encoder("roberta", 50265, 1024, 24, 16, 514, 1, 1e-5)),
         "bert-base-uncased" => Ok(encoder("bert", 30522, 768, 12, 12, 512, 2, 1e-12)),
         "minilm-l6" => Ok(encoder("bert", 30522, 384, 6, 12, 512, 2, 1e-12)),
-        "gpt2" => Ok(gpt2(768, 12, 12)),
-        "gpt2-medium" => Ok(gpt2(1024, 24, 16)),
-        "gpt2-large" => Ok(gpt2(1280, 36, 20)),
-        "gpt2-xl" => Ok(gpt2(1600, 48, 25)),
+        "gpt2" => Ok(gpt2(768, 12, 12, 1024)),
+        "gpt2-medium" => Ok(gpt2(1024, 24, 16, 1024)),
+        "gpt2-large" => Ok(gpt2(1280, 36, 20, 1024)),
+        "gpt2-xl" => Ok(gpt2(1600, 48, 25, 1024)),
+        // GPT-3's published dimensions in GPT-2's architecture (its attention is sparse in every other block, which changes no count).
+        "gpt3-175b" => Ok(gpt2(12288, 96, 96, 2048)),
+        "deberta-v2-xxlarge" => Ok(json!({
+            "model_type": "deberta-v2", "vocab_size": 128100, "hidden_size": 1536, "num_hidden_layers": 48, "num_attention_heads": 24,
+            "intermediate_size": 6144, "max_position_embeddings": 512, "type_vocab_size": 0, "layer_norm_eps": 1e-7,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "relative_attention": true,
+            "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": "p2c|c2p",
+            "position_biased_input": false, "conv_kernel_size": 3, "conv_act": "gelu",
+        })),
         _ => Err(Error::Config(format!(
             "the shape of `{name}` is not known here; known: {}; or give a model folder",
             KNOWN.join(", ")

@@ -144,6 +144,7 @@ pub struct Build<'m> {
     base_kind: Kind,
     base_init: BaseInit,
     base: Option<&'m Params>,
+    to_count: bool,
     params: RefCell<Params>,
     met: RefCell<BTreeSet<Place>>,
 }
@@ -158,6 +159,7 @@ impl<'m> Build<'m> {
             base_kind: Kind::Float,
             base_init: BaseInit::Blank,
             base: None,
+            to_count: false,
             params: RefCell::default(),
             met: RefCell::default(),
         }
@@ -184,6 +186,11 @@ impl<'m> Build<'m> {
             base: Some(base),
             ..self
         }
+    }
+
+    /// Leaves every variable blank, those of method and head too: for counting, where drawing numbers would be all the work.
+    pub fn to_count(self) -> Self {
+        Build { to_count: true, ..self }
     }
 
     /// The root scope, owned by the base.
@@ -355,7 +362,8 @@ impl<'a> Scope<'a> {
         }
         let stored = if trained { Kind::Float } else { self.build.base_kind };
         let doing = || Error::torch(format!("creating `{}` {dims:?}", param.name));
-        let tensor = if param.owner == Owner::Base && self.build.base_init == BaseInit::Blank {
+        let blank = param.owner == Owner::Base && self.build.base_init == BaseInit::Blank;
+        let tensor = if blank || self.build.to_count {
             Tensor::f_empty(dims, (stored, self.build.device)).map_err(doing())?
         } else {
             let fresh = init.fill(seed::derive(self.build.seed, &param.name, 0), dims);
