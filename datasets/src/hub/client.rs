@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::http::{HeaderValue, Method, Request, Response, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, AsSendBody, Body};
 
 use super::HubError;
 use super::repo::{Repo, is_commit};
+use super::upload;
 
 /// Attempts without progress before giving up, with 1, 2, 4 and 8 seconds between them.
 const ATTEMPTS: u32 = 5;
@@ -45,6 +46,14 @@ pub(super) struct Listing {
     pub commit: String,
     /// Paths of all files.
     pub files: Vec<String>,
+}
+
+/// What is sent, but for its body.
+pub(super) struct Outgoing<'a> {
+    pub method: &'a Method,
+    pub url: &'a str,
+    /// Of the body, as HTTP names it.
+    pub kind: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -236,6 +245,40 @@ impl Client {
         let url = uri.to_string();
         let request = request.body(()).map_err(|e| answer(&url, e.to_string()))?;
         self.agent.run(request).map_err(|e| unreachable(&url, e))
+    }
+
+    /// One attempt to send something: the answer's body. The token goes to the hub itself and to no other host, redirects are
+    /// not followed, and what the hub has already (409) is as good as sent.
+    pub fn send_body(&self, repo: &Repo, sent: &Outgoing, body: impl AsSendBody) -> Result<Vec<u8>, Failure> {
+        let Outgoing { method, url, kind } = sent;
+        let uri: Uri = url.parse().map_err(|e| answer(url, format!("not an address: {e}")))?;
+        if origin(&uri).is_none() || self.endpoint.starts_with("https:") && uri.scheme_str() != Some("https") {
+            return Err(answer(url, "no address that anything is sent to".to_owned()).into());
+        }
+        let mut request = Request::builder()
+            .method(*method)
+            .uri(&uri)
+            .header("content-type", *kind);
+        if *kind != "application/octet-stream" {
+            request = request.header("accept", if kind.contains("lfs") { kind } else { "application/json" });
+        }
+        if let Some(token) = self.token.as_ref().filter(|_| self.is_hub(&uri)) {
+            request = request.header("authorization", token);
+        }
+        let request = request.body(body).map_err(|e| answer(url, e.to_string()))?;
+        let mut response = self.agent.run(request).map_err(|e| unreachable(url, e))?;
+        let status = response.status().as_u16();
+        match status {
+            200..=299 | 409 => {}
+            401 | 403 if self.is_hub(&uri) => return Err(upload::refusal(repo, &self.endpoint, status)),
+            _ => {
+                return self
+                    .check(response, &uri, repo, None)
+                    .and_then(|_| Err(answer(url, format!("status {status}")).into()));
+            }
+        }
+        let read = response.body_mut().with_config().limit(LONGEST_JSON).read_to_vec();
+        read.map_err(|e| unreachable(url, e))
     }
 
     fn is_hub(&self, uri: &Uri) -> bool {

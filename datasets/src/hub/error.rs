@@ -197,6 +197,18 @@ pub enum HubError {
         /// The repository's own page.
         page: String,
     },
+    /// An upload that the hub does not, or cannot, take.
+    #[error(
+        "{repo}: nothing is uploaded: {problem}; set HF_TOKEN to a token that may write to it (see {endpoint}/settings/tokens)"
+    )]
+    Write {
+        /// `model ID`.
+        repo: String,
+        /// What stands in the way.
+        problem: String,
+        /// The hub's address.
+        endpoint: String,
+    },
     /// An index of shards that cannot be used.
     #[error("{}: {problem}", .path.display())]
     Index {

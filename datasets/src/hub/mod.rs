@@ -1,4 +1,5 @@
-//! Models and data sets from the Hugging Face hub, by way of its ordinary cache, which Python's libraries share.
+//! Models and data sets from the Hugging Face hub, by way of its ordinary cache, which Python's libraries share; and models
+//! to it ([`Hub::upload`]).
 //!
 //! ```no_run
 //! use datasets::hub::Hub;
@@ -11,13 +12,14 @@
 //! ```
 //!
 //! The layout of the cache is the crate hf-hub's. Its client is not used: the one of 0.5 sends the token along to the
-//! hosts that large files are redirected to, compares no hashes, and does not wait when the hub says so. This module's
+//! hosts that large files are redirected to, compares no hashes, does not wait when the hub says so, and cannot upload. This module's
 //! own client sends the token to the hub's own origin and nowhere else.
 
 mod client;
 mod error;
 mod repo;
 mod store;
+mod upload;
 
 use std::ffi::OsString;
 use std::fmt;

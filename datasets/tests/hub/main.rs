@@ -8,6 +8,7 @@ mod glue;
 mod models;
 mod refusals;
 mod texts;
+mod upload;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

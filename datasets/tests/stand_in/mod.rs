@@ -1,7 +1,8 @@
 //! A stand-in for the Hugging Face hub, for tests: it speaks HTTP on localhost as the hub does, and fails on demand.
 //!
 //! Two listeners: the hub, and the host ("CDN") that large files are redirected to. The CDN answers 400 to any request
-//! that carries a token. Tests of other crates take this file in by `#[path]`; it needs serde_json and sha2.
+//! that carries a token. What is uploaded can be downloaded from then on. Tests of other crates take this file in by
+//! `#[path]`; it needs base64, serde_json and sha2.
 
 // Not every test that takes this file in uses all of it.
 #![allow(dead_code)]
@@ -11,7 +12,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde_json::json;
+use base64::Engine;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Which listener.
@@ -29,6 +31,17 @@ pub struct Seen {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    fn token(&self) -> Option<&str> {
+        self.headers.get("authorization")?.strip_prefix("Bearer ")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
 }
 
 /// How a request fails.
@@ -74,6 +87,8 @@ struct State {
     repos: BTreeMap<String, Repo>,
     faults: Vec<Fault>,
     seen: Vec<Seen>,
+    /// Large files that are uploaded and in no commit yet, by SHA-256.
+    uploaded: BTreeMap<String, Vec<u8>>,
 }
 
 /// The two listeners, which go on until the test's process ends.
@@ -208,9 +223,12 @@ fn serve(host: Host, stream: &TcpStream, state: &Mutex<State>, cdn: SocketAddr) 
         let mut state = state.lock().unwrap();
         state.seen.push(request.clone());
         let failure = take_fault(&mut state.faults, &request);
-        let answer = match host {
-            Host::Hub => hub_answer(&state, &request, cdn),
-            Host::Cdn => cdn_answer(&state, &request),
+        let answer = match (host, request.method.as_str()) {
+            _ if matches!(failure, Some(Failure::Status(..))) => Answer::empty(500),
+            (Host::Hub, "POST") => take(&mut state, &request, cdn),
+            (Host::Hub, _) => hub_answer(&state, &request, cdn),
+            (Host::Cdn, "PUT") => store(&mut state, &request),
+            (Host::Cdn, _) => cdn_answer(&state, &request),
         };
         (answer, failure)
     };
@@ -219,7 +237,8 @@ fn serve(host: Host, stream: &TcpStream, state: &Mutex<State>, cdn: SocketAddr) 
 }
 
 fn read_request(host: Host, stream: &TcpStream) -> Option<Seen> {
-    let mut lines = BufReader::new(stream.take(64 << 10)).lines();
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next()?.ok()?;
     let mut words = first.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -228,11 +247,15 @@ fn read_request(host: Host, stream: &TcpStream) -> Option<Seen> {
         let (name, value) = line.split_once(':')?;
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let len = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; len];
+    reader.read_exact(&mut body).ok()?;
     Some(Seen {
         host,
         method,
         path,
         headers,
+        body,
     })
 }
 
@@ -249,18 +272,13 @@ fn take_fault(faults: &mut [Fault], request: &Seen) -> Option<Failure> {
 /// redirected to: `/api/resolve-cache/models/ID/COMMIT/FILE`.
 fn hub_answer(state: &State, request: &Seen, cdn: SocketAddr) -> Answer {
     let path = request.path.trim_start_matches('/');
-    let token = request
-        .headers
-        .get("authorization")
-        .and_then(|a| a.strip_prefix("Bearer "));
+    let token = request.token();
     if let Some((repo, revision)) = path.strip_prefix("api/").and_then(|p| p.split_once("/revision/")) {
         return match find(state, repo, &revision.replace("%2F", "/"), token, true) {
             Ok((sha, commit)) => {
                 let siblings: Vec<_> = commit.files.keys().map(|f| json!({ "rfilename": f })).collect();
                 let body = json!({ "id": repo, "sha": sha, "siblings": siblings, "private": false });
-                let mut answer = Answer::empty(200).with("Content-Type", "application/json");
-                answer.body = body.to_string().into_bytes();
-                answer
+                with_json(&body)
             }
             Err(answer) => answer,
         };
@@ -303,6 +321,133 @@ fn hub_answer(state: &State, request: &Seen, cdn: SocketAddr) -> Answer {
             .with("Location", format!("/api/resolve-cache/{repo}/at/{sha}/{file}"))
             .with("X-Repo-Commit", sha),
     }
+}
+
+fn with_json(body: &Value) -> Answer {
+    let mut answer = Answer::empty(200).with("Content-Type", "application/json");
+    answer.body = body.to_string().into_bytes();
+    answer
+}
+
+/// What is written to the hub: `/api/repos/create`, `/api/models/ID/preupload/main`, `/ID.git/info/lfs/objects/batch`,
+/// `/ID.git/info/lfs/objects/verify`, `/api/models/ID/commit/main`.
+fn take(state: &mut State, request: &Seen, cdn: SocketAddr) -> Answer {
+    let Some(token) = request.token() else {
+        return Answer::empty(401);
+    };
+    let path = request.path.trim_start_matches('/');
+    if path == "api/repos/create" {
+        let body = request.json();
+        let repo = match body["organization"].as_str() {
+            Some(owner) => format!("models/{owner}/{}", body["name"].as_str().unwrap()),
+            None => format!("models/{}", body["name"].as_str().unwrap()),
+        };
+        let there = state.repos.contains_key(&repo);
+        state.repos.entry(repo).or_default();
+        return Answer::empty(if there { 409 } else { 200 });
+    }
+    let lfs = path.split_once(".git/info/lfs/objects/");
+    let api = path
+        .strip_prefix("api/")
+        .and_then(|p| p.rsplit_once('/')?.0.rsplit_once('/'));
+    let (repo, what) = match (lfs, api) {
+        (Some((id, what)), _) => (format!("models/{id}"), what),
+        (None, Some((repo, what))) => (repo.to_owned(), what),
+        _ => return Answer::empty(404),
+    };
+    match state.repos.get(&repo) {
+        None => return Answer::refusal(404, "RepoNotFound"),
+        Some(repo) if repo.token.as_deref().is_some_and(|t| t != token) => return Answer::empty(403),
+        Some(_) => {}
+    }
+    match what {
+        "preupload" => {
+            let mode = |f: &Value| {
+                let mode = if is_lfs(f["path"].as_str().unwrap()) {
+                    "lfs"
+                } else {
+                    "regular"
+                };
+                json!({"path": f["path"], "uploadMode": mode, "shouldIgnore": false})
+            };
+            let body = request.json();
+            let files: Vec<_> = body["files"].as_array().unwrap().iter().map(mode).collect();
+            with_json(&json!({ "files": files }))
+        }
+        "batch" => with_json(&batch(state, request, cdn)),
+        "verify" => {
+            let there = state.uploaded.contains_key(request.json()["oid"].as_str().unwrap());
+            Answer::empty(if there { 200 } else { 404 })
+        }
+        "commit" => with_json(&commit(state, request, &repo)),
+        _ => Answer::empty(404),
+    }
+}
+
+/// Where to put large files, but for those that are there.
+fn batch(state: &State, request: &Seen, cdn: SocketAddr) -> Value {
+    let object = |o: &Value| {
+        let oid = o["oid"].as_str().unwrap();
+        if state.uploaded.contains_key(oid) {
+            return json!({"oid": oid, "size": o["size"]});
+        }
+        let hub = request.headers["host"].as_str();
+        let verify = format!("http://{hub}{}", request.path.replace("/batch", "/verify"));
+        let upload = format!("http://{cdn}/upload/{oid}?signature=sesame");
+        json!({"oid": oid, "size": o["size"], "actions": {"upload": {"href": upload}, "verify": {"href": verify}}})
+    };
+    let body = request.json();
+    let objects: Vec<_> = body["objects"].as_array().unwrap().iter().map(object).collect();
+    json!({"transfer": "basic", "objects": objects})
+}
+
+/// A new `main` with the files of the one before and those of the request.
+fn commit(state: &mut State, request: &Seen, name: &str) -> Value {
+    let mut files = BTreeMap::new();
+    let commits = &state.repos[name].commits;
+    if let Some(main) = commits.values().find(|c| c.revisions.iter().any(|r| r == "main")) {
+        files.clone_from(&main.files);
+    }
+    for line in request.body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        let line: Value = serde_json::from_slice(line).unwrap();
+        let value = &line["value"];
+        let path = || value["path"].as_str().unwrap().to_owned();
+        match line["key"].as_str().unwrap() {
+            "file" => {
+                let content = value["content"].as_str().unwrap();
+                let bytes = base64::engine::general_purpose::STANDARD.decode(content).unwrap();
+                files.insert(path(), bytes);
+            }
+            "lfsFile" => {
+                let bytes = state.uploaded[value["oid"].as_str().unwrap()].clone();
+                files.insert(path(), bytes);
+            }
+            _ => assert!(value["summary"].is_string()),
+        }
+    }
+    let sha = sha256(&request.body)[..40].to_owned();
+    let commits = &mut state.repos.get_mut(name).unwrap().commits;
+    commits.values_mut().for_each(|c| c.revisions.retain(|r| r != "main"));
+    let revisions = vec!["main".to_owned()];
+    commits.insert(sha.clone(), Commit { revisions, files });
+    let id = name.trim_start_matches("models/");
+    json!({"commitUrl": format!("http://{}/{id}/commit/{sha}", request.headers["host"]), "commitOid": sha})
+}
+
+/// `PUT /upload/SHA256`, at the other host.
+fn store(state: &mut State, request: &Seen) -> Answer {
+    let hash = request
+        .path
+        .trim_start_matches("/upload/")
+        .split('?')
+        .next()
+        .unwrap()
+        .to_owned();
+    if request.headers.contains_key("authorization") || sha256(&request.body) != hash {
+        return Answer::empty(400);
+    }
+    state.uploaded.insert(hash, request.body.clone());
+    Answer::empty(200)
 }
 
 fn find<'a>(

@@ -1,0 +1,273 @@
+//! Files to the hub: one commit of a folder, as huggingface_hub makes it.
+//!
+//! Repository, then which files are large, then those to where the hub says (without the token: it is another host's
+//! address), then the commit with everything else in it. Python's `_commit_api.py` and `lfs.py` are what the hub answers to.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hf_hub::RepoType;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::client::{Failure, Outgoing};
+use super::repo::{Repo, is_file_name};
+use super::{Hub, HubError, store};
+
+const JSON: &str = "application/json";
+const LFS: &str = "application/vnd.git-lfs+json";
+/// What the hub looks at to tell text from binary.
+const SAMPLE: u64 = 512;
+
+/// A file to upload.
+struct Item {
+    name: String,
+    path: PathBuf,
+    size: u64,
+    large: bool,
+}
+
+#[derive(Deserialize)]
+struct Preupload {
+    files: Vec<Mode>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mode {
+    path: String,
+    upload_mode: String,
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(default)]
+    transfer: Option<String>,
+    objects: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    oid: String,
+    #[serde(default)]
+    actions: Option<Actions>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Actions {
+    upload: Action,
+    #[serde(default)]
+    verify: Option<Action>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    href: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Committed {
+    commit_url: String,
+}
+
+impl Hub {
+    /// Uploads the files of a folder (not those of folders in it) as one commit to `main` of the model `id`, which is made
+    /// if it is not there: the address of the commit. Files of the repository that the folder lacks stay.
+    ///
+    /// # Errors
+    /// [`HubError::Write`] without a token that may write; any [`HubError`] of the network. Before the commit nothing of it is
+    /// seen by anybody.
+    pub fn upload(&self, id: &str, dir: &Path, message: &str) -> Result<String, HubError> {
+        let repo = Repo::new(RepoType::Model, id, None)?;
+        let refused = |problem: &str| HubError::Write {
+            repo: repo.to_string(),
+            problem: problem.to_owned(),
+            endpoint: self.client.endpoint().to_owned(),
+        };
+        if self.offline {
+            return Err(refused("HF_HUB_OFFLINE is set"));
+        }
+        if !self.client.has_token() {
+            return Err(refused("no token is set"));
+        }
+        let mut items = items(dir)?;
+        let api = format!("{}/api", self.client.endpoint());
+        self.create(&repo, &api)?;
+        self.sort(&repo, &api, &mut items)?;
+        self.send_large(&repo, &items)?;
+        let url = format!("{api}/models/{}/commit/main", repo.id());
+        let body = commit(&items, message)?;
+        let done: Committed = self.answer(&repo, &url, "application/x-ndjson", &body)?;
+        Ok(done.commit_url)
+    }
+
+    fn create(&self, repo: &Repo, api: &str) -> Result<(), HubError> {
+        let (owner, name) = match repo.id().split_once('/') {
+            Some((owner, name)) => (Some(owner), name),
+            None => (None, repo.id()),
+        };
+        let body = json!({"type": "model", "name": name, "organization": owner}).to_string();
+        let url = format!("{api}/repos/create");
+        // 409: it is there.
+        self.post(repo, &url, JSON, body.as_bytes()).map(|_| ())
+    }
+
+    /// Asks which files go to the large ones' storage.
+    fn sort(&self, repo: &Repo, api: &str, items: &mut [Item]) -> Result<(), HubError> {
+        let mut files = Vec::new();
+        for item in items.iter() {
+            let mut sample = Vec::new();
+            let read = File::open(&item.path).and_then(|f| f.take(SAMPLE).read_to_end(&mut sample));
+            read.map_err(HubError::io(&item.path, "read"))?;
+            files.push(json!({"path": item.name, "sample": BASE64.encode(sample), "size": item.size}));
+        }
+        let url = format!("{api}/models/{}/preupload/main", repo.id());
+        let body = json!({ "files": files }).to_string();
+        let modes: Preupload = self.answer(repo, &url, JSON, body.as_bytes())?;
+        for item in items {
+            let mode = modes.files.iter().find(|m| m.path == item.name);
+            // The storage of large files takes no empty ones.
+            item.large = item.size > 0 && mode.is_some_and(|m| m.upload_mode == "lfs");
+        }
+        Ok(())
+    }
+
+    fn send_large(&self, repo: &Repo, items: &[Item]) -> Result<(), HubError> {
+        let large: Vec<&Item> = items.iter().filter(|i| i.large).collect();
+        if large.is_empty() {
+            return Ok(());
+        }
+        let hashed = large.iter().map(|item| Ok((hash(item)?, *item)));
+        let hashed = hashed.collect::<Result<Vec<_>, HubError>>()?;
+        let objects: Vec<Value> = hashed
+            .iter()
+            .map(|(oid, i)| json!({"oid": oid, "size": i.size}))
+            .collect();
+        let body = json!({"operation": "upload", "transfers": ["basic"], "objects": objects, "hash_algo": "sha256"});
+        let url = format!(
+            "{}/{}.git/info/lfs/objects/batch",
+            self.client.endpoint(),
+            repo.url_path()
+        );
+        let batch: Batch = self.answer(repo, &url, LFS, body.to_string().as_bytes())?;
+        let odd = |problem: String| HubError::Answer {
+            url: url.clone(),
+            problem,
+        };
+        if batch.transfer.as_deref().is_some_and(|t| t != "basic") {
+            return Err(odd("another way of transfer than was asked for".to_owned()));
+        }
+        for (oid, item) in &hashed {
+            let object = batch.objects.iter().find(|o| o.oid == *oid);
+            let object = object.ok_or_else(|| odd(format!("{} is missing", item.name)))?;
+            if let Some(error) = &object.error {
+                return Err(odd(format!("{} is not accepted: {error}", item.name)));
+            }
+            // Without actions the hub has the very bytes already.
+            if let Some(actions) = &object.actions {
+                self.send_one(repo, item, oid, actions)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(&self, repo: &Repo, item: &Item, oid: &str, actions: &Actions) -> Result<(), HubError> {
+        self.client.patience().until(|| {
+            let file = File::open(&item.path).map_err(HubError::io(&item.path, "read"))?;
+            let sent = Outgoing {
+                method: &Method::PUT,
+                url: &actions.upload.href,
+                kind: "application/octet-stream",
+            };
+            self.client.send_body(repo, &sent, &file).map(|_| ())
+        })?;
+        match &actions.verify {
+            Some(verify) => {
+                let body = json!({"oid": oid, "size": item.size}).to_string();
+                self.post(repo, &verify.href, JSON, body.as_bytes()).map(|_| ())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn post(&self, repo: &Repo, url: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, HubError> {
+        let sent = Outgoing {
+            method: &Method::POST,
+            url,
+            kind,
+        };
+        self.client
+            .patience()
+            .until(|| self.client.send_body(repo, &sent, body))
+    }
+
+    fn answer<T: for<'de> Deserialize<'de>>(
+        &self,
+        repo: &Repo,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<T, HubError> {
+        let bytes = self.post(repo, url, kind, body)?;
+        serde_json::from_slice(&bytes).map_err(|e| HubError::Answer {
+            url: url.to_owned(),
+            problem: format!("the answer is not what was to be expected: {e}"),
+        })
+    }
+}
+
+/// The files of the folder, by name.
+fn items(dir: &Path) -> Result<Vec<Item>, HubError> {
+    let entries = std::fs::read_dir(dir).map_err(HubError::io(dir, "read"))?;
+    let mut items = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(HubError::io(dir, "read"))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let meta = path.metadata().map_err(HubError::io(&path, "read"))?;
+        if meta.is_file() && is_file_name(&name) {
+            items.push(Item {
+                name,
+                path,
+                size: meta.len(),
+                large: false,
+            });
+        }
+    }
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(items)
+}
+
+fn hash(item: &Item) -> Result<String, HubError> {
+    store::sha256(&item.path).map_err(HubError::io(&item.path, "read"))
+}
+
+/// One JSON object a line: what the commit says, and its files.
+fn commit(items: &[Item], message: &str) -> Result<Vec<u8>, HubError> {
+    let mut lines = vec![json!({"key": "header", "value": {"summary": message, "description": ""}})];
+    for item in items {
+        lines.push(if item.large {
+            let value = json!({"path": item.name, "algo": "sha256", "oid": hash(item)?, "size": item.size});
+            json!({"key": "lfsFile", "value": value})
+        } else {
+            let bytes = std::fs::read(&item.path).map_err(HubError::io(&item.path, "read"))?;
+            json!({"key": "file", "value": {"path": item.name, "encoding": "base64", "content": BASE64.encode(bytes)}})
+        });
+    }
+    Ok(lines.iter().flat_map(|l| (l.to_string() + "\n").into_bytes()).collect())
+}
+
+/// What the hub's refusal of a write means.
+pub(super) fn refusal(repo: &Repo, endpoint: &str, status: u16) -> Failure {
+    Failure::Final(HubError::Write {
+        repo: repo.to_string(),
+        problem: format!("the hub refuses the token (status {status})"),
+        endpoint: endpoint.to_owned(),
+    })
+}
