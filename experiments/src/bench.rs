@@ -196,7 +196,7 @@ fn fit_config(lr: f64, batches: &[Vec<Row>], device: tch::Device) -> FitConfig {
 }
 
 /// The upper of the two middle values, as the peer takes it.
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

@@ -66,6 +66,9 @@ pub struct ExperimentArgs {
     /// Go on from checkpoints of interrupted runs (the default); --resume=false starts them afresh
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set, help_heading = HOW)]
     pub resume: bool,
+    /// Keep what each run trained, of its best epoch, in OUT/weights: for `lora adapter`
+    #[arg(long, help_heading = OUTPUT)]
+    pub keep: bool,
     /// What is shown.
     #[command(flatten)]
     pub show: Show,

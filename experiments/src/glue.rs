@@ -35,7 +35,8 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     let device = lora_core::device::parse(&args.device)?;
     let store = Store::open(&args.out)?;
     let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
-    let runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
+    let mut runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
+    plan::keep(&mut runs, args.keep);
     let the_plan = News::Plan {
         runs: &runs,
         device: &lora_core::device::name(device),
@@ -54,17 +55,15 @@ pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
     tell(&the_plan);
     let untouched = args.untouched()?;
     let paper_row = |run: &RunConfig| raw.paper_row(untouched.as_ref()?, run);
-    let label = raw
-        .label
-        .clone()
-        .unwrap_or_else(|| "a model and data of the user's own, not a row of the paper".into());
+    let label = raw.label.as_deref();
+    let label = label.unwrap_or("a model and data of the user's own, not a row of the paper");
     let session = Session {
         inputs: &inputs,
         store: &store,
         device,
         threads,
         preset: args.preset().map(String::from),
-        label,
+        label: label.into(),
         paper_row: &paper_row,
         resume: args.resume,
         stop: &STOP,

@@ -1,8 +1,10 @@
 //! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
 
+pub mod adapter;
 pub mod again;
 pub mod bench;
+pub mod bench_adapters;
 pub mod calibrate;
 pub mod cli;
 pub mod config;

@@ -90,6 +90,11 @@ pub fn plan(raw: &RawExperiment, experiment: &'static str, inputs: &mut Inputs, 
     Ok(planned)
 }
 
+/// Lets every run keep what it trains, if `all`; those that others start from do so anyway.
+pub fn keep(runs: &mut [Planned], all: bool) {
+    runs.iter_mut().for_each(|run| run.config.keep |= all);
+}
+
 /// The id of a run, and its rows.
 fn identify(config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Rc<TaskRows>)> {
     let rows = inputs.task(datasets::find(config.task)?, config.train.max_len)?;

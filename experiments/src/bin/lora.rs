@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{bench, doctor, examples, params, score};
+use experiments::{adapter, bench, bench_adapters, doctor, examples, params, score};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -16,6 +16,9 @@ enum Cli {
     Examples(examples::ExamplesArgs),
     /// Generated texts against references, by the field's own metrics
     Score(score::ScoreCommand),
+    /// Adapters: PEFT's in and out, loralib's in, merged models, and what is in a file
+    #[command(subcommand)]
+    Adapter(adapter::Command),
     /// Measurements
     #[command(subcommand)]
     Bench(Bench),
@@ -25,6 +28,8 @@ enum Cli {
 enum Bench {
     /// Trains over a fixed workload and prints times and losses as JSON
     Train(bench::TrainArgs),
+    /// Several adapters on one base: mixed batches against one by one and against merged weights
+    Adapters(bench_adapters::AdaptersArgs),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
         Cli::Score(args) => score::run(&args),
+        Cli::Adapter(command) => adapter::run(&command),
+        Cli::Bench(Bench::Adapters(args)) => bench_adapters::measure(&args),
         Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
     };
     experiments::cli::finish(text.map(|text| {

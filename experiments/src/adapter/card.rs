@@ -1,0 +1,128 @@
+//! The model card of an exported adapter or model: README.md with the hub's front matter.
+
+use super::stored::{About, Found};
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// What a card says.
+pub struct Card<'a> {
+    about: &'a About,
+    /// The base's name.
+    base: String,
+    /// For PEFT: its library and how it is loaded.
+    peft: bool,
+    model_type: &'static str,
+    classifier: bool,
+    export: &'a str,
+}
+
+impl<'a> Card<'a> {
+    /// Of a PEFT folder.
+    pub fn adapter(about: &'a About, found: &Found, export: &'a str) -> Card<'a> {
+        Card {
+            about,
+            base: found.name.word(),
+            peft: true,
+            model_type: found.base.model_type(),
+            classifier: !found.base.head.is_empty(),
+            export,
+        }
+    }
+
+    /// Of a merged model.
+    pub fn merged(about: &'a About, found: &Found, export: &'a str) -> Card<'a> {
+        Card {
+            peft: false,
+            ..Card::adapter(about, found, export)
+        }
+    }
+
+    fn text(&self) -> String {
+        let about = self.about;
+        let method = serde_yaml::to_string(&about.method).unwrap_or_default();
+        let kind = about
+            .method
+            .get("kind")
+            .and_then(serde_yaml::Value::as_str)
+            .unwrap_or("?");
+        let task = about.task.as_deref().unwrap_or("a task that is not recorded");
+        let what = if self.peft { "adapter" } else { "model" };
+        let mut rows = vec![
+            ("Base", format!("`{}`", self.base)),
+            (
+                "Base weights, SHA-256",
+                about.base.weights_sha256.clone().unwrap_or("not recorded".into()),
+            ),
+            ("Data", about.data.clone().unwrap_or("not recorded".into())),
+            ("Method", format!("`{kind}`, settings below")),
+        ];
+        rows.push(match &about.score {
+            Some(s) => (
+                "Metric",
+                format!("{} {:.4} (best epoch, {})", s.metric, s.value, s.epoch),
+            ),
+            None => ("Metric", "not recorded".into()),
+        });
+        rows.push(("Origin", about.origin.clone()));
+        let rows: String = rows
+            .iter()
+            .map(|(key, value)| format!("| {key} | {value} |\n"))
+            .collect();
+        format!(
+            "{}\n# {kind} on {} for {task}\n\nA {what} ({}) trained with the method `{kind}`.\n\n| | |\n|---|---|\n{rows}\n## Method\n\n```yaml\n{method}```\n\n## How it was made\n\n```sh\n{}\n{}\n```\n\n## Use\n\n```python\n{}\n```\n",
+            self.front(),
+            self.base,
+            self.model_type,
+            about.command,
+            if about.command == self.export { "" } else { self.export },
+            self.usage()
+        )
+    }
+
+    /// The lines that the hub reads. A folder's name is no model of the hub, so it is not given as one.
+    fn front(&self) -> String {
+        let library = if self.peft { "peft" } else { "transformers" };
+        let mut lines = vec![format!("library_name: {library}")];
+        let on_hub = self.about.base.revision.is_some();
+        if on_hub {
+            lines.push(format!("base_model: {}", self.about.base.name));
+        }
+        if self.classifier {
+            lines.push("pipeline_tag: text-classification".into());
+        }
+        lines.push("tags:\n- lora".into());
+        if self.about.task.as_deref().is_some_and(|t| datasets::find(t).is_ok()) {
+            lines.push("datasets:\n- nyu-mll/glue".into());
+        }
+        format!("---\n{}\n---\n", lines.join("\n"))
+    }
+
+    fn usage(&self) -> String {
+        let class = if self.classifier {
+            "AutoModelForSequenceClassification"
+        } else {
+            "AutoModelForCausalLM"
+        };
+        if !self.peft {
+            return format!("from transformers import {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\")");
+        }
+        let labels = self.about.labels.len();
+        let outputs = match (self.classifier, labels) {
+            (true, 0) => ", num_labels=N",
+            (true, _) => &format!(", num_labels={labels}"),
+            (false, _) => "",
+        };
+        format!(
+            "from peft import PeftModel\nfrom transformers import {class}\n\nbase = {class}.from_pretrained(\"{}\"{outputs})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")",
+            self.base.split('@').next().unwrap_or(&self.base)
+        )
+    }
+}
+
+/// Writes README.md.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write(dir: &Path, card: &Card) -> Result<()> {
+    results::write_atomic(dir.join("README.md"), card.text().as_bytes()).context("writing the model card")
+}

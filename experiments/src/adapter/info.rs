@@ -1,0 +1,159 @@
+//! `lora adapter info`.
+
+use super::InfoArgs;
+use super::stored::{About, Place, Stored, open_foreign};
+use anyhow::Result;
+use lora_core::interop::{Adapter, Norms};
+use lora_core::method::Lora;
+use std::path::Path;
+
+/// Columns of numbers.
+const HEADER: &str = "layer  role                        r     |A|     |B|    |BA|";
+
+/// What the adapter is, and a line for each update.
+///
+/// # Errors
+/// No adapter there; damaged, foreign or hostile files.
+pub fn info(args: &InfoArgs) -> Result<String> {
+    let place = Place::of(&args.adapter)?;
+    match place {
+        Place::Peft(_) => {
+            let adapter = open_foreign(&place, args.alpha)?;
+            let base = adapter.base.as_deref().unwrap_or("not named");
+            let norms = adapter.norms()?;
+            let scale = scale(adapter.alpha, &norms);
+            Ok(format!(
+                "PEFT adapter, base {base}\n{scale}{}{}",
+                head(&adapter),
+                table(&norms)
+            ))
+        }
+        Place::Loralib(_) => {
+            let adapter = open_foreign(&place, args.alpha)?;
+            let norms = adapter.norms()?;
+            let scale = scale(adapter.alpha, &norms);
+            Ok(format!(
+                "loralib checkpoint\n{scale}{}{}",
+                head(&adapter),
+                table(&norms)
+            ))
+        }
+        own => {
+            let stored = Stored::open(&own)?;
+            let mut text = about(&stored.about);
+            text += &match stored.lora() {
+                Ok(lora) => updates(stored, &lora, &args.adapter)?,
+                Err(_) => format!("{}\n", line(&stored)),
+            };
+            Ok(text)
+        }
+    }
+}
+
+/// The method and its size, on one line.
+pub fn line(stored: &Stored) -> String {
+    let method = serde_yaml::to_string(&stored.about.method).unwrap_or_default();
+    let method: Vec<&str> = method.lines().filter(|l| !l.starts_with("kind:")).collect();
+    let numbers: usize = stored.trained.values().map(tch::Tensor::numel).sum();
+    let kind = stored
+        .about
+        .method
+        .get("kind")
+        .and_then(serde_yaml::Value::as_str)
+        .unwrap_or("?");
+    format!(
+        "{kind} ({}), {} tensors with {numbers} numbers, for the base {}",
+        method.join(", ").replace(":, - ", ": ").replace(", - ", " "),
+        stored.trained.len(),
+        stored.about.base.word()
+    )
+}
+
+fn about(about: &About) -> String {
+    let mut text = format!("{}\nbase     {}\n", about.origin, about.base.word());
+    let score = about.score.as_ref();
+    let lines = [
+        ("task", about.task.clone()),
+        ("data", about.data.clone()),
+        (
+            "score",
+            score.map(|s| format!("{} {:.4} after epoch {}", s.metric, s.value, s.epoch)),
+        ),
+        ("command", Some(about.command.clone())),
+    ];
+    for (key, value) in lines {
+        if let Some(value) = value {
+            text += &format!("{key:<8} {value}\n");
+        }
+    }
+    text
+}
+
+fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
+    let adapter = Adapter {
+        path: path.into(),
+        tensors: stored.trained,
+        alpha: Some(lora.alpha),
+        dropout: lora.dropout,
+        base: None,
+    };
+    let norms = adapter.norms()?;
+    Ok(format!(
+        "{}{}{}",
+        scale(adapter.alpha, &norms),
+        head(&adapter),
+        table(&norms)
+    ))
+}
+
+fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
+    let r = norms.first().map_or(0, |n| n.r);
+    match alpha {
+        Some(alpha) => format!("r {r}, alpha {alpha}: each update is {} x BA\n", alpha / r as f64),
+        None => format!(
+            "r {r}; alpha is not in the file, so neither is the scale alpha / r of the updates. The paper's scripts say 16 for RoBERTa (scale {}) and 32 for GPT-2: --alpha\n",
+            16.0 / r as f64
+        ),
+    }
+}
+
+/// What is there beside the updates.
+fn head(adapter: &Adapter) -> String {
+    let others = adapter.tensors.iter().filter(|(n, _)| !n.contains(".lora_"));
+    let others: Vec<String> = others.map(|(name, t)| format!("{name} {:?}", t.size())).collect();
+    if others.is_empty() {
+        "no head\n".into()
+    } else {
+        format!("head: {}\n", others.join(", "))
+    }
+}
+
+fn table(norms: &[Norms]) -> String {
+    let mut rows: Vec<(usize, &str, &Norms)> = norms
+        .iter()
+        .map(|n| {
+            let (depth, role) = split(&n.layer);
+            (depth, role, n)
+        })
+        .collect();
+    rows.sort_by_key(|(depth, role, _)| (*depth, *role));
+    let rows = rows.iter().map(|(depth, role, n)| {
+        format!(
+            "{depth:>5}  {role:<26} {:>3} {:>7.3} {:>7.3} {:>7.3}\n",
+            n.r, n.a, n.b, n.ba
+        )
+    });
+    format!("\n{HEADER}\n{}\nFrobenius norms.\n", rows.collect::<String>())
+}
+
+/// The block's number, and what of the name comes after it: of `...layer.3.attention.self.query` 3 and `attention.self.query`.
+fn split(layer: &str) -> (usize, &str) {
+    let mut at = 0;
+    for part in layer.split('.') {
+        at += part.len() + 1;
+        if let Ok(depth) = part.parse() {
+            return (depth, layer.get(at..).unwrap_or_default());
+        }
+    }
+    (0, layer)
+}
