@@ -3,9 +3,9 @@
 use crate::cli::set_threads;
 use crate::config::Dtype;
 use crate::host;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lora_core::batch::{Row, Target};
+use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::nn::{Adopted, Build};
 use lora_core::train::{FitConfig, Objective, Schedule, Stepper};
 use lora_core::weights::Weights;
@@ -16,6 +16,9 @@ use std::time::Instant;
 
 /// Steps that are trained but not timed.
 const WARM_UP: usize = 2;
+
+/// Classes of a classifier.
+const LABELS: i64 = 2;
 
 /// `lora bench train`
 #[derive(Args, Debug)]
@@ -91,7 +94,7 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
     let started = Instant::now();
-    let batches = workload(&args.dir)?;
+    let Work { writes, batches } = workload(&args.dir)?;
     let settings = match args.method.as_str() {
         "lora" => format!(
             "{{kind: lora, r: {}, alpha: {}, targets: [query, value]}}",
@@ -103,15 +106,18 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
     let build = Build::new(method.as_ref(), 0)
         .device(device)
         .base_kind(args.dtype.kind());
-    let labels = 2;
-    let (model, arch) = model::from_dir(&args.dir, labels, &build)?;
+    let (model, arch) = if writes {
+        model::lm_from_dir(&args.dir, &build)?
+    } else {
+        model::from_dir(&args.dir, LABELS, &build)?
+    };
     let Adopted { params, counts } = build.adopt()?;
     Weights::open(&args.dir)?.load_into(&params, arch)?.require_complete()?;
     if let Some(adapter) = &args.adapter {
         interop::load_peft(adapter, &params)?;
     }
     let imported = started.elapsed().as_secs_f64();
-    let config = fit_config(args.lr, &batches, device);
+    let config = fit_config(args.lr, &batches, writes, device);
     let mut stepper = Stepper::new(model.as_ref(), &params, &config, Schedule::constant(args.lr))?;
     let (mut losses, mut seconds, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for batch in &batches {
@@ -140,44 +146,70 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
     })
 }
 
-fn workload(dir: &Path) -> Result<Vec<Vec<Row>>> {
+/// What is trained on.
+struct Work {
+    /// Whether the model foretells each next token (`causal-lm`) or classifies rows (`seq-cls`).
+    writes: bool,
+    batches: Vec<Vec<Row>>,
+}
+
+fn workload(dir: &Path) -> Result<Work> {
     let path = dir.join("workload.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let work: Workload =
         serde_json::from_str(&text).with_context(|| format!("{} is not a workload", path.display()))?;
-    ensure!(
-        work.task == "seq-cls",
-        "{}: task `{}` is not supported; known: seq-cls",
-        path.display(),
-        work.task
-    );
+    let writes = match work.task.as_str() {
+        "seq-cls" => false,
+        "causal-lm" => true,
+        other => bail!(
+            "{}: task `{other}` is not supported; known: seq-cls, causal-lm",
+            path.display()
+        ),
+    };
     ensure!(
         work.batches.len() > WARM_UP,
         "{}: more than {WARM_UP} batches are needed",
         path.display()
     );
-    let rows = |batch: WorkBatch| -> Result<Vec<Row>> {
-        let labels = batch.labels.context("a batch has no labels")?;
-        ensure!(
-            labels.len() == batch.input_ids.len() && !labels.is_empty(),
-            "a batch has not as many labels as rows"
-        );
-        let row = |(ids, label)| Row {
-            ids,
-            types: Vec::new(),
-            prompt: None,
-            target: Target::Class(label),
-        };
-        Ok(batch.input_ids.into_iter().zip(labels).map(row).collect())
-    };
-    work.batches
-        .into_iter()
-        .map(rows)
-        .collect::<Result<_>>()
-        .with_context(|| path.display().to_string())
+    let rows = if writes { texts } else { labelled };
+    let batches = work.batches.into_iter().map(rows).collect::<Result<_>>();
+    Ok(Work {
+        writes,
+        batches: batches.with_context(|| path.display().to_string())?,
+    })
 }
 
-fn fit_config(lr: f64, batches: &[Vec<Row>], device: tch::Device) -> FitConfig {
+fn labelled(batch: WorkBatch) -> Result<Vec<Row>> {
+    let labels = batch.labels.context("a batch has no labels")?;
+    ensure!(
+        labels.len() == batch.input_ids.len() && !labels.is_empty(),
+        "a batch has not as many labels as rows"
+    );
+    let row = |(ids, label)| Row {
+        ids,
+        types: Vec::new(),
+        prompt: None,
+        target: Target::Class(label),
+    };
+    Ok(batch.input_ids.into_iter().zip(labels).map(row).collect())
+}
+
+/// Every token but the first is foretold from those before it.
+fn texts(batch: WorkBatch) -> Result<Vec<Row>> {
+    ensure!(
+        batch.input_ids.iter().any(|ids| ids.len() > 1),
+        "a batch has no row of two tokens"
+    );
+    let row = |ids: Vec<i64>| Row {
+        types: Vec::new(),
+        prompt: None,
+        target: Target::Tokens(ids.iter().skip(1).copied().chain([UNSCORED]).collect()),
+        ids,
+    };
+    Ok(batch.input_ids.into_iter().map(row).collect())
+}
+
+fn fit_config(lr: f64, batches: &[Vec<Row>], writes: bool, device: tch::Device) -> FitConfig {
     FitConfig {
         epochs: 1,
         batch_size: batches.iter().map(Vec::len).max().unwrap_or(1),
@@ -188,7 +220,10 @@ fn fit_config(lr: f64, batches: &[Vec<Row>], device: tch::Device) -> FitConfig {
         clip: None,
         betas: (0.9, 0.999),
         eps: 1e-8,
-        objective: Objective::Classes { label_smoothing: 0.0 },
+        objective: match writes {
+            true => Objective::Tokens { label_smoothing: 0.0 },
+            false => Objective::Classes { label_smoothing: 0.0 },
+        },
         seed: 0,
         checkpoint_every: 0,
         device,

@@ -5,6 +5,7 @@ pub mod adapter;
 pub mod again;
 pub mod bench;
 pub mod bench_adapters;
+pub mod bench_generate;
 pub mod calibrate;
 pub mod cli;
 pub mod config;

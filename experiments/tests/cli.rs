@@ -385,8 +385,58 @@ fn workload(task: &str) -> String {
 fn the_benchmark_refuses_what_it_cannot_do() {
     let world = World::new();
     refused(&bench(&world, &[]).unwrap_err(), &["workload.json"]);
+    world.write("model/workload.json", workload("token-cls"));
+    refused(&bench(&world, &[]).unwrap_err(), &["task `token-cls` is not supported"]);
     world.write("model/workload.json", workload("causal-lm"));
-    refused(&bench(&world, &[]).unwrap_err(), &["task `causal-lm` is not supported"]);
+    refused(
+        &bench(&world, &[]).unwrap_err(),
+        &["type `bert` are no language models"],
+    );
+}
+
+/// A tiny GPT-2 in the place of the world's model.
+fn writer(world: &World) {
+    let config = serde_json::json!({
+        "model_type": "gpt2", "vocab_size": 20, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2,
+    });
+    world.write("model/config.json", config.to_string());
+    let method = lora_core::method::from_yaml("{kind: full}").unwrap();
+    let build = lora_core::nn::Build::new(method.as_ref(), 1).base_init(lora_core::nn::BaseInit::Random);
+    let (_, arch) = lora_core::model::lm_from_dir(&world.path("model"), &build).unwrap();
+    let tensors = lora_core::weights::published(&build.adopt().unwrap().params, arch);
+    lora_core::weights::save(&world.path("model/model.safetensors"), &tensors, Default::default()).unwrap();
+}
+
+#[test]
+fn the_benchmark_trains_and_writes_with_a_language_model() {
+    let world = World::new();
+    writer(&world);
+    world.write("model/workload.json", workload("causal-lm"));
+    let json = bench(&world, &["--r", "2", "--lr", "0.01"]).unwrap();
+    assert_eq!(json["trainable"], 2 * 2 * 2 * (16 + 16));
+    let first = json["losses"][0].as_f64().unwrap();
+    assert!(
+        (first - 20_f64.ln()).abs() < 0.1,
+        "{first}: random weights know nothing"
+    );
+    for beams in ["1", "3"] {
+        let args = [
+            "bench",
+            "generate",
+            "model",
+            "--threads",
+            "1",
+            "--prompt-len",
+            "9",
+            "--new",
+            "7",
+            "--beams",
+            beams,
+        ];
+        let output = run(env!("CARGO_BIN_EXE_lora"), &args, world.dir.path());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["tokens"], 16 * 7, "{json}");
+    }
 }
 
 #[test]

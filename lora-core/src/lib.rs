@@ -1,9 +1,10 @@
 //! LoRA and the methods it is compared with, over libtorch tensors (CPU and CUDA).
 //!
 //! The reading order is the dependency order: [`nn`] holds the layers and the one seam between models and methods,
-//! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, and [`train`]
-//! the loop with exact resume. Models know [`nn::Scope`] and never a method; methods know [`nn::Site`]s and never a model.
-//! [`interop`] reads and writes the adapters of other libraries, and [`many`] has several of them on one base.
+//! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, [`train`] the loop
+//! with exact resume, and [`generate`] what a language model writes. Models know [`nn::Scope`] and never a method; methods
+//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, and [`many`] has
+//! several of them on one base.
 //!
 //! From a model folder to a trained adapter (the folder here is the small model of the embedded demonstration):
 //!

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{adapter, bench, bench_adapters, doctor, examples, params, score};
+use experiments::{adapter, bench, bench_adapters, bench_generate, doctor, examples, params, score};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -30,6 +30,8 @@ enum Bench {
     Train(bench::TrainArgs),
     /// Several adapters on one base: mixed batches against one by one and against merged weights
     Adapters(bench_adapters::AdaptersArgs),
+    /// Writes with a language model and prints the speed as JSON
+    Generate(bench_generate::GenerateArgs),
 }
 
 fn main() -> ExitCode {
@@ -40,10 +42,15 @@ fn main() -> ExitCode {
         Cli::Score(args) => score::run(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench_adapters::measure(&args),
-        Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| Ok(serde_json::to_string(&m)? + "\n")),
+        Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Generate(args)) => bench_generate::generate(&args).and_then(|m| json(&m)),
     };
     experiments::cli::finish(text.map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))
+}
+
+fn json(measured: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(measured)? + "\n")
 }

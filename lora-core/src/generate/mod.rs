@@ -333,3 +333,46 @@ fn generation(beam: &Beam, score: f32, end: &[i64]) -> Generation {
         score: f64::from(score),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_yaml() {
+        let read = |text: &str| serde_yaml::from_str::<Settings>(text).map_err(|e| e.to_string());
+        let beam = "{strategy: {kind: beam, beams: 10, length_penalty: 0.8, flavour: paper}, max_new_tokens: 64, end: [50256, 628], no_repeat_ngram: 4}";
+        let expected = Settings {
+            strategy: Strategy::Beam {
+                beams: 10,
+                length_penalty: 0.8,
+                flavour: Flavour::Paper,
+            },
+            max_new_tokens: 64,
+            end: vec![50256, 628],
+            no_repeat_ngram: 4,
+        };
+        assert_eq!(read(beam), Ok(expected));
+        let sample = read("{strategy: {kind: sample, top_p: 0.9, seed: 1}, max_new_tokens: 5, end: []}").unwrap();
+        assert!(matches!(
+            sample.strategy,
+            Strategy::Sample {
+                temperature: 1.0,
+                top_k: None,
+                top_p: Some(0.9),
+                seed: 1
+            }
+        ));
+        assert_eq!(
+            read("{strategy: {kind: greedy}, max_new_tokens: 5, end: []}").map(|s| s.strategy),
+            Ok(Strategy::Greedy)
+        );
+        let text = read("{strategy: {kind: beam, beams: 2, flavour: papre}, max_new_tokens: 5, end: []}").unwrap_err();
+        assert!(
+            text.contains("expected one of `paper`, `transformers`, `transformers_early`"),
+            "{text}"
+        );
+        let text = read("{strategy: {kind: greedy}, max_new_tokens: 5, end: [], beams: 3}").unwrap_err();
+        assert!(text.contains("unknown field `beams`"), "{text}");
+    }
+}

@@ -28,13 +28,9 @@ pub(super) const ARCH: Arch = Arch {
 #[derive(Clone, Debug, Deserialize)]
 struct Config {
     vocab_size: i64,
-    #[serde(alias = "max_position_embeddings")]
     n_positions: i64,
-    #[serde(alias = "hidden_size")]
     n_embd: i64,
-    #[serde(alias = "num_hidden_layers")]
     n_layer: usize,
-    #[serde(alias = "num_attention_heads")]
     n_head: i64,
     /// Width of the feed-forward network; four times the model's where it is null.
     #[serde(default)]
@@ -83,7 +79,20 @@ fn yes() -> bool {
 
 impl Config {
     fn read(value: &Value) -> Result<Config> {
-        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        // transformers takes these names too, and GPT-2's own where there are both.
+        let others = [
+            ("n_positions", "max_position_embeddings"),
+            ("n_embd", "hidden_size"),
+            ("n_layer", "num_hidden_layers"),
+            ("n_head", "num_attention_heads"),
+        ];
+        let mut value = value.clone();
+        for (own, other) in others {
+            if let (None, Some(size)) = (value.get(own), value.get(other).cloned()) {
+                value[own] = size;
+            }
+        }
+        let c = Config::deserialize(&value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
         check_sizes(&[
             ("vocab_size", c.vocab_size),
             ("n_positions", c.n_positions),

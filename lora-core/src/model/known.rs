@@ -101,6 +101,23 @@ mod tests {
     }
 
     #[test]
+    fn gpt2_sizes_are_read_under_other_names() {
+        let mut config = known_config("gpt2").unwrap();
+        let names = [
+            ("n_positions", "max_position_embeddings"),
+            ("n_embd", "hidden_size"),
+            ("n_layer", "num_hidden_layers"),
+            ("n_head", "num_attention_heads"),
+        ];
+        for (own, other) in names {
+            config[other] = config.as_object_mut().unwrap().remove(own).unwrap();
+        }
+        assert_eq!(counts(&config).0, 124_439_808);
+        config["n_layer"] = json!(1);
+        assert_eq!(counts(&config).1, 12_288, "its own name is the stronger word");
+    }
+
+    #[test]
     fn gpt2_configs_that_cannot_be_built_are_refused() {
         let changes = [
             ("n_embd", json!(1025), "`n_embd` 1025 is not divisible by `n_head` 16"),
