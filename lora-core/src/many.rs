@@ -5,7 +5,7 @@
 //! the rows of a batch are put in the order of their adapters, each linear layer multiplies all tokens by W at once, and the
 //! updates of each adapter are added to its own stretch of tokens. Nothing is padded, and no weight is copied.
 
-use crate::batch::{Batch, Row};
+use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::interop::{Base, Tensors, fill};
 use crate::method::{self, Lora};
@@ -116,7 +116,8 @@ impl Many {
     }
 
     /// Each row answered by its own adapter's head over its own adapter's updates, in one pass through the base: as many
-    /// numbers a row as that adapter has outputs, in the order of `asked`.
+    /// numbers a row as that adapter has outputs (in a language model the scores of its tokens, one after the other), in the
+    /// order of `asked`.
     ///
     /// # Errors
     /// [`Error::Config`] for an adapter that there is not or rows that do not fit the model; [`Error::OutOfMemory`].
@@ -149,25 +150,29 @@ impl Many {
         let batch = Batch::new(&rows, self.device)?;
         let stretches: Vec<Stretch> = asked.chunk_by(|a, b| a.0 == b.0).map(stretch).collect();
         self.set_route(stretches.clone());
-        let read = mixed.read(&batch, false); // [B, d]
-        if read.size()[0] != batch.layout.rows {
-            return Err(Error::Config(
-                "a language model answers token by token; several adapters answer for classifiers alone".into(),
-            ));
-        }
+        let read = mixed.read(&batch, false); // [B, d], or [S, d] in a language model
         let mut answers = Vec::with_capacity(rows.len());
-        let mut start = 0;
+        let (mut start, mut left) = (0, rows.iter().map(|row| self.answers(row)));
         for s in stretches {
-            let own = self.members[s.member]
-                .model
-                .answer(&read.narrow(0, start, s.rows), false);
-            let own = own.to_device(Device::Cpu).reshape([s.rows, -1]);
-            for row in 0..s.rows {
-                answers.push(Vec::try_from(own.get(row)).map_err(Error::torch("reading the answers"))?);
+            let lengths: Vec<i64> = left.by_ref().take(s.rows as usize).collect();
+            let len = lengths.iter().sum();
+            let own = self.members[s.member].model.answer(&read.narrow(0, start, len), false);
+            for row in own.to_device(Device::Cpu).split_with_sizes(&lengths, 0) {
+                answers.push(Vec::try_from(row.reshape([-1])).map_err(Error::torch("reading the answers"))?);
             }
-            start += s.rows;
+            start += len;
         }
         Ok(answers)
+    }
+
+    /// How many answers the model gives about a row: one, or in a language model one for each token that is scored (for each
+    /// token, where the row scores none).
+    fn answers(&self, row: &Row) -> i64 {
+        match &row.target {
+            _ if !self.base.head.is_empty() => 1,
+            Target::Tokens(wanted) => wanted.iter().filter(|id| **id != UNSCORED).count() as i64,
+            _ => row.ids.len() as i64,
+        }
     }
 
     fn set_route(&self, stretches: Vec<Stretch>) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use lora_core::batch::{Batch, Row};
+use lora_core::batch::{Batch, Row, Target};
 use lora_core::interop::{Adapter, Base, Export, Tensors, open_loralib, open_peft};
 use lora_core::many::Many;
 use lora_core::method::{Lora, LoraSettings};
@@ -383,6 +383,34 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
         let one = many.answer(&asked[2..3]).unwrap();
         let found = many.answer(&asked).unwrap();
         assert!(difference(&Tensor::from_slice(&one[0]), &Tensor::from_slice(&found[2])) < 1e-5);
+    }
+}
+
+#[test]
+fn each_row_of_a_language_model_may_ask_another_adapter() {
+    let base = Base::open(&golden("gpt2")).unwrap();
+    let targets = [
+        &[Role::Query, Role::Value][..],
+        &[Role::Value, Role::FfnOut],
+        &[Role::AttnOut],
+    ];
+    let adapters = targets.map(|targets| random_gpt2(&base, targets));
+    let mut many = Many::new(Base::open(&golden("gpt2")).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    for (i, (lora, tensors, _)) in adapters.iter().enumerate() {
+        many.add(&i.to_string(), lora, tensors).unwrap();
+    }
+    let scored = common::rows("gpt2", 7);
+    let whole = scored.iter().map(|row| Row {
+        target: Target::Class(0),
+        ..row.clone()
+    });
+    for rows in [scored.clone(), whole.collect()] {
+        let asked: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 2 + 1) % 3, row)).collect();
+        for ((adapter, row), found) in asked.iter().zip(many.answer(&asked).unwrap()) {
+            let alone = logits(adapters[*adapter].2.as_ref(), std::slice::from_ref(*row));
+            let found = Tensor::from_slice(&found).view_as(&alone);
+            assert!(difference(&found, &alone) < 1e-5, "adapter {adapter}");
+        }
     }
 }
 
