@@ -109,6 +109,29 @@ fn planned(args: &[&str]) -> anyhow::Result<usize> {
 }
 
 #[test]
+fn a_method_runs_with_the_seeds_that_it_names() {
+    let both = ["--methods", "head,lora", "--set", "methods.lora.seeds=[2]"];
+    let with = |more: &[&str]| planned(&[&both[..], more].concat());
+    assert_eq!(with(&["--set", "seeds=[1,2,3]"]).unwrap(), 3 + 1);
+    assert_eq!(with(&["--seeds", "1..3"]).unwrap(), 3 + 3, "--seeds is stronger");
+    let text = format!("{:#}", with(&["--set", "methods.lora.seeds=two"]).unwrap_err());
+    assert!(text.contains("`methods.lora.seeds` must be a list"), "{text}");
+}
+
+#[test]
+fn combinations_take_each_ones_settings() {
+    let lora = "methods.lora+pre_layer.lora.r";
+    let run = |value: &str| planned(&["--methods", "lora+pre_layer", "--set", &format!("{lora}={value}")]);
+    assert_eq!(run("4").unwrap(), 1);
+    assert!(format!("{:#}", run("0").unwrap_err()).contains("r must be at least 1"));
+    let text = format!("{:#}", planned(&["--methods", "adapter_h+adapter_p"]).unwrap_err());
+    assert!(
+        text.contains("`adapter_h` and `adapter_p` both want the place after_ffn"),
+        "{text}"
+    );
+}
+
+#[test]
 fn settings_that_cannot_be_used() {
     let cases: &[(&[&str], &[&str])] = &[
         (
