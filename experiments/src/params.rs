@@ -119,7 +119,7 @@ fn paper() -> Result<String> {
             row.model,
             row.name,
             setting(&row.method),
-            digits(formula),
+            formula,
             digits(as_built),
             row.printed_m,
             note.unwrap_or_default()
@@ -131,13 +131,10 @@ fn paper() -> Result<String> {
     ))
 }
 
-/// What is trained and kept of the model in this row: in closed form, and as built; neither for an architecture that is not
-/// here.
-fn paper_row(row: &PaperCount) -> Result<(Option<i64>, Option<i64>)> {
+/// What is trained and kept of the model in this row: in closed form, and as built where that fits in memory.
+fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
     let config = model::known_config(&row.model)?;
-    let Ok(arch) = model::arch(&config) else {
-        return Ok((None, None));
-    };
+    let arch = model::arch(&config)?;
     let shape = (arch.shape)(&config)?;
     let method = method::from_value(&row.method)?;
     let (base, own) = method.kept_params(&shape);
@@ -148,7 +145,7 @@ fn paper_row(row: &PaperCount) -> Result<(Option<i64>, Option<i64>)> {
         row.printed_m
     );
     if shape.total() > BUILT_UP_TO {
-        return Ok((Some(formula), None));
+        return Ok((formula, None));
     }
     let adopted = built(arch, &config, 2, method.as_ref())?;
     let kept: usize = adopted.params.kept().iter().map(|(_, tensor)| tensor.numel()).sum();
@@ -157,7 +154,7 @@ fn paper_row(row: &PaperCount) -> Result<(Option<i64>, Option<i64>)> {
         as_built == formula,
         "the closed form gives {formula}, the model has {as_built}"
     );
-    Ok((Some(formula), Some(as_built)))
+    Ok((formula, Some(as_built)))
 }
 
 /// A method's mapping on one short line: `lora r=8 targets=[query,value]`.

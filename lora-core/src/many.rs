@@ -10,7 +10,7 @@ use crate::device::guarded;
 use crate::interop::{Base, Tensors, fill};
 use crate::method::{self, Lora};
 use crate::model::{Model, ModelShape};
-use crate::nn::{Branch, Build, Method, Owner, Params, Place, Role, Scope, Site};
+use crate::nn::{Branch, Build, Method, Owner, Params, Place, Role, Scope, Site, Tape};
 use crate::train::check_rows;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -150,7 +150,7 @@ impl Many {
         let batch = Batch::new(&rows, self.device)?;
         let stretches: Vec<Stretch> = asked.chunk_by(|a, b| a.0 == b.0).map(stretch).collect();
         self.set_route(stretches.clone());
-        let read = mixed.read(&batch, false); // [B, d], or [S, d] in a language model
+        let read = mixed.read(&batch, false, &Tape::off()); // [B, d], or [S, d] in a language model
         let mut answers = Vec::with_capacity(rows.len());
         let (mut start, mut left) = (0, rows.iter().map(|row| self.answers(row)));
         for s in stretches {

@@ -7,7 +7,7 @@ use lora_core::batch::{Batch, Row, Target, UNSCORED};
 use lora_core::generate::{Generator, Settings, Strategy};
 use lora_core::method::{self, METHODS};
 use lora_core::model::{Model, arch};
-use lora_core::nn::{Adopted, Method, Owner, ParamKind, Place};
+use lora_core::nn::{Adopted, Method, Owner, ParamKind, Place, Tape};
 use lora_core::train::{Schedule, Stepper, loss, predict};
 use lora_core::weights::{self, Weights};
 use std::collections::HashMap;
@@ -465,4 +465,32 @@ fn a_fused_weight_has_a_branch_for_each_role() {
     fused.merge().unwrap();
     let difference = f64::try_from((fused.forward(&x, false) - adapted).abs().max()).unwrap();
     assert!(difference < 1e-5, "merged differs by {difference:e}");
+}
+
+#[test]
+fn computing_blocks_again_changes_nothing() {
+    let gradients = |model: &str, method: &dyn Method, again: bool| {
+        let (built, adopted) = build(model, method, 1);
+        if adopted.params.trainable().next().is_none() {
+            return Vec::new(); // a language model under `head`
+        }
+        let tape = if again { Tape::on(1) } else { Tape::off() };
+        let rows = rows(model, 8);
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
+        lora_core::seed::seed_step(1, 1); // with dropout
+        let answers = built.answer(&built.read(&batch, true, &tape), true);
+        loss(&answers, &batch, fit_config(model).objective).backward();
+        tape.backward();
+        let trained = adopted.params.trainable();
+        trained
+            .map(|e| (e.param.name.clone(), e.tensor.grad().copy()))
+            .collect::<Vec<_>>()
+    };
+    each(|model, kind, method| {
+        let (plain, again) = (gradients(model, method, false), gradients(model, method, true));
+        for ((name, a), (_, b)) in plain.iter().zip(&again) {
+            let difference = f64::try_from((a - b).abs().max()).unwrap();
+            assert!(difference < 1e-5, "{kind} on {model}: {name} differs by {difference:e}");
+        }
+    });
 }

@@ -2,7 +2,7 @@
 
 use super::Arch;
 use super::encoder::{Config, Encoder};
-use super::head::{Head, WithHead};
+use super::head::{Body, Head, WithHead};
 use crate::Result;
 use crate::nn::{Linear, Owner, Scope, dropout};
 use serde_json::Value;
@@ -12,9 +12,8 @@ pub(super) const ARCH: Arch = Arch {
     model_type: "bert",
     build: Some(|config, labels, scope| {
         let config = Config::read(config)?;
-        let encoder = Encoder::new(&scope.sub("bert"), &config, 0)?;
         Ok(Box::new(WithHead {
-            encoder,
+            body: Encoder::new(&scope.sub("bert"), &config, 0)?,
             head: BertHead::new(&config, labels, scope)?,
         }))
     }),
@@ -46,7 +45,7 @@ impl BertHead {
 }
 
 impl Head for BertHead {
-    fn answer(&self, first: &Tensor, _: &Encoder, train: bool) -> Tensor {
+    fn answer(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
         let pooled = self.pooler.forward(first, train).tanh();
         self.classifier.forward(&dropout(&pooled, self.dropout, train), train)
     }

@@ -2,11 +2,15 @@
 
 use super::ModelShape;
 use super::config::{check_heads, check_rates, check_sizes};
+use super::head::Body;
 use crate::batch::Batch;
-use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, dropout};
+use crate::nn::{
+    Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, Tape, dropout,
+};
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 /// The keys of config.json that these models use (others are left unread).
@@ -80,6 +84,7 @@ impl Config {
             hidden: d,
             heads: self.num_attention_heads,
             ffn: self.intermediate_size,
+            position_projections: 0,
             // Three tables and their LayerNorm.
             outside: (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * d,
             outside_biases: d,
@@ -136,49 +141,36 @@ impl Encoder {
             kind: s.activation_kind(),
         })
     }
+}
 
-    /// Packed ids `[T]` to the first token of each row, `[B, d]` in fp32.
-    ///
-    /// The last block computes keys and values for all tokens, and everything else for the first tokens alone: no other
-    /// output of it is read.
-    pub(super) fn first_tokens(&self, batch: &Batch, train: bool) -> Tensor {
-        self.run(batch, true, train).to_kind(Kind::Float)
-    }
-
-    /// Packed ids `[T]` to every token, `[T, d]`.
-    pub(super) fn all_tokens(&self, batch: &Batch, train: bool) -> Tensor {
-        self.run(batch, false, train)
-    }
-
-    /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
-    pub(super) fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
-        self.words.scores(x, Some(bias))
-    }
-
-    fn run(&self, batch: &Batch, first_only: bool, train: bool) -> Tensor {
+impl Body for Encoder {
+    fn tokens<'m>(&'m self, batch: &Batch, first_only: bool, train: bool, tape: &Tape<'m>) -> Tensor {
         let (words, batch) = self.prompt.insert(&self.words.forward(&batch.ids, self.kind), batch, 1);
         let types = self.types.forward(&batch.types, self.kind);
         let positions = self.positions.forward(&(&batch.positions + self.offset), self.kind);
         let mut x = dropout(&self.norm.forward(&(words + types + positions)), self.dropout, train); // [T, d]
-        let last = self.blocks.len().saturating_sub(1);
+        let batch = Rc::new(batch);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &batch, first_only && i == last, train);
+            let (rows, first) = (Rc::clone(&batch), first_only && i + 1 == self.blocks.len());
+            x = tape.run(&x, move |x| block.forward(x, &rows, first, train));
             x = self.prompt.after_block(i, x, &batch);
         }
         if first_only { x } else { self.prompt.remove(&x, &batch) }
     }
 
-    /// The longest row that fits beside the method's prompt tokens.
-    pub(super) fn max_len(&self) -> i64 {
+    fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor {
+        self.words.scores(x, Some(bias))
+    }
+
+    fn max_len(&self) -> i64 {
         self.max_len
     }
 
-    /// How many token ids there are.
-    pub(super) fn vocab(&self) -> i64 {
+    fn vocab(&self) -> i64 {
         self.vocab
     }
 
-    pub(super) fn linears_mut(&mut self) -> Vec<&mut Linear> {
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
     }
 }

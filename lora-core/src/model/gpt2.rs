@@ -7,11 +7,12 @@ use super::config::{check_heads, check_rates, check_sizes};
 use super::{Arch, Causal, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
-    Activation, Attention, Embedding, Init, KvCache, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, dropout,
+    Activation, Attention, Embedding, Init, KvCache, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, Tape, dropout,
 };
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 pub(super) const ARCH: Arch = Arch {
@@ -142,6 +143,7 @@ impl Config {
             hidden: self.n_embd,
             heads: self.n_head,
             ffn: self.inner(),
+            position_projections: 0,
             // Two tables and the last LayerNorm.
             outside: (self.vocab_size + self.n_positions + 2) * self.n_embd,
             outside_biases: self.n_embd,
@@ -196,21 +198,21 @@ impl Gpt2 {
     }
 
     /// The words of `batch` and the method's tokens, and the batch that has both.
-    fn taken_in(&self, batch: &Batch) -> (Tensor, Batch) {
+    fn begin(&self, batch: &Batch) -> (Tensor, Batch) {
         self.prompt.insert(&self.words(&batch.ids), batch, 0)
     }
 
-    /// What the rows of `batch` come to behind the last block, `[T, d]`.
-    fn run(
-        &self,
+    /// What the rows of `batch` come to behind the last block, `[T, d]`; `step` goes through one.
+    fn run<'m>(
+        &'m self,
         words: Tensor,
         batch: &Batch,
         train: bool,
-        mut attend: impl FnMut(&Attention, [&Tensor; 3]) -> Tensor,
+        mut step: impl FnMut(&'m Block, &Tensor) -> Tensor,
     ) -> Tensor {
         let mut x = self.placed(words, &batch.positions, train);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &mut attend, train);
+            x = step(block, &x);
             x = self.prompt.after_block(i, x, batch);
         }
         x
@@ -223,10 +225,17 @@ impl Gpt2 {
 }
 
 impl Model for Gpt2 {
-    fn read(&self, batch: &Batch, train: bool) -> Tensor {
-        let (words, longer) = self.taken_in(batch);
-        let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.forward(q, k, v, &longer.layout, train);
-        let x = self.run(words, &longer, train, attend);
+    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
+        let (words, longer) = self.begin(batch);
+        let longer = Rc::new(longer);
+        let step = |block: &'m Block, x: &Tensor| {
+            let rows = Rc::clone(&longer);
+            tape.run(x, move |x| {
+                let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.forward(q, k, v, &rows.layout, train);
+                block.forward(x, attend, train)
+            })
+        };
+        let x = self.run(words, &longer, train, step);
         let x = self.prompt.remove_causal(&x, &longer);
         match &batch.scored {
             Some(scored) => x.index_select(0, scored),
@@ -234,8 +243,8 @@ impl Model for Gpt2 {
         }
     }
 
-    fn answer(&self, x: &Tensor, _: bool) -> Tensor {
-        self.scores(x)
+    fn answer(&self, read: &Tensor, _: bool) -> Tensor {
+        self.scores(read)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
@@ -257,10 +266,13 @@ impl Model for Gpt2 {
 
 impl Causal for Gpt2 {
     fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache) {
-        let (words, batch) = self.taken_in(batch);
+        let (words, batch) = self.begin(batch);
         let mut cache = KvCache::new(&batch, beams);
-        let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.prefill(q, k, v, &batch.layout, &mut cache);
-        let x = self.run(words, &batch, false, attend);
+        let step = |block: &Block, x: &Tensor| {
+            let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.prefill(q, k, v, &batch.layout, &mut cache);
+            block.forward(x, attend, false)
+        };
+        let x = self.run(words, &batch, false, step);
         (self.scores(&x.index_select(0, &batch.layout.last)), cache)
     }
 

@@ -1,48 +1,110 @@
 //! An encoder and what stands on it.
 
 use super::Model;
-use super::encoder::Encoder;
+use crate::Result;
 use crate::batch::Batch;
-use crate::nn::Linear;
+use crate::nn::{Init, Linear, Norm, ParamKind, Scope, Tape};
 use std::fmt::Debug;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-/// What stands on the encoder.
+/// The network below the head.
+pub(super) trait Body: Debug + Send {
+    /// Packed rows to every token, `[T, d]`, or with `first_only` to the first token of each row, `[B, d]`.
+    ///
+    /// With `first_only` the last block computes keys and values for all tokens, and everything else for the first tokens
+    /// alone: no other output of it is read.
+    fn tokens<'m>(&'m self, batch: &Batch, first_only: bool, train: bool, tape: &Tape<'m>) -> Tensor;
+
+    /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
+    fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor;
+
+    /// Every linear layer.
+    fn linears_mut(&mut self) -> Vec<&mut Linear>;
+
+    /// The longest row that fits beside the method's prompt tokens.
+    fn max_len(&self) -> i64;
+
+    /// How many token ids there are.
+    fn vocab(&self) -> i64;
+}
+
+/// What stands on the body.
 pub(super) trait Head: Debug + Send {
-    /// What the head needs of the encoder: by default the first token of each row, `[B, d]` in fp32.
-    fn read(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
-        encoder.first_tokens(batch, train)
+    /// What the head needs of the body: by default the first token of each row, `[B, d]` in fp32.
+    fn read<'m>(&self, body: &'m dyn Body, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
+        body.tokens(batch, true, train, tape).to_kind(Kind::Float)
     }
 
     /// The answers, in fp32, about what [`Head::read`] gave: `[B, labels]`, or `[S, vocab]` for the scored tokens.
-    fn answer(&self, read: &Tensor, encoder: &Encoder, train: bool) -> Tensor;
+    fn answer(&self, read: &Tensor, body: &dyn Body, train: bool) -> Tensor;
 }
 
-/// An encoder and its head.
+/// A body and its head.
 #[derive(Debug)]
-pub(super) struct WithHead<H> {
-    pub(super) encoder: Encoder,
+pub(super) struct WithHead<B, H> {
+    pub(super) body: B,
     pub(super) head: H,
 }
 
-impl<H: Head> Model for WithHead<H> {
-    fn read(&self, batch: &Batch, train: bool) -> Tensor {
-        self.head.read(&self.encoder, batch, train)
+impl<B: Body, H: Head> Model for WithHead<B, H> {
+    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
+        self.head.read(&self.body, batch, train, tape)
     }
 
     fn answer(&self, read: &Tensor, train: bool) -> Tensor {
-        self.head.answer(read, &self.encoder, train)
+        self.head.answer(read, &self.body, train)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        self.encoder.linears_mut()
+        self.body.linears_mut()
     }
 
     fn max_len(&self) -> i64 {
-        self.encoder.max_len()
+        self.body.max_len()
     }
 
     fn vocab(&self) -> i64 {
-        self.encoder.vocab()
+        self.body.vocab()
+    }
+}
+
+/// The head of masked language modelling: dense, GELU, LayerNorm, and the table of the tokens as output layer.
+#[derive(Debug)]
+pub(super) struct MaskedLmHead {
+    dense: Linear,
+    norm: Norm,
+    /// `[vocab]`.
+    bias: Tensor,
+}
+
+impl MaskedLmHead {
+    /// In the scope `s`, whose dense layer and LayerNorm have these `names`, over `vocab` tokens and `d` features.
+    pub(super) fn new(
+        s: &Scope,
+        names: [&str; 2],
+        (vocab, d): (i64, i64),
+        eps: f64,
+        init: Init,
+    ) -> Result<MaskedLmHead> {
+        Ok(MaskedLmHead {
+            dense: s.linear(names[0], &[], d, d, init)?,
+            norm: s.norm(names[1], d, eps)?,
+            bias: s.var("bias", ParamKind::Bias, &[vocab], Init::Const(0.0))?,
+        })
+    }
+}
+
+impl Head for MaskedLmHead {
+    fn read<'m>(&self, body: &'m dyn Body, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
+        let x = body.tokens(batch, false, train, tape);
+        match &batch.scored {
+            Some(scored) => x.index_select(0, scored),
+            None => x,
+        }
+    }
+
+    fn answer(&self, read: &Tensor, body: &dyn Body, train: bool) -> Tensor {
+        let x = self.norm.forward(&self.dense.forward(read, train).gelu("none"));
+        body.word_scores(&x, &self.bias).to_kind(Kind::Float)
     }
 }

@@ -2,6 +2,7 @@
 
 mod bert;
 mod config;
+mod deberta_v2;
 mod encoder;
 mod gpt2;
 mod head;
@@ -10,7 +11,7 @@ mod roberta;
 mod shape;
 
 use crate::batch::Batch;
-use crate::nn::{Build, KvCache, Linear, Scope};
+use crate::nn::{Build, KvCache, Linear, Scope, Tape};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -24,11 +25,12 @@ pub use shape::ModelShape;
 pub trait Model: Debug + Send {
     /// Packed rows to the head's answers in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
     fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        self.answer(&self.read(batch, train), train)
+        self.answer(&self.read(batch, train, &Tape::off()), train)
     }
 
-    /// Packed rows to what the head reads of them: `[B, d]`, or `[S, d]` in a language model.
-    fn read(&self, batch: &Batch, train: bool) -> Tensor;
+    /// Packed rows to what the head reads of them: `[B, d]`, or `[S, d]` in a language model. Blocks are computed again in the
+    /// backward pass where `tape` is on.
+    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor;
 
     /// What [`Model::read`] gave to the head's answers. Each row has its own: `read` of other models of the same base may be
     /// mixed in (see [`crate::many`]).
@@ -99,7 +101,7 @@ pub type BuildClassifier = fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>;
 pub type BuildLm = fn(&Value, &Scope) -> Result<Box<dyn Model>>;
 
 /// Every architecture.
-pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH, gpt2::ARCH];
+pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH, deberta_v2::ARCH, gpt2::ARCH];
 
 /// The architecture that a config.json names.
 ///

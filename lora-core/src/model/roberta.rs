@@ -3,27 +3,36 @@
 
 use super::Arch;
 use super::encoder::{Config, Encoder};
-use super::head::{Head, WithHead};
+use super::head::{Body, Head, MaskedLmHead, WithHead};
 use crate::Result;
-use crate::batch::Batch;
-use crate::nn::{Init, Linear, Norm, Owner, ParamKind, Scope, dropout};
+use crate::nn::{Linear, Owner, Scope, dropout};
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 pub(super) const ARCH: Arch = Arch {
     model_type: "roberta",
     build: Some(|config, labels, scope| {
         let config = Config::read(config)?;
         Ok(Box::new(WithHead {
-            encoder: body(&config, scope)?,
+            body: body(&config, scope)?,
             head: RobertaHead::new(&config, labels, scope)?,
         }))
     }),
     build_lm: Some(|config, scope| {
         let config = Config::read(config)?;
+        let (head, sizes) = (
+            scope.owned(Owner::Head).sub("lm_head"),
+            (config.vocab_size, config.hidden_size),
+        );
         Ok(Box::new(WithHead {
-            encoder: body(&config, scope)?,
-            head: MaskedLmHead::new(&config, scope)?,
+            body: body(&config, scope)?,
+            head: MaskedLmHead::new(
+                &head,
+                ["dense", "layer_norm"],
+                sizes,
+                config.layer_norm_eps,
+                config.init(),
+            )?,
         }))
     }),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
@@ -57,44 +66,9 @@ impl RobertaHead {
 }
 
 impl Head for RobertaHead {
-    fn answer(&self, first: &Tensor, _: &Encoder, train: bool) -> Tensor {
+    fn answer(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
         let x = dropout(first, self.dropout, train);
         let x = self.dense.forward(&x, train).tanh();
         self.out_proj.forward(&dropout(&x, self.dropout, train), train)
-    }
-}
-
-/// Dense, GELU, LayerNorm, and the table of the tokens as output layer.
-#[derive(Debug)]
-struct MaskedLmHead {
-    dense: Linear,
-    norm: Norm,
-    /// `[vocab]`.
-    bias: Tensor,
-}
-
-impl MaskedLmHead {
-    fn new(c: &Config, s: &Scope) -> Result<MaskedLmHead> {
-        let (d, head) = (c.hidden_size, s.owned(Owner::Head).sub("lm_head"));
-        Ok(MaskedLmHead {
-            dense: head.linear("dense", &[], d, d, c.init())?,
-            norm: head.norm("layer_norm", d, c.layer_norm_eps)?,
-            bias: head.var("bias", ParamKind::Bias, &[c.vocab_size], Init::Const(0.0))?,
-        })
-    }
-}
-
-impl Head for MaskedLmHead {
-    fn read(&self, encoder: &Encoder, batch: &Batch, train: bool) -> Tensor {
-        let x = encoder.all_tokens(batch, train);
-        match &batch.scored {
-            Some(scored) => x.index_select(0, scored),
-            None => x,
-        }
-    }
-
-    fn answer(&self, x: &Tensor, encoder: &Encoder, train: bool) -> Tensor {
-        let x = self.norm.forward(&self.dense.forward(x, train).gelu("none"));
-        encoder.word_scores(&x, &self.bias).to_kind(Kind::Float)
     }
 }

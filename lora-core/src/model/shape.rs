@@ -12,6 +12,8 @@ pub struct ModelShape {
     pub heads: i64,
     /// Feed-forward width.
     pub ffn: i64,
+    /// Projections of relative positions in each block (see [`Role::RelPosKey`]), beside its six matrices.
+    pub position_projections: i64,
     /// Parameters of the base outside its blocks: tables (tokens, positions, segments, relative positions), their
     /// LayerNorms, and whatever else is not in a block.
     pub outside: i64,
@@ -26,23 +28,26 @@ impl ModelShape {
     /// (in, out) of the matrix in this role.
     pub fn dims(&self, role: Role) -> (i64, i64) {
         match role {
-            Role::Query | Role::Key | Role::Value | Role::AttnOut => (self.hidden, self.hidden),
+            Role::Query | Role::Key | Role::Value | Role::AttnOut | Role::RelPosKey | Role::RelPosQuery => {
+                (self.hidden, self.hidden)
+            }
             Role::FfnIn => (self.hidden, self.ffn),
             Role::FfnOut => (self.ffn, self.hidden),
             Role::Qkv => (self.hidden, 3 * self.hidden),
         }
     }
 
-    /// Biases of one block: six linear layers and two LayerNorms.
+    /// Biases of one block: its linear layers and two LayerNorms.
     fn block_biases(&self) -> i64 {
         let linear: i64 = Role::BLOCK.iter().map(|r| self.dims(*r).1).sum();
-        linear + 2 * self.hidden
+        linear + (2 + self.position_projections) * self.hidden
     }
 
     /// Parameters of one block.
     pub fn block(&self) -> i64 {
         let matrices: i64 = Role::BLOCK.iter().map(|r| self.dims(*r).0 * self.dims(*r).1).sum();
-        matrices + self.block_biases() + 2 * self.hidden // + the gains of two LayerNorms
+        let positions = self.position_projections * self.hidden * self.hidden;
+        matrices + positions + self.block_biases() + 2 * self.hidden // + the gains of two LayerNorms
     }
 
     /// All biases of the base, LayerNorms' included.

@@ -17,6 +17,21 @@ pub(crate) fn seed_dropout(seed: u64) {
     MASKS.with(|rng| *rng.borrow_mut() = Xoshiro256PlusPlus::seed_from_u64(seed));
 }
 
+/// Where this thread's masks stand.
+pub(super) struct Masks(Xoshiro256PlusPlus);
+
+impl Masks {
+    /// As they are now.
+    pub(super) fn now() -> Masks {
+        MASKS.with(|rng| Masks(rng.borrow().clone()))
+    }
+
+    /// The masks drawn next are those that were drawn after [`Masks::now`].
+    pub(super) fn restore(self) {
+        MASKS.with(|rng| *rng.borrow_mut() = self.0);
+    }
+}
+
 /// Zeroes elements of `x` with probability `p` (to within 2^-16) and scales the others by the inverse of what is kept;
 /// `x` itself outside training.
 pub fn dropout(x: &Tensor, p: f64, train: bool) -> Tensor {

@@ -23,10 +23,14 @@ pub enum Role {
     /// W_q, W_k and W_v of a model that keeps them in one weight, taken as the one matrix that it is: PEFT's form of an
     /// adapter beside GPT-2's c_attn, with one A for all three.
     Qkv,
+    /// What positions are as keys, in a DeBERTa with projections of their own for them.
+    RelPosKey,
+    /// What positions are as queries, likewise.
+    RelPosQuery,
 }
 
 impl Role {
-    /// The matrices of a block, in its order: each number of it is in one of them.
+    /// The matrices that every block has, in its order.
     pub const BLOCK: [Role; 6] = [
         Role::Query,
         Role::Key,
@@ -36,8 +40,8 @@ impl Role {
         Role::FfnOut,
     ];
 
-    /// Every role: a block's matrices, and [`Role::Qkv`].
-    pub const ALL: [Role; 7] = [
+    /// Every role: a block's matrices, [`Role::Qkv`], and the projections of positions.
+    pub const ALL: [Role; 9] = [
         Role::Query,
         Role::Key,
         Role::Value,
@@ -45,6 +49,8 @@ impl Role {
         Role::FfnIn,
         Role::FfnOut,
         Role::Qkv,
+        Role::RelPosKey,
+        Role::RelPosQuery,
     ];
 }
 
@@ -58,6 +64,8 @@ impl fmt::Display for Role {
             Role::FfnIn => "ffn_in",
             Role::FfnOut => "ffn_out",
             Role::Qkv => "qkv",
+            Role::RelPosKey => "rel_pos_key",
+            Role::RelPosQuery => "rel_pos_query",
         })
     }
 }

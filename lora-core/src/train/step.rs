@@ -4,7 +4,7 @@ use super::{AdamW, FitConfig, Schedule, loss};
 use crate::batch::{Batch, Row};
 use crate::device::guarded;
 use crate::model::Model;
-use crate::nn::Params;
+use crate::nn::{Params, Tape};
 use crate::seed::seed_step;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -57,10 +57,14 @@ impl<'a> Stepper<'a> {
         let share = 1.0 / parts.len() as f64;
         let mut total = Tensor::zeros([], (Kind::Float, c.device));
         for (part, rows) in parts.enumerate() {
-            seed_step(c.seed, done * c.accumulate as u64 + part as u64);
+            let pass = done * c.accumulate as u64 + part as u64;
+            seed_step(c.seed, pass);
+            let tape = if c.recompute { Tape::on(pass) } else { Tape::off() };
             let batch = Batch::new(rows, c.device)?;
-            let loss = loss(&self.model.forward(&batch, true), &batch, c.objective) * share;
+            let read = self.model.read(&batch, true, &tape);
+            let loss = loss(&self.model.answer(&read, true), &batch, c.objective) * share;
             loss.f_backward().map_err(Error::torch("the backward pass"))?;
+            tape.backward();
             total += loss.detach();
         }
         if done == 0 {

@@ -19,6 +19,16 @@ pub fn config(model_type: &str) -> Value {
             "initializer_range": 0.2,
         });
     }
+    if model_type == "deberta-v2" {
+        // Positions share the projections of contents, and buckets and convolution are as in v2-xxlarge.
+        return json!({
+            "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "intermediate_size": 40, "max_position_embeddings": 48, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "initializer_range": 0.2, "type_vocab_size": 2,
+            "relative_attention": true, "position_biased_input": false, "pos_att_type": "p2c|c2p", "position_buckets": 8,
+            "share_att_key": true, "norm_rel_ebd": "layer_norm", "conv_kernel_size": 3, "conv_act": "gelu",
+        });
+    }
     json!({
         "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 40, "max_position_embeddings": 48, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
@@ -103,7 +113,6 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         lr: 1e-2,
         weight_decay: 0.1,
         warmup_ratio: 0.1,
-        warmup_steps: None,
         clip: Some(1.0),
         betas: (0.9, 0.999),
         eps: 1e-8,
@@ -113,6 +122,7 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         },
         seed: 5,
         checkpoint_every: 3,
+        recompute: false,
         device: Device::Cpu,
     }
 }

@@ -18,7 +18,7 @@ use lora_core::weights::Weights;
 use lora_core::{interop, method, model};
 use tch::{Kind, Tensor};
 
-const NAMES: [&str; 2] = ["roberta", "bert"];
+const NAMES: [&str; 5] = ["roberta", "bert", "deberta_v2", "deberta_v3", "deberta_own"];
 const LORA: &str = "{kind: lora, r: 4, alpha: 6, targets: [query, value]}";
 const LORA_ALL: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, key, value, attn_out, ffn_in, ffn_out]}";
 const CLASSES: Objective = Objective::Classes { label_smoothing: 0.0 };
@@ -125,13 +125,13 @@ fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize
         lr: golden.number(&["recipe", "lr", method]),
         weight_decay: golden.number(&["recipe", "weight_decay"]),
         warmup_ratio: golden.number(&["recipe", "warmup"]),
-        warmup_steps: None,
         clip: Some(golden.number(&["recipe", "clip"])),
         betas: (0.9, 0.999),
         eps: golden.number(&["recipe", "eps"]),
         objective,
         seed: 1,
         checkpoint_every: 0,
+        recompute: false,
         device: test_device(),
     }
 }

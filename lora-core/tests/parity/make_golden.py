@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the golden files of the parity tests: what transformers and PEFT compute for two tiny encoders.
+"""Writes the golden files of the parity tests: what transformers and PEFT compute for tiny encoders.
 
   pip install torch==2.11.0 transformers peft safetensors
-  make_golden.py [OUT]          (default: golden/ beside this file)
+  make_golden.py [--only NAME,...] [OUT]          (default: all, into golden/ beside this file)
 
-For each of `roberta` and `bert` the folder OUT/NAME holds
+For each NAME of MODELS (`roberta`, `bert`, `deberta_v2` as v2-xxlarge, `deberta_v3` as v3-base, `deberta_own` with projections
+of its own for positions, a row for every distance, and segments) the folder OUT/NAME holds
 
   config.json model.safetensors   the model, every parameter re-drawn (see `randomise`), 3 labels
   batches.json                    20 ragged batches: input_ids, token_type_ids, labels (classes), float_labels
@@ -44,9 +45,8 @@ SHAPE = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_lab
 RECIPE = dict(betas=[0.9, 0.999], eps=1e-8, weight_decay=0.1, warmup=0.06, clip=1.0)
 LEARNING_RATE = dict(lora=1e-3, bitfit=1e-3, full=1e-4)
 SMOOTHING, ACCUMULATION = 0.1, 2
-LORA = dict(r=4, lora_alpha=6, target_modules=["query", "value"])
-LORA_ALL = dict(r=3, lora_alpha=7, target_modules=["query", "key", "value", "attention.output.dense", "intermediate.dense",
-                                                   "output.dense"])
+LORA = dict(r=4, lora_alpha=6)
+LORA_ALL = dict(r=3, lora_alpha=7)
 
 
 def roberta(labels):
@@ -62,8 +62,29 @@ def bert(labels):
     return transformers.BertForSequenceClassification(config)
 
 
-# name -> (constructor, modules of the head, seed)
-MODELS = {"roberta": (roberta, ["classifier"], 11), "bert": (bert, ["classifier", "pooler"], 12)}
+def deberta(**options):
+    def build(labels):
+        config = transformers.DebertaV2Config(
+            **{**SHAPE, "num_labels": labels, "vocab_size": 100, "intermediate_size": 44, "max_position_embeddings": 40,
+               "type_vocab_size": 0, "layer_norm_eps": 1e-7, "relative_attention": True, "position_biased_input": False,
+               "pos_att_type": "p2c|c2p", "pooler_hidden_size": 32, "pooler_dropout": 0, "cls_dropout": 0.0, **options})
+        return transformers.DebertaV2ForSequenceClassification(config)
+    return build
+
+
+# The longest rows reach far past the middle of the buckets.
+PUBLISHED = dict(share_att_key=True, norm_rel_ebd="layer_norm", position_buckets=12)
+
+# name -> (constructor, modules of the head, seed, the names of query, key and value)
+BERT_NAMES = ("query", "key", "value")
+DEBERTA_NAMES = ("query_proj", "key_proj", "value_proj")
+MODELS = {
+    "roberta": (roberta, ["classifier"], 11, BERT_NAMES),
+    "bert": (bert, ["classifier", "pooler"], 12, BERT_NAMES),
+    "deberta_v2": (deberta(conv_kernel_size=3, conv_act="gelu", **PUBLISHED), ["classifier", "pooler"], 13, DEBERTA_NAMES),
+    "deberta_v3": (deberta(**PUBLISHED), ["classifier", "pooler"], 14, DEBERTA_NAMES),
+    "deberta_own": (deberta(share_att_key=False, type_vocab_size=2), ["classifier", "pooler"], 15, DEBERTA_NAMES),
+}
 
 
 def randomise(module, seed):
@@ -153,7 +174,10 @@ class Case:
 
     def __init__(self, name, out):
         self.name, self.dir = name, os.path.join(out, name)
-        self.build, self.head, self.seed = MODELS[name]
+        self.build, self.head, self.seed, (query, key, value) = MODELS[name]
+        self.some = dict(LORA, target_modules=[query, value])
+        self.all = dict(LORA_ALL, target_modules=[query, key, value, "attention.output.dense", "intermediate.dense",
+                                                  "output.dense"])
         self.batches = make_batches(self.build(3).config, self.seed)
         self.tensors, self.expected = {}, {"loss": {}, "curves": {}, "recipe": {**RECIPE, "lr": LEARNING_RATE}}
 
@@ -162,6 +186,8 @@ class Case:
         model = self.build(labels).eval()
         randomise(model.base_model, self.seed)
         randomise(model.classifier, self.seed + 100)
+        if hasattr(model, "pooler"):
+            randomise(model.pooler, self.seed + 200)
         return model
 
     def lora(self, options, seed, fresh, labels=3):
@@ -208,13 +234,13 @@ class Case:
         self.base().save_pretrained(self.dir)
         self.base(1).save_pretrained(os.path.join(self.dir, "regression"))
         write_json(os.path.join(self.dir, "batches.json"), self.batches)
-        variants = {"full": self.base, "bitfit": self.bitfit, "lora": lambda: self.lora(LORA, 1, fresh=False),
-                    "lora_all": lambda: self.lora(LORA_ALL, 2, fresh=False)}
+        variants = {"full": self.base, "bitfit": self.bitfit, "lora": lambda: self.lora(self.some, 1, fresh=False),
+                    "lora_all": lambda: self.lora(self.all, 2, fresh=False)}
         for method, variant in variants.items():
             self.measure(method, variant())
         self.save_adapter(variants["lora"](), "adapter")
         self.save_adapter(variants["lora_all"](), "adapter_all")
-        fresh = lambda labels=3: self.lora(LORA, 3, fresh=True, labels=labels)
+        fresh = lambda labels=3: self.lora(self.some, 3, fresh=True, labels=labels)
         self.save_adapter(fresh(), "adapter_init")
         self.save_adapter(fresh(1), "regression", "adapter_init")
         lr, curves = LEARNING_RATE, self.expected["curves"]
@@ -238,9 +264,11 @@ def write_json(path, value):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden"))
-    out = parser.parse_args().out
+    parser.add_argument("--only", help="names, comma-separated")
+    args = parser.parse_args()
+    out = args.out
     torch.set_num_threads(1)
-    for name in MODELS:
+    for name in args.only.split(",") if args.only else MODELS:
         Case(name, out).run()
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft, safetensors)}
     write_json(os.path.join(out, "versions.json"), {"python": sys.version.split()[0], **versions})

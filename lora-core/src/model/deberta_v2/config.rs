@@ -1,0 +1,235 @@
+//! What config.json says of DeBERTa-v2 and v3.
+
+use crate::model::ModelShape;
+use crate::model::config::{check_heads, check_rates, check_sizes};
+use crate::nn::{Activation, Init};
+use crate::{Error, Result};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tch::Tensor;
+
+/// The keys of config.json that these models use.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Config {
+    pub(super) vocab_size: i64,
+    pub(super) hidden_size: i64,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: i64,
+    pub(super) intermediate_size: i64,
+    pub(super) hidden_act: Activation,
+    pub(super) hidden_dropout_prob: f64,
+    pub(super) attention_probs_dropout_prob: f64,
+    pub(super) max_position_embeddings: i64,
+    #[serde(default)]
+    pub(super) type_vocab_size: i64,
+    pub(super) layer_norm_eps: f64,
+    #[serde(default = "default_std")]
+    pub(super) initializer_range: f64,
+    #[serde(default)]
+    pub(super) relative_attention: bool,
+    #[serde(default = "unset")]
+    pub(super) max_relative_positions: i64,
+    #[serde(default = "unset")]
+    pub(super) position_buckets: i64,
+    #[serde(default, deserialize_with = "listed")]
+    pub(super) norm_rel_ebd: Vec<String>,
+    #[serde(default)]
+    pub(super) share_att_key: bool,
+    #[serde(default, deserialize_with = "listed")]
+    pub(super) pos_att_type: Vec<String>,
+    #[serde(default = "yes")]
+    pub(super) position_biased_input: bool,
+    pub(super) attention_head_size: Option<i64>,
+    pub(super) embedding_size: Option<i64>,
+    #[serde(default)]
+    pub(super) conv_kernel_size: i64,
+    pub(super) conv_groups: Option<i64>,
+    pub(super) conv_act: Option<ConvActivation>,
+    pub(super) pooler_hidden_size: Option<i64>,
+    #[serde(default)]
+    pub(super) pooler_dropout: f64,
+    pub(super) pooler_hidden_act: Option<Activation>,
+    pub(super) cls_dropout: Option<f64>,
+}
+
+fn default_std() -> f64 {
+    0.02
+}
+
+fn unset() -> i64 {
+    -1
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `a|b` or a list.
+fn listed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        List(Vec<String>),
+    }
+    let parts = match Option::<Either>::deserialize(d)? {
+        None => Vec::new(),
+        Some(Either::Text(text)) => text.split('|').map(String::from).collect(),
+        Some(Either::List(list)) => list,
+    };
+    Ok(parts.iter().map(|p| p.trim().to_lowercase()).collect())
+}
+
+/// The nonlinearity of the convolution: tanh where config.json does not say.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum ConvActivation {
+    Known(Activation),
+    Tanh(Tanh),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tanh {
+    Tanh,
+}
+
+impl ConvActivation {
+    pub(super) fn apply(self, x: &Tensor) -> Tensor {
+        match self {
+            ConvActivation::Known(activation) => activation.apply(x),
+            ConvActivation::Tanh(Tanh::Tanh) => x.tanh(),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn read(value: &Value) -> Result<Config> {
+        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        let sizes = [
+            ("vocab_size", c.vocab_size),
+            ("hidden_size", c.hidden_size),
+            ("num_hidden_layers", c.num_hidden_layers as i64),
+            ("num_attention_heads", c.num_attention_heads),
+            ("intermediate_size", c.intermediate_size),
+            ("max_position_embeddings", c.max_position_embeddings),
+        ];
+        let rates = [
+            ("hidden_dropout_prob", c.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", c.attention_probs_dropout_prob),
+            ("pooler_dropout", c.pooler_dropout),
+            ("cls_dropout", c.classifier_dropout()),
+        ];
+        check_sizes(&sizes)?;
+        check_rates(&rates)?;
+        check_heads(
+            ("hidden_size", c.hidden_size),
+            ("num_attention_heads", c.num_attention_heads),
+        )?;
+        match c.unsupported() {
+            Some(what) => Err(Error::Config(format!("{what}; no published DeBERTa-v2 or v3 has that"))),
+            None => Ok(c),
+        }
+    }
+
+    /// What transformers could build and no published model uses.
+    fn unsupported(&self) -> Option<String> {
+        let other = |size: Option<i64>, of: i64| size.is_some_and(|s| s != of);
+        let known = self.pos_att_type.iter().all(|t| t == "c2p" || t == "p2c");
+        let refused = [
+            (!self.relative_attention, "`relative_attention` is false"),
+            (self.position_biased_input, "`position_biased_input` is true"),
+            (!known, "`pos_att_type` has something other than c2p and p2c"),
+            (
+                self.position_buckets > 0 && !(4..=1 << 20).contains(&self.position_buckets),
+                "`position_buckets` is below 4",
+            ),
+            (
+                self.position_buckets > 0 && self.span_end() <= self.position_buckets / 2 + 1,
+                "`max_relative_positions` does not reach beyond the buckets of single positions",
+            ),
+            (
+                other(self.attention_head_size, self.hidden_size / self.num_attention_heads),
+                "`attention_head_size` is not hidden_size / num_attention_heads",
+            ),
+            (
+                other(self.embedding_size, self.hidden_size),
+                "`embedding_size` is not `hidden_size`",
+            ),
+            (
+                other(self.pooler_hidden_size, self.hidden_size),
+                "`pooler_hidden_size` is not `hidden_size`",
+            ),
+            (other(self.conv_groups, 1), "`conv_groups` is not 1"),
+            (
+                self.conv_kernel_size < 0
+                    || self.conv_kernel_size > 1 << 10
+                    || (self.conv_kernel_size > 0 && self.conv_kernel_size % 2 == 0),
+                "`conv_kernel_size` is not odd",
+            ),
+            (
+                !(0..=1 << 20).contains(&self.type_vocab_size),
+                "`type_vocab_size` is negative",
+            ),
+        ];
+        refused
+            .into_iter()
+            .find(|(is, _)| *is)
+            .map(|(_, what)| what.to_string())
+    }
+
+    pub(super) fn classifier_dropout(&self) -> f64 {
+        self.cls_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    pub(super) fn init(&self) -> Init {
+        Init::Normal(self.initializer_range)
+    }
+
+    pub(super) fn attends(&self, kind: &str) -> bool {
+        self.pos_att_type.iter().any(|t| t == kind)
+    }
+
+    /// The farthest distance that is told apart.
+    pub(super) fn span_end(&self) -> i64 {
+        if self.max_relative_positions < 1 {
+            self.max_position_embeddings
+        } else {
+            self.max_relative_positions
+        }
+    }
+
+    /// Half the rows of the table of relative positions.
+    pub(super) fn span(&self) -> i64 {
+        if self.position_buckets > 0 {
+            self.position_buckets
+        } else {
+            self.span_end()
+        }
+    }
+
+    pub(super) fn norms_positions(&self) -> bool {
+        self.norm_rel_ebd.iter().any(|n| n == "layer_norm")
+    }
+
+    pub(super) fn shape(&self) -> ModelShape {
+        let (d, k) = (self.hidden_size, self.conv_kernel_size);
+        let conv = if k > 0 { k * d * d + d + 2 * d } else { 0 };
+        let position_norm = if self.norms_positions() { 2 * d } else { 0 };
+        let own_projections = if self.share_att_key {
+            0
+        } else {
+            self.pos_att_type.len() as i64
+        };
+        ModelShape {
+            layers: self.num_hidden_layers as i64,
+            hidden: d,
+            heads: self.num_attention_heads,
+            ffn: self.intermediate_size,
+            position_projections: own_projections,
+            outside: (self.vocab_size + self.type_vocab_size + 2 * self.span()) * d + 2 * d + position_norm + conv,
+            outside_biases: d + position_norm / 2 + if k > 0 { 2 * d } else { 0 },
+            head_hidden: Some(d),
+        }
+    }
+}

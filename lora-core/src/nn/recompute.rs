@@ -1,0 +1,165 @@
+//! Gradient checkpointing (Chen et al., 2016): of each block only the input is kept, and what lies inside is computed again
+//! when the backward pass comes to it.
+
+use super::dropout::Masks;
+use crate::seed::derive;
+use std::cell::RefCell;
+use std::fmt;
+use tch::{Device, Tensor};
+
+/// What a forward pass leaves for a backward pass that computes blocks again; or nothing, where it is off.
+///
+/// The result is that of an ordinary pass: the same operations on the same numbers, with dropout too. (On a GPU each block
+/// draws its masks from a seed of its own, so that they are others than without recomputing, and as random.)
+///
+/// ```
+/// use lora_core::nn::Tape;
+/// use tch::{Kind, Tensor};
+/// let w = Tensor::from_slice(&[2f32, 3.]).set_requires_grad(true);
+/// let tape = Tape::on(1);
+/// let mut x = Tensor::from_slice(&[1f32, 1.]);
+/// for _block in 0..3 {
+///     x = tape.run(&x, |x| (x * &w).tanh());
+/// }
+/// x.sum(Kind::Float).backward();
+/// tape.backward();
+/// assert!(w.grad().defined());
+/// ```
+pub struct Tape<'m> {
+    /// Of the seeds of the blocks on a GPU; none where nothing is computed again.
+    seed: Option<u64>,
+    blocks: RefCell<Vec<Block<'m>>>,
+}
+
+impl fmt::Debug for Tape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape of {} blocks", self.blocks.borrow().len())
+    }
+}
+
+struct Block<'m> {
+    compute: Box<dyn Fn(&Tensor) -> Tensor + 'm>,
+    /// What the block was given, with whatever made it.
+    given: Tensor,
+    /// The same, cut off from that: its gradient is collected here.
+    input: Tensor,
+    /// What the block gave, cut off from the block.
+    output: Tensor,
+    masks: Masks,
+}
+
+impl<'m> Tape<'m> {
+    /// Nothing is computed again: [`Tape::run`] is a call.
+    pub fn off() -> Self {
+        Tape {
+            seed: None,
+            blocks: RefCell::default(),
+        }
+    }
+
+    /// Blocks are computed again; `seed` is that of the step.
+    pub fn on(seed: u64) -> Self {
+        Tape {
+            seed: Some(seed),
+            ..Tape::off()
+        }
+    }
+
+    /// The output of `compute` for `x`. What `compute` reads beside `x` must be variables or constants: the graph that made `x`
+    /// is gone through once.
+    pub fn run(&self, x: &Tensor, compute: impl Fn(&Tensor) -> Tensor + 'm) -> Tensor {
+        if self.seed.is_none() {
+            return compute(x);
+        }
+        let input = x.detach();
+        self.seed_block(self.blocks.borrow().len(), x.device());
+        let masks = Masks::now();
+        let output = {
+            let _guard = tch::no_grad_guard();
+            compute(&input)
+        };
+        let output = output.set_requires_grad(true);
+        self.blocks.borrow_mut().push(Block {
+            compute: Box::new(compute),
+            given: x.shallow_clone(),
+            input: input.set_requires_grad(true),
+            output: output.shallow_clone(),
+            masks,
+        });
+        output
+    }
+
+    /// The backward pass through the blocks, when that of the loss has reached the output of the last one.
+    pub fn backward(self) {
+        let mut blocks = std::mem::take(&mut *self.blocks.borrow_mut());
+        while let Some(block) = blocks.pop() {
+            let gradient = block.output.grad();
+            if !gradient.defined() {
+                continue;
+            }
+            self.seed_block(blocks.len(), block.input.device());
+            block.masks.restore();
+            send(&(block.compute)(&block.input), &gradient);
+            let gradient = block.input.grad();
+            if block.given.requires_grad() && gradient.defined() {
+                send(&block.given, &gradient);
+            }
+        }
+    }
+
+    /// Libtorch's generators cannot be read, only seeded.
+    fn seed_block(&self, index: usize, device: Device) {
+        if let (Some(seed), true) = (self.seed, device != Device::Cpu) {
+            tch::manual_seed(derive(seed, "block", index as u64) as i64);
+        }
+    }
+}
+
+/// Sends `gradient` from `y` backwards: that of y · gradient is the gradient, whatever the kind.
+fn send(y: &Tensor, gradient: &Tensor) {
+    if y.requires_grad() {
+        (y * gradient.detach()).sum(y.kind()).backward();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{dropout, seed_dropout};
+    use tch::Kind;
+
+    /// Three blocks with dropout on a trained table; gradients of the table, the weight and what stands between blocks.
+    fn gradients(tape: Tape) -> Vec<Tensor> {
+        seed_dropout(3);
+        let variable = |n: f64| {
+            (Tensor::arange(6, (Kind::Float, Device::Cpu)) * n)
+                .sin()
+                .view([2, 3])
+                .set_requires_grad(true)
+        };
+        let (table, weight, between) = (variable(0.3), variable(0.7), variable(1.1));
+        {
+            let weight = &weight;
+            let (mut x, tape) = (&table * 2.0, tape);
+            for _block in 0..3 {
+                let y = tape.run(&x, {
+                    let weight = weight.shallow_clone();
+                    move |x| dropout(&(x * &weight).tanh(), 0.4, true) + x
+                });
+                x = y + &between;
+            }
+            x.square().sum(Kind::Float).backward();
+            tape.backward();
+        }
+        [table, weight, between].map(|t| t.grad()).into()
+    }
+
+    #[test]
+    fn the_gradients_are_those_of_an_ordinary_pass() {
+        let (plain, again) = (gradients(Tape::off()), gradients(Tape::on(1)));
+        for (a, b) in plain.iter().zip(&again) {
+            assert!(f64::try_from((a - b).abs().max()).unwrap() < 1e-6, "{a:?} {b:?}");
+        }
+        assert!(plain.iter().all(|g| f64::try_from(g.abs().max()).unwrap() > 0.0));
+    }
+}
