@@ -1,8 +1,8 @@
 //! `lora bench train`: steps over a fixed workload, timed and with their losses, to be held against PEFT on the same.
 
 use crate::cli::set_threads;
-use crate::config::Dtype;
 use crate::host;
+use crate::settings::Dtype;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lora_core::batch::{Row, Target, UNSCORED};
@@ -217,6 +217,7 @@ fn fit_config(lr: f64, batches: &[Vec<Row>], writes: bool, device: tch::Device) 
         lr,
         weight_decay: 0.0,
         warmup_ratio: 0.0,
+        warmup_steps: None,
         clip: None,
         betas: (0.9, 0.999),
         eps: 1e-8,

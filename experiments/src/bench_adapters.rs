@@ -2,7 +2,7 @@
 //! merged weights.
 
 use crate::cli::set_threads;
-use crate::config::Dtype;
+use crate::settings::Dtype;
 use crate::source::ModelSource;
 use anyhow::{Result, ensure};
 use clap::Args;

@@ -1,8 +1,8 @@
 //! `lora bench generate`: how fast a language model writes.
 
 use crate::cli::set_threads;
-use crate::config::Dtype;
 use crate::host;
+use crate::settings::Dtype;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lora_core::generate::{Flavour, Generator, Settings, Strategy};

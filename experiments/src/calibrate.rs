@@ -4,9 +4,8 @@ use crate::plan::{Planned, State};
 use anyhow::Result;
 use lora_core::batch::Row;
 use lora_core::device::synchronize;
-use lora_core::model;
 use lora_core::nn::Build;
-use lora_core::train::{Schedule, Stepper, predict};
+use lora_core::train::{Schedule, Stepper};
 use lora_core::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +31,7 @@ impl Pace {
     /// Seconds that all epochs and evaluations of `run` take at this pace.
     pub fn seconds(&self, run: &Planned) -> f64 {
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>() as f64;
-        let eval: f64 = run.rows.evals.iter().map(|split| tokens(&split.rows)).sum();
+        let eval: f64 = run.rows.exam.splits().into_iter().map(tokens).sum();
         run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval)
     }
 }
@@ -56,21 +55,22 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(device)
         .base_kind(run.config.dtype.kind());
-    let (model, arch) = model::from_dir(model_dir, run.rows.outputs(), &build)?;
+    let exam = &run.rows.exam;
+    let (model, arch) = exam.answers().build(model_dir, &build)?;
     let params = build.adopt()?.params;
     Weights::open(model_dir)?.load_into(&params, arch)?.require_complete()?;
-    let fit = run.config.train.fit(run.config.seed, run.rows.regression(), device);
+    let settings = &run.config.train;
+    let fit = settings.fit(run.config.seed, exam.objective(settings), device);
     let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
     let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
     let train = rate(&batches, device, &mut |rows| {
         let _loss = stepper.step(&rows.iter().collect::<Vec<_>>())?;
         Ok(())
     })?;
-    let size = run.config.train.eval_batch_size;
-    let batches: Vec<&[Row]> = run.rows.evals.iter().flat_map(|s| s.rows.chunks(size)).collect();
+    let size = settings.eval_batch_size;
+    let batches: Vec<&[Row]> = exam.splits().into_iter().flat_map(|s| s.chunks(size)).collect();
     let eval = rate(&batches, device, &mut |rows| {
-        predict(model.as_ref(), rows, size, device)?;
-        Ok(())
+        exam.answers().pass(model.as_ref(), rows, size, device)
     })?;
     Ok(Pace { train, eval })
 }

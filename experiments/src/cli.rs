@@ -1,8 +1,10 @@
 //! The flags that every experiment takes.
 
-use crate::config::{self, Dtype, RawExperiment};
+use crate::config::{self, RawExperiment};
 use crate::console::Show;
+use crate::experiment::Experiment;
 use crate::presets;
+use crate::settings::Dtype;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
@@ -85,12 +87,10 @@ impl ExperimentArgs {
     ///
     /// # Errors
     /// Unknown presets.
-    pub fn untouched(&self) -> Result<Option<RawExperiment>> {
+    pub fn untouched(&self, experiment: &Experiment) -> Result<Option<RawExperiment>> {
         let Some(preset) = self.preset() else { return Ok(None) };
-        let layers = [
-            ("the defaults", presets::DEFAULTS),
-            ("the preset", presets::find(preset)?),
-        ];
+        let mut layers = experiment.defaults.to_vec();
+        layers.push(("the preset", experiment.preset(preset)?));
         config::read(&layers, &[]).map(Some)
     }
 
@@ -98,14 +98,15 @@ impl ExperimentArgs {
     ///
     /// # Errors
     /// Those of [`config::read`], unknown presets, tasks or methods.
-    pub fn experiment(&self) -> Result<RawExperiment> {
-        let mut layers = vec![("the defaults", presets::DEFAULTS)];
+    pub fn experiment(&self, experiment: &Experiment) -> Result<RawExperiment> {
+        let mut layers = experiment.defaults.to_vec();
         let (name, text);
         if let Some(path) = &self.config {
             (name, text) = (path.display().to_string(), presets::read(path)?);
             layers.push((&name, &text));
         } else if let Some(preset) = self.preset() {
-            (name, text) = (format!("the preset `{preset}`"), presets::find(preset)?.to_string());
+            let found = experiment.preset(preset)?;
+            (name, text) = (format!("the preset `{preset}`"), found.to_string());
             layers.push((&name, &text));
         }
         let mut raw = config::read(&layers, &self.sets)?;
@@ -122,12 +123,34 @@ impl ExperimentArgs {
             }
         }
         if !self.tasks.is_empty() {
-            raw.tasks = chosen(&self.tasks, &raw.tasks, |name| Ok(datasets::find(name)?.id.to_string()))?;
+            raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
+                Ok(experiment.task(name)?.id().to_string())
+            })?;
         }
         if !self.methods.is_empty() {
             raw.methods = chosen(&self.methods, &raw.methods, |name| Ok(name.to_string()))?;
         }
         Ok(raw)
+    }
+
+    /// What `--list` prints.
+    pub fn listing(&self, experiment: &Experiment) -> String {
+        let mut text = String::from("Presets\n");
+        for (name, yaml) in experiment.presets {
+            let label = serde_yaml::from_str::<Value>(yaml)
+                .ok()
+                .and_then(|v| v.get("label")?.as_str().map(String::from));
+            text += &format!("  {name:<14} {}\n", label.unwrap_or_default());
+        }
+        text += "\nTasks\n";
+        for task in (experiment.tasks)() {
+            text += &format!("  {:<14} {}\n", task.id(), task.about());
+        }
+        text += "\nMethods\n";
+        for method in lora_core::method::METHODS {
+            text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
+        }
+        text
     }
 }
 
@@ -162,27 +185,6 @@ fn chosen(names: &[String], known: &Mapping, canonical: impl Fn(&str) -> Result<
         }
     }
     Ok(out)
-}
-
-/// What `--list` prints.
-pub fn listing() -> String {
-    let mut text = String::from("Presets\n");
-    for (name, yaml) in presets::PRESETS {
-        let label = serde_yaml::from_str::<Value>(yaml)
-            .ok()
-            .and_then(|v| v.get("label")?.as_str().map(String::from));
-        text += &format!("  {name:<14} {}\n", label.unwrap_or_default());
-    }
-    text += "\nTasks\n";
-    for task in datasets::TASKS {
-        let metrics: Vec<&str> = task.metrics.iter().map(|m| m.name()).collect();
-        text += &format!("  {:<14} {} ({})\n", task.id, task.folder, metrics.join(", "));
-    }
-    text += "\nMethods\n";
-    for method in lora_core::method::METHODS {
-        text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
-    }
-    text
 }
 
 /// Sets the number of threads of libtorch and of everything else.

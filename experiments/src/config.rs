@@ -3,9 +3,10 @@
 //! Layers, each over the one before: `configs/defaults.yaml`, the preset or the user's file, `--set` and the other flags;
 //! then, for one run, the method's own `train` and the task's own `train`.
 
+use crate::experiment::Experiment;
+use crate::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::source::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
-use lora_core::train::{FitConfig, Objective};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
@@ -33,148 +34,11 @@ pub struct RawExperiment {
     pub dtype: Dtype,
     /// How to train, before methods and tasks have their say.
     pub train: Value,
-}
-
-/// Number type of frozen weights and activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// Everything in fp32.
-    Fp32,
-    /// Frozen weights and activations in bf16; what is trained, and the optimiser, in fp32.
-    Bf16,
-}
-
-impl Dtype {
-    /// Its name in configurations and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dtype::Fp32 => "fp32",
-            Dtype::Bf16 => "bf16",
-        }
-    }
-
-    /// libtorch's kind.
-    pub fn kind(self) -> tch::Kind {
-        match self {
-            Dtype::Fp32 => tch::Kind::Float,
-            Dtype::Bf16 => tch::Kind::BFloat16,
-        }
-    }
-}
-
-/// How one run trains. The keys of `train:`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training rows.
-    pub epochs: u64,
-    /// Rows of one forward pass.
-    pub batch_size: usize,
-    /// Forward passes of one optimiser step.
-    pub accumulate: usize,
-    /// The highest learning rate.
-    pub lr: f64,
-    /// Of matrices and embeddings.
-    pub weight_decay: f64,
-    /// Share of all steps.
-    pub warmup_ratio: f64,
-    /// Largest joint norm of the gradients.
-    pub clip: Option<f64>,
-    /// Adam's first beta.
-    pub beta1: f64,
-    /// Adam's second beta.
-    pub beta2: f64,
-    /// Adam's epsilon.
-    pub eps: f64,
-    /// Tokens of a row.
-    pub max_len: usize,
-    /// Share of the target spread over all classes.
-    pub label_smoothing: f64,
-    /// Rows of one forward pass of evaluation.
-    pub eval_batch_size: usize,
-    /// Whether what lies inside a block is computed again in the backward pass. Not written: on a CPU it changes no number.
-    #[serde(skip_serializing)]
-    pub recompute: bool,
-    /// Steps between checkpoints. Not written: it has no influence on any number, so none on a run's identity.
-    #[serde(skip_serializing)]
-    pub checkpoint_every: u64,
-}
-
-impl TrainConfig {
-    fn validate(&self) -> Result<()> {
-        let counts = [
-            ("epochs", self.epochs, 1_000_000),
-            ("batch_size", self.batch_size as u64, 1 << 20),
-            ("accumulate", self.accumulate as u64, 1 << 20),
-            ("max_len", self.max_len as u64, 1 << 20),
-            ("eval_batch_size", self.eval_batch_size as u64, 1 << 20),
-        ];
-        for (key, value, most) in counts {
-            ensure!(
-                (1..=most).contains(&value),
-                "`train.{key}` is {value}; it must be from 1 to {most}"
-            );
-        }
-        let positive = [("lr", Some(self.lr)), ("eps", Some(self.eps)), ("clip", self.clip)];
-        for (key, value) in positive {
-            let fine = value.is_none_or(|v| v.is_finite() && v > 0.0);
-            ensure!(
-                fine,
-                "`train.{key}` is {}; it must be a number above 0",
-                value.unwrap_or_default()
-            );
-        }
-        let shares = [
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
-            ("label_smoothing", self.label_smoothing),
-        ];
-        for (key, value) in shares {
-            ensure!(
-                (0.0..1.0).contains(&value),
-                "`train.{key}` is {value}; it must be from 0 to below 1"
-            );
-        }
-        ensure!(
-            (0.0..=1.0).contains(&self.warmup_ratio),
-            "`train.warmup_ratio` is {}; it must be from 0 to 1",
-            self.warmup_ratio
-        );
-        let decay = self.weight_decay;
-        ensure!(
-            decay.is_finite() && decay >= 0.0,
-            "`train.weight_decay` is {decay}; it must be 0 or more"
-        );
-        Ok(())
-    }
-
-    /// The settings of the loop.
-    pub fn fit(&self, seed: u64, regression: bool, device: tch::Device) -> FitConfig {
-        let objective = if regression {
-            Objective::Score
-        } else {
-            Objective::Classes {
-                label_smoothing: self.label_smoothing,
-            }
-        };
-        FitConfig {
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            accumulate: self.accumulate,
-            lr: self.lr,
-            weight_decay: self.weight_decay,
-            warmup_ratio: self.warmup_ratio,
-            clip: self.clip,
-            betas: (self.beta1, self.beta2),
-            eps: self.eps,
-            objective,
-            seed,
-            checkpoint_every: self.checkpoint_every,
-            recompute: self.recompute,
-            device,
-        }
-    }
+    /// How much of the data is taken.
+    #[serde(default)]
+    pub limit: Limit,
+    /// How texts are written, for tasks that ask for texts.
+    pub decode: Option<DecodeConfig>,
 }
 
 /// One run, validated: everything that decides its numbers, but for weights and data (the plan adds their hashes).
@@ -196,6 +60,15 @@ pub struct RunConfig {
     pub dtype: Dtype,
     /// How to train.
     pub train: TrainConfig,
+    /// How much of the data is taken, if not all.
+    #[serde(skip_serializing_if = "Limit::is_none")]
+    pub limit: Limit,
+    /// How texts are written, for tasks that ask for texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode: Option<DecodeConfig>,
+    /// How the task is put to the model, where that is a setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// The trained weights that it starts from, if not fresh ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
@@ -261,17 +134,17 @@ impl Entry {
         self.seeds.as_ref().is_none_or(|own| own.contains(&seed))
     }
 
-    fn starts_others(&self, task: &str) -> bool {
+    fn starts_others(&self, experiment: &Experiment, task: &str) -> bool {
         let starts = self.tasks.iter().filter_map(|(_, v)| v.get("start")?.as_str());
         starts
-            .filter_map(|name| datasets::find(name).ok())
-            .any(|t| t.id == task)
+            .filter_map(|name| experiment.task(name).ok())
+            .any(|t| t.id() == task)
     }
 
-    fn special(&self, name: &str, task: &str) -> Result<Special> {
+    fn special(&self, experiment: &Experiment, name: &str, task: &str) -> Result<Special> {
         for (key, value) in &self.tasks {
-            let known = datasets::find(key.as_str().unwrap_or_default());
-            if known.with_context(|| format!("`methods.{name}.tasks`"))?.id == task {
+            let known = experiment.task(key.as_str().unwrap_or_default());
+            if known.with_context(|| format!("`methods.{name}.tasks`"))?.id() == task {
                 let at = format!("methods.{name}.tasks.{task}");
                 let settings = Value::Mapping(mapping(value, &at)?);
                 return serde_yaml::from_value(settings).with_context(|| format!("`{at}`"));
@@ -343,7 +216,7 @@ impl RawExperiment {
     ///
     /// # Errors
     /// Unknown tasks or methods (with the known ones), settings that cannot be used.
-    pub fn runs(&self, experiment: &'static str) -> Result<Vec<RunConfig>> {
+    pub fn runs(&self, experiment: &'static Experiment) -> Result<Vec<RunConfig>> {
         ensure!(
             !self.tasks.is_empty(),
             "no tasks are named; give --tasks, or `tasks:` in the configuration"
@@ -379,17 +252,17 @@ impl RawExperiment {
     ///
     /// # Errors
     /// As [`RawExperiment::runs`].
-    pub fn sources(&self, run: &RunConfig) -> Result<Vec<RunConfig>> {
+    pub fn sources(&self, experiment: &'static Experiment, run: &RunConfig) -> Result<Vec<RunConfig>> {
         let Some(start) = &run.start else { return Ok(Vec::new()) };
         let named = |map: &Mapping, name: &str, same: &dyn Fn(&str) -> bool| {
             let found = map.iter().find(|(k, _)| k.as_str().is_some_and(same));
             (Value::from(name), found.map_or(Value::Null, |(_, v)| v.clone()))
         };
         let task = named(&self.tasks, start.task, &|k| {
-            datasets::find(k).is_ok_and(|t| t.id == start.task)
+            experiment.task(k).is_ok_and(|t| t.id() == start.task)
         });
         let method = named(&self.methods, &run.method_name, &|k| k == run.method_name);
-        let one = |seed: &u64| self.run(run.experiment, (&task.0, &task.1), (&method.0, &method.1), *seed);
+        let one = |seed: &u64| self.run(experiment, (&task.0, &task.1), (&method.0, &method.1), *seed);
         let entry = Entry::read(&run.method_name, &method.1)?;
         self.seeds
             .iter()
@@ -400,12 +273,17 @@ impl RawExperiment {
 
     /// The row of the paper's tables that `run` belongs to: the one that its method names in `preset`, if the run, its
     /// sources and the runs it starts from are the preset's own and no flag has changed anything but tasks and seeds.
-    pub fn paper_row(&self, preset: &RawExperiment, run: &RunConfig) -> Option<String> {
+    pub fn paper_row(
+        &self,
+        experiment: &'static Experiment,
+        preset: &RawExperiment,
+        run: &RunConfig,
+    ) -> Option<String> {
         let (method, task) = (preset.methods.get(&run.method_name)?, preset.tasks.get(run.task)?);
         let same_sources = (&self.model, &self.data) == (&preset.model, &preset.data);
         let same_starts = run.start.is_none() || self.seeds == preset.seeds;
         let own = preset.run(
-            run.experiment,
+            experiment,
             (&run.task.into(), task),
             (&run.method_name.as_str().into(), method),
             run.seed,
@@ -419,35 +297,27 @@ impl RawExperiment {
 
     fn run(
         &self,
-        experiment: &'static str,
+        experiment: &'static Experiment,
         task: (&Value, &Value),
         method: (&Value, &Value),
         seed: u64,
     ) -> Result<RunConfig> {
         let task_name = task.0.as_str().context("a task's name must be text")?;
         let method_name = method.0.as_str().context("a method's name must be text")?;
-        let known = datasets::find(task_name)?;
+        let known = experiment.task(task_name)?;
         let entry = Entry::read(method_name, method.1)?;
-        let special = entry.special(method_name, known.id)?;
-        let keep = entry.starts_others(known.id);
-        let mut rest = mapping(task.1, &format!("tasks.{task_name}"))?;
-        let task_train = mapping(
-            &rest.remove("train").unwrap_or_default(),
-            &format!("tasks.{task_name}.train"),
-        )?;
-        if let Some((key, _)) = rest.iter().next() {
-            bail!(
-                "`tasks.{task_name}`: unknown key `{}`; known: train",
-                key.as_str().unwrap_or("?")
-            );
-        }
+        let special = entry.special(experiment, method_name, known.id())?;
+        let keep = entry.starts_others(experiment, known.id());
+        let own = TaskEntry::read(task_name, task.1)?;
         let mut train = self.train.clone();
-        for layer in [entry.train, task_train, special.train] {
+        for layer in [entry.train, own.train, special.train] {
             merge(&mut train, Value::Mapping(layer));
         }
         let train: TrainConfig = serde_yaml::from_value(train)
             .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
         train.validate()?;
+        self.limit.validate()?;
+        self.decode.iter().try_for_each(DecodeConfig::validate)?;
         let method = lora_core::method::resolved(&Value::Mapping(entry.settings))
             .with_context(|| format!("`methods.{method_name}`"))?;
         let model = match (&self.model_name, &self.model) {
@@ -455,23 +325,57 @@ impl RawExperiment {
             (None, Some(word)) => ModelSource::name(word),
             (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
         };
-        Ok(RunConfig {
-            experiment,
+        let run = RunConfig {
+            experiment: experiment.name,
             model,
-            task: known.id,
+            task: known.id(),
             method_name: method_name.into(),
             method,
             seed,
             dtype: self.dtype,
             train,
-            start: special.start.map(|task| start(&task, known.id)).transpose()?,
+            limit: self.limit,
+            decode: self.decode.clone(),
+            prompt: own.prompt,
+            start: special
+                .start
+                .map(|task| start(experiment, &task, known.id()))
+                .transpose()?,
             keep,
-        })
+        };
+        known.check(&run)?;
+        Ok(run)
     }
 }
 
-fn start(task: &str, of: &str) -> Result<Start> {
-    let task = datasets::find(task)?.id;
+/// What is said of one task.
+struct TaskEntry {
+    train: Mapping,
+    prompt: Option<String>,
+}
+
+impl TaskEntry {
+    fn read(name: &str, value: &Value) -> Result<TaskEntry> {
+        let mut rest = mapping(value, &format!("tasks.{name}"))?;
+        let train = rest.remove("train").unwrap_or_default();
+        let prompt = match rest.remove("prompt").unwrap_or_default() {
+            Value::Null => None,
+            Value::String(prompt) => Some(prompt),
+            _ => bail!("`tasks.{name}.prompt` must be text"),
+        };
+        if let Some((key, _)) = rest.iter().next() {
+            bail!(
+                "`tasks.{name}`: unknown key `{}`; known: train, prompt",
+                key.as_str().unwrap_or("?")
+            );
+        }
+        let train = mapping(&train, &format!("tasks.{name}.train"))?;
+        Ok(TaskEntry { train, prompt })
+    }
+}
+
+fn start(experiment: &Experiment, task: &str, of: &str) -> Result<Start> {
+    let task = experiment.task(task)?.id();
     ensure!(task != of, "`{of}` cannot start from `{task}`: that is the task itself");
     Ok(Start { task, runs: Vec::new() })
 }

@@ -4,7 +4,6 @@
 use crate::json;
 use crate::news::{Listener, News};
 use crate::plan::{Planned, State};
-use crate::run::metric_key;
 use crate::work::Work;
 use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
@@ -36,7 +35,7 @@ pub struct Show {
 }
 
 /// Target of log lines that the terminal has had already.
-const SHOWN: &str = "glue";
+const SHOWN: &str = "shown";
 
 /// The bars of a batch of runs, and the lines above them.
 #[derive(Debug)]
@@ -57,11 +56,11 @@ pub struct Console {
 }
 
 impl Console {
-    /// For an experiment in the folder `out`, with everything from `info` up in its log file and warnings on the terminal.
+    /// For the experiment of that name in the folder `out`, with everything from `info` up in its log file and warnings on the terminal.
     ///
     /// # Errors
     /// A log file that cannot be opened.
-    pub fn start(show: &Show, out: &Path) -> Result<Console> {
+    pub fn start(experiment: &str, show: &Show, out: &Path) -> Result<Console> {
         match show.color {
             ColorChoice::Always => console::set_colors_enabled_stderr(true),
             ColorChoice::Never => console::set_colors_enabled_stderr(false),
@@ -77,7 +76,11 @@ impl Console {
             ProgressDrawTarget::hidden()
         };
         let aside = Aside(MultiProgress::with_draw_target(target));
-        log_to(&out.join("logs").join("glue.log"), aside.clone(), show.quiet)?;
+        log_to(
+            &out.join("logs").join(format!("{experiment}.log")),
+            aside.clone(),
+            show.quiet,
+        )?;
         Ok(Console {
             show: show.clone(),
             out: out.to_path_buf(),
@@ -167,9 +170,9 @@ impl Console {
     }
 
     fn epoch(&mut self, run: &Planned, eval: &Eval) {
-        let metric = metric_key(&run.rows);
-        let value = percent(eval.metrics.get(&metric).copied().flatten());
-        self.last = format!("{metric} {value}");
+        let criterion = run.rows.exam.criterion();
+        let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
+        self.last = format!("{} {value}", criterion.key);
         let line = format!(
             "{}: epoch {}, training loss {:.4}, {}",
             run.title(),
@@ -195,7 +198,8 @@ impl Console {
             Status::Finished => {
                 let best = record.best.map_or("–".into(), |best| {
                     let epochs = run.config.train.epochs;
-                    format!("{} at epoch {} of {epochs}", percent(Some(best.value)), best.epoch)
+                    let value = run.rows.exam.criterion().show(Some(best.value));
+                    format!("{value} at epoch {} of {epochs}", best.epoch)
                 });
                 let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
                 let (title, metric) = (run.title(), &record.metric);
@@ -291,10 +295,6 @@ impl Drop for Console {
         self.run.finish_and_clear();
         self.all.finish_and_clear();
     }
-}
-
-fn percent(value: Option<f64>) -> String {
-    value.map_or("–".into(), |v| format!("{:.1}", v * 100.0))
 }
 
 /// Columns of the terminal, or of a file.

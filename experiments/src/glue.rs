@@ -1,125 +1,195 @@
 //! `glue`: Table 2 on whatever model and tasks are given.
 
-use crate::again;
-use crate::cli::{ExperimentArgs, listing, set_threads};
 use crate::config::RunConfig;
-use crate::console::{Aside, Console};
-use crate::inputs::Inputs;
-use crate::json::Json;
-use crate::news::{Listener, News};
-use crate::plan;
-use crate::run::{Session, run_all};
-use crate::tables;
-use crate::tensorboard::TensorBoard;
-use anyhow::{Context, Result};
-use results::{Store, Table};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::experiment::Experiment;
+use crate::settings::{Limit, TrainConfig};
+use crate::source::DataSource;
+use crate::task::{Answers, Criterion, Exam, Metrics, Reader, Task, TaskRows};
+use anyhow::{Result, ensure};
+use datasets::hub::GLUE as REPOSITORY;
+use datasets::{Encoded, Example, Kind, Label, Predictions, TASKS, TaskData};
+use lora_core::batch::{Row, Target};
+use lora_core::model::Model;
+use lora_core::train::{Objective, predict};
+use tch::Device;
 
-static STOP: AtomicBool = AtomicBool::new(false);
+/// The experiment. To add a preset: a file in `configs/`, and a line here.
+pub static GLUE: Experiment = Experiment {
+    name: "glue",
+    defaults: &[("the defaults", crate::presets::DEFAULTS)],
+    presets: &[
+        ("demo", include_str!("../configs/demo.yaml")),
+        ("minilm", include_str!("../configs/minilm.yaml")),
+        ("roberta-base", include_str!("../configs/roberta-base.yaml")),
+        ("roberta-large", include_str!("../configs/roberta-large.yaml")),
+        (
+            "roberta-large-dagger",
+            include_str!("../configs/roberta-large-dagger.yaml"),
+        ),
+    ],
+    tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
+    folder: "the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
+    repositories: &[REPOSITORY],
+};
 
-/// After Ctrl-C.
-const INTERRUPTED: i32 = 130;
-
-/// Plans, runs what is missing, prints the table. Exit status 1 if a run failed, 130 after Ctrl-C.
-///
-/// # Errors
-/// Anything that keeps the whole experiment from going on.
-pub fn main(args: &ExperimentArgs) -> Result<ExitCode> {
-    if args.list {
-        print!("{}", listing());
-        return Ok(ExitCode::SUCCESS);
+impl Task for datasets::Task {
+    fn id(&self) -> &'static str {
+        self.id
     }
-    let raw = args.experiment()?;
-    let threads = set_threads(args.threads)?;
-    let device = lora_core::device::parse(&args.device)?;
-    let store = Store::open(&args.out)?;
-    let mut inputs = Inputs::open(raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
-    let mut runs = plan::plan(&raw, "glue", &mut inputs, &store)?;
-    plan::keep(&mut runs, args.keep);
-    let the_plan = News::Plan {
-        runs: &runs,
-        device: &lora_core::device::name(device),
-    };
-    if args.dry_run {
-        if args.show.json {
-            Json::default().hear(&the_plan);
-        } else {
-            print!("{}", plan::describe(&runs, &inputs, device)?);
+
+    fn about(&self) -> String {
+        let metrics: Vec<&str> = self.metrics.iter().map(|m| m.name()).collect();
+        format!("{} ({})", self.folder, metrics.join(", "))
+    }
+
+    fn check(&self, run: &RunConfig) -> Result<()> {
+        ensure!(
+            run.decode.is_none() && run.prompt.is_none(),
+            "`decode` and `prompt` are for tasks that write text; {} is none",
+            self.id
+        );
+        Ok(())
+    }
+
+    fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows> {
+        let task = datasets::find(self.id)?;
+        let (data, source) = read(task, reader.data)?;
+        let encode = |examples: Vec<Example>| -> Result<Vec<Row>> {
+            let rows = reader
+                .tokenizer
+                .encode_cached(&examples, run.train.max_len, reader.cache)?;
+            Ok(rows.into_iter().map(row).collect())
+        };
+        let train = encode(Limit::cut(data.train.examples, run.limit.train))?;
+        let mut splits = Vec::new();
+        for split in data.evals {
+            let examples = Limit::cut(split.examples, run.limit.dev);
+            splits.push(Split {
+                name: split.name,
+                labels: examples.iter().map(|e| e.label).collect(),
+                rows: encode(examples)?,
+            });
         }
-        return Ok(ExitCode::SUCCESS);
+        Ok(TaskRows {
+            train,
+            exam: Box::new(GlueExam { task, splits }),
+            sha256: data.sha256,
+            source,
+        })
     }
-    plan::check_starts(&runs, &store)?;
-    let mut listeners = listeners(args)?;
-    let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
-    tell(&the_plan);
-    let untouched = args.untouched()?;
-    let paper_row = |run: &RunConfig| raw.paper_row(untouched.as_ref()?, run);
-    let label = raw.label.as_deref();
-    let label = label.unwrap_or("a model and data of the user's own, not a row of the paper");
-    let session = Session {
-        inputs: &inputs,
-        store: &store,
-        device,
-        threads,
-        preset: args.preset().map(String::from),
-        label: label.into(),
-        paper_row: &paper_row,
-        resume: args.resume,
-        stop: &STOP,
-    };
-    let outcome = run_all(&session, &runs, &mut tell)?;
-    let tables = tables::of(&store, runs.iter().map(|r| r.id.clone()));
-    if outcome.interrupted {
-        stopped(tables, args.resume, &mut tell);
-        return Ok(ExitCode::from(INTERRUPTED as u8));
+
+    fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
+        let (data, _) = read(datasets::find(self.id)?, data)?;
+        let sizes: Vec<String> = std::iter::once(&data.train)
+            .chain(&data.evals)
+            .map(|s| format!("{} {}", s.name, s.examples.len()))
+            .collect();
+        let shown = data.train.examples.iter().take(rows);
+        let shown: String = shown.map(|e| line(self, e)).collect();
+        Ok(format!("{} rows\n\n{shown}", sizes.join(", ")))
     }
-    tell(&News::Tables {
-        tables: &tables?,
-        closing: raw.closing.as_deref(),
-        go_on: None,
-    });
-    tables::write(&store)?;
-    Ok(if outcome.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+}
+
+/// The task's examples, and for those from the hub repository and commit.
+fn read(task: &'static datasets::Task, data: &DataSource) -> Result<(TaskData, Option<String>)> {
+    Ok(match data {
+        DataSource::Embedded => (datasets::synthetic::load(task)?, None),
+        DataSource::Folder(dir) => (datasets::load(task, dir)?, None),
+        DataSource::Hub(r) => {
+            let (data, snapshot) = r.hub().glue(task, r.revision())?;
+            (data, crate::source::at(&snapshot))
+        }
     })
 }
 
-/// The table so far, and how to go on; where there is no table, the latter alone.
-fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
-    let tables = tables.unwrap_or_else(|error| {
-        tracing::warn!("no table: {error:#}");
-        Vec::new()
-    });
-    let go_on = again::command(std::env::args_os(), resume);
-    tell(&News::Tables {
-        tables: &tables,
-        closing: None,
-        go_on: Some(&go_on),
-    });
-}
-
-/// Who is told what happens.
-fn listeners(args: &ExperimentArgs) -> Result<Vec<Box<dyn Listener>>> {
-    let console = Console::start(&args.show, &args.out)?;
-    on_interrupt(console.aside())?;
-    let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(console), Box::new(TensorBoard::new(&args.out))];
-    if args.show.json {
-        listeners.push(Box::new(Json::default()));
+fn row(encoded: Encoded) -> Row {
+    let wide = |v: Vec<u32>| v.into_iter().map(i64::from).collect();
+    let target = match encoded.label {
+        Label::Class(class) => Target::Class(class as i64),
+        Label::Score(score) => Target::Score(score),
+    };
+    Row {
+        ids: wide(encoded.ids),
+        types: wide(encoded.type_ids),
+        prompt: None,
+        target,
     }
-    Ok(listeners)
 }
 
-/// The first Ctrl-C asks for a checkpoint and a clean end, the second ends at once: files are written whole or not at all.
-fn on_interrupt(aside: Aside) -> Result<()> {
-    ctrlc::set_handler(move || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            // Without the C library's clean-up, which libtorch's threads at work do not survive.
-            signal_hook::low_level::exit(INTERRUPTED);
+/// A label and its sentences.
+fn line(task: &datasets::Task, example: &Example) -> String {
+    let label = match (task.kind, example.label) {
+        (Kind::Classification { labels }, Label::Class(class)) => labels.get(class).copied().unwrap_or("?").to_string(),
+        (_, Label::Class(class)) => class.to_string(),
+        (_, Label::Score(score)) => format!("{score:.2}"),
+    };
+    let second = example.second.as_ref();
+    let second = second.map_or(String::new(), |s| format!("\n{:<16} {s}", ""));
+    format!("{label:<16} {}{second}\n", example.first)
+}
+
+/// A task's dev sets and metrics.
+#[derive(Debug)]
+struct GlueExam {
+    task: &'static datasets::Task,
+    splits: Vec<Split>,
+}
+
+/// One split to evaluate on.
+#[derive(Debug)]
+struct Split {
+    /// `dev`, `dev_matched`, ...
+    name: String,
+    rows: Vec<Row>,
+    labels: Vec<Label>,
+}
+
+impl Exam for GlueExam {
+    fn answers(&self) -> Answers {
+        Answers::Outputs(self.task.outputs() as i64)
+    }
+
+    fn objective(&self, train: &TrainConfig) -> Objective {
+        match self.task.kind {
+            Kind::Regression { .. } => Objective::Score,
+            Kind::Classification { .. } => Objective::Classes {
+                label_smoothing: train.label_smoothing,
+            },
         }
-        aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
-    })
-    .context("listening for Ctrl-C")
+    }
+
+    fn criterion(&self) -> Criterion {
+        Criterion {
+            key: format!("dev/{}", self.task.primary().name()),
+            lower_is_better: false,
+        }
+    }
+
+    fn splits(&self) -> Vec<&[Row]> {
+        self.splits.iter().map(|s| s.rows.as_slice()).collect()
+    }
+
+    /// Every metric of every split, and of all splits together as `dev` where there are several (the paper's MNLI number).
+    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
+        let mut metrics = Metrics::new();
+        let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
+        let mut score = |name: &str, logits: &[f32], labels: &[Label]| -> Result<()> {
+            let predictions = Predictions::from_logits(self.task, logits)?;
+            for (metric, value) in datasets::score(self.task, &predictions, labels)? {
+                metrics.insert(format!("{name}/{metric}"), value);
+            }
+            Ok(())
+        };
+        for split in &self.splits {
+            let logits = predict(model, &split.rows, batch, device)?;
+            let logits: Vec<f32> = logits.into_iter().flatten().collect();
+            score(&split.name, &logits, &split.labels)?;
+            all.extend(logits);
+            labels.extend(&split.labels);
+        }
+        if self.splits.len() > 1 {
+            score("dev", &all, &labels)?;
+        }
+        Ok(metrics)
+    }
 }

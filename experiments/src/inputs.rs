@@ -1,40 +1,16 @@
 //! Model folder and data folder, read once: weights' hash, tokenizer, and each task's rows.
 
+use crate::config::RunConfig;
+use crate::experiment::Experiment;
 use crate::source::{DataSource, ModelSource};
+use crate::task::{Needs, Reader, Task, TaskRows};
 use anyhow::{Context, Result};
+use datasets::Tokenizer;
 use datasets::cache::Cache;
-use datasets::{Encoded, Kind, Label, Task, Tokenizer};
-use lora_core::batch::{Row, Target};
 use lora_core::weights::Weights;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
-
-/// A task's rows, tokenised.
-#[derive(Debug)]
-pub struct TaskRows {
-    /// The task.
-    pub task: &'static Task,
-    /// Rows to train on.
-    pub train: Vec<Row>,
-    /// Rows to evaluate on, a split each.
-    pub evals: Vec<EvalRows>,
-    /// SHA-256 of the files.
-    pub sha256: String,
-    /// Repository and commit, for data from the hub.
-    pub source: Option<String>,
-}
-
-/// One split to evaluate on.
-#[derive(Debug)]
-pub struct EvalRows {
-    /// `dev`, `dev_matched`, ...
-    pub name: String,
-    /// Its rows.
-    pub rows: Vec<Row>,
-    /// Its labels.
-    pub labels: Vec<Label>,
-}
 
 /// The folders of an experiment.
 pub struct Inputs {
@@ -47,7 +23,7 @@ pub struct Inputs {
     data: DataSource,
     tokenizer: Tokenizer,
     cache: Option<Cache>,
-    tasks: HashMap<(&'static str, usize), Rc<TaskRows>>,
+    tasks: HashMap<Needs, Rc<TaskRows>>,
 }
 
 impl Inputs {
@@ -55,12 +31,10 @@ impl Inputs {
     ///
     /// # Errors
     /// Sources that were not named, or lack what a model or a tokenizer needs.
-    pub fn open(model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Inputs> {
+    pub fn open(experiment: &Experiment, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Inputs> {
         let model = model.context("no model is named; give --model DIR, a Hugging Face model folder")?;
-        let data = data.context(
-            "no data are named; give --data DIR, the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
-        )?;
-        let data = DataSource::parse(data, quiet)?;
+        let data = data.with_context(|| format!("no data are named; give --data DIR, {}", experiment.folder))?;
+        let data = DataSource::parse(data, experiment, quiet)?;
         let (model, source) = ModelSource::parse(model, quiet)?.folder()?;
         let model = model.as_path();
         let config = lora_core::model::read_config(model)?;
@@ -78,65 +52,22 @@ impl Inputs {
         })
     }
 
-    /// The rows of `task`, cut to `max_len` tokens.
+    /// The rows of `task` under the settings of `run`.
     ///
     /// # Errors
     /// Data that are missing or malformed, with file and line.
-    pub fn task(&mut self, task: &'static Task, max_len: usize) -> Result<Rc<TaskRows>> {
-        if let Some(rows) = self.tasks.get(&(task.id, max_len)) {
+    pub fn rows(&mut self, task: &dyn Task, run: &RunConfig) -> Result<Rc<TaskRows>> {
+        let needs = Needs::of(run)?;
+        if let Some(rows) = self.tasks.get(&needs) {
             return Ok(rows.clone());
         }
-        let (data, source) = self.data.load(task)?;
-        let encode = |split: &datasets::Split| -> Result<Vec<Encoded>> {
-            Ok(self
-                .tokenizer
-                .encode_cached(&split.examples, max_len, self.cache.as_ref())?)
+        let reader = Reader {
+            data: &self.data,
+            tokenizer: &self.tokenizer,
+            cache: self.cache.as_ref(),
         };
-        let train = encode(&data.train)?.into_iter().map(row).collect();
-        let mut evals = Vec::new();
-        for split in &data.evals {
-            let labels = split.examples.iter().map(|e| e.label).collect();
-            let rows = encode(split)?.into_iter().map(row).collect();
-            evals.push(EvalRows {
-                name: split.name.clone(),
-                rows,
-                labels,
-            });
-        }
-        let rows = Rc::new(TaskRows {
-            task,
-            train,
-            evals,
-            sha256: data.sha256,
-            source,
-        });
-        self.tasks.insert((task.id, max_len), rows.clone());
+        let rows = Rc::new(task.load(run, &reader)?);
+        self.tasks.insert(needs, rows.clone());
         Ok(rows)
-    }
-}
-
-impl TaskRows {
-    /// Outputs of the head.
-    pub fn outputs(&self) -> i64 {
-        self.task.outputs() as i64
-    }
-
-    /// Whether a score is asked for.
-    pub fn regression(&self) -> bool {
-        matches!(self.task.kind, Kind::Regression { .. })
-    }
-}
-
-fn row(encoded: Encoded) -> Row {
-    let wide = |v: Vec<u32>| v.into_iter().map(i64::from).collect();
-    let target = match encoded.label {
-        Label::Class(class) => Target::Class(class as i64),
-        Label::Score(score) => Target::Score(score),
-    };
-    Row {
-        ids: wide(encoded.ids),
-        types: wide(encoded.type_ids),
-        prompt: None,
-        target,
     }
 }

@@ -1,6 +1,6 @@
 //! What happens while an experiment runs, told to all who show it or keep it.
 //!
-//! To add a listener: a file with its [`Listener`], and a line in `glue::listeners`.
+//! To add a listener: a file with its [`Listener`], and a line in `Experiment::listeners`.
 
 use crate::plan::Planned;
 use lora_core::train::Event;

@@ -2,7 +2,9 @@
 
 use crate::calibrate;
 use crate::config::{RawExperiment, RunConfig};
-use crate::inputs::{Inputs, TaskRows};
+use crate::experiment::Experiment;
+use crate::inputs::Inputs;
+use crate::task::TaskRows;
 use anyhow::{Context, Result, ensure};
 use lora_core::model::{self, ModelShape};
 use lora_core::nn::{Build, Counts};
@@ -60,17 +62,22 @@ struct Identity<'a> {
 ///
 /// # Errors
 /// Settings, models or data that cannot be used.
-pub fn plan(raw: &RawExperiment, experiment: &'static str, inputs: &mut Inputs, store: &Store) -> Result<Vec<Planned>> {
+pub fn plan(
+    raw: &RawExperiment,
+    experiment: &'static Experiment,
+    inputs: &mut Inputs,
+    store: &Store,
+) -> Result<Vec<Planned>> {
     let mut planned = Vec::new();
     for mut config in raw.runs(experiment)? {
-        let sources = raw.sources(&config)?;
+        let sources = raw.sources(experiment, &config)?;
         if let Some(start) = &mut config.start {
             start.runs = sources
                 .iter()
-                .map(|s| Ok(identify(s, inputs)?.0))
+                .map(|s| Ok(identify(experiment, s, inputs)?.0))
                 .collect::<Result<_>>()?;
         }
-        let (id, rows) = identify(&config, inputs)?;
+        let (id, rows) = identify(experiment, &config, inputs)?;
         let state = if store.has(&id)? {
             State::Done
         } else if checkpoint_path(store.dir(), &id).exists() {
@@ -96,16 +103,24 @@ pub fn keep(runs: &mut [Planned], all: bool) {
 }
 
 /// The id of a run, and its rows.
-fn identify(config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Rc<TaskRows>)> {
-    let rows = inputs.task(datasets::find(config.task)?, config.train.max_len)?;
+fn identify(experiment: &Experiment, config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Rc<TaskRows>)> {
+    let rows = inputs.rows(experiment.task(config.task)?, config)?;
+    Ok((identity(config, &inputs.weights_sha256, &rows.sha256)?, rows))
+}
+
+/// The id of a run: 16 hex digits, a hash of its configuration and of the weights and data that go in.
+///
+/// # Errors
+/// None that is known: the configuration is plain values.
+pub fn identity(config: &RunConfig, weights_sha256: &str, data_sha256: &str) -> Result<String> {
     let identity = Identity {
         config,
-        weights_sha256: &inputs.weights_sha256,
-        data_sha256: &rows.sha256,
+        weights_sha256,
+        data_sha256,
     };
     let bytes = serde_json::to_vec(&identity).context("hashing the configuration")?;
     let hash = Sha256::digest(&bytes);
-    Ok((hash.iter().take(8).map(|b| format!("{b:02x}")).collect(), rows))
+    Ok(hash.iter().take(8).map(|b| format!("{b:02x}")).collect())
 }
 
 /// Refuses a plan in which a run starts from another that is not to come and whose record or weights are not in the store.
@@ -174,7 +189,7 @@ impl Planned {
     pub fn counts(&self, model_dir: &Path) -> Result<Counts> {
         let method = lora_core::method::from_value(&self.config.method)?;
         let build = Build::new(method.as_ref(), self.config.seed).base_kind(self.config.dtype.kind());
-        let _model = model::from_dir(model_dir, self.rows.outputs(), &build)?;
+        let _model = self.rows.exam.answers().build(model_dir, &build)?;
         Ok(build.adopt()?.counts)
     }
 

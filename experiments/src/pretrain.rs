@@ -6,10 +6,10 @@ use clap::Args;
 use datasets::synthetic::document;
 use datasets::{Example, Label, Tokenizer, tokenize};
 use indicatif::{ProgressBar, ProgressStyle};
-use lora_core::batch::{Batch, Row, Target, UNSCORED};
+use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::{self, Model};
 use lora_core::nn::{Adopted, BaseInit, Build, Params};
-use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper};
+use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores};
 use lora_core::weights::{Precision, published, save_as};
 use lora_core::{device, method, seed};
 use rand::{Rng, SeedableRng};
@@ -112,7 +112,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         max_len: model.max_len() as usize,
     };
     let progress = train(&maker, model.as_ref(), &params, device, &args.out)?;
-    let (loss, accuracy) = held_out(&maker, model.as_ref(), device)?;
+    let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
     let report = Report {
         config: config.clone(),
         parameters: counts.total,
@@ -257,6 +257,7 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
         lr: c.lr,
         weight_decay: c.weight_decay,
         warmup_ratio: c.warmup_ratio,
+        warmup_steps: None,
         clip: Some(c.clip),
         betas: (0.9, 0.98), // RoBERTa's
         eps: 1e-6,
@@ -303,23 +304,8 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
     Ok(progress)
 }
 
-/// Mean loss and share of hidden tokens guessed rightly, on text that was not trained on.
-fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<(f64, f64)> {
-    let _guard = tch::no_grad_guard();
+/// How well the model guesses the hidden tokens of text that was not trained on.
+fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<TokenScores> {
     let rows = maker.rows("held out", 0, HELD_OUT)?;
-    let (mut loss, mut right, mut count) = (0.0, 0.0, 0.0);
-    for rows in rows.chunks(64) {
-        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), device)?;
-        let answers = model.forward(&batch, false);
-        let n = answers.size()[0] as f64;
-        loss += n * f64::try_from(lora_core::train::loss(
-            &answers,
-            &batch,
-            Objective::Tokens { label_smoothing: 0.0 },
-        ))?;
-        let hits = answers.argmax(-1, false).eq_tensor(&batch.targets).sum(Kind::Int64);
-        right += i64::try_from(hits)? as f64;
-        count += n;
-    }
-    Ok((loss / count, right / count))
+    Ok(token_scores(model, &rows, 64, device)?)
 }

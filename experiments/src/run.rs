@@ -2,19 +2,19 @@
 
 use crate::config::{RunConfig, Start};
 use crate::host;
-use crate::inputs::{EvalRows, Inputs, TaskRows};
+use crate::inputs::Inputs;
 use crate::news::News;
 use crate::plan::{Planned, State, checkpoint_path, weights_path};
+use crate::settings::Select;
+use crate::task::Criterion;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
-use datasets::{Label, Predictions};
-use lora_core::model::{self, Model};
+use lora_core::model::Model;
 use lora_core::nn::{Adopted, Build};
-use lora_core::train::{Checkpoint, Keep, Progress, Trainer, predict};
+use lora_core::train::{Checkpoint, Keep, Progress, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -149,28 +149,27 @@ fn one(
     if !session.resume {
         checkpoint.remove()?;
     }
-    let metric = metric_key(&run.rows);
-    let fit = run
-        .config
-        .train
-        .fit(run.config.seed, run.rows.regression(), session.device);
+    let (settings, exam) = (&run.config.train, &run.rows.exam);
+    let criterion = exam.criterion();
+    let fit = settings.fit(run.config.seed, exam.objective(settings), session.device);
     let trainer = Trainer {
         model: model.as_ref(),
         params: &adopted.params,
         config: &fit,
         checkpoint: Some(&checkpoint),
         keep: run.config.keep.then(|| Keep {
-            metric: &metric,
+            metric: &criterion.key,
+            lower_is_better: criterion.lower_is_better,
             path: weights_path(session.store.dir(), &run.id),
         }),
         stop: Some(session.stop),
     };
-    let batch = run.config.train.eval_batch_size;
     let mut failure = None;
     let fitted = trainer.fit(
         &run.rows.train,
         &mut |model| {
-            evaluate(model, &run.rows, batch, session.device).map_err(|e| {
+            let metrics = exam.evaluate(model, settings.eval_batch_size, session.device);
+            metrics.map_err(|e| {
                 let text = format!("{e:#}");
                 failure = Some(e);
                 lora_core::Error::Config(text)
@@ -182,7 +181,13 @@ fn one(
         return Err(failure.context("evaluating"));
     }
     let mut record = blank(session, run, started);
-    fill(&mut record, &fitted?.progress, &adopted, since.elapsed().as_secs_f64());
+    fill(
+        &mut record,
+        run,
+        &fitted?.progress,
+        &adopted,
+        since.elapsed().as_secs_f64(),
+    );
     Ok(record)
 }
 
@@ -191,7 +196,7 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(session.device)
         .base_kind(run.config.dtype.kind());
-    let (model, arch) = model::from_dir(&session.inputs.model, run.rows.outputs(), &build)?;
+    let (model, arch) = run.rows.exam.answers().build(&session.inputs.model, &build)?;
     let adopted = build.adopt()?;
     let report = Weights::open(&session.inputs.model)?
         .load_into(&adopted.params, arch)?
@@ -226,42 +231,10 @@ fn best_of(store: &Store, start: &Start) -> Result<String> {
     Ok(id.clone())
 }
 
-/// Every metric of every split, and of all splits together as `dev` where there are several (the paper's MNLI number).
-fn evaluate(model: &dyn Model, rows: &TaskRows, batch: usize, device: Device) -> Result<BTreeMap<String, Option<f64>>> {
-    let mut metrics = BTreeMap::new();
-    let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
-    let mut score = |name: &str, logits: &[f32], labels: &[Label]| -> Result<()> {
-        let predictions = Predictions::from_logits(rows.task, logits)?;
-        for (metric, value) in datasets::score(rows.task, &predictions, labels)? {
-            metrics.insert(format!("{name}/{metric}"), value);
-        }
-        Ok(())
-    };
-    for EvalRows {
-        name,
-        rows,
-        labels: gold,
-    } in &rows.evals
-    {
-        let logits: Vec<f32> = predict(model, rows, batch, device)?.into_iter().flatten().collect();
-        score(name, &logits, gold)?;
-        all.extend(logits);
-        labels.extend(gold);
-    }
-    if rows.evals.len() > 1 {
-        score("dev", &all, &labels)?;
-    }
-    Ok(metrics)
-}
-
-/// The key, in a record's evaluations, of the metric by which the best epoch is chosen.
-pub fn metric_key(rows: &TaskRows) -> String {
-    format!("dev/{}", rows.task.primary().name())
-}
-
 /// A record with everything that is known before the run.
 fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
     let (commit, dirty) = host::commit();
+    let criterion = run.rows.exam.criterion();
     RunRecord {
         schema: SCHEMA,
         id: run.id.clone(),
@@ -275,10 +248,10 @@ fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Lo
         seed: run.config.seed,
         config: serde_json::to_value(&run.config).unwrap_or_default(),
         status: Status::Finished,
-        metric: metric_key(&run.rows),
+        metric: criterion.key.clone(),
         evals: Vec::new(),
         best: None,
-        selection: "best epoch on dev".into(),
+        selection: selection(run.config.train.select, &criterion),
         params: Params::default(),
         provenance: Provenance {
             commit,
@@ -301,7 +274,7 @@ fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Lo
     }
 }
 
-fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds: f64) {
+fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Adopted, seconds: f64) {
     let eval = |e: &lora_core::train::Eval| Eval {
         epoch: e.epoch as u32,
         step: e.step,
@@ -309,7 +282,7 @@ fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds:
         metrics: e.metrics.clone(),
     };
     record.evals = progress.evals.iter().map(eval).collect();
-    record.best = best_epoch(&record.evals, &record.metric);
+    record.best = chosen(&record.evals, &run.rows.exam.criterion(), run.config.train.select);
     let counts = adopted.counts;
     record.params = Params {
         base: counts.base,
@@ -329,33 +302,65 @@ fn fill(record: &mut RunRecord, progress: &Progress, adopted: &Adopted, seconds:
     };
 }
 
-/// The evaluation with the highest value of `metric`; of equals the first, as transformers' trainer keeps it. Where the
-/// metric is undefined an epoch is out of the running.
-fn best_epoch(evals: &[Eval], metric: &str) -> Option<Best> {
-    let scored = evals.iter().filter_map(|e| {
+/// The evaluation that counts: the last, or the best by `criterion`; of equals the first, as transformers' trainer keeps
+/// it. Where the metric is undefined an epoch is out of the running.
+fn chosen(evals: &[Eval], criterion: &Criterion, select: Select) -> Option<Best> {
+    let scored = |e: &Eval| {
         Some(Best {
             epoch: e.epoch,
-            value: (*e.metrics.get(metric)?)?,
+            value: (*e.metrics.get(&criterion.key)?)?,
         })
-    });
-    scored.reduce(|best, next| if next.value > best.value { next } else { best })
+    };
+    match select {
+        Select::Last => scored(evals.last()?),
+        Select::Best => {
+            let better = |best: Best, next: Best| {
+                if criterion.improves(next.value, best.value) {
+                    next
+                } else {
+                    best
+                }
+            };
+            evals.iter().filter_map(scored).reduce(better)
+        }
+    }
+}
+
+/// The rule, in words.
+fn selection(select: Select, criterion: &Criterion) -> String {
+    match select {
+        Select::Last => "last epoch".into(),
+        Select::Best if criterion.lower_is_better => "epoch of the lowest loss on dev".into(),
+        Select::Best => "best epoch on dev".into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_best_epoch_is_kept() {
-        let eval = |(i, value): (usize, Option<f64>)| Eval {
+    use std::collections::BTreeMap;
+
+    fn epochs(key: &str, values: &[Option<f64>]) -> Vec<Eval> {
+        let eval = |(i, value): (usize, &Option<f64>)| Eval {
             epoch: i as u32 + 1,
             step: i as u64,
             train_loss: None,
-            metrics: BTreeMap::from([("dev/accuracy".to_string(), value)]),
+            metrics: BTreeMap::from([(key.to_string(), *value)]),
         };
+        values.iter().enumerate().map(eval).collect()
+    }
+
+    fn criterion(key: &str, lower_is_better: bool) -> Criterion {
+        let key = key.into();
+        Criterion { key, lower_is_better }
+    }
+
+    #[test]
+    fn the_first_best_epoch_is_kept() {
         let best = |values: &[Option<f64>]| {
-            let evals: Vec<Eval> = values.iter().copied().enumerate().map(eval).collect();
-            best_epoch(&evals, "dev/accuracy").map(|b| (b.epoch, b.value))
+            let by = criterion("dev/accuracy", false);
+            chosen(&epochs("dev/accuracy", values), &by, Select::Best).map(|b| (b.epoch, b.value))
         };
         assert_eq!(
             best(&[Some(0.5), None, Some(0.7), Some(0.7), Some(0.6)]),
@@ -363,6 +368,27 @@ mod tests {
         );
         assert_eq!(best(&[Some(-0.2), Some(-0.1)]), Some((2, -0.1)));
         assert_eq!(best(&[None, None]), None);
-        assert_eq!(best_epoch(&[eval((0, Some(1.0)))], "dev/f1").map(|b| b.epoch), None);
+        let other = chosen(
+            &epochs("dev/accuracy", &[Some(1.0)]),
+            &criterion("dev/f1", false),
+            Select::Best,
+        );
+        assert_eq!(other, None);
+    }
+
+    #[test]
+    fn the_lowest_loss_or_the_last_epoch() {
+        let losses = epochs("dev/loss", &[Some(2.0), Some(1.0), Some(1.0), Some(1.5)]);
+        let by = criterion("dev/loss", true);
+        let epoch = |select| chosen(&losses, &by, select).map(|b| (b.epoch, b.value));
+        assert_eq!(epoch(Select::Best), Some((2, 1.0)));
+        assert_eq!(epoch(Select::Last), Some((4, 1.5)));
+        assert_eq!(chosen(&[], &by, Select::Last), None);
+        assert_eq!(selection(Select::Best, &by), "epoch of the lowest loss on dev");
+        assert_eq!(
+            selection(Select::Best, &criterion("dev/f1", false)),
+            "best epoch on dev"
+        );
+        assert_eq!(selection(Select::Last, &by), "last epoch");
     }
 }

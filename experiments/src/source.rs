@@ -2,9 +2,9 @@
 
 use crate::download;
 use crate::embedded::{EMBEDDED, Embedded};
+use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail};
-use datasets::hub::GLUE;
-use datasets::{Hub, Task, TaskData};
+use datasets::Hub;
 use std::path::{Path, PathBuf};
 
 /// Where a model comes from.
@@ -23,9 +23,9 @@ pub enum ModelSource {
 pub enum DataSource {
     /// `embedded`: generated.
     Embedded,
-    /// A folder in the layout of the GLUE distribution.
+    /// A folder in the data set's own layout.
     Folder(PathBuf),
-    /// `nyu-mll/glue` or `nyu-mll/glue@REVISION` on the Hugging Face hub.
+    /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
     Hub(Repository),
 }
 
@@ -55,13 +55,24 @@ impl Repository {
         }
     }
 
-    fn revision(&self) -> Option<&str> {
+    /// The way to the hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// `OWNER/NAME`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Branch, tag or commit, if one was named.
+    pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
 }
 
 /// What stands in the records of a thing from the hub.
-fn at(snapshot: &datasets::Snapshot) -> Option<String> {
+pub fn at(snapshot: &datasets::Snapshot) -> Option<String> {
     Some(format!("{}@{}", snapshot.id, snapshot.commit))
 }
 
@@ -115,11 +126,11 @@ impl ModelSource {
 }
 
 impl DataSource {
-    /// Reads `embedded`, a folder's path, or `nyu-mll/glue[@REVISION]`.
+    /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets that `experiment` knows.
     ///
     /// # Errors
     /// A folder that is not there, another data set of the hub, settings of the hub that cannot be used.
-    pub fn parse(word: &str, quiet: bool) -> Result<DataSource> {
+    pub fn parse(word: &str, experiment: &Experiment, quiet: bool) -> Result<DataSource> {
         let folder = Path::new(word);
         if word == "embedded" {
             return Ok(DataSource::Embedded);
@@ -128,25 +139,12 @@ impl DataSource {
             return Ok(DataSource::Folder(folder.into()));
         }
         match Repository::parse(word, quiet)? {
-            Some(repository) if repository.id == GLUE => Ok(DataSource::Hub(repository)),
+            Some(repository) if experiment.repositories.contains(&repository.id()) => Ok(DataSource::Hub(repository)),
             _ => bail!(
-                "--data {word}: no such folder; give one that holds the tasks' folders (CoLA/, MRPC/, ...), {GLUE} for the hub's, or embedded for generated tasks"
+                "--data {word}: no such folder; give {}, {} for the hub's, or embedded for generated tasks",
+                experiment.folder,
+                experiment.repositories.join(" or ")
             ),
         }
-    }
-
-    /// The task's examples, and for those from the hub repository and commit.
-    ///
-    /// # Errors
-    /// Data that are missing or malformed, with file and line; the hub's refusals.
-    pub fn load(&self, task: &'static Task) -> Result<(TaskData, Option<String>)> {
-        Ok(match self {
-            DataSource::Embedded => (datasets::synthetic::load(task)?, None),
-            DataSource::Folder(dir) => (datasets::load(task, dir)?, None),
-            DataSource::Hub(r) => {
-                let (data, snapshot) = r.hub.glue(task, r.revision())?;
-                (data, at(&snapshot))
-            }
-        })
     }
 }

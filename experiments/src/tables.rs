@@ -8,7 +8,7 @@ use results::{Filter, Store, Table};
 /// # Errors
 /// Records that cannot be read.
 pub fn of(store: &Store, ids: impl Iterator<Item = String>) -> Result<Vec<Table>> {
-    Ok(results::table2(store, &Filter::ids(ids))?)
+    Ok(results::tables(store, &Filter::ids(ids))?)
 }
 
 /// Writes the tables of everything in the store to `OUT/tables`.
@@ -16,7 +16,7 @@ pub fn of(store: &Store, ids: impl Iterator<Item = String>) -> Result<Vec<Table>
 /// # Errors
 /// Records or folders that cannot be read or written.
 pub fn write(store: &Store) -> Result<()> {
-    for table in results::table2(store, &Filter::default())? {
+    for table in results::tables(store, &Filter::default())? {
         table.write(&store.dir().join("tables"))?;
     }
     Ok(())

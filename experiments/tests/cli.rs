@@ -2,6 +2,8 @@
 
 mod world;
 
+use experiments::experiment::EXPERIMENTS;
+use experiments::glue::GLUE;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use world::{World, config, refused, run, text};
@@ -105,7 +107,7 @@ fn planned(args: &[&str]) -> anyhow::Result<usize> {
     }
     let all = [&["glue", "--model", "model", "--data", "data", "--tasks", "rte"], args].concat();
     let args = Cli::try_parse_from(all)?.experiment;
-    Ok(args.experiment()?.runs("glue")?.len())
+    Ok(args.experiment(&GLUE)?.runs(&GLUE)?.len())
 }
 
 #[test]
@@ -364,28 +366,44 @@ fn parameters_of_the_papers_models() {
     }
 }
 
-#[test]
-fn every_configuration_reads() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let mut read = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let layers = [("defaults", experiments::presets::DEFAULTS), ("file", text.as_str())];
-        let mut raw = experiments::config::read(&layers, &[]).unwrap_or_else(|e| panic!("{}: {e:#}", path.display()));
-        if !path.ends_with("defaults.yaml") {
-            raw.model = Some("model".into());
-            assert!(
-                !raw.runs("glue")
-                    .unwrap_or_else(|e| panic!("{}: {e:#}", path.display()))
-                    .is_empty()
-            );
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(experiments::presets::find(name).is_ok(), "{name} is registered");
+/// The texts of the YAML files below `dir`.
+fn configurations(dir: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let of = |path: PathBuf| {
+        if path.is_dir() {
+            configurations(&path)
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            vec![(path, text)]
         }
-        read += 1;
+    };
+    entries.flat_map(of).collect()
+}
+
+#[test]
+fn every_configuration_reads_and_is_registered() {
+    let mut registered = Vec::new();
+    for experiment in EXPERIMENTS {
+        registered.extend(experiment.defaults.iter().map(|(_, text)| *text));
+        for (name, text) in experiment.presets {
+            registered.push(text);
+            let mut layers = experiment.defaults.to_vec();
+            layers.push((name, text));
+            let mut raw = experiments::config::read(&layers, &[]).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+            raw.model.get_or_insert("model".into());
+            let runs = raw.runs(experiment).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+            assert!(!runs.is_empty(), "{} {name}", experiment.name);
+        }
     }
-    assert!(read >= 2);
+    let files = configurations(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs"));
+    assert!(files.len() >= 6);
+    for (path, text) in files {
+        assert!(
+            registered.contains(&text.as_str()),
+            "{} is not registered",
+            path.display()
+        );
+    }
 }
 
 /// `lora bench train model` in this world; its last line, where it succeeds.

@@ -15,6 +15,17 @@ use tch::Tensor;
 
 /// Trains from a fresh build until the end, or until step `stop_at`.
 fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, Adopted) {
+    run_keeping(false, kind, checkpoint, id, stop_at)
+}
+
+/// The same, with the epoch of the lowest value kept if `lower`.
+fn run_keeping(
+    lower: bool,
+    kind: &str,
+    checkpoint: &Path,
+    id: &str,
+    stop_at: Option<u64>,
+) -> (Result<Progress>, Adopted) {
     let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
     let (model, adopted) = build("bert", method.as_ref(), 3);
     let (config, stop) = (fit_config("bert"), AtomicBool::new(stop_at == Some(0)));
@@ -26,6 +37,7 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
         checkpoint: Some(&file),
         keep: Some(Keep {
             metric: "dev/sum",
+            lower_is_better: lower,
             path: checkpoint.with_extension("best"),
         }),
         stop: Some(&stop),
@@ -119,6 +131,12 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
         .trainable()
         .all(|e| kept.tensor(&e.param.name).unwrap().equal(&e.tensor));
     assert_eq!(is_last, best == "2", "the weights are those of that epoch");
+
+    // Where less is better, the other epoch is kept.
+    let path = dir.path().join("lower");
+    run_keeping(true, "lora", &path, "a", None).0.unwrap();
+    let lower = Weights::open(&path.with_extension("best")).unwrap();
+    assert_ne!(lower.metadata().unwrap()["epoch"], best, "{values:?}");
 
     // Another task: one output, so the last layer of the head stays as it was made.
     let method = method::from_yaml("{kind: lora}").unwrap();

@@ -27,4 +27,4 @@ pub use atomic::write_atomic;
 pub use error::{Error, Result};
 pub use record::RunRecord;
 pub use store::{Filter, Selection, Store};
-pub use table::{TABLES, Table, table2};
+pub use table::{TABLES, Table, table2, tables};

@@ -298,3 +298,137 @@ fn files_are_written_beside_each_other_and_the_same_again() {
     let after: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
     assert_eq!(before, after);
 }
+
+/// A run of E2E under `row`, with the metrics of Table 3 on the test split; METEOR is not measured.
+fn e2e(n: u64, method: &str, seed: u64, bleu: f64, row: Option<&str>) -> RunRecord {
+    let mut run = run(n, method, "e2e", seed, 1.5);
+    run.experiment = "e2e".into();
+    run.metric = "dev/loss".into();
+    run.selection = "epoch of the lowest loss on dev".into();
+    run.paper_row = row.map(String::from);
+    run.config = serde_json::json!({"seed": seed, "limit": {"test": 50}, "decode": {"split": "test", "strategy": "beam",
+        "flavour": "paper", "beams": 10, "length_penalty": 0.9, "no_repeat_ngram": 4, "max_new_tokens": 64}});
+    let metrics = [
+        ("dev/loss", Some(1.5)),
+        ("test/BLEU", Some(bleu)),
+        ("test/NIST", Some(8.5)),
+        ("test/METEOR", None),
+        ("test/ROUGE_L", Some(0.7)),
+        ("test/CIDEr", Some(2.375)),
+    ];
+    run.evals[1].metrics = metrics.map(|(key, value)| (key.to_owned(), value)).into();
+    run
+}
+
+#[test]
+fn texts_stand_in_a_table_of_their_metrics() {
+    let runs = vec![
+        e2e(1, "lora", 1, 0.60, None),
+        e2e(2, "lora", 2, 0.64, None),
+        e2e(3, "bare", 1, 0.01, None),
+    ];
+    let table = only(results::table::table3::build(&selection(runs)).unwrap());
+    assert_eq!(table.name, "table3-made-up");
+    let markdown = table.markdown();
+    assert!(
+        markdown.starts_with(
+            "\
+**E2E NLG Challenge: made-up numbers**
+
+| Model | Method | Trained | BLEU | NIST | METEOR | ROUGE-L | CIDEr |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| tiny | bare | 73,728 | 1.0 (n=1) | 8.50 (n=1) | – | 70.0 (n=1) | 2.38 (n=1) |
+| tiny | lora | 73,728 | 62.0 ±2.8 (n=2) | 8.50 ±0.00 (n=2) | – | 70.0 ±0.0 (n=2) | 2.38 ±0.00 (n=2) |
+"
+        ),
+        "{markdown}"
+    );
+    for said in [
+        "mean over seeds",
+        "In per cent: BLEU, METEOR, ROUGE_L.",
+        "epoch of the lowest loss on dev",
+        "test by beam search as in the paper's code, 10 beams, length penalty 0.9",
+        "the first rows of test 50",
+        "--meteor-data",
+        "no row is a row of the paper",
+    ] {
+        assert!(markdown.contains(said), "{said:?} is missing in {markdown}");
+    }
+}
+
+#[test]
+fn a_row_of_table_3_stands_above_the_papers() {
+    let table = only(results::table::table3::build(&selection(vec![e2e(1, "lora", 1, 0.70, Some("m_lora"))])).unwrap());
+    assert_eq!(table.name, "table3");
+    assert_eq!(
+        table.csv().unwrap(),
+        "\
+numbers,Model,Method,Trained,BLEU,BLEU ±,BLEU n,NIST,NIST ±,NIST n,METEOR,METEOR ±,METEOR n,ROUGE-L,ROUGE-L ±,ROUGE-L n,CIDEr,CIDEr ±,CIDEr n
+ours,tiny,lora,73728,70.0000,,1,8.5000,,1,,,,70.0000,,1,2.3750,,1
+paper,gpt2-medium,paper: LoRA,0.35M,70.4000,0.1000,,8.8500,0.0200,,46.8000,0.2000,,71.8000,0.1000,,2.5300,0.0200,
+difference,tiny,ours - paper,,-0.4000,,,-0.3500,,,,,,-1.8000,,,-0.1550,,
+"
+    );
+    let error = results::table::table3::build(&selection(vec![e2e(1, "lora", 1, 0.7, Some("m_lroa"))])).unwrap_err();
+    assert!(error.to_string().contains("m_lora, l_ft"), "{error}");
+}
+
+#[test]
+fn table_4_quotes_gpt3_below_runs_of_other_models() {
+    let mut samsum = e2e(1, "lora", 1, 0.7, None);
+    (samsum.experiment, samsum.task) = ("samsum".into(), "samsum".into());
+    samsum.evals[1].metrics = [
+        ("test/rouge1", 0.4),
+        ("test/rouge2", 0.2),
+        ("test/rougeL", 0.3),
+        ("test/rouge1_stem", 0.5),
+    ]
+    .map(|(key, value)| (key.to_owned(), Some(value)))
+    .into();
+    let mut wikisql = e2e(2, "lora", 1, 0.7, None);
+    (wikisql.experiment, wikisql.task) = ("wikisql".into(), "wikisql".into());
+    wikisql.evals[1].metrics = [("dev/logical_form".to_owned(), Some(0.25))].into();
+    let table = only(results::table::table4::build(&selection(vec![samsum, wikisql])).unwrap());
+    let markdown = table.markdown();
+    assert!(
+        markdown.contains("| tiny | lora | 73,728 | 25.0 | 40.0 | 20.0 | 30.0 |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| gpt3-175b | paper: LoRA | 4.7M | 73.4 | 53.8 | 29.8 | 45.9 |"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("no row of ours is the same experiment"), "{markdown}");
+    assert_eq!(table.rows.len(), 1 + 8);
+}
+
+#[test]
+fn webnlg_has_columns_for_seen_and_unseen_categories() {
+    let mut webnlg = e2e(1, "lora", 1, 0.7, Some("l_lora"));
+    (webnlg.experiment, webnlg.task) = ("webnlg".into(), "webnlg".into());
+    let metrics = [
+        ("test/BLEU", 0.5),
+        ("test_seen/BLEU", 0.6),
+        ("test_unseen/BLEU", 0.4),
+        ("test/TER", 0.41),
+    ];
+    webnlg.evals[1].metrics = metrics.map(|(key, value)| (key.to_owned(), Some(value))).into();
+    let table = only(results::table::table14::build(&selection(vec![webnlg.clone()])).unwrap());
+    let markdown = table.markdown();
+    assert!(
+        markdown.contains("| tiny | lora | 73,728 | 40.0 | 60.0 | 50.0 | – | – | – | – | – | 0.41 |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| tiny | ours - paper | – | -8.4 | -4.0 | -7.0 |"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("Less is better: TER"), "{markdown}");
+    (webnlg.experiment, webnlg.task) = ("dart".into(), "dart".into());
+    let table = only(results::table::table13::build(&selection(vec![webnlg])).unwrap());
+    assert!(
+        table.markdown().contains("| tiny | lora | 73,728 | 50.0 | – | 0.41 |"),
+        "{}",
+        table.markdown()
+    );
+}

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use experiments::cli::ExperimentArgs;
+use experiments::glue::GLUE;
 use std::process::ExitCode;
 
 /// Fine-tunes an encoder on GLUE tasks with each method and prints Table 2.
@@ -27,5 +28,5 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::cli::finish(experiments::glue::main(&Cli::parse().experiment))
+    experiments::cli::finish(GLUE.main(&Cli::parse().experiment))
 }

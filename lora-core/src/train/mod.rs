@@ -3,6 +3,7 @@
 mod checkpoint;
 mod loss;
 mod optim;
+mod predict;
 mod schedule;
 mod step;
 mod trainer;
@@ -10,7 +11,8 @@ mod trainer;
 pub use checkpoint::{Checkpoint, Progress};
 pub use loss::{Objective, loss};
 pub use optim::AdamW;
+pub(crate) use predict::check_rows;
+pub use predict::{TokenScores, predict, token_scores};
 pub use schedule::Schedule;
 pub use step::Stepper;
-pub(crate) use trainer::check_rows;
-pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Keep, Trainer, predict};
+pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Keep, Trainer};

@@ -10,13 +10,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Warm-up as a share of all steps, rounded up as transformers does.
-    pub fn with_ratio(peak: f64, ratio: f64, total: u64) -> Schedule {
+    /// Warm-up over the first `warmup` of `total` steps.
+    pub fn linear(peak: f64, warmup: u64, total: u64) -> Schedule {
         Schedule {
             peak,
-            warmup: (ratio * total as f64).ceil() as u64,
+            warmup,
             total: Some(total),
         }
+    }
+
+    /// Warm-up as a share of all steps, rounded up as transformers does.
+    pub fn with_ratio(peak: f64, ratio: f64, total: u64) -> Schedule {
+        Schedule::linear(peak, (ratio * total as f64).ceil() as u64, total)
     }
 
     /// The same rate at every step.
@@ -52,6 +57,13 @@ mod tests {
         assert_eq!(rates[20], 0.0);
         assert_eq!(Schedule::with_ratio(1.0, 0.0, 4).rate(0), 1.0);
         assert_eq!(Schedule::with_ratio(1.0, 1.0, 4).rate(4), 0.0);
+        // The rate of GPT-2's runs: step/500, then (T - step)/(T - 500).
+        let steps = Schedule::linear(1.0, 500, 1500);
+        assert_eq!(
+            [0, 250, 500, 1000, 1500].map(|s| steps.rate(s)),
+            [0.0, 0.5, 1.0, 0.5, 0.0]
+        );
+        assert_eq!(Schedule::linear(1.0, 500, 100).rate(100), 0.2);
         assert_eq!(Schedule::constant(3.0).rate(1_000_000), 3.0);
     }
 }

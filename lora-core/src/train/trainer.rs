@@ -1,8 +1,9 @@
 //! The training loop.
 
+use super::predict::check_rows;
 use super::{Checkpoint, Objective, Progress, Schedule, Stepper};
-use crate::batch::{Batch, Row};
-use crate::device::{guarded, synchronize};
+use crate::batch::Row;
+use crate::device::synchronize;
 use crate::model::Model;
 use crate::nn::Params;
 use crate::seed::derive;
@@ -32,6 +33,8 @@ pub struct FitConfig {
     pub weight_decay: f64,
     /// Share of the steps spent in warm-up.
     pub warmup_ratio: f64,
+    /// Steps of warm-up, in place of the share.
+    pub warmup_steps: Option<u64>,
     /// The largest joint norm of the gradients; none = no clipping.
     pub clip: Option<f64>,
     /// Adam's betas.
@@ -61,6 +64,7 @@ impl Default for FitConfig {
             lr: 5e-4,
             weight_decay: 0.1,
             warmup_ratio: 0.06,
+            warmup_steps: None,
             clip: Some(1.0),
             betas: (0.9, 0.999),
             eps: 1e-8,
@@ -123,8 +127,10 @@ pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<
 /// What is kept of the best epoch: [`Params::kept`], as safetensors.
 #[derive(Clone, Debug)]
 pub struct Keep<'a> {
-    /// The metric that decides; higher is better, and of equals the first is kept.
+    /// The metric that decides; of equals the first is kept.
     pub metric: &'a str,
+    /// Whether less of it is better, as of a loss.
+    pub lower_is_better: bool,
     /// The file.
     pub path: PathBuf,
 }
@@ -200,7 +206,10 @@ impl<'a> Trainer<'a> {
     fn start(&self, steps_per_epoch: u64) -> Result<State<'a>> {
         let c = self.config;
         let total = c.epochs * steps_per_epoch;
-        let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, total);
+        let schedule = match c.warmup_steps {
+            Some(warmup) => Schedule::linear(c.lr, warmup, total),
+            None => Schedule::with_ratio(c.lr, c.warmup_ratio, total),
+        };
         let mut stepper = Stepper::new(self.model, self.params, c, schedule)?;
         let progress = match self.checkpoint {
             Some(checkpoint) => checkpoint.restore(&mut stepper.optim)?.unwrap_or_default(),
@@ -319,7 +328,14 @@ impl<'a> Trainer<'a> {
         };
         let value = |eval: &Eval| eval.metrics.get(keep.metric).copied().flatten();
         let Some(now) = value(last) else { return Ok(()) };
-        if before.iter().filter_map(value).any(|earlier| earlier >= now) {
+        let beats = |earlier: f64| {
+            if keep.lower_is_better {
+                earlier <= now
+            } else {
+                earlier >= now
+            }
+        };
+        if before.iter().filter_map(value).any(beats) {
             return Ok(());
         }
         let about = [
@@ -342,44 +358,4 @@ impl<'a> Trainer<'a> {
             None => Ok(()),
         }
     }
-}
-
-pub(crate) fn check_rows<'r>(model: &dyn Model, rows: impl IntoIterator<Item = &'r Row> + Clone) -> Result<()> {
-    let longest = rows.clone().into_iter().map(|r| r.ids.len()).max().unwrap_or(0) as i64;
-    if longest > model.max_len() {
-        return Err(Error::Config(format!(
-            "a row has {longest} tokens but the model takes {}: lower the max length",
-            model.max_len()
-        )));
-    }
-    let highest = rows.into_iter().flat_map(|r| r.ids.iter().copied()).max().unwrap_or(0);
-    if highest >= model.vocab() {
-        return Err(Error::Config(format!(
-            "token id {highest} is beyond the model's vocabulary of {}: the tokenizer is another model's",
-            model.vocab()
-        )));
-    }
-    Ok(())
-}
-
-/// The head's answers for `rows`, one vector a row, in their order, without dropout.
-///
-/// # Errors
-/// Rows that do not fit the model; [`Error::OutOfMemory`].
-pub fn predict(model: &dyn Model, rows: &[Row], batch_size: usize, device: Device) -> Result<Vec<Vec<f32>>> {
-    check_rows(model, rows)?;
-    let _guard = tch::no_grad_guard();
-    let mut answers = Vec::with_capacity(rows.len());
-    for chunk in rows.chunks(batch_size.max(1)) {
-        let chunk: Vec<&Row> = chunk.iter().collect();
-        guarded("evaluating", || {
-            let out = model
-                .forward(&Batch::new(&chunk, device)?, false)
-                .to_device(Device::Cpu);
-            let flat: Vec<f32> = Vec::try_from(out.reshape([-1])).map_err(Error::torch("reading the answers"))?;
-            answers.extend(flat.chunks(flat.len() / chunk.len()).map(<[f32]>::to_vec));
-            Ok(())
-        })?;
-    }
-    Ok(answers)
 }

@@ -113,6 +113,7 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         lr: 1e-2,
         weight_decay: 0.1,
         warmup_ratio: 0.1,
+        warmup_steps: None,
         clip: Some(1.0),
         betas: (0.9, 0.999),
         eps: 1e-8,

@@ -125,6 +125,7 @@ fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize
         lr: golden.number(&["recipe", "lr", method]),
         weight_decay: golden.number(&["recipe", "weight_decay"]),
         warmup_ratio: golden.number(&["recipe", "warmup"]),
+        warmup_steps: None,
         clip: Some(golden.number(&["recipe", "clip"])),
         betas: (0.9, 0.999),
         eps: golden.number(&["recipe", "eps"]),

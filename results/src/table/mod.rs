@@ -2,7 +2,13 @@
 //! make them; a new table is a file here and a line there.
 
 mod render;
+mod shared;
+pub mod table13;
+pub mod table14;
 pub mod table2;
+pub mod table3;
+pub mod table4;
+mod texts;
 
 pub use render::TERMINAL_WIDTH;
 pub use table2::table2;
@@ -13,7 +19,7 @@ use serde::Serialize;
 
 use crate::atomic::write_atomic;
 use crate::error::Result;
-use crate::store::Selection;
+use crate::store::{Filter, Selection, Store};
 
 /// A kind of table.
 #[derive(Debug)]
@@ -27,11 +33,43 @@ pub struct TableKind {
 }
 
 /// All tables.
-pub static TABLES: &[TableKind] = &[TableKind {
-    name: "table2",
-    about: "GLUE: each method's median over seeds, task by task",
-    build: table2::build,
-}];
+pub static TABLES: &[TableKind] = &[
+    TableKind {
+        name: "table2",
+        about: "GLUE: each method's median over seeds, task by task",
+        build: table2::build,
+    },
+    TableKind {
+        name: "table3",
+        about: "E2E: each method's mean over seeds, metric by metric",
+        build: table3::build,
+    },
+    TableKind {
+        name: "table4",
+        about: "WikiSQL and SAMSum, likewise",
+        build: table4::build,
+    },
+    TableKind {
+        name: "table13",
+        about: "DART, likewise",
+        build: table13::build,
+    },
+    TableKind {
+        name: "table14",
+        about: "WebNLG, likewise: unseen categories, seen ones, and all",
+        build: table14::build,
+    },
+];
+
+/// Every table of the runs that `filter` admits, from a store without unreadable files.
+///
+/// # Errors
+/// As [`Store::select`], and those of the tables.
+pub fn tables(store: &Store, filter: &Filter) -> Result<Vec<Table>> {
+    let selection = store.select(filter)?;
+    let built: Result<Vec<_>> = TABLES.iter().map(|kind| (kind.build)(&selection)).collect();
+    Ok(built?.into_iter().flatten().collect())
+}
 
 /// A table, ready for any renderer: [`Table::terminal`], [`Table::markdown`], [`Table::latex`], [`Table::csv`].
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,26 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::shared::{RowKey, difference_row, distinct, each_part, failures, plain, provenance, seeds, undefined};
 use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable, PaperTask, Setup};
-use crate::record::RunRecord;
 use crate::store::{Filter, Selection, Store};
-
-/// Runs of one row differ by task and seed alone. Ordered as the rows are printed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct RowKey<'a> {
-    /// Place in the paper's table, where the row has one.
-    place: Option<usize>,
-    model: &'a str,
-    /// Fewer trained parameters come later, as in the paper.
-    trained: std::cmp::Reverse<i64>,
-    method: &'a str,
-    variant: &'a str,
-    preset: Option<&'a str>,
-    selection: &'a str,
-}
 
 /// Table 2 over the runs that `filter` admits, from a store without unreadable files; see [`build`].
 ///
@@ -38,42 +24,7 @@ pub fn table2(store: &Store, filter: &Filter) -> Result<Vec<Table>> {
 /// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     let paper = PaperTable::table2()?;
-    let of_glue = |runs: &[RunRecord]| {
-        runs.iter()
-            .filter(|run| run.experiment == "glue")
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    let mut parts: BTreeMap<_, Selection> = BTreeMap::new();
-    for run in of_glue(&selection.runs) {
-        parts.entry(part(&run)).or_default().runs.push(run);
-    }
-    for run in of_glue(&selection.failed) {
-        parts.entry(part(&run)).or_default().failed.push(run);
-    }
-    let mut names = BTreeSet::new();
-    let mut tables = Vec::new();
-    for (key, part) in &parts {
-        let mut table = one(&paper, key.as_ref().map(|(_, label)| label.as_str()), part)?;
-        table.name = match key {
-            None => "table2".to_owned(),
-            Some((preset, label)) => format!("table2-{}", slug(preset.as_ref().unwrap_or(label))),
-        };
-        let stem = table.name.clone();
-        for i in 2.. {
-            if names.insert(table.name.clone()) {
-                break;
-            }
-            table.name = format!("{stem}-{i}");
-        }
-        tables.push(table);
-    }
-    Ok(tables)
-}
-
-/// Which table a run belongs to: `None` is the paper's.
-fn part(run: &RunRecord) -> Option<(Option<String>, String)> {
-    run.paper_row.is_none().then(|| (run.preset.clone(), run.label.clone()))
+    each_part(selection, &["glue"], "table2", |label, part| one(&paper, label, part))
 }
 
 fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
@@ -81,7 +32,8 @@ fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Tabl
     let summaries = summary(frame(&part.runs)?)?;
     let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
     for s in &summaries {
-        rows.entry(row_key(paper, s, &summaries)?).or_default().push(s);
+        let key = RowKey::new(place(paper, s)?, s, &summaries);
+        rows.entry(key).or_default().push(s);
     }
     let mut table = Table {
         name: String::new(),
@@ -137,27 +89,11 @@ fn columns(paper: &PaperTable, all: bool, part: &Selection) -> Vec<PaperTask> {
     tasks
 }
 
-fn row_key<'a>(paper: &PaperTable, s: &'a Summary, all: &[Summary]) -> Result<RowKey<'a>> {
-    let place = match &s.paper_row {
-        None => None,
-        Some(id) => {
-            let row = paper.row(id)?;
-            paper.rows.iter().position(|other| std::ptr::eq(other, row))
-        }
-    };
-    // One place for all tasks of a row, though nothing but the task's head should make them differ.
-    let same = all
-        .iter()
-        .filter(|o| (&o.model, &o.method, &o.variant) == (&s.model, &s.method, &s.variant));
-    Ok(RowKey {
-        place,
-        model: &s.model,
-        trained: std::cmp::Reverse(same.map(|o| o.params.1).max().unwrap_or_default()),
-        method: &s.method,
-        variant: &s.variant,
-        preset: s.preset.as_deref(),
-        selection: &s.selection,
-    })
+/// Place in the paper's table, where the row has one.
+fn place(paper: &PaperTable, s: &Summary) -> Result<Option<usize>> {
+    let Some(id) = &s.paper_row else { return Ok(None) };
+    let row = paper.row(id)?;
+    Ok(paper.rows.iter().position(|other| std::ptr::eq(other, row)))
 }
 
 /// The summary of the task's main metric on the dev set (for MNLI: the matched one).
@@ -174,19 +110,7 @@ fn main_metric<'a>(group: &[&'a Summary], task: &PaperTask) -> Option<&'a Summar
 }
 
 fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &mut Vec<&'a Summary>) -> Row {
-    let fewest = group.iter().map(|s| s.params.0).min().unwrap_or_default();
-    let most = key.trained.0;
-    let method = if key.variant.is_empty() {
-        key.method.to_owned()
-    } else {
-        format!("{} {}", key.method, key.variant)
-    };
-    let trained = if fewest == most {
-        Cell::Count(most)
-    } else {
-        Cell::Text(format!("{fewest} to {most}"))
-    };
-    let mut cells = vec![Cell::Text(key.model.to_owned()), Cell::Text(method), trained];
+    let mut cells = key.cells(group);
     let mut medians = Vec::new();
     for task in tasks {
         let found = main_metric(group, task).and_then(|s| s.median.map(|median| (s, median)));
@@ -228,23 +152,9 @@ fn paper_row(row: &PaperRow) -> Row {
         })
     };
     cells.extend(row.scores.iter().map(|score| number(score.value(), score.spread())));
-    cells.push(number(row.average, None));
+    cells.push(row.average.map_or(Cell::Missing, |average| number(average, None)));
     Row {
         kind: RowKind::Paper,
-        cells,
-    }
-}
-
-fn difference_row(ours: &Row, paper: &Row) -> Row {
-    let mut cells: Vec<Cell> = ours.cells[..1].to_vec();
-    cells.extend([Cell::Text("ours - paper".to_owned()), Cell::Missing]);
-    let pairs = ours.cells.iter().zip(&paper.cells).skip(cells.len());
-    cells.extend(pairs.map(|pair| match pair {
-        (Cell::Number(a), Cell::Number(b)) => Cell::Number(Number::plain(a.value - b.value)),
-        _ => Cell::Missing,
-    }));
-    Row {
-        kind: RowKind::Difference,
         cells,
     }
 }
@@ -285,28 +195,8 @@ fn notes(
             .to_owned(),
     );
     notes.extend(provenance(&part.runs));
-    for s in used.iter().filter(|s| !s.undefined.is_empty()) {
-        notes.push(format!(
-            "{} {} {}: undefined and left out for seeds {}.",
-            s.model,
-            s.method,
-            s.task,
-            join(&s.undefined)
-        ));
-    }
-    for run in &part.failed {
-        if let crate::record::Status::Failed { error } = &run.status {
-            notes.push(format!(
-                "Failed: {} {} {} seed {} ({}): {}",
-                run.model,
-                run.method,
-                run.task,
-                run.seed,
-                run.id,
-                error.lines().next().unwrap_or("no message")
-            ));
-        }
-    }
+    notes.extend(undefined(used));
+    notes.extend(failures(&part.failed));
     notes
 }
 
@@ -321,74 +211,4 @@ fn metrics(tasks: &[PaperTask]) -> String {
         text.push_str(" (MNLI: matched)");
     }
     text
-}
-
-fn seeds(used: &[&Summary]) -> String {
-    let sets: BTreeSet<&Vec<u64>> = used.iter().map(|s| &s.seeds).collect();
-    let all: BTreeSet<u64> = sets.iter().flat_map(|set| set.iter().copied()).collect();
-    match sets.len() {
-        0 => "No seeds yet.".to_owned(),
-        1 => format!("Seeds: {}.", join(&all)),
-        _ => format!("Seeds: from {}, not the same in every cell.", join(&all)),
-    }
-}
-
-fn provenance(runs: &[RunRecord]) -> Vec<String> {
-    let short = |hash: &Option<String>| {
-        hash.as_ref()
-            .map_or("not hashed", |hash| hash.get(..12).unwrap_or(hash))
-            .to_owned()
-    };
-    let weights = runs
-        .iter()
-        .map(|run| format!("{} {}", run.model, short(&run.provenance.weights_sha256)));
-    let data = runs
-        .iter()
-        .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
-    let device = runs.iter().map(|run| {
-        let p = &run.provenance;
-        let cpu = if p.host.cpu.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", p.host.cpu)
-        };
-        format!("{}{cpu}, {}, {} threads", p.device, p.dtype, p.threads)
-    });
-    let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
-    [
-        line("Weights (SHA-256)", distinct(weights)),
-        line("Data (SHA-256)", distinct(data)),
-        line("Device", distinct(device)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// The different ones, sorted; `None` where there are none.
-fn distinct(items: impl Iterator<Item = String>) -> Option<String> {
-    let set: BTreeSet<String> = items.collect();
-    (!set.is_empty()).then(|| set.into_iter().collect::<Vec<_>>().join("; "))
-}
-
-fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
-    seeds.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `STS-B`, `sts-b` and `stsb` are one task.
-fn plain(task: &str) -> String {
-    task.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect::<String>()
-        .to_ascii_lowercase()
-}
-
-/// A file name's stem: lower-case words joined by hyphens.
-fn slug(text: &str) -> String {
-    let lower = text.to_lowercase();
-    lower
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
 }

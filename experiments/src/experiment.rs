@@ -1,0 +1,191 @@
+//! What an experiment is, and its one main function.
+
+use crate::again;
+use crate::cli::{ExperimentArgs, set_threads};
+use crate::config::RunConfig;
+use crate::console::{Aside, Console};
+use crate::inputs::Inputs;
+use crate::json::Json;
+use crate::news::{Listener, News};
+use crate::plan::{self, Planned};
+use crate::run::{Session, run_all};
+use crate::tables;
+use crate::task::Task;
+use crate::tensorboard::TensorBoard;
+use anyhow::{Context, Result, bail};
+use results::{Store, Table};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A program of its own: its tasks, presets and data. Its tables are those of [`results::TABLES`] that take its name.
+pub struct Experiment {
+    /// Its name: that of the program, the log file, and in records.
+    pub name: &'static str,
+    /// What lies below every preset and every file, weakest first: what errors call it, and the text.
+    pub defaults: &'static [(&'static str, &'static str)],
+    /// Name and text of each configuration that comes with the program.
+    pub presets: &'static [(&'static str, &'static str)],
+    /// Its tasks.
+    pub tasks: fn() -> Vec<&'static dyn Task>,
+    /// The folder that `--data` names, in words.
+    pub folder: &'static str,
+    /// The data sets of the hub that can be used.
+    pub repositories: &'static [&'static str],
+}
+
+/// All experiments.
+pub static EXPERIMENTS: &[&Experiment] = &[&crate::glue::GLUE];
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// After Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+impl Experiment {
+    /// The task of that name; case, `-` and `_` do not matter (`STS-B`, `sts-b`, `stsb`).
+    ///
+    /// # Errors
+    /// An unknown name, with the known ones.
+    pub fn task(&self, name: &str) -> Result<&'static dyn Task> {
+        let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
+        let tasks = (self.tasks)();
+        match tasks.iter().find(|t| plain(t.id()) == plain(name)) {
+            Some(task) => Ok(*task),
+            None => {
+                let known: Vec<&str> = tasks.iter().map(|t| t.id()).collect();
+                bail!("unknown task \"{name}\"; known tasks: {}", known.join(", "))
+            }
+        }
+    }
+
+    /// The text of a preset.
+    ///
+    /// # Errors
+    /// An unknown name; the known ones are listed.
+    pub fn preset(&self, name: &str) -> Result<&'static str> {
+        let found = self.presets.iter().find(|(known, _)| *known == name);
+        match found {
+            Some((_, text)) => Ok(text),
+            None => {
+                let known: Vec<&str> = self.presets.iter().map(|(name, _)| *name).collect();
+                bail!("unknown preset `{name}`; known: {}", known.join(", "))
+            }
+        }
+    }
+
+    /// Plans, runs what is missing, prints the tables. Exit status 1 if a run failed, 130 after Ctrl-C.
+    ///
+    /// # Errors
+    /// Anything that keeps the whole experiment from going on.
+    pub fn main(&'static self, args: &ExperimentArgs) -> Result<ExitCode> {
+        if args.list {
+            print!("{}", args.listing(self));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let raw = args.experiment(self)?;
+        let threads = set_threads(args.threads)?;
+        let device = lora_core::device::parse(&args.device)?;
+        let store = Store::open(&args.out)?;
+        let mut inputs = Inputs::open(self, raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
+        let mut runs = plan::plan(&raw, self, &mut inputs, &store)?;
+        plan::keep(&mut runs, args.keep);
+        if args.dry_run {
+            if args.show.json {
+                Json::default().hear(&News::Plan {
+                    runs: &runs,
+                    device: &lora_core::device::name(device),
+                });
+            } else {
+                print!("{}", plan::describe(&runs, &inputs, device)?);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        plan::check_starts(&runs, &store)?;
+        let untouched = args.untouched(self)?;
+        let paper_row = |run: &RunConfig| raw.paper_row(self, untouched.as_ref()?, run);
+        let label = raw.label.as_deref();
+        let label = label.unwrap_or("a model and data of the user's own, not a row of the paper");
+        let session = Session {
+            inputs: &inputs,
+            store: &store,
+            device,
+            threads,
+            preset: args.preset().map(String::from),
+            label: label.into(),
+            paper_row: &paper_row,
+            resume: args.resume,
+            stop: &STOP,
+        };
+        self.compute(args, &session, &runs, raw.closing.as_deref())
+    }
+
+    /// Runs what is missing and shows what came of it.
+    fn compute(
+        &self,
+        args: &ExperimentArgs,
+        session: &Session,
+        runs: &[Planned],
+        closing: Option<&str>,
+    ) -> Result<ExitCode> {
+        let mut listeners = self.listeners(args)?;
+        let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
+        tell(&News::Plan {
+            runs,
+            device: &lora_core::device::name(session.device),
+        });
+        let outcome = run_all(session, runs, &mut tell)?;
+        let tables = tables::of(session.store, runs.iter().map(|r| r.id.clone()));
+        if outcome.interrupted {
+            stopped(tables, session.resume, &mut tell);
+            return Ok(ExitCode::from(INTERRUPTED as u8));
+        }
+        tell(&News::Tables {
+            tables: &tables?,
+            closing,
+            go_on: None,
+        });
+        tables::write(session.store)?;
+        Ok(if outcome.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    /// Who is told what happens.
+    fn listeners(&self, args: &ExperimentArgs) -> Result<Vec<Box<dyn Listener>>> {
+        let console = Console::start(self.name, &args.show, &args.out)?;
+        on_interrupt(console.aside())?;
+        let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(console), Box::new(TensorBoard::new(&args.out))];
+        if args.show.json {
+            listeners.push(Box::new(Json::default()));
+        }
+        Ok(listeners)
+    }
+}
+
+/// The table so far, and how to go on; where there is no table, the latter alone.
+fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
+    let tables = tables.unwrap_or_else(|error| {
+        tracing::warn!("no table: {error:#}");
+        Vec::new()
+    });
+    let go_on = again::command(std::env::args_os(), resume);
+    tell(&News::Tables {
+        tables: &tables,
+        closing: None,
+        go_on: Some(&go_on),
+    });
+}
+
+/// The first Ctrl-C asks for a checkpoint and a clean end, the second ends at once: files are written whole or not at all.
+fn on_interrupt(aside: Aside) -> Result<()> {
+    ctrlc::set_handler(move || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            // Without the C library's clean-up, which libtorch's threads at work do not survive.
+            signal_hook::low_level::exit(INTERRUPTED);
+        }
+        aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
+    })
+    .context("listening for Ctrl-C")
+}

@@ -1,0 +1,286 @@
+//! The settings of one run: number type, training, decoding, and how much of the data is taken.
+
+use anyhow::{Result, ensure};
+use lora_core::train::{FitConfig, Objective};
+use serde::{Deserialize, Serialize};
+
+/// Number type of frozen weights and activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// Everything in fp32.
+    Fp32,
+    /// Frozen weights and activations in bf16; what is trained, and the optimiser, in fp32.
+    Bf16,
+}
+
+impl Dtype {
+    /// Its name in configurations and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::Fp32 => "fp32",
+            Dtype::Bf16 => "bf16",
+        }
+    }
+
+    /// libtorch's kind.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Dtype::Fp32 => tch::Kind::Float,
+            Dtype::Bf16 => tch::Kind::BFloat16,
+        }
+    }
+}
+
+/// How one run trains. The keys of `train:`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Rows of one forward pass.
+    pub batch_size: usize,
+    /// Forward passes of one optimiser step.
+    pub accumulate: usize,
+    /// The highest learning rate.
+    pub lr: f64,
+    /// Of matrices and embeddings.
+    pub weight_decay: f64,
+    /// Share of all steps.
+    pub warmup_ratio: f64,
+    /// Steps of warm-up, in place of the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Largest joint norm of the gradients.
+    pub clip: Option<f64>,
+    /// Adam's first beta.
+    pub beta1: f64,
+    /// Adam's second beta.
+    pub beta2: f64,
+    /// Adam's epsilon.
+    pub eps: f64,
+    /// Tokens of a row.
+    pub max_len: usize,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f64,
+    /// Rows of one forward pass of evaluation.
+    pub eval_batch_size: usize,
+    /// Whether what lies inside a block is computed again in the backward pass. Not written: on a CPU it changes no number.
+    #[serde(skip_serializing)]
+    pub recompute: bool,
+    /// Which epoch counts.
+    #[serde(skip_serializing_if = "Select::is_best")]
+    pub select: Select,
+    /// Steps between checkpoints. Not written: it has no influence on any number, so none on a run's identity.
+    #[serde(skip_serializing)]
+    pub checkpoint_every: u64,
+}
+
+impl TrainConfig {
+    /// Refuses what cannot be used.
+    ///
+    /// # Errors
+    /// The setting, its value, and what it must be.
+    pub fn validate(&self) -> Result<()> {
+        let counts = [
+            ("epochs", self.epochs, 1_000_000),
+            ("batch_size", self.batch_size as u64, 1 << 20),
+            ("accumulate", self.accumulate as u64, 1 << 20),
+            ("max_len", self.max_len as u64, 1 << 20),
+            ("eval_batch_size", self.eval_batch_size as u64, 1 << 20),
+        ];
+        for (key, value, most) in counts {
+            ensure!(
+                (1..=most).contains(&value),
+                "`train.{key}` is {value}; it must be from 1 to {most}"
+            );
+        }
+        let positive = [("lr", Some(self.lr)), ("eps", Some(self.eps)), ("clip", self.clip)];
+        for (key, value) in positive {
+            let fine = value.is_none_or(|v| v.is_finite() && v > 0.0);
+            ensure!(
+                fine,
+                "`train.{key}` is {}; it must be a number above 0",
+                value.unwrap_or_default()
+            );
+        }
+        let shares = [
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+            ("label_smoothing", self.label_smoothing),
+        ];
+        for (key, value) in shares {
+            ensure!(
+                (0.0..1.0).contains(&value),
+                "`train.{key}` is {value}; it must be from 0 to below 1"
+            );
+        }
+        ensure!(
+            (0.0..=1.0).contains(&self.warmup_ratio),
+            "`train.warmup_ratio` is {}; it must be from 0 to 1",
+            self.warmup_ratio
+        );
+        let decay = self.weight_decay;
+        ensure!(
+            decay.is_finite() && decay >= 0.0,
+            "`train.weight_decay` is {decay}; it must be 0 or more"
+        );
+        Ok(())
+    }
+
+    /// The settings of the loop.
+    pub fn fit(&self, seed: u64, objective: Objective, device: tch::Device) -> FitConfig {
+        FitConfig {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulate: self.accumulate,
+            lr: self.lr,
+            weight_decay: self.weight_decay,
+            warmup_ratio: self.warmup_ratio,
+            warmup_steps: self.warmup_steps,
+            clip: self.clip,
+            betas: (self.beta1, self.beta2),
+            eps: self.eps,
+            objective,
+            seed,
+            checkpoint_every: self.checkpoint_every,
+            recompute: self.recompute,
+            device,
+        }
+    }
+}
+
+/// Which epoch counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Select {
+    /// The best on dev, by the task's metric.
+    #[default]
+    Best,
+    /// The last, whatever it is like.
+    Last,
+}
+
+impl Select {
+    fn is_best(&self) -> bool {
+        *self == Select::Best
+    }
+}
+
+/// At most so many rows of each part of the data, the first ones. The keys of `limit:`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limit {
+    /// Rows to train on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<usize>,
+    /// Rows of each split to evaluate on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<usize>,
+    /// Inputs to decode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<usize>,
+}
+
+impl Limit {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Limit::default()
+    }
+
+    /// Refuses what leaves nothing.
+    ///
+    /// # Errors
+    /// A limit of 0.
+    pub fn validate(&self) -> Result<()> {
+        for (key, limit) in [("train", self.train), ("dev", self.dev), ("test", self.test)] {
+            ensure!(
+                limit != Some(0),
+                "`limit.{key}` is 0; leave it out, or give a number above 0"
+            );
+        }
+        Ok(())
+    }
+
+    /// Cuts `rows` to the first `limit`.
+    pub fn cut<T>(mut rows: Vec<T>, limit: Option<usize>) -> Vec<T> {
+        rows.truncate(limit.unwrap_or(usize::MAX));
+        rows
+    }
+}
+
+/// How texts are written after training. The keys of `decode:`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeConfig {
+    /// How the next token is chosen.
+    pub strategy: Strategy,
+    /// Whose beam search: they differ in what is banned, when a beam is scored, and when they stop.
+    pub flavour: Flavour,
+    /// Beams.
+    pub beams: usize,
+    /// A finished beam's score is its log-likelihood over its length to this power: more favours longer texts.
+    pub length_penalty: f64,
+    /// No so many tokens in a row may come twice; 0 = no such ban.
+    pub no_repeat_ngram: usize,
+    /// Tokens to write at most.
+    pub max_new_tokens: usize,
+    /// Of sampling.
+    pub temperature: f64,
+    /// Inputs decoded side by side.
+    pub batch_size: usize,
+}
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// The likeliest.
+    Greedy,
+    /// At random, by its likelihood; seeded by the run's seed.
+    Sample,
+    /// The likeliest text of several followed side by side.
+    Beam,
+}
+
+/// Whose beam search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// That of the paper's code.
+    Paper,
+    /// That of transformers.
+    Transformers,
+}
+
+impl DecodeConfig {
+    /// Refuses what cannot be used.
+    ///
+    /// # Errors
+    /// The setting, its value, and what it must be.
+    pub fn validate(&self) -> Result<()> {
+        let counts = [
+            ("beams", self.beams, 1, 1000),
+            ("no_repeat_ngram", self.no_repeat_ngram, 0, 1000),
+            ("max_new_tokens", self.max_new_tokens, 1, 1 << 20),
+            ("batch_size", self.batch_size, 1, 1 << 20),
+        ];
+        for (key, value, least, most) in counts {
+            ensure!(
+                (least..=most).contains(&value),
+                "`decode.{key}` is {value}; it must be from {least} to {most}"
+            );
+        }
+        ensure!(
+            self.length_penalty.is_finite(),
+            "`decode.length_penalty` is {}; it must be a number",
+            self.length_penalty
+        );
+        ensure!(
+            self.temperature.is_finite() && self.temperature > 0.0,
+            "`decode.temperature` is {}; it must be a number above 0",
+            self.temperature
+        );
+        Ok(())
+    }
+}

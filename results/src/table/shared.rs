@@ -1,0 +1,227 @@
+//! What all tables of runs have in common: which runs share a table, which a row, and what is said below.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cell, Number, Row, RowKind, Table};
+use crate::error::Result;
+use crate::frame::Summary;
+use crate::record::{RunRecord, Status};
+use crate::store::Selection;
+
+/// Runs of one row differ by task and seed alone. Ordered as the rows are printed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RowKey<'a> {
+    /// Place in the paper's table, where the row has one.
+    pub(super) place: Option<usize>,
+    pub(super) model: &'a str,
+    /// Fewer trained parameters come later, as in the paper.
+    pub(super) trained: std::cmp::Reverse<i64>,
+    pub(super) method: &'a str,
+    pub(super) variant: &'a str,
+    pub(super) preset: Option<&'a str>,
+    pub(super) selection: &'a str,
+}
+
+impl<'a> RowKey<'a> {
+    /// The row of `s`, one of `all`.
+    pub(super) fn new(place: Option<usize>, s: &'a Summary, all: &[Summary]) -> Self {
+        // One place for all tasks of a row, though nothing but the task's head should make them differ.
+        let same = all
+            .iter()
+            .filter(|o| (&o.model, &o.method, &o.variant) == (&s.model, &s.method, &s.variant));
+        RowKey {
+            place,
+            model: &s.model,
+            trained: std::cmp::Reverse(same.map(|o| o.params.1).max().unwrap_or_default()),
+            method: &s.method,
+            variant: &s.variant,
+            preset: s.preset.as_deref(),
+            selection: &s.selection,
+        }
+    }
+
+    /// The first cells of the row: model, method, trained parameters.
+    pub(super) fn cells(&self, group: &[&Summary]) -> Vec<Cell> {
+        let fewest = group.iter().map(|s| s.params.0).min().unwrap_or_default();
+        let most = self.trained.0;
+        let method = if self.variant.is_empty() {
+            self.method.to_owned()
+        } else {
+            format!("{} {}", self.method, self.variant)
+        };
+        let trained = if fewest == most {
+            Cell::Count(most)
+        } else {
+            Cell::Text(format!("{fewest} to {most}"))
+        };
+        vec![Cell::Text(self.model.to_owned()), Cell::Text(method), trained]
+    }
+}
+
+/// Which table a run belongs to: `None` is the paper's.
+fn part(run: &RunRecord) -> Option<(Option<String>, String)> {
+    run.paper_row.is_none().then(|| (run.preset.clone(), run.label.clone()))
+}
+
+/// The tables of some experiments' runs: first that of the runs which are rows of the paper; then, apart from it, one for
+/// each other (preset, label), whose label `one` is given. Their names begin with `stem`.
+pub(super) fn each_part(
+    selection: &Selection,
+    experiments: &[&str],
+    stem: &str,
+    mut one: impl FnMut(Option<&str>, &Selection) -> Result<Table>,
+) -> Result<Vec<Table>> {
+    let ours = |runs: &[RunRecord]| {
+        runs.iter()
+            .filter(|run| experiments.contains(&run.experiment.as_str()))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let mut parts: BTreeMap<_, Selection> = BTreeMap::new();
+    for run in ours(&selection.runs) {
+        parts.entry(part(&run)).or_default().runs.push(run);
+    }
+    for run in ours(&selection.failed) {
+        parts.entry(part(&run)).or_default().failed.push(run);
+    }
+    let mut names = BTreeSet::new();
+    let mut tables = Vec::new();
+    for (key, part) in &parts {
+        let mut table = one(key.as_ref().map(|(_, label)| label.as_str()), part)?;
+        let own = match key {
+            None => stem.to_owned(),
+            Some((preset, label)) => format!("{stem}-{}", slug(preset.as_ref().unwrap_or(label))),
+        };
+        table.name.clone_from(&own);
+        for i in 2.. {
+            if names.insert(table.name.clone()) {
+                break;
+            }
+            table.name = format!("{own}-{i}");
+        }
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// Ours minus the paper's, in the paper's precision.
+pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
+    let mut cells: Vec<Cell> = ours.cells[..1].to_vec();
+    cells.extend([Cell::Text("ours - paper".to_owned()), Cell::Missing]);
+    let pairs = ours.cells.iter().zip(&paper.cells).skip(cells.len());
+    cells.extend(pairs.map(|pair| match pair {
+        (Cell::Number(a), Cell::Number(b)) => Cell::Number(Number {
+            decimals: b.decimals,
+            ..Number::plain(a.value - b.value)
+        }),
+        _ => Cell::Missing,
+    }));
+    Row {
+        kind: RowKind::Difference,
+        cells,
+    }
+}
+
+/// For which seeds a metric that stands in a cell is undefined.
+pub(super) fn undefined(used: &[&Summary]) -> Vec<String> {
+    let some = used.iter().filter(|s| !s.undefined.is_empty());
+    some.map(|s| {
+        format!(
+            "{} {} {}: undefined and left out for seeds {}.",
+            s.model,
+            s.method,
+            s.task,
+            join(&s.undefined)
+        )
+    })
+    .collect()
+}
+
+/// Why runs failed.
+pub(super) fn failures(failed: &[RunRecord]) -> Vec<String> {
+    let reason = |run: &RunRecord| match &run.status {
+        Status::Finished => None,
+        Status::Failed { error } => Some(format!(
+            "Failed: {} {} {} seed {} ({}): {}",
+            run.model,
+            run.method,
+            run.task,
+            run.seed,
+            run.id,
+            error.lines().next().unwrap_or("no message")
+        )),
+    };
+    failed.iter().filter_map(reason).collect()
+}
+
+/// The seeds behind the cells, in words.
+pub(super) fn seeds(used: &[&Summary]) -> String {
+    let sets: BTreeSet<&Vec<u64>> = used.iter().map(|s| &s.seeds).collect();
+    let all: BTreeSet<u64> = sets.iter().flat_map(|set| set.iter().copied()).collect();
+    match sets.len() {
+        0 => "No seeds yet.".to_owned(),
+        1 => format!("Seeds: {}.", join(&all)),
+        _ => format!("Seeds: from {}, not the same in every cell.", join(&all)),
+    }
+}
+
+/// Hashes of weights and data, and the devices.
+pub(super) fn provenance(runs: &[RunRecord]) -> Vec<String> {
+    let short = |hash: &Option<String>| {
+        hash.as_ref()
+            .map_or("not hashed", |hash| hash.get(..12).unwrap_or(hash))
+            .to_owned()
+    };
+    let weights = runs
+        .iter()
+        .map(|run| format!("{} {}", run.model, short(&run.provenance.weights_sha256)));
+    let data = runs
+        .iter()
+        .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
+    let device = runs.iter().map(|run| {
+        let p = &run.provenance;
+        let cpu = if p.host.cpu.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", p.host.cpu)
+        };
+        format!("{}{cpu}, {}, {} threads", p.device, p.dtype, p.threads)
+    });
+    let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
+    [
+        line("Weights (SHA-256)", distinct(weights)),
+        line("Data (SHA-256)", distinct(data)),
+        line("Device", distinct(device)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The different ones, sorted; `None` where there are none.
+pub(super) fn distinct(items: impl Iterator<Item = String>) -> Option<String> {
+    let set: BTreeSet<String> = items.collect();
+    (!set.is_empty()).then(|| set.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
+    seeds.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `STS-B`, `sts-b` and `stsb` are one task.
+pub(super) fn plain(task: &str) -> String {
+    task.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase()
+}
+
+/// A file name's stem: lower-case words joined by hyphens.
+fn slug(text: &str) -> String {
+    let lower = text.to_lowercase();
+    lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}

@@ -1,0 +1,260 @@
+//! What the tables of generated texts have in common (Tables 3, 4, 13 and 14): a row a (model, method), a column a metric.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::shared::{RowKey, difference_row, distinct, each_part, failures, provenance, seeds, undefined};
+use super::{Cell, Number, Row, RowKind, Table};
+use crate::error::Result;
+use crate::frame::{Summary, frame, summary};
+use crate::paper::{Origin, PaperRow, PaperTable};
+use crate::record::RunRecord;
+use crate::store::Selection;
+
+/// One such table.
+pub(super) struct TextTable {
+    /// What its files' names begin with.
+    pub stem: &'static str,
+    /// What its title begins with.
+    pub title: &'static str,
+    /// The experiments whose runs it shows.
+    pub experiments: &'static [&'static str],
+    /// In the order of the paper's scores.
+    pub columns: &'static [Column],
+    /// The paper's numbers: file and text.
+    pub paper: (&'static str, &'static str),
+    /// Why the paper's rows are quoted beside runs that are none of them; none where they are not.
+    pub quoted_anyway: Option<&'static str>,
+}
+
+/// A column.
+pub(super) struct Column {
+    /// What stands above it.
+    pub name: &'static str,
+    /// The task.
+    pub task: &'static str,
+    /// Which of the split's texts: empty for all, `_seen`, `_unseen`.
+    pub group: &'static str,
+    /// The metric's name in records.
+    pub metric: &'static str,
+    /// 100 for what is shown in per cent, 1 for what is shown as it is.
+    pub scale: f64,
+    /// Digits behind the point.
+    pub decimals: usize,
+}
+
+impl TextTable {
+    /// First the table of the runs that are rows of the paper, with the paper's numbers below each; then, apart from it, a
+    /// table for each other (preset, label). None for no runs.
+    pub(super) fn build(&self, selection: &Selection) -> Result<Vec<Table>> {
+        let paper = PaperTable::read(self.paper.0, self.paper.1)?;
+        each_part(selection, self.experiments, self.stem, |label, part| {
+            self.one(&paper, label, part)
+        })
+    }
+
+    fn one(&self, paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
+        let summaries = summary(frame(&part.runs)?)?;
+        let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
+        for s in &summaries {
+            let quoted = s.paper_row.as_ref().map(|id| paper.row(id)).transpose()?;
+            let place = quoted.and_then(|row| paper.rows.iter().position(|other| std::ptr::eq(other, row)));
+            rows.entry(RowKey::new(place, s, &summaries)).or_default().push(s);
+        }
+        let mut table = Table {
+            name: String::new(),
+            title: match label {
+                None => format!("{}: runs in the paper's setting, beside its numbers", self.title),
+                Some(label) => format!("{}: {label}", self.title),
+            },
+            header: ["Model", "Method", "Trained"].map(String::from).to_vec(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+            show_n: false,
+        };
+        table.header.extend(self.columns.iter().map(|c| c.name.to_owned()));
+        let (mut used, mut quoted) = (Vec::new(), Vec::new());
+        for (key, group) in &rows {
+            let ours = self.our_row(key, group, &mut used);
+            match key.place.map(|i| &paper.rows[i]) {
+                None => table.rows.push(ours),
+                Some(row) => {
+                    let theirs = self.paper_row(row);
+                    let difference = difference_row(&ours, &theirs);
+                    table.rows.extend([ours, theirs, difference]);
+                    quoted.push(row);
+                }
+            }
+        }
+        if label.is_some() && self.quoted_anyway.is_some() {
+            table.rows.extend(paper.rows.iter().map(|row| self.paper_row(row)));
+            quoted.extend(&paper.rows);
+        }
+        table.show_n = used.windows(2).any(|pair| pair[0].seeds.len() != pair[1].seeds.len());
+        table.notes = self.notes(paper, &quoted, &used, part, label.is_some());
+        Ok(table)
+    }
+
+    fn our_row<'a>(&self, key: &RowKey, group: &[&'a Summary], used: &mut Vec<&'a Summary>) -> Row {
+        let mut cells = key.cells(group);
+        for column in self.columns {
+            let found = group.iter().copied().find(|s| column.is_of(s));
+            let found = found.and_then(|s| s.mean.map(|mean| (s, mean)));
+            cells.push(found.map_or(Cell::Missing, |(s, mean)| {
+                used.push(s);
+                Cell::Number(Number {
+                    value: mean * column.scale,
+                    spread: s.std.map(|std| std * column.scale),
+                    n: Some(s.seeds.len()),
+                    decimals: column.decimals,
+                })
+            }));
+        }
+        Row {
+            kind: RowKind::Ours,
+            cells,
+        }
+    }
+
+    fn paper_row(&self, row: &PaperRow) -> Row {
+        let star = if row.origin == Origin::Quoted { "*" } else { "" };
+        let mut cells = vec![
+            Cell::Text(row.model.clone()),
+            Cell::Text(format!("paper: {}{star}", row.name)),
+            Cell::Text(format!("{}M", row.params_m)),
+        ];
+        cells.extend(self.columns.iter().zip(&row.scores).map(|(column, score)| {
+            Cell::Number(Number {
+                value: score.value(),
+                spread: score.spread(),
+                n: None,
+                decimals: column.decimals,
+            })
+        }));
+        Row {
+            kind: RowKind::Paper,
+            cells,
+        }
+    }
+
+    fn notes(
+        &self,
+        paper: &PaperTable,
+        quoted: &[&PaperRow],
+        used: &[&Summary],
+        part: &Selection,
+        apart: bool,
+    ) -> Vec<String> {
+        let mut notes = Vec::new();
+        if quoted.is_empty() {
+            notes.push("All numbers are ours; none is quoted, and no row is a row of the paper.".to_owned());
+        } else {
+            let star = "* quoted there from earlier work.";
+            let below = self.quoted_anyway.filter(|_| apart);
+            let below = below.unwrap_or("Below each, ours minus the paper's.");
+            notes.push(format!(
+                "Rows named \"paper\" quote {}; all others are ours. {star} {below}",
+                paper.source
+            ));
+            notes.extend(paper.notes.iter().cloned());
+            let own = |row: &&PaperRow| {
+                row.notes
+                    .iter()
+                    .map(|n| format!("Paper's {}: {n}.", row.id))
+                    .collect::<Vec<_>>()
+            };
+            notes.extend(quoted.iter().flat_map(own));
+            let labels = distinct(part.runs.iter().map(|run| run.label.clone()));
+            notes.extend(labels.filter(|_| !apart).map(|labels| format!("Ours: {labels}.")));
+        }
+        notes.push(format!(
+            "Cells: mean over seeds ± sample standard deviation (n - 1). {}{}",
+            self.units(),
+            seeds(used)
+        ));
+        notes.extend(distinct(used.iter().map(|s| s.selection.clone())).map(|rules| format!("Selection: {rules}.")));
+        notes.extend(distinct(part.runs.iter().filter_map(decoding)).map(|how| format!("Texts: {how}.")));
+        notes.extend(distinct(part.runs.iter().filter_map(limit)).map(|most| format!("Not all of the data: {most}.")));
+        notes.push("Trained: all parameters that are trained; there is no head. –: not measured.".to_owned());
+        if self.lacks_meteor(part) {
+            notes.push(
+                "METEOR is measured where its data are at hand (--meteor-data); it is never filled in.".to_owned(),
+            );
+        }
+        notes.extend(provenance(&part.runs));
+        notes.extend(undefined(used));
+        notes.extend(failures(&part.failed));
+        notes
+    }
+
+    /// Which columns are in per cent, and of which less is better.
+    fn units(&self) -> String {
+        let named = |of: &dyn Fn(&Column) -> bool| {
+            let names: BTreeSet<&str> = self.columns.iter().filter(|c| of(c)).map(|c| c.metric).collect();
+            (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+        };
+        let percent = named(&|c| c.scale == 100.0).map(|names| format!("In per cent: {names}. "));
+        let lower = named(&|c| c.metric == "TER").map(|names| format!("Less is better: {names}. "));
+        percent.unwrap_or_default() + &lower.unwrap_or_default()
+    }
+
+    fn lacks_meteor(&self, part: &Selection) -> bool {
+        let lacks = |run: &RunRecord| {
+            let metrics = run.best_eval().map(|eval| &eval.metrics);
+            metrics.is_some_and(|m| m.iter().any(|(key, value)| key.ends_with("/METEOR") && value.is_none()))
+        };
+        self.columns.iter().any(|c| c.metric == "METEOR") && part.runs.iter().any(lacks)
+    }
+}
+
+impl Column {
+    /// Whether this metric, of whichever split was decoded, stands in this column.
+    fn is_of(&self, s: &Summary) -> bool {
+        let Some((split, metric)) = s.metric.split_once('/') else {
+            return false;
+        };
+        let group = ["test", "dev"].iter().find_map(|name| split.strip_prefix(name));
+        s.task == self.task && metric == self.metric && group == Some(self.group)
+    }
+}
+
+/// `of test by beam (paper's), 10 beams, …`: the run's decoding, in words.
+fn decoding(run: &RunRecord) -> Option<String> {
+    let decode = run.config.get("decode")?;
+    let get = |key: &str| decode.get(key).map(plain).unwrap_or_default();
+    let how = match get("strategy").as_str() {
+        "beam" => format!(
+            "beam search as in {}, {} beams, length penalty {}, no {} tokens in a row twice (0: no ban)",
+            if get("flavour") == "paper" {
+                "the paper's code"
+            } else {
+                "transformers"
+            },
+            get("beams"),
+            get("length_penalty"),
+            get("no_repeat_ngram")
+        ),
+        "sample" => format!("sampling at temperature {}", get("temperature")),
+        other => other.to_owned(),
+    };
+    Some(format!(
+        "{} by {how}, at most {} tokens",
+        get("split"),
+        get("max_new_tokens")
+    ))
+}
+
+/// `train 100, test 50 rows`.
+fn limit(run: &RunRecord) -> Option<String> {
+    let limit = run.config.get("limit")?.as_object()?;
+    let parts: Vec<String> = limit
+        .iter()
+        .map(|(key, rows)| format!("{key} {}", plain(rows)))
+        .collect();
+    (!parts.is_empty()).then(|| format!("the first rows of {}", parts.join(", ")))
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
