@@ -192,7 +192,11 @@ fn configs_that_cannot_be_built_are_refused() {
         ("num_hidden_layers", serde_json::json!("many"), "invalid type"),
         ("hidden_act", serde_json::json!("swish2"), "unknown variant `swish2`"),
         ("hidden_dropout_prob", serde_json::json!(1.5), "hidden_dropout_prob"),
-        ("model_type", serde_json::json!("llama"), "known: roberta, bert, deberta-v2, gpt2"),
+        (
+            "model_type",
+            serde_json::json!("llama"),
+            "known: roberta, bert, deberta-v2, gpt2",
+        ),
         ("position_embedding_type", serde_json::json!("relative_key"), "absolute"),
         ("max_position_embeddings", serde_json::json!(2), "positions"),
         (

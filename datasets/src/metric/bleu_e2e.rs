@@ -38,7 +38,7 @@ impl Tokenized {
         Self(numbered.collect())
     }
 
-    /// BLEU-4 of all segments together; see [`bleu`].
+    /// BLEU-4 of all segments together; see `bleu`.
     pub fn bleu(&self, smoothing: f64) -> f64 {
         bleu(&self.0, smoothing)
     }
