@@ -25,6 +25,8 @@ pub struct Pace {
     pub train: f64,
     /// In evaluation.
     pub eval: f64,
+    /// Seconds a text that is written after training.
+    pub text: f64,
 }
 
 impl Pace {
@@ -32,7 +34,8 @@ impl Pace {
     pub fn seconds(&self, run: &Planned) -> f64 {
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>() as f64;
         let eval: f64 = run.rows.exam.splits().into_iter().map(tokens).sum();
-        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval)
+        let texts = run.rows.exam.writing().map_or(0, |w| w.prompts.len()) as f64;
+        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval) + texts * self.text
     }
 }
 
@@ -56,23 +59,31 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
         .device(device)
         .base_kind(run.config.dtype.kind());
     let exam = &run.rows.exam;
-    let (model, arch) = exam.answers().build(model_dir, &build)?;
+    let (model, arch) = exam
+        .answers()
+        .build(model_dir, run.config.train.model_dropout, &build)?;
     let params = build.adopt()?.params;
     Weights::open(model_dir)?.load_into(&params, arch)?.require_complete()?;
     let settings = &run.config.train;
     let fit = settings.fit(run.config.seed, exam.objective(settings), device);
-    let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
-    let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
-    let train = rate(&batches, device, &mut |rows| {
-        let _loss = stepper.step(&rows.iter().collect::<Vec<_>>())?;
-        Ok(())
-    })?;
+    let train = if params.trainable().next().is_some() {
+        let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
+        let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
+        rate(&batches, device, &mut |rows| {
+            let _loss = stepper.step(&rows.iter().collect::<Vec<_>>())?;
+            Ok(())
+        })?
+    } else {
+        f64::INFINITY // nothing is trained
+    };
     let size = settings.eval_batch_size;
     let batches: Vec<&[Row]> = exam.splits().into_iter().flat_map(|s| s.chunks(size)).collect();
     let eval = rate(&batches, device, &mut |rows| {
         exam.answers().pass(model.as_ref(), rows, size, device)
     })?;
-    Ok(Pace { train, eval })
+    let text = exam.writing().map(|w| w.pace(model.as_ref(), device)).transpose()?;
+    let text = text.unwrap_or(0.0);
+    Ok(Pace { train, eval, text })
 }
 
 /// Tokens a second of `work` over some of the batches.

@@ -26,11 +26,12 @@ pub struct ExperimentArgs {
     /// --model and --data
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
-    /// Hugging Face model folder (config.json, tokenizer, safetensors), a model of the hub, or embedded:roberta
+    /// Hugging Face model folder (config.json, tokenizer, safetensors), a model of the hub, or one of the program's own, such as
+    /// embedded:roberta or embedded:gpt2
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub model: Option<String>,
-    /// Folder that holds the tasks' folders (CoLA/, MRPC/, ...), nyu-mll/glue for the hub's, or embedded for generated tasks
-    #[arg(long, value_name = "DIR|nyu-mll/glue[@REVISION]", help_heading = WHERE)]
+    /// Folder that holds the data (GLUE's holds CoLA/, MRPC/, ...), their data set on the hub, or embedded for generated tasks
+    #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub data: Option<String>,
     /// Tasks, such as mrpc,rte
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]

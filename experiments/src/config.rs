@@ -101,6 +101,7 @@ struct Entry {
     settings: Mapping,
     train: Mapping,
     tasks: Mapping,
+    decode: Mapping,
     paper_row: Option<String>,
     seeds: Option<Vec<u64>>,
 }
@@ -114,7 +115,7 @@ impl Entry {
                 &format!("methods.{name}.{key}"),
             )
         };
-        let (train, tasks) = (take("train")?, take("tasks")?);
+        let (train, tasks, decode) = (take("train")?, take("tasks")?, take("decode")?);
         let paper_row = settings.remove("paper_row").and_then(|v| v.as_str().map(String::from));
         let seeds = settings.remove("seeds").map(serde_yaml::from_value).transpose();
         let seeds =
@@ -124,6 +125,7 @@ impl Entry {
             settings,
             train,
             tasks,
+            decode,
             paper_row,
             seeds,
         })
@@ -295,6 +297,19 @@ impl RawExperiment {
         Entry::read(&run.method_name, method).ok()?.paper_row.filter(|_| same)
     }
 
+    /// How texts are written, with what a method says of it on top.
+    fn decode(&self, own: Mapping) -> Result<Option<DecodeConfig>> {
+        if own.is_empty() {
+            self.decode.iter().try_for_each(DecodeConfig::validate)?;
+            return Ok(self.decode.clone());
+        }
+        let mut merged = serde_yaml::to_value(&self.decode)?;
+        merge(&mut merged, Value::Mapping(own));
+        let decode: DecodeConfig = serde_yaml::from_value(merged)?;
+        decode.validate()?;
+        Ok(Some(decode))
+    }
+
     fn run(
         &self,
         experiment: &'static Experiment,
@@ -317,7 +332,9 @@ impl RawExperiment {
             .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
         train.validate()?;
         self.limit.validate()?;
-        self.decode.iter().try_for_each(DecodeConfig::validate)?;
+        let decode = self
+            .decode(entry.decode)
+            .with_context(|| format!("`methods.{method_name}.decode`"))?;
         let method = lora_core::method::resolved(&Value::Mapping(entry.settings))
             .with_context(|| format!("`methods.{method_name}`"))?;
         let model = match (&self.model_name, &self.model) {
@@ -335,7 +352,7 @@ impl RawExperiment {
             dtype: self.dtype,
             train,
             limit: self.limit,
-            decode: self.decode.clone(),
+            decode,
             prompt: own.prompt,
             start: special
                 .start

@@ -187,6 +187,16 @@ impl Console {
         }
     }
 
+    fn writing(&mut self, run: &Planned, done: usize, total: usize) {
+        self.last = format!("{done}/{total} texts");
+        if self.bars {
+            self.run.set_position(run.steps());
+            self.run.set_message(self.last.clone());
+        } else if done == total {
+            self.say(&format!("{}: {done} texts written", run.title()));
+        }
+    }
+
     fn ended(&mut self, run: &Planned, record: &RunRecord) {
         self.out_of_the_way();
         self.done += 1;
@@ -204,6 +214,9 @@ impl Console {
                 let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
                 let (title, metric) = (run.title(), &record.metric);
                 self.say(&format!("{title}: best {metric} {best}, {time}; {}", self.standing()));
+                if let Some(scores) = scores(run, record) {
+                    self.say(&format!("{title}: {scores}"));
+                }
             }
         }
     }
@@ -241,11 +254,12 @@ impl Console {
         }
     }
 
-    fn tables(&self, tables: &[Table], closing: Option<&str>, go_on: Option<&str>) {
+    fn tables(&self, tables: &[Table], texts: Option<&str>) {
         self.run.finish_and_clear();
         self.all.finish_and_clear();
         if !self.show.json {
-            let text: String = tables.iter().map(|t| t.terminal(width()) + "\n").collect();
+            let mut text: String = tables.iter().map(|t| t.terminal(width()) + "\n").collect();
+            text += &texts.map(|t| format!("{t}\n")).unwrap_or_default();
             if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
                 tracing::warn!(
                     "the table cannot be printed: {error}; it is in {}",
@@ -253,6 +267,9 @@ impl Console {
                 );
             }
         }
+    }
+
+    fn last_words(&self, closing: Option<&str>, go_on: Option<&str>) {
         if let Some(closing) = closing {
             self.say(closing.trim_end());
         }
@@ -279,13 +296,22 @@ impl Listener for Console {
             News::Plan { runs, device } => self.plan(runs, device),
             News::Started(run) => self.started(run),
             News::Training(run, event) => self.training(run, event),
+            News::Writing { run, done, total } => self.writing(run, *done, *total),
             News::Ended(run, record) => self.ended(run, record),
             News::Elsewhere { run, done } => self.elsewhere(run, *done),
             News::Interrupted(run, how) => {
                 self.run.finish_and_clear();
                 self.say(&format!("{}: {how}", run.title()));
             }
-            News::Tables { tables, closing, go_on } => self.tables(tables, *closing, *go_on),
+            News::Tables {
+                tables,
+                texts,
+                closing,
+                go_on,
+            } => {
+                self.tables(tables, *texts);
+                self.last_words(*closing, *go_on);
+            }
         }
     }
 }
@@ -295,6 +321,18 @@ impl Drop for Console {
         self.run.finish_and_clear();
         self.all.finish_and_clear();
     }
+}
+
+/// What the texts of a run scored, in one line.
+fn scores(run: &Planned, record: &RunRecord) -> Option<String> {
+    run.rows.exam.writing()?;
+    let metrics = &record.best_eval()?.metrics;
+    let scores = metrics.iter().filter(|(key, _)| **key != record.metric);
+    let shown = scores.map(|(key, value)| match value {
+        Some(value) => format!("{key} {value:.3}"),
+        None => format!("{key} –"),
+    });
+    Some(shown.collect::<Vec<_>>().join(", "))
 }
 
 /// Columns of the terminal, or of a file.

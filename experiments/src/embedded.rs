@@ -12,17 +12,30 @@ pub struct Embedded {
 }
 
 /// Every embedded model. They were made by the binary `pretrain`.
-pub static EMBEDDED: &[Embedded] = &[Embedded {
-    name: "roberta",
-    files: &[
-        ("config.json", include_bytes!("../embedded/roberta/config.json")),
-        ("tokenizer.json", include_bytes!("../embedded/roberta/tokenizer.json")),
-        (
-            "model.safetensors",
-            include_bytes!("../embedded/roberta/model.safetensors"),
-        ),
-    ],
-}];
+pub static EMBEDDED: &[Embedded] = &[
+    Embedded {
+        name: "roberta",
+        files: &[
+            ("config.json", include_bytes!("../embedded/roberta/config.json")),
+            ("tokenizer.json", include_bytes!("../embedded/roberta/tokenizer.json")),
+            (
+                "model.safetensors",
+                include_bytes!("../embedded/roberta/model.safetensors"),
+            ),
+        ],
+    },
+    Embedded {
+        name: "gpt2",
+        files: &[
+            ("config.json", include_bytes!("../embedded/gpt2/config.json")),
+            ("tokenizer.json", include_bytes!("../embedded/gpt2/tokenizer.json")),
+            (
+                "model.safetensors",
+                include_bytes!("../embedded/gpt2/model.safetensors"),
+            ),
+        ],
+    },
+];
 
 impl Embedded {
     /// A folder with the model's files, written to the user's cache (or the system's temporary folder) where it is not

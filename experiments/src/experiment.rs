@@ -8,10 +8,11 @@ use crate::inputs::Inputs;
 use crate::json::Json;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
-use crate::run::{Session, run_all};
+use crate::run::{Session, complete, run_all};
 use crate::tables;
 use crate::task::Task;
 use crate::tensorboard::TensorBoard;
+use crate::text::{self, Tools};
 use anyhow::{Context, Result, bail};
 use results::{Store, Table};
 use std::process::ExitCode;
@@ -34,7 +35,14 @@ pub struct Experiment {
 }
 
 /// All experiments.
-pub static EXPERIMENTS: &[&Experiment] = &[&crate::glue::GLUE];
+pub static EXPERIMENTS: &[&Experiment] = &[
+    &crate::glue::GLUE,
+    &text::E2E,
+    &text::WIKISQL,
+    &text::SAMSUM,
+    &text::WEBNLG,
+    &text::DART,
+];
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -78,6 +86,14 @@ impl Experiment {
     /// # Errors
     /// Anything that keeps the whole experiment from going on.
     pub fn main(&'static self, args: &ExperimentArgs) -> Result<ExitCode> {
+        self.main_with(args, &Tools::default())
+    }
+
+    /// The same with what scoring texts needs.
+    ///
+    /// # Errors
+    /// As [`Experiment::main`].
+    pub fn main_with(&'static self, args: &ExperimentArgs, tools: &Tools) -> Result<ExitCode> {
         if args.list {
             print!("{}", args.listing(self));
             return Ok(ExitCode::SUCCESS);
@@ -86,6 +102,11 @@ impl Experiment {
         let threads = set_threads(args.threads)?;
         let device = lora_core::device::parse(&args.device)?;
         let store = Store::open(&args.out)?;
+        // Before the data are read, so that what is to be said of them is heard. A plan alone writes nothing.
+        let mut listeners = match args.dry_run {
+            true => Vec::new(),
+            false => self.listeners(args)?,
+        };
         let mut inputs = Inputs::open(self, raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
         let mut runs = plan::plan(&raw, self, &mut inputs, &store)?;
         plan::keep(&mut runs, args.keep);
@@ -115,41 +136,9 @@ impl Experiment {
             paper_row: &paper_row,
             resume: args.resume,
             stop: &STOP,
+            tools,
         };
-        self.compute(args, &session, &runs, raw.closing.as_deref())
-    }
-
-    /// Runs what is missing and shows what came of it.
-    fn compute(
-        &self,
-        args: &ExperimentArgs,
-        session: &Session,
-        runs: &[Planned],
-        closing: Option<&str>,
-    ) -> Result<ExitCode> {
-        let mut listeners = self.listeners(args)?;
-        let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
-        tell(&News::Plan {
-            runs,
-            device: &lora_core::device::name(session.device),
-        });
-        let outcome = run_all(session, runs, &mut tell)?;
-        let tables = tables::of(session.store, runs.iter().map(|r| r.id.clone()));
-        if outcome.interrupted {
-            stopped(tables, session.resume, &mut tell);
-            return Ok(ExitCode::from(INTERRUPTED as u8));
-        }
-        tell(&News::Tables {
-            tables: &tables?,
-            closing,
-            go_on: None,
-        });
-        tables::write(session.store)?;
-        Ok(if outcome.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        compute(&session, &runs, raw.closing.as_deref(), &mut listeners)
     }
 
     /// Who is told what happens.
@@ -164,6 +153,39 @@ impl Experiment {
     }
 }
 
+/// Runs what is missing and shows what came of it.
+fn compute(
+    session: &Session,
+    runs: &[Planned],
+    closing: Option<&str>,
+    listeners: &mut [Box<dyn Listener>],
+) -> Result<ExitCode> {
+    let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
+    tell(&News::Plan {
+        runs,
+        device: &lora_core::device::name(session.device),
+    });
+    let outcome = run_all(session, runs, &mut tell)?;
+    complete(session, runs)?;
+    let tables = tables::of(session.store, runs.iter().map(|r| r.id.clone()));
+    if outcome.interrupted {
+        stopped(tables, session.resume, &mut tell);
+        return Ok(ExitCode::from(INTERRUPTED as u8));
+    }
+    tell(&News::Tables {
+        tables: &tables?,
+        texts: text::samples(session.store, runs)?.as_deref(),
+        closing,
+        go_on: None,
+    });
+    tables::write(session.store)?;
+    Ok(if outcome.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 /// The table so far, and how to go on; where there is no table, the latter alone.
 fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
     let tables = tables.unwrap_or_else(|error| {
@@ -173,6 +195,7 @@ fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)
     let go_on = again::command(std::env::args_os(), resume);
     tell(&News::Tables {
         tables: &tables,
+        texts: None,
         closing: None,
         go_on: Some(&go_on),
     });

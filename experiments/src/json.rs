@@ -11,6 +11,7 @@ use std::io::Write;
 pub const HELP: &str = "Print one JSON object a line on stdout, and nothing else there
 
 plan   every run with its id, steps and state, and the device
+texts  after training: id, done, total: so many of the texts are written
 epoch  an evaluation: id, epoch, step, train_loss, metrics (fractions; null where undefined)
 run    the end of a run: id, status (finished, failed, interrupted, elsewhere: another process has it),
        metric, best (epoch and value), seconds, error
@@ -48,6 +49,7 @@ fn object(news: &News) -> Option<Value> {
             json!({"epoch": eval.epoch, "epochs": run.config.train.epochs, "step": eval.step, "steps": run.steps(),
                    "train_loss": eval.train_loss, "metrics": eval.metrics}),
         ),
+        News::Writing { run, done, total } => about("texts", run, json!({"done": done, "total": total})),
         News::Ended(run, record) => about("run", run, ended(record)),
         News::Interrupted(run, _) => about("run", run, json!({"status": "interrupted"})),
         News::Elsewhere { run, .. } => about("run", run, json!({"status": "elsewhere"})),

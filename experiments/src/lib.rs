@@ -31,5 +31,6 @@ pub mod source;
 pub mod tables;
 pub mod task;
 pub mod tensorboard;
+pub mod text;
 pub mod tfevents;
 pub mod work;

@@ -21,6 +21,15 @@ pub enum News<'a> {
     Started(&'a Planned),
     /// What the training loop of the run says.
     Training(&'a Planned, &'a Event<'a>),
+    /// After training, texts are written; so many there are.
+    Writing {
+        /// The run.
+        run: &'a Planned,
+        /// Texts that are written.
+        done: usize,
+        /// Texts in all.
+        total: usize,
+    },
     /// A run came to its end, good or bad, and its record is kept.
     Ended(&'a Planned, &'a RunRecord),
     /// A run is not computed here.
@@ -38,6 +47,8 @@ pub enum News<'a> {
         tables: &'a [Table],
         /// What the experiment's configuration has to say of them.
         closing: Option<&'a str>,
+        /// A few of the texts that were written, beside their references.
+        texts: Option<&'a str>,
         /// After Ctrl-C the command that goes on.
         go_on: Option<&'a str>,
     },

@@ -189,7 +189,11 @@ impl Planned {
     pub fn counts(&self, model_dir: &Path) -> Result<Counts> {
         let method = lora_core::method::from_value(&self.config.method)?;
         let build = Build::new(method.as_ref(), self.config.seed).base_kind(self.config.dtype.kind());
-        let _model = self.rows.exam.answers().build(model_dir, &build)?;
+        let _model = self
+            .rows
+            .exam
+            .answers()
+            .build(model_dir, self.config.train.model_dropout, &build)?;
         Ok(build.adopt()?.counts)
     }
 

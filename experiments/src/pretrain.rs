@@ -1,9 +1,11 @@
-//! `pretrain`: the small model of the embedded demonstration, from generated text to a Hugging Face folder.
+//! `pretrain`: the small models of the embedded demonstrations, from generated text to a Hugging Face folder. An encoder
+//! learns to guess masked tokens, a GPT-2 the next one.
 
 use crate::cli::set_threads;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use datasets::synthetic::document;
+use datasets::synthetic::{document, prose};
+use datasets::tokenize::END_OF_TEXT;
 use datasets::{Example, Label, Tokenizer, tokenize};
 use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target, UNSCORED};
@@ -19,8 +21,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// The configuration that made the committed weights.
-pub const CONFIG: &str = include_str!("../embedded/roberta.yaml");
+/// The configurations that made the committed weights, by the name of the folder under `experiments/embedded`.
+pub static CONFIGS: &[(&str, &str)] = &[
+    ("roberta", include_str!("../embedded/roberta.yaml")),
+    ("gpt2", include_str!("../embedded/gpt2.yaml")),
+];
 
 /// Documents that the tokenizer learns from.
 const TOKENIZER_DOCUMENTS: usize = 20_000;
@@ -34,10 +39,14 @@ const SAVE_EVERY: u64 = 500;
 /// `pretrain`
 #[derive(Args, Debug)]
 pub struct PretrainArgs {
-    /// Folder to write config.json, tokenizer.json, model.safetensors and pretrain.json to
-    #[arg(long, value_name = "DIR", default_value = "experiments/embedded/roberta")]
-    pub out: PathBuf,
-    /// A YAML file to use in place of the one that comes with the program (experiments/embedded/roberta.yaml)
+    /// Which of the embedded models: roberta or gpt2
+    #[arg(default_value = "roberta")]
+    pub name: String,
+    /// Folder to write config.json, tokenizer.json, model.safetensors and pretrain.json to, in place of
+    /// experiments/embedded/NAME
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A YAML file to use in place of the one that comes with the program (experiments/embedded/NAME.yaml)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Optimiser steps, in place of the configuration's
@@ -63,9 +72,22 @@ struct Config {
     warmup_ratio: f64,
     weight_decay: f64,
     clip: f64,
+    /// What is hidden from an encoder; none for a model that writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hide: Option<Hide>,
+}
+
+/// Which tokens are to be guessed, and what is shown in their place.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Hide {
+    /// Share of the tokens to be guessed.
     mask: f64,
+    /// Of these: shown as `<mask>`,
     masked: f64,
+    /// or as another token.
     random: f64,
+    /// Share of the documents in which the first word of the second part is among them.
     opening: f64,
 }
 
@@ -87,12 +109,14 @@ struct Report {
 pub fn main(args: &PretrainArgs) -> Result<String> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
-    let mut config = read(args.config.as_deref())?;
+    let mut config = read(&args.name, args.config.as_deref())?;
     config.steps = args.steps.unwrap_or(config.steps);
-    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
-    let tokenizer = learn_tokenizer(&config, &args.out)?;
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let tokenizer = learn_tokenizer(&config, &out)?;
     config.model["vocab_size"] = tokenizer.vocab_size().into();
-    write(&args.out.join("config.json"), &pretty(&config.model)?)?;
+    write(&out.join("config.json"), &pretty(&config.model)?)?;
 
     let method = method::from_yaml("{kind: full}")?;
     let build = Build::new(method.as_ref(), config.seed)
@@ -101,9 +125,13 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     let arch = model::arch(&config.model)?;
     let model = arch.language_model(&config.model, &build.scope())?;
     ensure!(
-        model.causal().is_none(),
-        "models of type `{}` write from left to right: masked tokens teach them nothing",
-        arch.model_type
+        model.causal().is_none() == config.hide.is_some(),
+        "a model of type `{}` {}",
+        arch.model_type,
+        match config.hide {
+            Some(_) => "writes from left to right: it learns nothing from hidden tokens; leave out `hide`",
+            None => "guesses hidden tokens: say which in `hide`",
+        }
     );
     let Adopted { params, counts } = build.adopt()?;
     let maker = Maker {
@@ -111,7 +139,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         tokenizer: &tokenizer,
         max_len: model.max_len() as usize,
     };
-    let progress = train(&maker, model.as_ref(), &params, device, &args.out)?;
+    let progress = train(&maker, model.as_ref(), &params, device, &out)?;
     let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
     let report = Report {
         config: config.clone(),
@@ -122,38 +150,39 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         held_out_accuracy: accuracy,
     };
     save_as(
-        &args.out.join("model.safetensors"),
+        &out.join("model.safetensors"),
         &published(&params, arch),
         Default::default(),
         Precision::Half,
     )?;
-    write(&args.out.join("pretrain.json"), &pretty(&report)?)?;
-    checkpoint(&args.out).remove()?;
+    write(&out.join("pretrain.json"), &pretty(&report)?)?;
+    checkpoint(&out).remove()?;
     Ok(format!(
-        "{} parameters, {} tokens; guesses {:.1} % of the hidden tokens of unseen text (loss {loss:.3}). Written to {}\n",
+        "{} parameters, {} tokens; guesses {:.1} % of the tokens of unseen text (loss {loss:.3}). Written to {}\n",
         report.parameters,
         report.tokens,
         accuracy * 100.0,
-        args.out.display()
+        out.display()
     ))
 }
 
-fn read(path: Option<&Path>) -> Result<Config> {
+fn read(name: &str, path: Option<&Path>) -> Result<Config> {
     let (name, text) = match path {
         Some(path) => (path.display().to_string(), crate::presets::read(path)?),
-        None => ("embedded/roberta.yaml".into(), CONFIG.into()),
+        None => {
+            let Some((name, text)) = CONFIGS.iter().find(|(known, _)| *known == name) else {
+                let known: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();
+                bail!("unknown model `{name}`; known: {}", known.join(", "));
+            };
+            (format!("embedded/{name}.yaml"), (*text).to_string())
+        }
     };
     let config: Config = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
     let share = |x: f64| (0.0..=1.0).contains(&x);
-    let shares = [
-        config.mask,
-        config.masked,
-        config.random,
-        config.opening,
-        config.masked + config.random,
-    ];
+    let hidden = config.hide.iter();
+    let mut shares = hidden.flat_map(|h| [h.mask, h.masked, h.random, h.opening, h.masked + h.random]);
     ensure!(
-        shares.into_iter().all(share),
+        shares.all(share),
         "{name}: `mask`, `masked`, `random`, `opening` and `masked` + `random` must be from 0 to 1"
     );
     ensure!(
@@ -165,13 +194,20 @@ fn read(path: Option<&Path>) -> Result<Config> {
 
 fn learn_tokenizer(config: &Config, out: &Path) -> Result<Tokenizer> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(config.seed, "tokenizer", 0));
-    let texts: Vec<String> = (0..TOKENIZER_DOCUMENTS)
-        .flat_map(|_| {
+    let mut texts = Vec::new();
+    for _ in 0..TOKENIZER_DOCUMENTS {
+        if config.hide.is_some() {
             let document = document(&mut rng);
-            std::iter::once(document.first).chain(document.second)
-        })
-        .collect();
-    let json = tokenize::train_bpe(&texts, config.vocab).map_err(|e| anyhow::anyhow!("learning the tokenizer: {e}"))?;
+            texts.extend(std::iter::once(document.first).chain(document.second));
+        } else {
+            texts.push(prose(&mut rng));
+        }
+    }
+    let learn = match config.hide {
+        Some(_) => tokenize::train_bpe,
+        None => tokenize::train_causal_bpe,
+    };
+    let json = learn(&texts, config.vocab).map_err(|e| anyhow::anyhow!("learning the tokenizer: {e}"))?;
     write(&out.join("tokenizer.json"), &(json + "\n"))?;
     Ok(Tokenizer::from_dir(out)?)
 }
@@ -188,7 +224,7 @@ fn checkpoint(out: &Path) -> Checkpoint {
     Checkpoint::new(&out.join("pretrain.checkpoint.safetensors"), "pretrain")
 }
 
-/// Makes batches of masked text.
+/// Makes batches of text.
 struct Maker<'a> {
     config: &'a Config,
     tokenizer: &'a Tokenizer,
@@ -199,6 +235,9 @@ impl Maker<'_> {
     /// The rows of step `step`: the same whenever they are asked for.
     fn rows(&self, purpose: &str, step: u64, count: usize) -> Result<Vec<Row>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(self.config.seed, purpose, step));
+        let Some(hide) = &self.config.hide else {
+            return (0..count).map(|_| self.stretch(&mut rng)).collect();
+        };
         let examples: Vec<Example> = (0..count)
             .map(|_| {
                 let document = document(&mut rng);
@@ -210,32 +249,53 @@ impl Maker<'_> {
             })
             .collect();
         let encoded = self.tokenizer.encode_all(&examples, self.max_len)?;
-        Ok(encoded.into_iter().map(|e| self.hide(&e.ids, &mut rng)).collect())
+        Ok(encoded.into_iter().map(|e| self.hide(&e.ids, hide, &mut rng)).collect())
+    }
+
+    /// As much text as the model reads, document after document, as GPT-2 was trained: each token is to be followed by the
+    /// next.
+    fn stretch(&self, rng: &mut ChaCha8Rng) -> Result<Row> {
+        let end = self.tokenizer.token_id(END_OF_TEXT);
+        let end = end.with_context(|| format!("the tokenizer has no {END_OF_TEXT}"))?;
+        let mut ids: Vec<i64> = Vec::new();
+        while ids.len() <= self.max_len {
+            let texts = [prose(rng)];
+            let documents = self.tokenizer.ids(&texts)?;
+            ids.extend(documents.into_iter().flatten().chain([end]).map(i64::from));
+        }
+        ids.truncate(self.max_len + 1);
+        let wanted = ids[1..].to_vec();
+        ids.pop();
+        Ok(Row {
+            ids,
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Tokens(wanted),
+        })
     }
 
     /// Hides some tokens, at least one: by the configuration's share the one that opens the second part, which says what
     /// the part is about. `<s>` and `</s>` (ids below the first that can be text) stay.
-    fn hide(&self, ids: &[u32], rng: &mut ChaCha8Rng) -> Row {
+    fn hide(&self, ids: &[u32], hide: &Hide, rng: &mut ChaCha8Rng) -> Row {
         const TEXT: u32 = 5;
         const MASK: i64 = 4;
         const END: u32 = 2;
-        let c = self.config;
         let vocab = self.tokenizer.vocab_size() as i64;
         let text: Vec<usize> = (0..ids.len()).filter(|i| ids[*i] >= TEXT).collect();
         let opening = ids.windows(2).position(|w| w == [END, END]).map(|at| at + 2);
         let any = text.get(rng.random_range(0..text.len().max(1))).copied();
-        let sure = opening.filter(|_| rng.random_bool(c.opening)).or(any);
+        let sure = opening.filter(|_| rng.random_bool(hide.opening)).or(any);
         let mut shown: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
         let mut wanted = vec![UNSCORED; ids.len()];
         for at in text {
-            if Some(at) != sure && !rng.random_bool(c.mask) {
+            if Some(at) != sure && !rng.random_bool(hide.mask) {
                 continue;
             }
             wanted[at] = shown[at];
             let way: f64 = rng.random();
-            if way < c.masked {
+            if way < hide.masked {
                 shown[at] = MASK;
-            } else if way < c.masked + c.random {
+            } else if way < hide.masked + hide.random {
                 shown[at] = rng.random_range(i64::from(TEXT)..vocab);
             }
         }
@@ -259,7 +319,7 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
         warmup_ratio: c.warmup_ratio,
         warmup_steps: None,
         clip: Some(c.clip),
-        betas: (0.9, 0.98), // RoBERTa's
+        betas: (0.9, 0.98), // RoBERTa's, and good enough for a small GPT-2
         eps: 1e-6,
         objective: Objective::Tokens { label_smoothing: 0.0 },
         seed: c.seed,
@@ -304,8 +364,13 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
     Ok(progress)
 }
 
-/// How well the model guesses the hidden tokens of text that was not trained on.
+/// How well the model guesses tokens of text that was not trained on.
 fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<TokenScores> {
-    let rows = maker.rows("held out", 0, HELD_OUT)?;
+    let rows = if maker.config.hide.is_some() {
+        HELD_OUT
+    } else {
+        HELD_OUT / 16
+    };
+    let rows = maker.rows("held out", 0, rows)?;
     Ok(token_scores(model, &rows, 64, device)?)
 }

@@ -7,6 +7,7 @@ use crate::news::News;
 use crate::plan::{Planned, State, checkpoint_path, weights_path};
 use crate::settings::Select;
 use crate::task::Criterion;
+use crate::text::{Place, Tools};
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::model::Model;
@@ -40,6 +41,8 @@ pub struct Session<'a> {
     pub resume: bool,
     /// Set by Ctrl-C.
     pub stop: &'static AtomicBool,
+    /// What scoring texts needs.
+    pub tools: &'a Tools,
 }
 
 /// What became of the runs.
@@ -76,7 +79,7 @@ pub fn run_all(session: &Session, runs: &[Planned], tell: &mut dyn FnMut(&News))
         match one(session, run, tell, &started) {
             Ok(record) => {
                 session.store.put(&record).context("keeping the record")?;
-                checkpoint(session, run).remove()?;
+                tidy(session, run)?;
                 let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
                 tell(&News::Ended(run, &record));
             }
@@ -104,7 +107,7 @@ pub fn run_all(session: &Session, runs: &[Planned], tell: &mut dyn FnMut(&News))
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref::<lora_core::Error>(),
-        Some(lora_core::Error::Interrupted { .. })
+        Some(lora_core::Error::Interrupted { .. } | lora_core::Error::GenerationStopped { .. })
     )
 }
 
@@ -135,6 +138,30 @@ fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
     Checkpoint::new(&checkpoint_path(session.store.dir(), &run.id), &run.id)
 }
 
+fn place<'a>(session: &'a Session, run: &'a Planned) -> Place<'a> {
+    Place {
+        out: session.store.dir(),
+        run: &run.id,
+    }
+}
+
+/// Whether the best epoch's weights are kept until the texts are written.
+fn writes_from_best(run: &Planned) -> bool {
+    run.rows.exam.writing().is_some() && run.config.train.select == Select::Best
+}
+
+/// What a run needed while it went on goes.
+fn tidy(session: &Session, run: &Planned) -> Result<()> {
+    checkpoint(session, run).remove()?;
+    if run.rows.exam.writing().is_some() {
+        place(session, run).forget()?;
+    }
+    if writes_from_best(run) && !run.config.keep {
+        let _ = std::fs::remove_file(weights_path(session.store.dir(), &run.id));
+    }
+    Ok(())
+}
+
 /// Trains and evaluates one run.
 fn one(
     session: &Session,
@@ -145,19 +172,44 @@ fn one(
     host::reset_peak_rss();
     let since = Instant::now();
     let (model, adopted) = build(session, run)?;
-    let checkpoint = checkpoint(session, run);
-    if !session.resume {
-        checkpoint.remove()?;
+    if let Some(writing) = run.rows.exam.writing() {
+        writing.check(model.as_ref())?;
     }
+    if !session.resume {
+        tidy(session, run)?;
+    }
+    let progress = if adopted.params.trainable().next().is_some() {
+        fit(session, run, (model.as_ref(), &adopted), tell)?
+    } else {
+        untrained(session, run, model.as_ref())?
+    };
+    let mut record = blank(session, run, started);
+    fill(&mut record, run, &progress, &adopted, since.elapsed().as_secs_f64());
+    if run.rows.exam.writing().is_some() {
+        write(session, run, (model.as_ref(), &adopted), &mut record, tell)?;
+        record.timing.seconds = record.timing.seconds.max(since.elapsed().as_secs_f64());
+    }
+    Ok(record)
+}
+
+/// Trains to the end, from the checkpoint if there is one.
+fn fit(
+    session: &Session,
+    run: &Planned,
+    (model, adopted): (&dyn Model, &Adopted),
+    tell: &mut dyn FnMut(&News),
+) -> Result<Progress> {
+    let checkpoint = checkpoint(session, run);
     let (settings, exam) = (&run.config.train, &run.rows.exam);
     let criterion = exam.criterion();
     let fit = settings.fit(run.config.seed, exam.objective(settings), session.device);
+    let keep = run.config.keep || writes_from_best(run);
     let trainer = Trainer {
-        model: model.as_ref(),
+        model,
         params: &adopted.params,
         config: &fit,
         checkpoint: Some(&checkpoint),
-        keep: run.config.keep.then(|| Keep {
+        keep: keep.then(|| Keep {
             metric: &criterion.key,
             lower_is_better: criterion.lower_is_better,
             path: weights_path(session.store.dir(), &run.id),
@@ -177,18 +229,88 @@ fn one(
         },
         &mut |event| tell(&News::Training(run, &event)),
     );
-    if let Some(failure) = failure {
-        return Err(failure.context("evaluating"));
+    match failure {
+        Some(failure) => Err(failure.context("evaluating")),
+        None => Ok(fitted?.progress),
     }
-    let mut record = blank(session, run, started);
-    fill(
-        &mut record,
-        run,
-        &fitted?.progress,
-        &adopted,
-        since.elapsed().as_secs_f64(),
-    );
-    Ok(record)
+}
+
+/// A method that trains nothing, on a model without a head: the model as it is, evaluated once.
+fn untrained(session: &Session, run: &Planned, model: &dyn Model) -> Result<Progress> {
+    let since = Instant::now();
+    let exam = &run.rows.exam;
+    let metrics = exam.evaluate(model, run.config.train.eval_batch_size, session.device)?;
+    let eval = lora_core::train::Eval {
+        epoch: 0,
+        step: 0,
+        train_loss: f64::NAN,
+        metrics,
+    };
+    Ok(Progress {
+        evals: vec![eval],
+        eval_seconds: since.elapsed().as_secs_f64(),
+        ..Progress::default()
+    })
+}
+
+/// Writes the texts with the epoch that counts, scores them, and adds the scores to its evaluation.
+fn write(
+    session: &Session,
+    run: &Planned,
+    (model, adopted): (&dyn Model, &Adopted),
+    record: &mut RunRecord,
+    tell: &mut dyn FnMut(&News),
+) -> Result<()> {
+    let Some(writing) = run.rows.exam.writing() else {
+        return Ok(());
+    };
+    let (since, place) = (Instant::now(), place(session, run));
+    let last = record.evals.last().map(|e| e.epoch);
+    if record.best.is_some_and(|best| Some(best.epoch) != last) {
+        Weights::open(&weights_path(session.store.dir(), &run.id))?.load_trained(&adopted.params)?;
+    }
+    let (seed, total) = (run.config.seed, writing.prompts.len());
+    let texts = writing.write(model, (seed, session.device), place, session.stop, &mut |done| {
+        tell(&News::Writing { run, done, total });
+    })?;
+    let metrics = writing.score(&texts, session.tools)?;
+    writing.keep(&texts, place)?;
+    let epoch = record.best.map(|b| b.epoch).or(last);
+    for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
+        eval.metrics.extend(metrics.clone());
+    }
+    record.timing.eval_seconds += since.elapsed().as_secs_f64();
+    Ok(())
+}
+
+/// Adds to the records of finished runs what they lack and can now be had: METEOR, once its data are there. The texts are
+/// those that were kept; nothing is trained or written again.
+///
+/// # Errors
+/// Texts or records that cannot be read or written.
+pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
+    for run in runs {
+        let Some(writing) = run.rows.exam.writing() else {
+            continue;
+        };
+        let Some(mut record) = session.store.get(&run.id)? else {
+            continue;
+        };
+        let lacks = record
+            .best_eval()
+            .is_some_and(|eval| session.tools.would_add(&eval.metrics));
+        let Some(texts) = lacks.then(|| writing.kept(place(session, run))).transpose()?.flatten() else {
+            continue;
+        };
+        let metrics = writing.score(&texts, session.tools)?;
+        let epoch = record.best.map(|b| b.epoch);
+        for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
+            eval.metrics.extend(metrics.clone());
+        }
+        session.store.put(&record).context("keeping the record")?;
+        tracing::info!("{}: METEOR was added to run {}", run.title(), run.id);
+    }
+    Ok(())
 }
 
 fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> {
@@ -196,7 +318,11 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(session.device)
         .base_kind(run.config.dtype.kind());
-    let (model, arch) = run.rows.exam.answers().build(&session.inputs.model, &build)?;
+    let (model, arch) = run
+        .rows
+        .exam
+        .answers()
+        .build(&session.inputs.model, run.config.train.model_dropout, &build)?;
     let adopted = build.adopt()?;
     let report = Weights::open(&session.inputs.model)?
         .load_into(&adopted.params, arch)?
@@ -278,7 +404,7 @@ fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Ad
     let eval = |e: &lora_core::train::Eval| Eval {
         epoch: e.epoch as u32,
         step: e.step,
-        train_loss: Some(e.train_loss),
+        train_loss: e.train_loss.is_finite().then_some(e.train_loss),
         metrics: e.metrics.clone(),
     };
     record.evals = progress.evals.iter().map(eval).collect();

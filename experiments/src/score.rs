@@ -7,7 +7,7 @@ use datasets::metric::generated::{Scores, read_parallel};
 use datasets::metric::meteor::Meteor;
 use datasets::metric::{e2e, rouge, sacrebleu, sql, webnlg};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A way of scoring: what the field's tool reads and prints.
@@ -116,13 +116,7 @@ impl ScoreArgs {
     /// # Errors
     /// Data that is named and not there, or not METEOR 1.5's.
     pub fn meteor(&self) -> Result<Option<Meteor>> {
-        let named = self.meteor_data.clone();
-        let source = named.or_else(|| {
-            std::env::var_os("LORA_METEOR_DATA")
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        });
-        let meteor = Meteor::open(source.as_deref())?;
+        let meteor = meteor(self.meteor_data.as_deref())?;
         if meteor.is_none() {
             eprintln!(
                 "METEOR is left out: its data is neither in the cache nor named by --meteor-data; `lora score fetch-meteor-data` brings it"
@@ -130,6 +124,20 @@ impl ScoreArgs {
         }
         Ok(meteor)
     }
+}
+
+/// METEOR, if its data is in the cache, at `named`, or where `LORA_METEOR_DATA` says.
+///
+/// # Errors
+/// Data that is named and not there, or not METEOR 1.5's.
+pub fn meteor(named: Option<&Path>) -> Result<Option<Meteor>> {
+    let from_env = || {
+        std::env::var_os("LORA_METEOR_DATA")
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let source = named.map(PathBuf::from).or_else(from_env);
+    Ok(Meteor::open(source.as_deref())?)
 }
 
 /// Scores, or brings what scoring needs.

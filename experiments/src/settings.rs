@@ -63,6 +63,9 @@ pub struct TrainConfig {
     pub max_len: usize,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
+    /// Dropout everywhere in the model, in place of what its config.json says; that of methods is their own setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_dropout: Option<f64>,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
     /// Whether what lies inside a block is computed again in the backward pass. Not written: on a CPU it changes no number.
@@ -108,6 +111,7 @@ impl TrainConfig {
             ("beta1", self.beta1),
             ("beta2", self.beta2),
             ("label_smoothing", self.label_smoothing),
+            ("model_dropout", self.model_dropout.unwrap_or(0.0)),
         ];
         for (key, value) in shares {
             ensure!(
@@ -213,6 +217,8 @@ impl Limit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeConfig {
+    /// Whose contexts are continued: `dev` or `test`.
+    pub split: String,
     /// How the next token is chosen.
     pub strategy: Strategy,
     /// Whose beam search: they differ in what is banned, when a beam is scored, and when they stop.

@@ -5,6 +5,7 @@
 use crate::config::RunConfig;
 use crate::settings::TrainConfig;
 use crate::source::DataSource;
+use crate::text::Writing;
 use anyhow::{Context, Result};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
@@ -119,6 +120,11 @@ pub trait Exam: Debug {
     /// # Errors
     /// Rows that do not fit the model, answers that are not numbers, not enough memory.
     fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics>;
+
+    /// What is written and scored after training, for tasks of text.
+    fn writing(&self) -> Option<&Writing> {
+        None
+    }
 }
 
 /// A metric that epochs are compared by.
@@ -151,15 +157,30 @@ impl Criterion {
 }
 
 impl Answers {
-    /// Builds the model of the folder `dir` with what stands on it. Its weights are not loaded.
+    /// Builds the model of the folder `dir` with what stands on it, and with dropout at this rate if one is given. Its
+    /// weights are not loaded.
     ///
     /// # Errors
     /// A config.json that cannot be used; a method that does not fit; a model that was not made for such answers.
-    pub fn build(self, dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
-        match self {
-            Answers::Outputs(outputs) => Ok(model::from_dir(dir, outputs, build)?),
-            Answers::Words => Ok(model::lm_from_dir(dir, build)?),
+    pub fn build(self, dir: &Path, dropout: Option<f64>, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
+        let Some(rate) = dropout else {
+            return Ok(match self {
+                Answers::Outputs(outputs) => model::from_dir(dir, outputs, build)?,
+                Answers::Words => model::lm_from_dir(dir, build)?,
+            });
+        };
+        let mut config = model::read_config(dir)?;
+        let arch = model::arch(&config)?;
+        // Each architecture reads those of its own.
+        let encoders = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
+        for key in encoders.into_iter().chain(["attn_pdrop", "resid_pdrop", "embd_pdrop"]) {
+            config[key] = rate.into();
         }
+        let model = match self {
+            Answers::Outputs(outputs) => arch.classifier(&config, outputs, &build.scope()),
+            Answers::Words => arch.language_model(&config, &build.scope()),
+        };
+        Ok((model.with_context(|| format!("the model {}", dir.display()))?, arch))
     }
 
     /// Forward passes over `rows`, for their time.

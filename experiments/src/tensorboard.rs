@@ -110,7 +110,7 @@ impl Listener for TensorBoard {
             News::Started(run) => self.log = Some(Log::new(self.dir.join(folder(run)))),
             News::Training(_, event) => self.training(event),
             News::Ended(..) | News::Interrupted(..) => self.log = None,
-            News::Plan { .. } | News::Elsewhere { .. } | News::Tables { .. } => {}
+            News::Plan { .. } | News::Writing { .. } | News::Elsewhere { .. } | News::Tables { .. } => {}
         }
     }
 }

@@ -4,13 +4,13 @@ use clap::Parser;
 use experiments::pretrain::{PretrainArgs, main as pretrain};
 use std::process::ExitCode;
 
-/// Pretrains the small RoBERTa of the embedded demonstration on generated text.
+/// Pretrains the small models of the embedded demonstrations (a RoBERTa and a GPT-2) on generated text.
 ///
-/// The committed weights came from this command (experiments/embedded/roberta.yaml says more). A run that is stopped goes on from its checkpoint.
+/// The committed weights came from this command (experiments/embedded/*.yaml say more). A run that is stopped goes on from its checkpoint.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  pretrain\n  pretrain --steps 100 --out /tmp/small --device cpu"
+    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out /tmp/small --device cpu"
 )]
 struct Cli {
     #[command(flatten)]

@@ -225,21 +225,24 @@ fn decoding(run: &RunRecord) -> Option<String> {
     let get = |key: &str| decode.get(key).map(plain).unwrap_or_default();
     let how = match get("strategy").as_str() {
         "beam" => format!(
-            "beam search as in {}, {} beams, length penalty {}, no {} tokens in a row twice (0: no ban)",
+            "beam search as in {}, {} beams, length penalty {}",
             if get("flavour") == "paper" {
                 "the paper's code"
             } else {
                 "transformers"
             },
             get("beams"),
-            get("length_penalty"),
-            get("no_repeat_ngram")
+            get("length_penalty")
         ),
         "sample" => format!("sampling at temperature {}", get("temperature")),
         other => other.to_owned(),
     };
+    let ban = match get("no_repeat_ngram").as_str() {
+        "0" => String::new(),
+        n => format!(", no {n} tokens in a row twice"),
+    };
     Some(format!(
-        "{} by {how}, at most {} tokens",
+        "{} by {how}{ban}, at most {} tokens",
         get("split"),
         get("max_new_tokens")
     ))
