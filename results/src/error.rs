@@ -17,7 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A record that is no JSON of ours: half-written, edited by hand, or with unknown keys.
-    #[error("{path}: not a run record; delete the file and run the same command again to compute the run anew")]
+    #[error("{path}: not a record of this program; delete the file and run the same command again to compute it anew")]
     Corrupt {
         /// The record's file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
         path: PathBuf,
         /// The file's schema.
         found: u32,
-        /// [`crate::record::SCHEMA`].
+        /// The newest that is known.
         known: u32,
     },
     /// A record whose fields contradict each other or the name of its file.
@@ -43,9 +43,9 @@ pub enum Error {
         reason: String,
     },
     /// A record that JSON cannot hold.
-    #[error("run {id}: cannot be written as JSON")]
+    #[error("record {id}: cannot be written as JSON")]
     Serialise {
-        /// The run.
+        /// The record's id.
         id: String,
         /// serde's reason.
         source: serde_json::Error,

@@ -1,5 +1,5 @@
-//! What a run leaves behind and what is made of it: the record ([`RunRecord`]), the store over the records ([`Store`]),
-//! and the tables, which are queries over the store. No libtorch here: it reads anywhere.
+//! What a run leaves behind and what is made of it: the record ([`RunRecord`]), that of an analysis ([`Analysis`]), the
+//! store over the records ([`Store`]), and the tables, which are queries over the store. No libtorch here: it reads anywhere.
 //!
 //! ```
 //! use results::{Filter, Store, table2};
@@ -15,14 +15,17 @@
 //! # Ok(()) }
 //! ```
 
+pub mod analysis;
 pub mod atomic;
 pub mod error;
 pub mod frame;
+mod json;
 pub mod paper;
 pub mod record;
 pub mod store;
 pub mod table;
 
+pub use analysis::Analysis;
 pub use atomic::write_atomic;
 pub use error::{Error, Result};
 pub use record::RunRecord;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::json;
 
 /// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
 pub const SCHEMA: u32 = 2;
@@ -177,12 +178,6 @@ pub struct Memory {
     pub peak_gpu_mib: Option<f64>,
 }
 
-/// The one field read before the layout is known.
-#[derive(Deserialize)]
-struct Versioned {
-    schema: u32,
-}
-
 impl RunRecord {
     /// Reads a record; `path` is only for the messages.
     ///
@@ -190,19 +185,7 @@ impl RunRecord {
     /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::NewerSchema`],
     /// [`Error::Invalid`].
     pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
-        let corrupt = |source| Error::Corrupt {
-            path: path.to_owned(),
-            source,
-        };
-        let Versioned { schema } = serde_json::from_slice(text).map_err(corrupt)?;
-        if schema > SCHEMA {
-            return Err(Error::NewerSchema {
-                path: path.to_owned(),
-                found: schema,
-                known: SCHEMA,
-            });
-        }
-        let record: Self = serde_json::from_slice(text).map_err(corrupt)?;
+        let record: Self = json::versioned(text, SCHEMA, path)?;
         record.validate(path)?;
         Ok(record)
     }
@@ -277,7 +260,7 @@ impl RunRecord {
     }
 }
 
-/// Whether `id` can be a run's id, and so a file's name.
+/// Whether `id` can be the id of a run or an analysis, and so a file's name.
 pub(crate) fn is_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

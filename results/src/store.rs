@@ -1,4 +1,5 @@
-//! [`Store`]: a folder of records. `runs/` holds finished runs, `failed/` the others; a run that is missing is computed.
+//! [`Store`]: a folder of records. `runs/` holds finished runs, `failed/` the others, `analyses/` what was found out without
+//! training; what is missing is computed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -6,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::analysis::Analysis;
 use crate::atomic::{sync_dir, write_atomic};
 use crate::error::{Error, Result};
 use crate::record::{RunRecord, is_id};
@@ -17,10 +19,10 @@ pub struct Store {
 }
 
 /// Records as found on disk, with what could not be read.
-#[derive(Debug, Default)]
-pub struct Listing {
+#[derive(Debug)]
+pub struct Listing<T = RunRecord> {
     /// The readable ones, sorted by path.
-    pub records: Vec<RunRecord>,
+    pub records: Vec<T>,
     /// One error a file that is no record.
     pub bad: Vec<Error>,
 }
@@ -100,7 +102,7 @@ impl Store {
             write_atomic(&failed, &text)?;
             return Ok(failed);
         }
-        let path = match self.find(&record.id)? {
+        let path = match find(&self.runs_dir(), &record.id)? {
             Some(path) => path,
             None => self.runs_dir().join(file_name(&record.id)),
         };
@@ -118,7 +120,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] where the folder cannot be read.
     pub fn has(&self, id: &str) -> Result<bool> {
-        Ok(self.find(id)?.is_some())
+        Ok(find(&self.runs_dir(), id)?.is_some())
     }
 
     /// The finished run with this id, if there is one.
@@ -126,7 +128,7 @@ impl Store {
     /// # Errors
     /// As [`RunRecord::from_json`], and [`Error::Io`].
     pub fn get(&self, id: &str) -> Result<Option<RunRecord>> {
-        match self.find(id)? {
+        match find(&self.runs_dir(), id)? {
             Some(path) => read(&path),
             None => Ok(None),
         }
@@ -174,6 +176,44 @@ impl Store {
         Ok((Self::narrow(runs.records, failed.records, filter), bad))
     }
 
+    /// Writes an analysis, whole or not at all, and gives its path.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`]; what was stored before is untouched.
+    pub fn put_analysis(&self, analysis: &Analysis) -> Result<PathBuf> {
+        let usual = self.analyses_dir().join(file_name(&analysis.id));
+        let path = find(&self.analyses_dir(), &analysis.id)?.unwrap_or(usual);
+        write_atomic(&path, &analysis.to_json()?)?;
+        Ok(path)
+    }
+
+    /// The analysis with this id, if there is one.
+    ///
+    /// # Errors
+    /// As [`Analysis::from_json`], and [`Error::Io`].
+    pub fn analysis(&self, id: &str) -> Result<Option<Analysis>> {
+        match find(&self.analyses_dir(), id)? {
+            Some(path) => read(&path),
+            None => Ok(None),
+        }
+    }
+
+    /// All analyses, sorted by path.
+    ///
+    /// # Errors
+    /// The first file that is none; [`Store::analyses_listing`] goes on instead.
+    pub fn analyses(&self) -> Result<Vec<Analysis>> {
+        strict(self.analyses_listing()?)
+    }
+
+    /// All analyses, sorted by path, and an error for each file that is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read.
+    pub fn analyses_listing(&self) -> Result<Listing<Analysis>> {
+        list(&self.analyses_dir())
+    }
+
     fn narrow(mut runs: Vec<RunRecord>, mut failed: Vec<RunRecord>, filter: &Filter) -> Selection {
         let done: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
         failed.retain(|run| filter.admits(run) && !done.contains(&run.id));
@@ -189,59 +229,101 @@ impl Store {
         self.dir.join("failed")
     }
 
-    /// Where the finished run lies: usually right in `runs/`, but subfolders are welcome.
-    fn find(&self, id: &str) -> Result<Option<PathBuf>> {
-        if !is_id(id) {
-            return Ok(None);
-        }
-        let name = file_name(id);
-        let usual = self.runs_dir().join(&name);
-        if usual.is_file() {
-            return Ok(Some(usual));
-        }
-        Ok(files(&self.runs_dir())?
-            .into_iter()
-            .find(|path| path.file_name() == Some(OsStr::new(&name))))
+    fn analyses_dir(&self) -> PathBuf {
+        self.dir.join("analyses")
     }
+}
+
+/// What the store keeps, one file each.
+trait Kept: Sized {
+    /// What a message calls it.
+    const WHAT: &'static str;
+
+    fn id(&self) -> &str;
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self>;
+}
+
+impl Kept for RunRecord {
+    const WHAT: &'static str = "run";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        RunRecord::from_json(text, path)
+    }
+}
+
+impl Kept for Analysis {
+    const WHAT: &'static str = "analysis";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        Analysis::from_json(text, path)
+    }
+}
+
+/// Where the record lies: usually right in `dir`, but subfolders are welcome.
+fn find(dir: &Path, id: &str) -> Result<Option<PathBuf>> {
+    if !is_id(id) {
+        return Ok(None);
+    }
+    let name = file_name(id);
+    let usual = dir.join(&name);
+    if usual.is_file() {
+        return Ok(Some(usual));
+    }
+    let mut all = files(dir)?.into_iter();
+    Ok(all.find(|path| path.file_name() == Some(OsStr::new(&name))))
 }
 
 fn file_name(id: &str) -> String {
     format!("{id}.json")
 }
 
-fn strict(listing: Listing) -> Result<Vec<RunRecord>> {
+fn strict<T>(listing: Listing<T>) -> Result<Vec<T>> {
     match listing.bad.into_iter().next() {
         Some(error) => Err(error),
         None => Ok(listing.records),
     }
 }
 
-fn list(dir: &Path) -> Result<Listing> {
-    let mut listing = Listing::default();
+fn list<T: Kept>(dir: &Path) -> Result<Listing<T>> {
+    let (mut records, mut bad) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for path in files(dir)? {
-        match read(&path) {
-            Ok(Some(record)) if !seen.insert(record.id.clone()) => {
-                let reason = format!("run {} is stored twice; delete one of the two files", record.id);
-                listing.bad.push(Error::Invalid { path, reason });
+        match read::<T>(&path) {
+            Ok(Some(record)) if !seen.insert(record.id().to_owned()) => {
+                let reason = format!(
+                    "{} {} is stored twice; delete one of the two files",
+                    T::WHAT,
+                    record.id()
+                );
+                bad.push(Error::Invalid { path, reason });
             }
-            Ok(Some(record)) => listing.records.push(record),
+            Ok(Some(record)) => records.push(record),
             Ok(None) => {}
-            Err(error) => listing.bad.push(error),
+            Err(error) => bad.push(error),
         }
     }
-    Ok(listing)
+    Ok(Listing { records, bad })
 }
 
 /// `None` if the file is gone, as when another process just replaced a failure by a success.
-fn read(path: &Path) -> Result<Option<RunRecord>> {
+fn read<T: Kept>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(Error::io(path, "read the record"))?,
     };
-    let record = RunRecord::from_json(&text, path)?;
-    if path.file_stem() != Some(OsStr::new(&record.id)) {
-        let reason = format!("holds run {}; rename it to {}", record.id, file_name(&record.id));
+    let record = T::parse(&text, path)?;
+    if path.file_stem() != Some(OsStr::new(record.id())) {
+        let (id, name) = (record.id(), file_name(record.id()));
+        let reason = format!("holds {} {id}; rename it to {name}", T::WHAT);
         return Err(Error::Invalid {
             path: path.to_owned(),
             reason,
