@@ -100,6 +100,18 @@ pub struct Encoded {
     pub label: Label,
 }
 
+/// The files of a model's folder that belong to its tokenizer, here and in transformers.
+pub const FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spm.model",
+];
+
 /// The keys of tokenizer_config.json that change ids.
 #[derive(Debug, Default, Deserialize)]
 struct Config {

@@ -23,7 +23,7 @@ const LABELS: i64 = 2;
 /// `lora bench train`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  python3 tools/peer_bench.py prepare /tmp/work --model roberta-base\n  python3 tools/peer_bench.py run /tmp/work --method lora\n  lora bench train /tmp/work --method lora --adapter /tmp/work/adapter_init\n\nThe last line printed is one JSON object with the peer's keys."
+    after_help = "Example:\n  python3 tools/peer_bench.py prepare bench-work --model roberta-base\n  python3 tools/peer_bench.py run bench-work --method lora\n  lora bench train bench-work --method lora --adapter bench-work/adapter_init\n\nThe last line printed is one JSON object with the peer's keys."
 )]
 pub struct TrainArgs {
     /// Folder with config.json, model.safetensors and workload.json

@@ -1,7 +1,7 @@
 //! What an experiment is, and its one main function.
 
 use crate::again;
-use crate::cli::{ExperimentArgs, set_threads};
+use crate::cli::{self, ExperimentArgs, set_threads};
 use crate::config::RunConfig;
 use crate::console::{Aside, Console};
 use crate::inputs::Inputs;
@@ -12,8 +12,9 @@ use crate::run::{Session, complete, run_all};
 use crate::tables;
 use crate::task::Task;
 use crate::tensorboard::TensorBoard;
-use crate::text::{self, Tools};
+use crate::text::{self, TextArgs, Tools};
 use anyhow::{Context, Result, bail};
+use clap::{Args, Command, FromArgMatches};
 use results::{Store, Table};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +23,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Experiment {
     /// Its name: that of the program, the log file, and in records.
     pub name: &'static str,
+    /// What it does, for `--help`: one line, and more after an empty one.
+    pub about: &'static str,
+    /// What `--help` ends with.
+    pub examples: &'static str,
     /// What lies below every preset and every file, weakest first: what errors call it, and the text.
     pub defaults: &'static [(&'static str, &'static str)],
     /// Name and text of each configuration that comes with the program.
     pub presets: &'static [(&'static str, &'static str)],
     /// Its tasks.
     pub tasks: fn() -> Vec<&'static dyn Task>,
+    /// Whether its tasks write texts, so that it takes [`TextArgs`].
+    pub writes: bool,
     /// The folder that `--data` names, in words.
     pub folder: &'static str,
     /// The data sets of the hub that can be used.
@@ -81,19 +88,43 @@ impl Experiment {
         }
     }
 
-    /// Plans, runs what is missing, prints the tables. Exit status 1 if a run failed, 130 after Ctrl-C.
+    /// The whole program: reads the command line, runs, and says what went wrong.
+    pub fn program(&'static self) -> ExitCode {
+        let matches = self.command().get_matches();
+        let run = || {
+            let args = ExperimentArgs::from_arg_matches(&matches)?;
+            let tools = match self.writes {
+                true => Tools::open(&TextArgs::from_arg_matches(&matches)?)?,
+                false => Tools::default(),
+            };
+            self.main(&args, &tools)
+        };
+        cli::finish(run())
+    }
+
+    /// Its command line.
+    pub fn command(&self) -> Command {
+        let (short, _) = self.about.split_once("\n\n").unwrap_or((self.about, ""));
+        let command = Command::new(self.name)
+            .version(env!("CARGO_PKG_VERSION"))
+            .about(short)
+            .long_about(self.about)
+            .after_help(self.examples)
+            // The last of two wins, so that an alias can be overridden.
+            .args_override_self(true);
+        let command = ExperimentArgs::augment_args(command);
+        if self.writes {
+            TextArgs::augment_args(command)
+        } else {
+            command
+        }
+    }
+
+    /// Plans, runs what is missing, scores with `tools`, prints the tables. Exit status 1 if a run failed, 130 after Ctrl-C.
     ///
     /// # Errors
     /// Anything that keeps the whole experiment from going on.
-    pub fn main(&'static self, args: &ExperimentArgs) -> Result<ExitCode> {
-        self.main_with(args, &Tools::default())
-    }
-
-    /// The same with what scoring texts needs.
-    ///
-    /// # Errors
-    /// As [`Experiment::main`].
-    pub fn main_with(&'static self, args: &ExperimentArgs, tools: &Tools) -> Result<ExitCode> {
+    pub fn main(&'static self, args: &ExperimentArgs, tools: &Tools) -> Result<ExitCode> {
         if args.list {
             print!("{}", args.listing(self));
             return Ok(ExitCode::SUCCESS);

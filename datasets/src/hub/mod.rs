@@ -31,7 +31,7 @@ use hf_hub::RepoType;
 use serde_json::Value;
 
 use crate::nlg::{self, Dataset, TextData};
-use crate::{Task, TaskData, parquet, rows};
+use crate::{Task, TaskData, parquet, rows, tokenize};
 use client::{Client, Listing};
 pub use error::HubError;
 use repo::{Repo, is_file_name};
@@ -41,14 +41,6 @@ use store::{Store, Wanted};
 pub const GLUE: &str = "nyu-mll/glue";
 
 const CONFIG: &str = "config.json";
-const TOKENIZER: &[&str] = &[
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spm.model",
-];
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -317,7 +309,7 @@ impl Hub {
             });
         }
         // Weights last: where they are whole, all is there.
-        let small = std::iter::once(&CONFIG).chain(TOKENIZER).filter(|f| has(f));
+        let small = std::iter::once(&CONFIG).chain(tokenize::FILES).filter(|f| has(f));
         small.into_iter().try_for_each(|file| self.bring(repo, listing, file))?;
         if has(WEIGHTS) {
             return self.bring(repo, listing, WEIGHTS);

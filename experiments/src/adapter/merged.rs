@@ -2,24 +2,15 @@
 
 use super::stored::{Found, Stored};
 use anyhow::{Context, Result, ensure};
+use datasets::tokenize;
 use lora_core::method;
 use lora_core::weights::{published, save};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tch::{Device, Kind};
 
-/// Whatever tokenizers read.
-const TOKENIZER: [&str; 9] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spm.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
-];
+/// What else of a model folder goes with it.
+const OTHERS: [&str; 1] = ["generation_config.json"];
 
 /// Writes config.json, the tokenizer's files and model.safetensors; what else is to be said.
 ///
@@ -51,7 +42,7 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
     let text = serde_json::to_string_pretty(&config)? + "\n";
     results::write_atomic(dir.join("config.json"), text.as_bytes())?;
     let mut copied = 0;
-    for file in TOKENIZER {
+    for file in tokenize::FILES.iter().chain(&OTHERS) {
         let from = found.base.dir.join(file);
         if from.is_file() {
             std::fs::copy(&from, dir.join(file)).with_context(|| format!("copying {}", from.display()))?;

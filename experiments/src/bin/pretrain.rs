@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out /tmp/small --device cpu"
+    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out small --device cpu"
 )]
 struct Cli {
     #[command(flatten)]

@@ -1,34 +1,5 @@
 //! `cargo run -p experiments --bin wikisql`
 
-use clap::Parser;
-use experiments::cli::ExperimentArgs;
-use experiments::text::{TextArgs, Tools, WIKISQL};
-use std::process::ExitCode;
-
-/// Adapts a GPT-2 to WikiSQL with each method, writes and scores texts, and prints the WikiSQL column of Table 4.
-///
-/// Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint, or in the middle of its texts.
-#[derive(Parser)]
-#[command(
-    version,
-    args_override_self = true, // the last of two wins, so that an alias can be overridden
-    after_help = "Examples:
-  wikisql --list
-  wikisql --preset gpt2-medium --dry-run
-  wikisql --preset gpt2-medium --model DIR --data DIR --methods lora,full --seeds 1
-  wikisql --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4
-
-The texts of each run are in OUT/texts/ID.jsonl."
-)]
-struct Cli {
-    #[command(flatten)]
-    experiment: ExperimentArgs,
-    #[command(flatten)]
-    text: TextArgs,
-}
-
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let tools = Tools::open(&cli.text);
-    experiments::cli::finish(tools.and_then(|tools| WIKISQL.main_with(&cli.experiment, &tools)))
+fn main() -> std::process::ExitCode {
+    experiments::text::WIKISQL.program()
 }

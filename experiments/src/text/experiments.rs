@@ -12,83 +12,87 @@ fn tasks(name: &str) -> Vec<&'static dyn Task> {
     own.map(|d| *d as &'static dyn Task).collect()
 }
 
-/// What lies below every preset: the defaults, those of texts, and the data set's own.
-macro_rules! layers {
-    ($name:literal) => {
-        &[
-            ("the defaults", DEFAULTS),
-            ("the defaults of texts", include_str!("../../configs/texts.yaml")),
-            (
-                concat!("the defaults of ", $name),
-                include_str!(concat!("../../configs/", $name, "/defaults.yaml")),
+/// An experiment of one data set of texts: its name, what it is called, the table that it prints, and its own data.
+macro_rules! experiment {
+    ($name:literal, $called:literal, $table:literal, $folder:literal, $repository:literal) => {
+        Experiment {
+            name: $name,
+            about: concat!(
+                "Adapts a GPT-2 to ", $called, " with each method, writes and scores texts, and prints ", $table, ".\n\n",
+                "Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint, or in the middle of its texts."
             ),
-        ]
-    };
-}
-
-/// Its presets, by name.
-macro_rules! presets {
-    ($name:literal) => {
-        &[
-            ("demo", include_str!(concat!("../../configs/", $name, "/demo.yaml"))),
-            (
-                "gpt2-medium",
-                include_str!(concat!("../../configs/", $name, "/gpt2-medium.yaml")),
+            examples: concat!(
+                "Examples:\n",
+                "  ", $name, " --list\n",
+                "  ", $name, " --preset gpt2-medium --dry-run\n",
+                "  ", $name, " --preset gpt2-medium --model DIR --data DIR --methods lora,full --seeds 1\n",
+                "  ", $name, " --preset gpt2-medium --meteor-data pycocoevalcap-1.2-py3-none-any.whl\n",
+                "  ", $name, " --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4\n\n",
+                "The texts of each run are in OUT/texts/ID.jsonl."
             ),
-            (
-                "gpt2-large",
-                include_str!(concat!("../../configs/", $name, "/gpt2-large.yaml")),
-            ),
-        ]
+            // What lies below every preset: the defaults, those of texts, and the data set's own.
+            defaults: &[
+                ("the defaults", DEFAULTS),
+                ("the defaults of texts", include_str!("../../configs/texts.yaml")),
+                (
+                    concat!("the defaults of ", $name),
+                    include_str!(concat!("../../configs/", $name, "/defaults.yaml")),
+                ),
+            ],
+            presets: &[
+                ("demo", include_str!(concat!("../../configs/", $name, "/demo.yaml"))),
+                ("gpt2-medium", include_str!(concat!("../../configs/", $name, "/gpt2-medium.yaml"))),
+                ("gpt2-large", include_str!(concat!("../../configs/", $name, "/gpt2-large.yaml"))),
+            ],
+            tasks: || tasks($name),
+            writes: true,
+            folder: $folder,
+            repositories: &[$repository],
+        }
     };
 }
 
 /// Table 3: the E2E NLG Challenge.
-pub static E2E: Experiment = Experiment {
-    name: "e2e",
-    defaults: layers!("e2e"),
-    presets: presets!("e2e"),
-    tasks: || tasks("e2e"),
-    folder: "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
-    repositories: &["tuetschek/e2e_nlg"],
-};
+pub static E2E: Experiment = experiment!(
+    "e2e",
+    "the E2E NLG Challenge",
+    "Table 3",
+    "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
+    "tuetschek/e2e_nlg"
+);
 
 /// Table 4: WikiSQL.
-pub static WIKISQL: Experiment = Experiment {
-    name: "wikisql",
-    defaults: layers!("wikisql"),
-    presets: presets!("wikisql"),
-    tasks: || tasks("wikisql"),
-    folder: "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
-    repositories: &["Salesforce/wikisql"],
-};
+pub static WIKISQL: Experiment = experiment!(
+    "wikisql",
+    "WikiSQL",
+    "the WikiSQL column of Table 4",
+    "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
+    "Salesforce/wikisql"
+);
 
 /// Table 4: SAMSum.
-pub static SAMSUM: Experiment = Experiment {
-    name: "samsum",
-    defaults: layers!("samsum"),
-    presets: presets!("samsum"),
-    tasks: || tasks("samsum"),
-    folder: "the folder with train.json, val.json and test.json",
-    repositories: &["knkarthick/samsum"],
-};
+pub static SAMSUM: Experiment = experiment!(
+    "samsum",
+    "SAMSum",
+    "the SAMSum columns of Table 4",
+    "the folder with train.json, val.json and test.json",
+    "knkarthick/samsum"
+);
 
 /// Table 14: WebNLG.
-pub static WEBNLG: Experiment = Experiment {
-    name: "webnlg",
-    defaults: layers!("webnlg"),
-    presets: presets!("webnlg"),
-    tasks: || tasks("webnlg"),
-    folder: "the folder with train.json, dev.json and test.json of the 2017 challenge",
-    repositories: &["webnlg-challenge/web_nlg"],
-};
+pub static WEBNLG: Experiment = experiment!(
+    "webnlg",
+    "WebNLG",
+    "Table 14",
+    "the folder with train.json, dev.json and test.json of the 2017 challenge",
+    "webnlg-challenge/web_nlg"
+);
 
 /// Table 13: DART.
-pub static DART: Experiment = Experiment {
-    name: "dart",
-    defaults: layers!("dart"),
-    presets: presets!("dart"),
-    tasks: || tasks("dart"),
-    folder: "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
-    repositories: &["Yale-LILY/dart"],
-};
+pub static DART: Experiment = experiment!(
+    "dart",
+    "DART",
+    "Table 13",
+    "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
+    "Yale-LILY/dart"
+);

@@ -10,6 +10,7 @@ mod writing;
 
 pub use experiments::{DART, E2E, SAMSUM, WEBNLG, WIKISQL};
 pub use samples::samples;
+use score::Judge;
 pub use score::{TextArgs, Tools};
 pub use writing::{Place, Writing};
 
@@ -31,7 +32,8 @@ impl Task for Dataset {
     }
 
     fn about(&self) -> String {
-        format!("{} ({})", self.name, score::metrics(self.id).join(", "))
+        let metrics = Judge::of(self.id).map_or_else(|_| String::new(), |j| j.metrics.join(", "));
+        format!("{} ({metrics})", self.name)
     }
 
     fn check(&self, run: &RunConfig) -> Result<()> {

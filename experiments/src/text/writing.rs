@@ -1,7 +1,7 @@
 //! Writing after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
 //! a run that is stopped goes on from there.
 
-use super::score::{self, Tools};
+use super::score::{Judge, Tools};
 use crate::settings::{DecodeConfig, Flavour, Strategy};
 use crate::task::Metrics;
 use anyhow::{Context, Result, ensure};
@@ -206,7 +206,7 @@ impl Writing {
     /// # Errors
     /// What the scorers say.
     pub fn score(&self, texts: &[String], tools: &Tools) -> Result<Metrics> {
-        score::score(self.dataset.id, &self.decode.split, &self.prompts, texts, tools)
+        Judge::of(self.dataset.id)?.score(&self.decode.split, &self.prompts, texts, tools)
     }
 
     /// Keeps the texts of a finished run, whole or not at all.

@@ -170,7 +170,7 @@ pub(super) fn matches(
         }
     }
     if !equal && modules > 3 {
-        paraphrases(in_ref, in_hyp, index, |ref_start, ref_len, hyp_start, hyp_len| {
+        let mut add = |ref_start: usize, ref_len, hyp_start, hyp_len| {
             all[ref_start].push(Match {
                 ref_start,
                 ref_len,
@@ -178,15 +178,10 @@ pub(super) fn matches(
                 hyp_len,
                 module: 3,
             });
-        });
+        };
+        paraphrases(in_ref, in_hyp, index, &mut add);
         paraphrases(in_hyp, in_ref, index, |hyp_start, hyp_len, ref_start, ref_len| {
-            all[ref_start].push(Match {
-                ref_start,
-                ref_len,
-                hyp_start,
-                hyp_len,
-                module: 3,
-            });
+            add(ref_start, ref_len, hyp_start, hyp_len);
         });
     }
     all
