@@ -60,6 +60,9 @@ pub struct ExperimentArgs {
     /// CPU threads; 0 = as many as there are cores
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HOW)]
     pub threads: usize,
+    /// Runs at once, each with its share of the threads; 0 = on a CPU one a thread, as far as memory goes, on a GPU one
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = HOW)]
+    pub jobs: usize,
     /// Print the plan (runs, parameters trained, steps, rough memory) and stop
     #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,

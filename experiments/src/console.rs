@@ -1,4 +1,4 @@
-//! What a person sees while runs go on: two bars on a terminal, one line an epoch elsewhere, a line for each run that
+//! What a person sees while runs go on: a bar for all and one a run on a terminal, one line an epoch elsewhere, a line for each run that
 //! ends, and the tables; and the log file.
 
 use crate::json;
@@ -12,6 +12,7 @@ use indicatif::{FormattedDuration, HumanDuration, MultiProgress, ProgressBar, Pr
 use lora_core::train::{Eval, Event};
 use results::Table;
 use results::record::{RunRecord, Status};
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,14 +46,21 @@ pub struct Console {
     aside: Aside,
     bars: bool,
     all: ProgressBar,
-    run: ProgressBar,
-    /// The metric at the last evaluation of the run, for its bar.
-    last: String,
+    /// The runs in progress, by id.
+    going: HashMap<String, Going>,
     /// Runs in all; those that need no more computing, well or badly ended; and those that failed.
     runs: usize,
     done: usize,
     failed: usize,
     work: Work,
+}
+
+/// What is shown of a run in progress.
+#[derive(Debug)]
+struct Going {
+    bar: ProgressBar,
+    /// The metric at its last evaluation.
+    last: String,
 }
 
 impl Console {
@@ -87,8 +95,7 @@ impl Console {
             aside,
             bars,
             all: ProgressBar::hidden(),
-            run: ProgressBar::hidden(),
-            last: String::new(),
+            going: HashMap::new(),
             runs: 0,
             done: 0,
             failed: 0,
@@ -139,47 +146,48 @@ impl Console {
     }
 
     fn started(&mut self, run: &Planned) {
-        self.work.start(run.tokens(), run.steps());
-        self.last = String::new();
+        self.work.start(&run.id, run.tokens(), run.steps());
+        let mut bar = ProgressBar::hidden();
         if self.bars {
-            self.run = self.bar(
+            bar = self.bar(
                 "{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
                 run.steps(),
             );
-            self.run.set_prefix(run.title());
+            bar.set_prefix(run.title());
         }
+        let last = String::new();
+        self.going.insert(run.id.clone(), Going { bar, last });
     }
 
     fn training(&mut self, run: &Planned, event: &Event) {
+        let Some(going) = self.going.get_mut(&run.id) else {
+            return;
+        };
         match event {
             Event::Resumed(step) => {
-                self.work.skip_to(*step);
-                self.run.set_position(*step);
-                self.run.reset_eta();
+                self.work.skip_to(&run.id, *step);
+                going.bar.set_position(*step);
+                going.bar.reset_eta();
                 self.say(&format!("{}: goes on from step {step}", run.title()));
             }
             Event::Progress { step, loss, lr, .. } => {
-                self.work.advance_to(*step);
-                self.run.set_position(*step);
-                self.run
-                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", self.last));
+                self.work.advance_to(&run.id, *step);
+                going.bar.set_position(*step);
+                going
+                    .bar
+                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", going.last));
                 self.show_work();
             }
-            Event::Epoch(eval) => self.epoch(run, eval),
+            Event::Epoch(eval) => {
+                going.last = shown(run, eval);
+                self.epoch(run, eval);
+            }
         }
     }
 
-    fn epoch(&mut self, run: &Planned, eval: &Eval) {
-        let criterion = run.rows.exam.criterion();
-        let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
-        self.last = format!("{} {value}", criterion.key);
-        let line = format!(
-            "{}: epoch {}, training loss {:.4}, {}",
-            run.title(),
-            eval.epoch,
-            eval.train_loss,
-            self.last
-        );
+    fn epoch(&self, run: &Planned, eval: &Eval) {
+        let (title, epoch, loss) = (run.title(), eval.epoch, eval.train_loss);
+        let line = format!("{title}: epoch {epoch}, training loss {loss:.4}, {}", shown(run, eval));
         if self.bars {
             tracing::info!(target: SHOWN, "{line}");
         } else {
@@ -188,17 +196,16 @@ impl Console {
     }
 
     fn writing(&mut self, run: &Planned, done: usize, total: usize) {
-        self.last = format!("{done}/{total} texts");
-        if self.bars {
-            self.run.set_position(run.steps());
-            self.run.set_message(self.last.clone());
+        if let Some(going) = self.going.get(&run.id).filter(|_| self.bars) {
+            going.bar.set_position(run.steps());
+            going.bar.set_message(format!("{done}/{total} texts"));
         } else if done == total {
             self.say(&format!("{}: {done} texts written", run.title()));
         }
     }
 
     fn ended(&mut self, run: &Planned, record: &RunRecord) {
-        self.out_of_the_way();
+        self.out_of_the_way(run);
         self.done += 1;
         match &record.status {
             Status::Failed { error } => {
@@ -222,15 +229,21 @@ impl Console {
     }
 
     /// The run's bar goes, and with it what is left of its work.
-    fn out_of_the_way(&mut self) {
-        self.run.finish_and_clear();
-        self.work.end();
+    fn out_of_the_way(&mut self, run: &Planned) {
+        self.clear(run);
+        self.work.end(&run.id);
         self.show_work();
     }
 
+    fn clear(&mut self, run: &Planned) {
+        if let Some(going) = self.going.remove(&run.id) {
+            going.bar.finish_and_clear();
+        }
+    }
+
     fn elsewhere(&mut self, run: &Planned, done: bool) {
-        self.work.start(run.tokens(), run.steps());
-        self.out_of_the_way();
+        self.work.start(&run.id, run.tokens(), run.steps());
+        self.out_of_the_way(run);
         self.done += usize::from(done);
         let what = if done {
             "another process has just computed it"
@@ -255,7 +268,6 @@ impl Console {
     }
 
     fn tables(&self, tables: &[Table], texts: Option<&str>) {
-        self.run.finish_and_clear();
         self.all.finish_and_clear();
         if !self.show.json {
             let mut text: String = tables.iter().map(|t| t.terminal(width()) + "\n").collect();
@@ -300,7 +312,7 @@ impl Listener for Console {
             News::Ended(run, record) => self.ended(run, record),
             News::Elsewhere { run, done } => self.elsewhere(run, *done),
             News::Interrupted(run, how) => {
-                self.run.finish_and_clear();
+                self.clear(run);
                 self.say(&format!("{}: {how}", run.title()));
             }
             News::Tables {
@@ -318,9 +330,16 @@ impl Listener for Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.run.finish_and_clear();
+        self.going.values().for_each(|going| going.bar.finish_and_clear());
         self.all.finish_and_clear();
     }
+}
+
+/// What an epoch came to: `dev/accuracy 81.2`.
+fn shown(run: &Planned, eval: &Eval) -> String {
+    let criterion = run.rows.exam.criterion();
+    let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
+    format!("{} {value}", criterion.key)
 }
 
 /// What the texts of a run scored, in one line.

@@ -5,6 +5,7 @@ use crate::cli::{self, ExperimentArgs, set_threads};
 use crate::config::RunConfig;
 use crate::console::{Aside, Console};
 use crate::inputs::Inputs;
+use crate::jobs;
 use crate::json::Json;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
@@ -153,6 +154,7 @@ impl Experiment {
             return Ok(ExitCode::SUCCESS);
         }
         plan::check_starts(&runs, &store)?;
+        let jobs = jobs::at_once(args.jobs, threads, &runs, &inputs, device)?;
         let untouched = args.untouched(self)?;
         let paper_row = |run: &RunConfig| raw.paper_row(self, untouched.as_ref()?, run);
         let label = raw.label.as_deref();
@@ -161,7 +163,8 @@ impl Experiment {
             inputs: &inputs,
             store: &store,
             device,
-            threads,
+            threads: (threads / jobs).max(1),
+            jobs,
             preset: args.preset().map(String::from),
             label: label.into(),
             paper_row: &paper_row,
@@ -191,6 +194,8 @@ fn compute(
     closing: Option<&str>,
     listeners: &mut [Box<dyn Listener>],
 ) -> Result<ExitCode> {
+    // One at a time runs on this thread.
+    tch::set_num_threads(session.threads as i32);
     let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
     tell(&News::Plan {
         runs,

@@ -39,6 +39,18 @@ pub fn versions() -> BTreeMap<String, String> {
         .into()
 }
 
+/// The machine's memory, in MiB; none where the system does not say.
+pub fn memory_mib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    kib(&text, "MemTotal:").map(|kib| kib / 1024.0)
+}
+
+/// The value of a line such as `VmHWM:  1234 kB`.
+fn kib(text: &str, key: &str) -> Option<f64> {
+    let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
 /// Starts the peak of [`peak_rss_mib`] anew, where the system can.
 pub fn reset_peak_rss() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
@@ -47,7 +59,5 @@ pub fn reset_peak_rss() {
 /// The most memory that this process has held since [`reset_peak_rss`], in MiB; none where the system does not say.
 pub fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some((kib / 1024.0).round())
+    kib(&status, "VmHWM:").map(|kib| (kib / 1024.0).round())
 }

@@ -10,7 +10,7 @@ use datasets::cache::Cache;
 use lora_core::weights::Weights;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The folders of an experiment.
 pub struct Inputs {
@@ -23,7 +23,7 @@ pub struct Inputs {
     data: DataSource,
     tokenizer: Tokenizer,
     cache: Option<Cache>,
-    tasks: HashMap<Needs, Rc<TaskRows>>,
+    tasks: HashMap<Needs, Arc<TaskRows>>,
 }
 
 impl Inputs {
@@ -56,7 +56,7 @@ impl Inputs {
     ///
     /// # Errors
     /// Data that are missing or malformed, with file and line.
-    pub fn rows(&mut self, task: &dyn Task, run: &RunConfig) -> Result<Rc<TaskRows>> {
+    pub fn rows(&mut self, task: &dyn Task, run: &RunConfig) -> Result<Arc<TaskRows>> {
         let needs = Needs::of(run)?;
         if let Some(rows) = self.tasks.get(&needs) {
             return Ok(rows.clone());
@@ -66,7 +66,7 @@ impl Inputs {
             tokenizer: &self.tokenizer,
             cache: self.cache.as_ref(),
         };
-        let rows = Rc::new(task.load(run, &reader)?);
+        let rows = Arc::new(task.load(run, &reader)?);
         self.tasks.insert(needs, rows.clone());
         Ok(rows)
     }

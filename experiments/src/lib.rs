@@ -18,6 +18,7 @@ pub mod experiment;
 pub mod glue;
 pub mod host;
 pub mod inputs;
+pub mod jobs;
 pub mod json;
 pub mod news;
 pub mod params;

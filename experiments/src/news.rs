@@ -7,7 +7,8 @@ use lora_core::train::Event;
 use results::Table;
 use results::record::RunRecord;
 
-/// One thing that happened. They come in this order: the plan, each run from its start to its end, the tables.
+/// One thing that happened. They come in this order: the plan, each run from its start to its end
+/// (several at once, if there are jobs), the tables.
 #[derive(Debug)]
 pub enum News<'a> {
     /// What there is to do.
@@ -55,7 +56,7 @@ pub enum News<'a> {
 }
 
 /// Whoever wants to know. What goes wrong with a listener is its own affair and never stops a run.
-pub trait Listener {
+pub trait Listener: Send {
     /// Is told one thing.
     fn hear(&mut self, news: &News);
 }

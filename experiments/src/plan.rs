@@ -12,7 +12,7 @@ use results::Store;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use tch::Device;
 
 /// One run of the plan.
@@ -23,7 +23,7 @@ pub struct Planned {
     /// 16 hex digits: hash of the config and of what goes in.
     pub id: String,
     /// The task's rows.
-    pub rows: Rc<TaskRows>,
+    pub rows: Arc<TaskRows>,
     /// Where it stands.
     pub state: State,
 }
@@ -103,7 +103,7 @@ pub fn keep(runs: &mut [Planned], all: bool) {
 }
 
 /// The id of a run, and its rows.
-fn identify(experiment: &Experiment, config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Rc<TaskRows>)> {
+fn identify(experiment: &Experiment, config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Arc<TaskRows>)> {
     let rows = inputs.rows(experiment.task(config.task)?, config)?;
     Ok((identity(config, &inputs.weights_sha256, &rows.sha256)?, rows))
 }

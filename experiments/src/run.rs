@@ -17,7 +17,8 @@ use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tch::Device;
 
@@ -29,14 +30,16 @@ pub struct Session<'a> {
     pub store: &'a Store,
     /// Where tensors live.
     pub device: Device,
-    /// CPU threads.
+    /// CPU threads of each run.
     pub threads: usize,
+    /// Runs at once.
+    pub jobs: usize,
     /// The preset's name.
     pub preset: Option<String>,
     /// What the numbers are.
     pub label: String,
     /// The row of the paper whose setting a run's is, if any.
-    pub paper_row: &'a dyn Fn(&RunConfig) -> Option<String>,
+    pub paper_row: &'a (dyn Fn(&RunConfig) -> Option<String> + Sync),
     /// Whether checkpoints are taken up.
     pub resume: bool,
     /// Set by Ctrl-C.
@@ -54,54 +57,142 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Computes every run that the store lacks and tells what happens. A run that fails is recorded as such and does not stop
-/// the others.
+/// Tells what happens.
+type Tell<'a> = dyn FnMut(&News) + Send + 'a;
+
+/// Computes every run that the store lacks, [`Session::jobs`] at a time, and tells what happens. A run that fails is recorded
+/// as such and does not stop the others. What a run comes to does not depend on what runs beside it.
 ///
 /// # Errors
 /// A store that cannot be written: then no later run could be kept either.
-pub fn run_all(session: &Session, runs: &[Planned], tell: &mut dyn FnMut(&News)) -> Result<Outcome> {
+pub fn run_all(session: &Session, runs: &[Planned], tell: &mut Tell) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for run in runs.iter().filter(|r| r.state != State::Done) {
-        if session.stop.load(Ordering::Relaxed) {
-            outcome.interrupted = true;
-            break;
+    // Those that start from others' results come when these are there; the plan has them last.
+    let (first, then) = runs.split_at(runs.partition_point(|r| r.config.start.is_none()));
+    for runs in [first, then] {
+        let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
+        let queue = Queue {
+            session,
+            runs: &missing,
+            next: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+            tell: Mutex::new(&mut *tell),
+        };
+        let ended = queue.run(session.jobs.min(missing.len()))?;
+        outcome.failed += ended.failed;
+        outcome.interrupted |= ended.interrupted;
+    }
+    Ok(outcome)
+}
+
+/// Runs that several threads take from, one after the other.
+struct Queue<'a> {
+    session: &'a Session<'a>,
+    runs: &'a [&'a Planned],
+    next: AtomicUsize,
+    /// Whether the store cannot be written.
+    broken: AtomicBool,
+    tell: Mutex<&'a mut Tell<'a>>,
+}
+
+/// Stack of a thread that runs: libtorch's own are as deep as a main thread's.
+const STACK: usize = 8 << 20;
+
+impl Queue<'_> {
+    fn run(&self, jobs: usize) -> Result<Outcome> {
+        if jobs <= 1 {
+            return self.work();
         }
+        std::thread::scope(|scope| {
+            let start = |_| {
+                let thread = std::thread::Builder::new().stack_size(STACK);
+                thread.spawn_scoped(scope, || {
+                    // libtorch keeps the number for each thread that calls it.
+                    tch::set_num_threads(self.session.threads as i32);
+                    self.work()
+                })
+            };
+            let threads: Vec<_> = (0..jobs).map(start).collect();
+            let mut all = Outcome::default();
+            for thread in threads {
+                let joined = thread.context("starting a thread")?.join();
+                let ended = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                all.failed += ended.failed;
+                all.interrupted |= ended.interrupted;
+            }
+            Ok(all)
+        })
+    }
+
+    fn tell(&self, news: &News) {
+        (self.tell.lock().unwrap_or_else(PoisonError::into_inner))(news);
+    }
+
+    /// Takes runs until none is left.
+    fn work(&self) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        while !self.broken.load(Ordering::Relaxed) {
+            let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                break;
+            };
+            if self.session.stop.load(Ordering::Relaxed) {
+                outcome.interrupted = true;
+                break;
+            }
+            let ended = self.take(run);
+            self.broken.fetch_or(ended.is_err(), Ordering::Relaxed);
+            match ended? {
+                Ended::Well => {}
+                Ended::Failed => outcome.failed += 1,
+                Ended::Interrupted => outcome.interrupted = true,
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Computes one run, unless another process does.
+    fn take(&self, run: &Planned) -> Result<Ended> {
+        let session = self.session;
         let Some(_lock) = lock(session.store.dir(), &run.id)? else {
-            tell(&News::Elsewhere { run, done: false });
-            continue;
+            self.tell(&News::Elsewhere { run, done: false });
+            return Ok(Ended::Well);
         };
         if session.store.has(&run.id)? {
-            tell(&News::Elsewhere { run, done: true });
-            continue;
+            self.tell(&News::Elsewhere { run, done: true });
+            return Ok(Ended::Well);
         }
         let started = chrono::Local::now();
-        tell(&News::Started(run));
-        match one(session, run, tell, &started) {
+        self.tell(&News::Started(run));
+        match one(session, run, &mut |news| self.tell(news), &started) {
             Ok(record) => {
                 session.store.put(&record).context("keeping the record")?;
                 tidy(session, run)?;
                 let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
-                tell(&News::Ended(run, &record));
+                self.tell(&News::Ended(run, &record));
+                Ok(Ended::Well)
             }
             Err(error) if is_interruption(&error) => {
-                tell(&News::Interrupted(run, &format!("{error:#}")));
-                outcome.interrupted = true;
-                break;
+                self.tell(&News::Interrupted(run, &format!("{error:#}")));
+                Ok(Ended::Interrupted)
             }
             Err(error) => {
                 let mut record = blank(session, run, &started);
                 let error = format!("{error:#}").replace('\n', " ");
                 record.status = Status::Failed { error };
-                session
-                    .store
-                    .put(&record)
-                    .context("keeping the record of a failed run")?;
-                outcome.failed += 1;
-                tell(&News::Ended(run, &record));
+                let kept = session.store.put(&record);
+                kept.context("keeping the record of a failed run")?;
+                self.tell(&News::Ended(run, &record));
+                Ok(Ended::Failed)
             }
         }
     }
-    Ok(outcome)
+}
+
+/// How a run came to its end.
+enum Ended {
+    Well,
+    Failed,
+    Interrupted,
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
@@ -185,6 +276,11 @@ fn one(
     };
     let mut record = blank(session, run, started);
     fill(&mut record, run, &progress, &adopted, since.elapsed().as_secs_f64());
+    record.memory = Memory {
+        // The system counts the process: of several runs at once nobody knows whose the peak was.
+        peak_rss_mib: host::peak_rss_mib().filter(|_| session.jobs == 1),
+        peak_gpu_mib: None,
+    };
     if run.rows.exam.writing().is_some() {
         write(session, run, (model.as_ref(), &adopted), &mut record, tell)?;
         record.timing.seconds = record.timing.seconds.max(since.elapsed().as_secs_f64());
@@ -422,10 +518,6 @@ fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Ad
     record.timing.tokens_per_second =
         (progress.train_seconds > 0.0).then(|| progress.tokens as f64 / progress.train_seconds);
     record.timing.resumed = progress.resumed;
-    record.memory = Memory {
-        peak_rss_mib: host::peak_rss_mib(),
-        peak_gpu_mib: None,
-    };
 }
 
 /// The evaluation that counts: the last, or the best by `criterion`; of equals the first, as transformers' trainer keeps

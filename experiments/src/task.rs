@@ -102,7 +102,7 @@ pub enum Answers {
 }
 
 /// What is trained towards, and how answers are judged.
-pub trait Exam: Debug {
+pub trait Exam: Debug + Send + Sync {
     /// What stands on the model.
     fn answers(&self) -> Answers;
 

@@ -6,6 +6,7 @@ use crate::news::{Listener, News};
 use crate::plan::Planned;
 use crate::tfevents::EventFile;
 use lora_core::train::Event as Training;
+use std::collections::HashMap;
 use std::io::Result;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +77,8 @@ impl Log {
 #[derive(Debug)]
 pub struct TensorBoard {
     dir: PathBuf,
-    log: Option<Log>,
+    /// The runs in progress, by id.
+    logs: HashMap<String, Log>,
     warned: bool,
 }
 
@@ -85,13 +87,13 @@ impl TensorBoard {
     pub fn new(out: &Path) -> TensorBoard {
         TensorBoard {
             dir: out.join("tensorboard"),
-            log: None,
+            logs: HashMap::new(),
             warned: false,
         }
     }
 
-    fn training(&mut self, event: &Training) {
-        let Some(log) = &mut self.log else { return };
+    fn training(&mut self, run: &str, event: &Training) {
+        let Some(log) = self.logs.get_mut(run) else { return };
         if let Err(error) = log.training(event) {
             if !self.warned {
                 tracing::warn!(
@@ -99,7 +101,8 @@ impl TensorBoard {
                     log.folder.display()
                 );
             }
-            (self.log, self.warned) = (None, true);
+            self.warned = true;
+            self.logs.remove(run);
         }
     }
 }
@@ -107,9 +110,9 @@ impl TensorBoard {
 impl Listener for TensorBoard {
     fn hear(&mut self, news: &News) {
         match news {
-            News::Started(run) => self.log = Some(Log::new(self.dir.join(folder(run)))),
-            News::Training(_, event) => self.training(event),
-            News::Ended(..) | News::Interrupted(..) => self.log = None,
+            News::Started(run) => drop(self.logs.insert(run.id.clone(), Log::new(self.dir.join(folder(run))))),
+            News::Training(run, event) => self.training(&run.id, event),
+            News::Ended(run, _) | News::Interrupted(run, _) => drop(self.logs.remove(&run.id)),
             News::Plan { .. } | News::Writing { .. } | News::Elsewhere { .. } | News::Tables { .. } => {}
         }
     }
@@ -185,12 +188,10 @@ mod tests {
     fn a_full_disk_ends_the_log_and_not_the_run() {
         let mut log = Log::new("/dev".into());
         log.file = Some(EventFile::full());
-        let mut board = TensorBoard {
-            log: Some(log),
-            ..TensorBoard::new(Path::new("/dev/null"))
-        };
-        board.training(&progress(10, 300, 3.0));
-        assert!(board.log.is_none() && board.warned);
-        board.training(&progress(20, 300, 3.0));
+        let mut board = TensorBoard::new(Path::new("/dev/null"));
+        board.logs.insert("a".into(), log);
+        board.training("a", &progress(10, 300, 3.0));
+        assert!(board.logs.is_empty() && board.warned);
+        board.training("a", &progress(20, 300, 3.0));
     }
 }
