@@ -10,6 +10,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod corpus;
 pub mod doctor;
 pub mod download;
 pub mod embedded;

@@ -2,9 +2,9 @@
 //! learns to guess masked tokens, a GPT-2 the next one.
 
 use crate::cli::set_threads;
+use crate::corpus::{Corpus, Source};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use datasets::synthetic::{document, prose};
 use datasets::tokenize::END_OF_TEXT;
 use datasets::{Example, Label, Tokenizer, tokenize};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,17 +21,20 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// The configurations that made the committed weights, by the name of the folder under `experiments/embedded`.
+/// The configurations, by name. Those of `roberta` and `gpt2` made the committed weights in the folder of that name under
+/// `experiments/embedded`; `texts` is for real texts that the user names.
 pub static CONFIGS: &[(&str, &str)] = &[
     ("roberta", include_str!("../embedded/roberta.yaml")),
     ("gpt2", include_str!("../embedded/gpt2.yaml")),
+    ("texts", include_str!("../embedded/texts.yaml")),
 ];
 
 /// Documents that the tokenizer learns from.
 const TOKENIZER_DOCUMENTS: usize = 20_000;
 
-/// Documents held out to measure on.
-const HELD_OUT: usize = 1024;
+/// Documents to measure on, and what they are drawn for.
+const MEASURED: usize = 1024;
+const HELD_OUT: &str = "held out";
 
 /// Steps between checkpoints, and between looks at the loss.
 const SAVE_EVERY: u64 = 500;
@@ -39,9 +42,13 @@ const SAVE_EVERY: u64 = 500;
 /// `pretrain`
 #[derive(Args, Debug)]
 pub struct PretrainArgs {
-    /// Which of the embedded models: roberta or gpt2
+    /// Which configuration: roberta or gpt2, of the embedded models, or texts, a GPT-2 for real texts
     #[arg(default_value = "roberta")]
     pub name: String,
+    /// Real texts in place of generated ones: DATASET=DIR, the training rows of samsum, webnlg, wikisql, e2e or dart, or a
+    /// plain UTF-8 file with a blank line between texts; may be repeated
+    #[arg(long, value_name = "DATASET=DIR|FILE", requires = "out")]
+    pub corpus: Vec<String>,
     /// Folder to write config.json, tokenizer.json, model.safetensors and pretrain.json to, in place of
     /// experiments/embedded/NAME
     #[arg(long, value_name = "DIR")]
@@ -95,6 +102,9 @@ struct Hide {
 #[derive(Debug, Serialize)]
 struct Report {
     config: Config,
+    /// Real texts, if it were any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corpus: Vec<Source>,
     parameters: i64,
     tokens: u64,
     seconds: f64,
@@ -109,12 +119,8 @@ struct Report {
 pub fn main(args: &PretrainArgs) -> Result<String> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
-    let mut config = read(&args.name, args.config.as_deref())?;
-    config.steps = args.steps.unwrap_or(config.steps);
-    let out = args.out.clone();
-    let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
-    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    let tokenizer = learn_tokenizer(&config, &out)?;
+    let (mut config, corpus, out) = prepare(args)?;
+    let tokenizer = learn_tokenizer(&config, &corpus, &out)?;
     config.model["vocab_size"] = tokenizer.vocab_size().into();
     write(&out.join("config.json"), &pretty(&config.model)?)?;
 
@@ -124,18 +130,11 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         .base_init(BaseInit::Random);
     let arch = model::arch(&config.model)?;
     let model = arch.language_model(&config.model, &build.scope())?;
-    ensure!(
-        model.causal().is_none() == config.hide.is_some(),
-        "a model of type `{}` {}",
-        arch.model_type,
-        match config.hide {
-            Some(_) => "writes from left to right: it learns nothing from hidden tokens; leave out `hide`",
-            None => "guesses hidden tokens: say which in `hide`",
-        }
-    );
+    fits(&config, arch, model.as_ref())?;
     let Adopted { params, counts } = build.adopt()?;
     let maker = Maker {
         config: &config,
+        corpus: &corpus,
         tokenizer: &tokenizer,
         max_len: model.max_len() as usize,
     };
@@ -143,6 +142,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
     let report = Report {
         config: config.clone(),
+        corpus: corpus.sources().to_vec(),
         parameters: counts.total,
         tokens: progress.tokens,
         seconds: progress.train_seconds.round(),
@@ -164,6 +164,35 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         accuracy * 100.0,
         out.display()
     ))
+}
+
+/// What is pretrained, on what, and where it goes.
+fn prepare(args: &PretrainArgs) -> Result<(Config, Corpus, PathBuf)> {
+    let mut config = read(&args.name, args.config.as_deref())?;
+    config.steps = args.steps.unwrap_or(config.steps);
+    ensure!(
+        args.name != "texts" || args.config.is_some() || !args.corpus.is_empty(),
+        "`texts` is for real texts: name them with --corpus, such as --corpus samsum=DIR"
+    );
+    let corpus = Corpus::open(&args.corpus)?;
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    Ok((config, corpus, out))
+}
+
+/// Refuses a way of learning that is not the model's.
+fn fits(config: &Config, arch: &model::Arch, model: &dyn Model) -> Result<()> {
+    ensure!(
+        model.causal().is_none() == config.hide.is_some(),
+        "a model of type `{}` {}",
+        arch.model_type,
+        match config.hide {
+            Some(_) => "writes from left to right: it learns nothing from hidden tokens; leave out `hide`",
+            None => "guesses hidden tokens: say which in `hide`",
+        }
+    );
+    Ok(())
 }
 
 fn read(name: &str, path: Option<&Path>) -> Result<Config> {
@@ -192,15 +221,15 @@ fn read(name: &str, path: Option<&Path>) -> Result<Config> {
     Ok(config)
 }
 
-fn learn_tokenizer(config: &Config, out: &Path) -> Result<Tokenizer> {
+fn learn_tokenizer(config: &Config, corpus: &Corpus, out: &Path) -> Result<Tokenizer> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(config.seed, "tokenizer", 0));
     let mut texts = Vec::new();
     for _ in 0..TOKENIZER_DOCUMENTS {
         if config.hide.is_some() {
-            let document = document(&mut rng);
+            let document = corpus.document(false, &mut rng);
             texts.extend(std::iter::once(document.first).chain(document.second));
         } else {
-            texts.push(prose(&mut rng));
+            texts.push(corpus.prose(false, &mut rng));
         }
     }
     let learn = match config.hide {
@@ -227,6 +256,7 @@ fn checkpoint(out: &Path) -> Checkpoint {
 /// Makes batches of text.
 struct Maker<'a> {
     config: &'a Config,
+    corpus: &'a Corpus,
     tokenizer: &'a Tokenizer,
     max_len: usize,
 }
@@ -235,12 +265,13 @@ impl Maker<'_> {
     /// The rows of step `step`: the same whenever they are asked for.
     fn rows(&self, purpose: &str, step: u64, count: usize) -> Result<Vec<Row>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(self.config.seed, purpose, step));
+        let held_out = purpose == HELD_OUT;
         let Some(hide) = &self.config.hide else {
-            return (0..count).map(|_| self.stretch(&mut rng)).collect();
+            return (0..count).map(|_| self.stretch(held_out, &mut rng)).collect();
         };
         let examples: Vec<Example> = (0..count)
             .map(|_| {
-                let document = document(&mut rng);
+                let document = self.corpus.document(held_out, &mut rng);
                 Example {
                     first: document.first,
                     second: document.second,
@@ -254,12 +285,12 @@ impl Maker<'_> {
 
     /// As much text as the model reads, document after document, as GPT-2 was trained: each token is to be followed by the
     /// next.
-    fn stretch(&self, rng: &mut ChaCha8Rng) -> Result<Row> {
+    fn stretch(&self, held_out: bool, rng: &mut ChaCha8Rng) -> Result<Row> {
         let end = self.tokenizer.token_id(END_OF_TEXT);
         let end = end.with_context(|| format!("the tokenizer has no {END_OF_TEXT}"))?;
         let mut ids: Vec<i64> = Vec::new();
         while ids.len() <= self.max_len {
-            let texts = [prose(rng)];
+            let texts = [self.corpus.prose(held_out, rng)];
             let documents = self.tokenizer.ids(&texts)?;
             ids.extend(documents.into_iter().flatten().chain([end]).map(i64::from));
         }
@@ -367,10 +398,10 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
 /// How well the model guesses tokens of text that was not trained on.
 fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<TokenScores> {
     let rows = if maker.config.hide.is_some() {
-        HELD_OUT
+        MEASURED
     } else {
-        HELD_OUT / 16
+        MEASURED / 16
     };
-    let rows = maker.rows("held out", 0, rows)?;
+    let rows = maker.rows(HELD_OUT, 0, rows)?;
     Ok(token_scores(model, &rows, 64, device)?)
 }

@@ -4,13 +4,13 @@ use clap::Parser;
 use experiments::pretrain::{PretrainArgs, main as pretrain};
 use std::process::ExitCode;
 
-/// Pretrains the small models of the embedded demonstrations (a RoBERTa and a GPT-2) on generated text.
+/// Pretrains small models: those of the embedded demonstrations on generated text, or a GPT-2 on real texts.
 ///
 /// The committed weights came from this command (experiments/embedded/*.yaml say more). A run that is stopped goes on from its checkpoint.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out small --device cpu"
+    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out small --device cpu\n  pretrain texts --corpus samsum=DIR --corpus webnlg=DIR --out gpt2-texts"
 )]
 struct Cli {
     #[command(flatten)]

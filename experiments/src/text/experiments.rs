@@ -12,9 +12,16 @@ fn tasks(name: &str) -> Vec<&'static dyn Task> {
     own.map(|d| *d as &'static dyn Task).collect()
 }
 
+/// Its presets: name and text of each.
+macro_rules! presets {
+    ($name:literal, [$($preset:literal),+]) => {
+        &[$(($preset, include_str!(concat!("../../configs/", $name, "/", $preset, ".yaml")))),+]
+    };
+}
+
 /// An experiment of one data set of texts: its name, what it is called, the table that it prints, and its own data.
 macro_rules! experiment {
-    ($name:literal, $called:literal, $table:literal, $folder:literal, $repository:literal) => {
+    ($name:literal, $called:literal, $table:literal, $presets:tt, $folder:literal, $repository:literal) => {
         Experiment {
             name: $name,
             about: concat!(
@@ -39,11 +46,7 @@ macro_rules! experiment {
                     include_str!(concat!("../../configs/", $name, "/defaults.yaml")),
                 ),
             ],
-            presets: &[
-                ("demo", include_str!(concat!("../../configs/", $name, "/demo.yaml"))),
-                ("gpt2-medium", include_str!(concat!("../../configs/", $name, "/gpt2-medium.yaml"))),
-                ("gpt2-large", include_str!(concat!("../../configs/", $name, "/gpt2-large.yaml"))),
-            ],
+            presets: presets!($name, $presets),
             tasks: || tasks($name),
             writes: true,
             folder: $folder,
@@ -57,6 +60,7 @@ pub static E2E: Experiment = experiment!(
     "e2e",
     "the E2E NLG Challenge",
     "Table 3",
+    ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
     "tuetschek/e2e_nlg"
 );
@@ -66,6 +70,7 @@ pub static WIKISQL: Experiment = experiment!(
     "wikisql",
     "WikiSQL",
     "the WikiSQL column of Table 4",
+    ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
     "Salesforce/wikisql"
 );
@@ -75,6 +80,7 @@ pub static SAMSUM: Experiment = experiment!(
     "samsum",
     "SAMSum",
     "the SAMSum columns of Table 4",
+    ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with train.json, val.json and test.json",
     "knkarthick/samsum"
 );
@@ -84,6 +90,7 @@ pub static WEBNLG: Experiment = experiment!(
     "webnlg",
     "WebNLG",
     "Table 14",
+    ["demo", "gpt2-medium", "gpt2-large"],
     "the folder with train.json, dev.json and test.json of the 2017 challenge",
     "webnlg-challenge/web_nlg"
 );
@@ -93,6 +100,7 @@ pub static DART: Experiment = experiment!(
     "dart",
     "DART",
     "Table 13",
+    ["demo", "gpt2-medium", "gpt2-large"],
     "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
     "Yale-LILY/dart"
 );
