@@ -9,7 +9,7 @@ use crate::jobs;
 use crate::json::Json;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
-use crate::run::{Session, complete, run_all};
+use crate::run::{Session, complete};
 use crate::tables;
 use crate::task::Task;
 use crate::tensorboard::TensorBoard;
@@ -201,7 +201,7 @@ fn compute(
         runs,
         device: &lora_core::device::name(session.device),
     });
-    let outcome = run_all(session, runs, &mut tell)?;
+    let outcome = jobs::run_all(session, runs, &mut tell)?;
     complete(session, runs)?;
     let tables = tables::of(session.store, runs.iter().map(|r| r.id.clone()));
     if outcome.interrupted {

@@ -1,10 +1,10 @@
-//! One run, from its plan to its record; and all of them, one after the other.
+//! One run, from its plan to its record.
 
 use crate::config::{RunConfig, Start};
 use crate::host;
 use crate::inputs::Inputs;
 use crate::news::News;
-use crate::plan::{Planned, State, checkpoint_path, weights_path};
+use crate::plan::{Planned, checkpoint_path, weights_path};
 use crate::settings::Select;
 use crate::task::Criterion;
 use crate::text::{Place, Tools};
@@ -16,9 +16,7 @@ use lora_core::train::{Checkpoint, Keep, Progress, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tch::Device;
 
@@ -48,183 +46,6 @@ pub struct Session<'a> {
     pub tools: &'a Tools,
 }
 
-/// What became of the runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
-    /// How many failed.
-    pub failed: usize,
-    /// Whether Ctrl-C ended it.
-    pub interrupted: bool,
-}
-
-/// Tells what happens.
-type Tell<'a> = dyn FnMut(&News) + Send + 'a;
-
-/// Computes every run that the store lacks, [`Session::jobs`] at a time, and tells what happens. A run that fails is recorded
-/// as such and does not stop the others. What a run comes to does not depend on what runs beside it.
-///
-/// # Errors
-/// A store that cannot be written: then no later run could be kept either.
-pub fn run_all(session: &Session, runs: &[Planned], tell: &mut Tell) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    // Those that start from others' results come when these are there; the plan has them last.
-    let (first, then) = runs.split_at(runs.partition_point(|r| r.config.start.is_none()));
-    for runs in [first, then] {
-        let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
-        let queue = Queue {
-            session,
-            runs: &missing,
-            next: AtomicUsize::new(0),
-            broken: AtomicBool::new(false),
-            tell: Mutex::new(&mut *tell),
-        };
-        let ended = queue.run(session.jobs.min(missing.len()))?;
-        outcome.failed += ended.failed;
-        outcome.interrupted |= ended.interrupted;
-    }
-    Ok(outcome)
-}
-
-/// Runs that several threads take from, one after the other.
-struct Queue<'a> {
-    session: &'a Session<'a>,
-    runs: &'a [&'a Planned],
-    next: AtomicUsize,
-    /// Whether the store cannot be written.
-    broken: AtomicBool,
-    tell: Mutex<&'a mut Tell<'a>>,
-}
-
-/// Stack of a thread that runs: libtorch's own are as deep as a main thread's.
-const STACK: usize = 8 << 20;
-
-impl Queue<'_> {
-    fn run(&self, jobs: usize) -> Result<Outcome> {
-        if jobs <= 1 {
-            return self.work();
-        }
-        std::thread::scope(|scope| {
-            let start = |_| {
-                let thread = std::thread::Builder::new().stack_size(STACK);
-                thread.spawn_scoped(scope, || {
-                    // libtorch keeps the number for each thread that calls it.
-                    tch::set_num_threads(self.session.threads as i32);
-                    self.work()
-                })
-            };
-            let threads: Vec<_> = (0..jobs).map(start).collect();
-            let mut all = Outcome::default();
-            for thread in threads {
-                let joined = thread.context("starting a thread")?.join();
-                let ended = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                all.failed += ended.failed;
-                all.interrupted |= ended.interrupted;
-            }
-            Ok(all)
-        })
-    }
-
-    fn tell(&self, news: &News) {
-        (self.tell.lock().unwrap_or_else(PoisonError::into_inner))(news);
-    }
-
-    /// Takes runs until none is left.
-    fn work(&self) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
-        while !self.broken.load(Ordering::Relaxed) {
-            let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
-                break;
-            };
-            if self.session.stop.load(Ordering::Relaxed) {
-                outcome.interrupted = true;
-                break;
-            }
-            let ended = self.take(run);
-            self.broken.fetch_or(ended.is_err(), Ordering::Relaxed);
-            match ended? {
-                Ended::Well => {}
-                Ended::Failed => outcome.failed += 1,
-                Ended::Interrupted => outcome.interrupted = true,
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// Computes one run, unless another process does.
-    fn take(&self, run: &Planned) -> Result<Ended> {
-        let session = self.session;
-        let Some(_lock) = lock(session.store.dir(), &run.id)? else {
-            self.tell(&News::Elsewhere { run, done: false });
-            return Ok(Ended::Well);
-        };
-        if session.store.has(&run.id)? {
-            self.tell(&News::Elsewhere { run, done: true });
-            return Ok(Ended::Well);
-        }
-        let started = chrono::Local::now();
-        self.tell(&News::Started(run));
-        match one(session, run, &mut |news| self.tell(news), &started) {
-            Ok(record) => {
-                session.store.put(&record).context("keeping the record")?;
-                tidy(session, run)?;
-                let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
-                self.tell(&News::Ended(run, &record));
-                Ok(Ended::Well)
-            }
-            Err(error) if is_interruption(&error) => {
-                self.tell(&News::Interrupted(run, &format!("{error:#}")));
-                Ok(Ended::Interrupted)
-            }
-            Err(error) => {
-                let mut record = blank(session, run, &started);
-                let error = format!("{error:#}").replace('\n', " ");
-                record.status = Status::Failed { error };
-                let kept = session.store.put(&record);
-                kept.context("keeping the record of a failed run")?;
-                self.tell(&News::Ended(run, &record));
-                Ok(Ended::Failed)
-            }
-        }
-    }
-}
-
-/// How a run came to its end.
-enum Ended {
-    Well,
-    Failed,
-    Interrupted,
-}
-
-fn is_interruption(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref::<lora_core::Error>(),
-        Some(lora_core::Error::Interrupted { .. } | lora_core::Error::GenerationStopped { .. })
-    )
-}
-
-/// The right to compute a run, held until it is dropped; none if another process has it.
-fn lock(out: &Path, id: &str) -> Result<Option<std::fs::File>> {
-    let path = lock_path(out, id);
-    let open = || {
-        std::fs::create_dir_all(out.join("checkpoints"))?;
-        std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-    };
-    let file = open().with_context(|| format!("making {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", path.display())),
-    }
-}
-
-fn lock_path(out: &Path, id: &str) -> std::path::PathBuf {
-    out.join("checkpoints").join(format!("{id}.lock"))
-}
-
 fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
     Checkpoint::new(&checkpoint_path(session.store.dir(), &run.id), &run.id)
 }
@@ -242,7 +63,7 @@ fn writes_from_best(run: &Planned) -> bool {
 }
 
 /// What a run needed while it went on goes.
-fn tidy(session: &Session, run: &Planned) -> Result<()> {
+pub(crate) fn tidy(session: &Session, run: &Planned) -> Result<()> {
     checkpoint(session, run).remove()?;
     if run.rows.exam.writing().is_some() {
         place(session, run).forget()?;
@@ -254,7 +75,7 @@ fn tidy(session: &Session, run: &Planned) -> Result<()> {
 }
 
 /// Trains and evaluates one run.
-fn one(
+pub(crate) fn one(
     session: &Session,
     run: &Planned,
     tell: &mut dyn FnMut(&News),
@@ -454,7 +275,7 @@ fn best_of(store: &Store, start: &Start) -> Result<String> {
 }
 
 /// A record with everything that is known before the run.
-fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
+pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
     let (commit, dirty) = host::commit();
     let criterion = run.rows.exam.criterion();
     RunRecord {
