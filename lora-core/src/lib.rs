@@ -3,8 +3,8 @@
 //! The reading order is the dependency order: [`nn`] holds the layers and the one seam between models and methods,
 //! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, [`train`] the loop
 //! with exact resume, and [`generate`] what a language model writes. Models know [`nn::Scope`] and never a method; methods
-//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, and [`many`] has
-//! several of them on one base.
+//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, [`many`] has
+//! several of them on one base, and [`analysis`] says what their updates look like.
 //!
 //! From a model folder to a trained adapter (the folder here is the small model of the embedded demonstration):
 //!
@@ -53,6 +53,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod analysis;
 pub mod batch;
 pub mod device;
 mod error;

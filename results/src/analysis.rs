@@ -85,6 +85,8 @@ pub struct Subspace {
     pub adapters: Vec<Adapter>,
     /// Blocks of the model.
     pub layers: u32,
+    /// Features that the layers looked at read, d: two random subspaces have phi(i, j) = max(i, j) / d on average.
+    pub width: u32,
     /// The block, counted from 1, that stands for the paper's layer 48 of 96 (Figures 3, 4, 8 and Table 7).
     pub probe: u32,
     /// phi over pairs of subspaces.

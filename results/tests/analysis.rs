@@ -59,6 +59,7 @@ fn subspace() -> Subspace {
     Subspace {
         adapters: vec![adapter(8, Some(16.0)), adapter(64, None)],
         layers: 2,
+        width: 128,
         probe: 1,
         grids: vec![grid(2, 3)],
         spectra: vec![Spectrum {

@@ -1,0 +1,40 @@
+//! What an update looks like (Section 7 of the paper): the subspaces that A spans, held against each other
+//! ([`directions`], [`Overlap`]), and the size of an update in the directions of the frozen weight ([`Svd`]).
+//!
+//! Everything is computed in double precision on the CPU. A weight W is `[out, in]` (y = W x), A is `[r, in]`, B is `[out, r]`, and
+//! an update is dW = α / r B A, which is never formed.
+//!
+//! ```
+//! use lora_core::analysis::{Overlap, Svd, directions, gaussian};
+//! # fn main() -> lora_core::Result<()> {
+//! let (a8, a64) = (gaussian(8, 256, 1), gaussian(64, 256, 2));
+//! let phi = Overlap::of(&directions(&a8)?, &directions(&a64)?)?;
+//! println!("the strongest directions share {:.3}", phi.at(1, 1));
+//!
+//! let (w, b8) = (gaussian(256, 256, 3), gaussian(256, 8, 4));
+//! let update = Svd::of_product(&b8, &a8)?;
+//! println!("|BA| is {:.1}, and W has {:.1} in its directions", update.norm(), update.projected(&w)?);
+//! # assert!(phi.at(8, 64) > 0.1 && phi.at(8, 64) < 0.4);
+//! # Ok(()) }
+//! ```
+
+mod subspace;
+mod svd;
+
+pub use subspace::{Overlap, directions, gaussian};
+pub use svd::{Svd, random_projection};
+
+use crate::{Error, Result};
+use tch::{Device, Kind, Tensor};
+
+/// `t` in double precision on the CPU, if it is a matrix of finite numbers.
+fn matrix(t: &Tensor, what: &str) -> Result<Tensor> {
+    if t.dim() != 2 || t.numel() == 0 {
+        return Err(Error::Config(format!("{what} is {:?} and not a matrix", t.size())));
+    }
+    let t = t.detach().to_device(Device::Cpu).to_kind(Kind::Double);
+    if t.isfinite().all().int64_value(&[]) == 0 {
+        return Err(Error::Config(format!("{what} holds what is not a finite number")));
+    }
+    Ok(t)
+}

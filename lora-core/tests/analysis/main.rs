@@ -1,0 +1,142 @@
+//! Section 7's numbers: planted subspaces with known angles, chance, and what numpy says (golden.json, by make_golden.py).
+
+use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+const EXACT: f64 = 1e-6;
+
+fn close(ours: f64, theirs: f64, what: &str) {
+    let wide = EXACT * theirs.abs().max(1.0);
+    assert!((ours - theirs).abs() < wide, "{what}: {ours} and {theirs}");
+}
+
+/// The columns `axes` of the identity, each strength times, as rows of an A.
+fn rows(d: i64, rows: &[(f64, &[(i64, f64)])]) -> Tensor {
+    let a = Tensor::zeros([rows.len() as i64, d], (Kind::Double, Device::Cpu));
+    for (n, (strength, parts)) in rows.iter().enumerate() {
+        for (axis, share) in *parts {
+            let _ = a.get(n as i64).narrow(0, *axis, 1).fill_(strength * share);
+        }
+    }
+    a
+}
+
+#[test]
+fn planted_subspaces_overlap_as_their_angles_say() {
+    // The strongest directions are 30 degrees apart, the second 60, the third at right angles to all.
+    let (c30, s30, c60, s60) = (0.75f64.sqrt(), 0.5, 0.5, 0.75f64.sqrt());
+    let one = rows(10, &[(9.0, &[(0, 1.0)]), (5.0, &[(1, 1.0)]), (2.0, &[(2, 1.0)])]);
+    let other = rows(
+        10,
+        &[
+            (8.0, &[(0, c30), (5, s30)]),
+            (3.0, &[(1, c60), (6, s60)]),
+            (1.0, &[(7, 1.0)]),
+        ],
+    );
+    let phi = Overlap::of(&directions(&one).unwrap(), &directions(&other).unwrap()).unwrap();
+    close(phi.at(1, 1), 0.75, "cos² 30°");
+    close(phi.at(1, 3), 0.75, "min(i, j) is 1");
+    close(phi.at(2, 2), (0.75 + 0.25) / 2.0, "the mean of both");
+    close(phi.at(3, 3), (0.75 + 0.25) / 3.0, "and nothing of the third");
+    assert!(phi.at(0, 1).is_nan() && phi.at(4, 1).is_nan() && phi.at(1, 4).is_nan());
+    let top = phi.clone().top(2);
+    assert_eq!((top.rows, top.columns, top.at(2, 3)), (2, 3, phi.at(2, 3)));
+    // A mixture of the rows spans the same: only the order of strength is the singular values'.
+    let mixed = gaussian(3, 3, 5).matmul(&one);
+    let same = Overlap::of(&directions(&mixed).unwrap(), &directions(&one).unwrap()).unwrap();
+    close(same.at(3, 3), 1.0, "the same subspace");
+}
+
+#[test]
+fn random_subspaces_overlap_by_chance() {
+    let (d, n) = (200, 20);
+    let draws: Vec<f64> = (0..n)
+        .map(|seed| {
+            let one = directions(&gaussian(8, d, 2 * seed)).unwrap();
+            let other = directions(&gaussian(32, d, 2 * seed + 1)).unwrap();
+            Overlap::of(&one, &other).unwrap().at(8, 32)
+        })
+        .collect();
+    let mean = draws.iter().sum::<f64>() / n as f64;
+    assert!((mean - 32.0 / 200.0).abs() < 0.01, "max(i, j) / d is 0.16, not {mean}");
+    assert!(draws[0] != draws[1] && gaussian(2, 3, 7) == gaussian(2, 3, 7));
+    // Table 7's control.
+    let w = gaussian(d, d, 1);
+    let norm = w.norm().double_value(&[]);
+    let ours = random_projection(&w, 8, 10, 1).unwrap();
+    assert!((ours / (norm * 8.0 / 200.0) - 1.0).abs() < 0.05, "{ours}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let (a, wide) = (gaussian(4, 10, 1), gaussian(4, 12, 1));
+    let said = |e: lora_core::Error| e.to_string();
+    let other = Overlap::of(&directions(&a).unwrap(), &directions(&wide).unwrap());
+    assert!(said(other.unwrap_err()).contains("different width"));
+    assert!(said(Svd::of_product(&gaussian(9, 3, 1), &a).unwrap_err()).contains("no factors"));
+    assert!(said(directions(&(a.shallow_clone() / 0.0)).unwrap_err()).contains("finite"));
+    assert!(said(directions(&a.get(0)).unwrap_err()).contains("not a matrix"));
+    let svd = Svd::of_product(&gaussian(9, 4, 1), &a).unwrap();
+    assert!(said(svd.projected(&a).unwrap_err()).contains("the update [9, 10]"));
+    assert!(said(random_projection(&a, 5, 1, 1).unwrap_err()).contains("at least 1"));
+}
+
+struct Golden(Value);
+
+impl Golden {
+    fn read() -> Golden {
+        Golden(serde_json::from_str(include_str!("golden.json")).unwrap())
+    }
+
+    fn number(&self, of: &str, key: &str) -> f64 {
+        self.0[of][key].as_f64().unwrap()
+    }
+
+    fn matrix(&self, name: &str) -> Tensor {
+        let lines: Vec<Vec<f64>> = serde_json::from_value(self.0["inputs"][name].clone()).unwrap();
+        let (rows, flat) = (lines.len() as i64, lines.concat());
+        Tensor::from_slice(&flat).view([rows, -1])
+    }
+
+    fn phi(&self, key: &str, ours: &Overlap) {
+        let theirs: Vec<Vec<f64>> = serde_json::from_value(self.0[key].clone()).unwrap();
+        assert_eq!((ours.rows, ours.columns), (theirs.len(), theirs[0].len()));
+        for (n, (ours, theirs)) in ours.values.iter().zip(theirs.concat()).enumerate() {
+            close(*ours, theirs, &format!("{key}, {n}"));
+        }
+    }
+}
+
+#[test]
+fn numbers_are_numpys() {
+    let golden = Golden::read();
+    let of = |name: &str| directions(&golden.matrix(name)).unwrap();
+    golden.phi("phi_a4_a8", &Overlap::of(&of("a4"), &of("a8")).unwrap());
+    golden.phi("phi_w_a4", &Overlap::of(&of("w"), &of("a4")).unwrap());
+    let (w, alpha) = (golden.matrix("w"), golden.0["alpha"].as_f64().unwrap());
+    let of_weight = Svd::of(&w).unwrap();
+    for (name, r) in [("r4", 4), ("r8", 8)] {
+        let (a, b) = (golden.matrix(&format!("a{r}")), golden.matrix(&format!("b{r}")));
+        let update = Svd::of_product(&b, &a).unwrap();
+        let (ba, scale) = (update.norm(), alpha / r as f64);
+        let onto_delta = update.projected(&w).unwrap();
+        for (key, ours) in [
+            ("weight", of_weight.norm()),
+            ("ba", ba),
+            ("delta", scale * ba),
+            ("onto_delta", onto_delta),
+            ("onto_weight", of_weight.top(r).projected(&w).unwrap()),
+            ("onto_weight", of_weight.top(r).norm()),
+            ("amplification", scale * ba / onto_delta),
+            ("amplification_unscaled", ba / onto_delta),
+        ] {
+            close(ours, golden.number(name, key), &format!("{name} {key}"));
+        }
+        let theirs: Vec<f64> = serde_json::from_value(golden.0[name]["spectrum"].clone()).unwrap();
+        for (ours, theirs) in update.spectrum().unwrap().iter().zip(theirs) {
+            close(*ours, theirs, &format!("{name} spectrum"));
+        }
+    }
+}
