@@ -39,6 +39,9 @@ pub struct ExperimentArgs {
     /// Methods, such as full,lora
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
     pub methods: Vec<String>,
+    /// Grids of methods, such as which,rank, if not all that the configuration has
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
+    pub grid: Vec<String>,
     /// Seeds, such as 1..5 or 1,2,7
     #[arg(long, value_name = "LIST", help_heading = WHAT)]
     pub seeds: Option<String>,
@@ -113,7 +116,11 @@ impl ExperimentArgs {
             (name, text) = (format!("the preset `{preset}`"), found.to_string());
             layers.push((&name, &text));
         }
-        let mut raw = config::read(&layers, &self.sets)?;
+        let mut sets = self.sets.clone();
+        if !self.grid.is_empty() {
+            sets.push(format!("grid={}", serde_json::to_string(&self.grid)?));
+        }
+        let mut raw = config::read(&layers, &sets)?;
         if let Some(epochs) = self.epochs {
             set_epochs(&mut raw, epochs);
         }

@@ -26,8 +26,14 @@ pub struct RawExperiment {
     pub data: Option<String>,
     /// Task name to its own settings.
     pub tasks: Mapping,
-    /// Method name to its settings.
+    /// Method name to its settings; with those of the grids, once all layers are read.
     pub methods: Mapping,
+    /// Grid name to a list of methods with alternatives: see [`crate::grids`].
+    #[serde(default)]
+    pub grids: Mapping,
+    /// The grids that are wanted, if not all.
+    #[serde(default)]
+    pub grid: Vec<String>,
     /// Seeds.
     pub seeds: Vec<u64>,
     /// Number type of frozen weights and activations.
@@ -102,6 +108,7 @@ struct Entry {
     train: Mapping,
     tasks: Mapping,
     decode: Mapping,
+    limit: Mapping,
     paper_row: Option<String>,
     seeds: Option<Vec<u64>>,
 }
@@ -115,7 +122,8 @@ impl Entry {
                 &format!("methods.{name}.{key}"),
             )
         };
-        let (train, tasks, decode) = (take("train")?, take("tasks")?, take("decode")?);
+        let (train, tasks) = (take("train")?, take("tasks")?);
+        let (decode, limit) = (take("decode")?, take("limit")?);
         let paper_row = settings.remove("paper_row").and_then(|v| v.as_str().map(String::from));
         let seeds = settings.remove("seeds").map(serde_yaml::from_value).transpose();
         let seeds =
@@ -126,6 +134,7 @@ impl Entry {
             train,
             tasks,
             decode,
+            limit,
             paper_row,
             seeds,
         })
@@ -177,11 +186,11 @@ pub fn read(layers: &[(&str, &str)], sets: &[String]) -> Result<RawExperiment> {
     }
     let raw = RawExperiment::deserialize(merged).with_context(|| format!("in {last}"))?;
     TrainConfig::deserialize(raw.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
-    Ok(raw)
+    raw.with_grids()
 }
 
 /// Lays `a.b.c=value` over `target`; the value is read as YAML.
-fn lay(target: &mut Value, set: &str) -> Result<()> {
+pub(crate) fn lay(target: &mut Value, set: &str) -> Result<()> {
     let (path, value) = set
         .split_once('=')
         .with_context(|| format!("--set {set}: expected key=value, such as train.epochs=3"))?;
@@ -197,7 +206,7 @@ fn lay(target: &mut Value, set: &str) -> Result<()> {
 }
 
 /// Lays `over` on `base`: mappings key by key, anything else replaced.
-fn merge(base: &mut Value, over: Value) {
+pub(crate) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Mapping(base), Value::Mapping(over)) => {
             for (key, value) in over {
@@ -214,6 +223,20 @@ fn merge(base: &mut Value, over: Value) {
 }
 
 impl RawExperiment {
+    /// The methods that the grids stand for, beside the others.
+    fn with_grids(mut self) -> Result<RawExperiment> {
+        for (name, method) in crate::grids::expand(&self.grids, &self.grid)? {
+            let other = self.methods.get(&name).filter(|there| **there != method);
+            ensure!(
+                other.is_none(),
+                "`{}` is a method of a grid and another one under `methods:`; call that something else",
+                name.as_str().unwrap_or_default()
+            );
+            self.methods.insert(name, method);
+        }
+        Ok(self)
+    }
+
     /// Every run of the grid, seeds outermost, so that a table has its first column of numbers as early as can be.
     ///
     /// # Errors
@@ -310,6 +333,15 @@ impl RawExperiment {
         Ok(Some(decode))
     }
 
+    /// How much of the data is taken, with what a method says of it on top.
+    fn limit(&self, own: Mapping) -> Result<Limit> {
+        let mut merged = serde_yaml::to_value(self.limit)?;
+        merge(&mut merged, Value::Mapping(own));
+        let limit: Limit = serde_yaml::from_value(merged)?;
+        limit.validate()?;
+        Ok(limit)
+    }
+
     fn run(
         &self,
         experiment: &'static Experiment,
@@ -331,7 +363,9 @@ impl RawExperiment {
         let train: TrainConfig = serde_yaml::from_value(train)
             .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
         train.validate()?;
-        self.limit.validate()?;
+        let limit = self
+            .limit(entry.limit)
+            .with_context(|| format!("`methods.{method_name}.limit`"))?;
         let decode = self
             .decode(entry.decode)
             .with_context(|| format!("`methods.{method_name}.decode`"))?;
@@ -351,7 +385,7 @@ impl RawExperiment {
             seed,
             dtype: self.dtype,
             train,
-            limit: self.limit,
+            limit,
             decode,
             prompt: own.prompt,
             start: special

@@ -40,7 +40,13 @@ fn find(name: &str) -> Result<(&'static Experiment, &'static dyn Task)> {
     let found = EXPERIMENTS.iter().find_map(|e| Some((*e, e.task(name).ok()?)));
     found.with_context(|| {
         let tasks = EXPERIMENTS.iter().flat_map(|e| (e.tasks)());
-        let known: Vec<&str> = tasks.map(Task::id).collect();
+        let mut known: Vec<&str> = Vec::new();
+        for task in tasks {
+            // An experiment may have tasks of others.
+            if !known.contains(&task.id()) {
+                known.push(task.id());
+            }
+        }
         format!("unknown task \"{name}\"; known tasks: {}", known.join(", "))
     })
 }

@@ -50,6 +50,8 @@ pub static EXPERIMENTS: &[&Experiment] = &[
     &text::SAMSUM,
     &text::WEBNLG,
     &text::DART,
+    // Last: its tasks are those of others.
+    &crate::ablations::ABLATIONS,
 ];
 
 static STOP: AtomicBool = AtomicBool::new(false);

@@ -72,7 +72,7 @@ impl Task for datasets::Task {
                 .encode_cached(&examples, run.train.max_len, reader.cache)?;
             Ok(rows.into_iter().map(row).collect())
         };
-        let train = encode(Limit::cut(data.train.examples, run.limit.train))?;
+        let train = encode(run.limit.train(data.train.examples))?;
         let mut splits = Vec::new();
         for split in data.evals {
             let examples = Limit::cut(split.examples, run.limit.dev);

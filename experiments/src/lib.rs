@@ -1,6 +1,7 @@
 //! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
 
+pub mod ablations;
 pub mod adapter;
 pub mod again;
 pub mod bench;
@@ -17,6 +18,7 @@ pub mod embedded;
 pub mod examples;
 pub mod experiment;
 pub mod glue;
+pub mod grids;
 pub mod host;
 pub mod inputs;
 pub mod jobs;

@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 use lora_core::train::{FitConfig, Objective};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Number type of frozen weights and activations.
@@ -171,7 +173,7 @@ impl Select {
     }
 }
 
-/// At most so many rows of each part of the data, the first ones. The keys of `limit:`.
+/// At most so many rows of each part of the data, the first ones if nothing else is said. The keys of `limit:`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limit {
@@ -184,6 +186,9 @@ pub struct Limit {
     /// Inputs to decode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<usize>,
+    /// Takes the rows to train on at random in place of the first ones, with this seed: the same for every method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u64>,
 }
 
 impl Limit {
@@ -204,6 +209,23 @@ impl Limit {
             );
         }
         Ok(())
+    }
+
+    /// The rows to train on, in their order.
+    pub fn train<T>(&self, rows: Vec<T>) -> Vec<T> {
+        let (Some(limit), Some(seed)) = (self.train, self.sample) else {
+            return Limit::cut(rows, self.train);
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        // Each row is taken with just the chance that leaves `limit` of them at the end.
+        let (mut left, mut wanted) = (rows.len(), limit.min(rows.len()));
+        let mut taken = |_: &T| {
+            let take = random.random_range(0..left) < wanted;
+            left -= 1;
+            wanted -= usize::from(take);
+            take
+        };
+        rows.into_iter().filter(|row| taken(row)).collect()
     }
 
     /// Cuts `rows` to the first `limit`.
@@ -288,5 +310,27 @@ impl DecodeConfig {
             self.temperature
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_as_large_as_asked_for_and_the_same_again() {
+        let limit = |train, sample| Limit {
+            train,
+            sample,
+            ..Limit::default()
+        };
+        let rows = || (0..1000).collect::<Vec<usize>>();
+        assert_eq!(limit(Some(3), None).train(rows()), [0, 1, 2]);
+        assert_eq!(limit(None, Some(1)).train(rows()), rows());
+        assert_eq!(limit(Some(5000), Some(1)).train(rows()), rows());
+        let one = limit(Some(100), Some(1)).train(rows());
+        assert_eq!((one.len(), &one), (100, &limit(Some(100), Some(1)).train(rows())));
+        assert!(one.is_sorted() && one[99] > 800 && one[0] < 200, "{one:?}");
+        assert_ne!(one, limit(Some(100), Some(2)).train(rows()));
     }
 }

@@ -63,11 +63,11 @@ impl Task for Dataset {
         }
         let (data, source) = read(dataset, reader.data, &splits, run.prompt.as_deref())?;
         let (frame, max_len) = (Frame::of(reader.tokenizer)?, run.train.max_len);
-        let pairs = |split: &str, limit: Option<usize>| -> Result<Vec<Row>> {
-            let pairs = data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
+        let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
+        let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
             // The completion is what is learnt, and decoding cuts contexts at the same side. (The paper's code cuts rows at
             // their end; none of E2E, WebNLG and DART reaches the 512 tokens that it allows.)
-            let rows = causal::rows(reader.tokenizer, &Limit::cut(pairs, limit), frame, max_len, Cut::Start)?;
+            let rows = causal::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
             if rows.cut > 0 {
                 let (cut, all) = (rows.cut, rows.rows.len());
                 tracing::warn!(
@@ -77,7 +77,8 @@ impl Task for Dataset {
             }
             Ok(rows.rows.into_iter().map(row).collect())
         };
-        let (train, dev) = (pairs("train", run.limit.train)?, pairs("dev", run.limit.dev)?);
+        let train = rows("train", run.limit.train(pairs("train")))?;
+        let dev = rows("dev", Limit::cut(pairs("dev"), run.limit.dev))?;
         let prompts = data.split(&decode.split).map(|s| s.prompts.clone());
         let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
         Ok(TaskRows {
