@@ -4,6 +4,7 @@
 pub mod ablations;
 pub mod adapter;
 pub mod again;
+pub mod analyses;
 pub mod bench;
 pub mod bench_adapters;
 pub mod bench_generate;
@@ -32,6 +33,7 @@ pub mod run;
 pub mod score;
 pub mod settings;
 pub mod source;
+pub mod subspace;
 pub mod tables;
 pub mod task;
 pub mod tensorboard;

@@ -118,7 +118,15 @@ pub fn identity(config: &RunConfig, weights_sha256: &str, data_sha256: &str) -> 
         weights_sha256,
         data_sha256,
     };
-    let bytes = serde_json::to_vec(&identity).context("hashing the configuration")?;
+    hash(&identity)
+}
+
+/// 16 hex digits that stand for a value.
+///
+/// # Errors
+/// A value that JSON cannot hold.
+pub fn hash(value: &impl Serialize) -> Result<String> {
+    let bytes = serde_json::to_vec(value).context("hashing the configuration")?;
     let hash = Sha256::digest(&bytes);
     Ok(hash.iter().take(8).map(|b| format!("{b:02x}")).collect())
 }

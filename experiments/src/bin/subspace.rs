@@ -1,0 +1,33 @@
+//! `cargo run -p experiments --bin subspace`
+
+use clap::Parser;
+use experiments::subspace::{SubspaceArgs, run};
+use std::process::ExitCode;
+
+/// Looks at what adapters have learned: Figures 3, 4, 6, 7, 8 and Table 7.
+///
+/// Compares the directions of saved LoRA adapters with each other (phi), with the frozen weights and with chance, and says in
+/// plain sentences whether that is what the paper found. Nothing is trained. The numbers are kept in OUT/analyses.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  subspace roberta_base_lora_mnli.bin --alpha 16
+  subspace roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --layers all
+  subspace results/1977ecad94f36450 results/2c93f131256b10d9 --base minilm/model --layers 1,3,last
+  subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID --base minilm/model
+
+The last is all of the paper's figures for one model: make its four runs with
+  glue --tasks rte --methods lora --seeds 1 --keep --set methods.lora.r=4    (8, 64; and 64 with --seeds 2)"
+)]
+struct Cli {
+    #[command(flatten)]
+    subspace: SubspaceArgs,
+}
+
+fn main() -> ExitCode {
+    experiments::cli::finish(run(&Cli::parse().subspace).map(|text| {
+        print!("{text}");
+        ExitCode::SUCCESS
+    }))
+}

@@ -1,0 +1,237 @@
+//! What is found out about the adapters, a unit of work a layer and module: those go side by side.
+
+use super::read::{Factors, Opened, Spot};
+use anyhow::{Result, ensure};
+use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection};
+use lora_core::seed::derive;
+use rayon::prelude::*;
+use results::analysis::{Adapter, Axis, Comparison, Grid, Module, Of, Projection, Spectrum};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// What is asked about, resolved.
+#[derive(Debug)]
+pub struct Plan {
+    /// Blocks, from 1, in order.
+    pub layers: Vec<u32>,
+    /// The one that stands for the paper's layer 48.
+    pub probe: u32,
+    /// Linears.
+    pub modules: Vec<Module>,
+    /// Pairs of adapters that are compared, by their places.
+    pub pairs: Vec<(usize, usize)>,
+    /// Adapters that are held against the frozen weight.
+    pub against: Vec<usize>,
+    /// Draws of random directions.
+    pub draws: u64,
+    /// Seed of the controls.
+    pub seed: u64,
+}
+
+/// What was found at one spot, or at all of them.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// phi.
+    pub grids: Vec<Grid>,
+    /// Singular values.
+    pub spectra: Vec<Spectrum>,
+    /// Cells of Table 7.
+    pub projections: Vec<Projection>,
+}
+
+/// A layer's linear with everything beside it.
+struct Unit {
+    spot: Spot,
+    /// The adapters' factors, in their order.
+    factors: Vec<Factors>,
+    weight: Option<Tensor>,
+}
+
+/// Looks at every layer and module of `plan`, and at chance.
+///
+/// # Errors
+/// A layer that an adapter or the base lacks; adapters of different shape, or of another shape than the base.
+pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Tensor>>) -> Result<Found> {
+    let mut units = Vec::new();
+    for layer in &plan.layers {
+        for module in &plan.modules {
+            units.push(Unit::new((*layer, *module), adapters, weights)?);
+        }
+    }
+    let width = units
+        .first()
+        .and_then(|u| u.factors.first())
+        .map_or(0, |(a, _)| a.size()[1]);
+    let mut all = Found::default();
+    let about: Vec<Adapter> = adapters.iter().map(|a| a.about.clone()).collect();
+    // libtorch runs on one thread here: the layers are what goes side by side.
+    let parts: Vec<Result<Found>> = units.into_par_iter().map(|unit| unit.find(plan, &about)).collect();
+    for part in parts {
+        let part = part?;
+        all.grids.extend(part.grids);
+        all.spectra.extend(part.spectra);
+        all.projections.extend(part.projections);
+    }
+    all.grids.extend(control(plan, &about, width)?);
+    Ok(all)
+}
+
+/// Two Gaussian matrices in the place of two seeds.
+fn control(plan: &Plan, adapters: &[Adapter], width: i64) -> Result<Option<Grid>> {
+    let rank = |i: usize| adapters[i].rank;
+    let seeds = plan.pairs.iter().filter(|(a, b)| rank(*a) == rank(*b));
+    let Some(rank) = seeds.map(|(a, _)| rank(*a)).max() else {
+        return Ok(None);
+    };
+    let draw = |n| directions(&gaussian(i64::from(rank), width, derive(plan.seed, "control", n)));
+    let phi = Overlap::of(&draw(0)?, &draw(1)?)?;
+    Ok(Some(grid(phi, Comparison::Random, None, (Of::Random, Of::Random))))
+}
+
+impl Unit {
+    fn new(spot: Spot, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Tensor>>) -> Result<Unit> {
+        let (layer, module) = spot;
+        let weight = weights.map(|w| w.get(&spot));
+        ensure!(
+            weight != Some(None),
+            "the base has no `{}` in layer {layer}",
+            module.name()
+        );
+        let weight = weight.flatten().map(Tensor::shallow_clone);
+        let mut factors: Vec<Factors> = Vec::new();
+        let sides = |(a, b): &Factors| (b.size()[0], a.size()[1]);
+        for adapter in adapters {
+            let (a, b) = adapter.at(spot)?;
+            let own = (a.shallow_clone(), b.shallow_clone());
+            let ((out, inputs), path) = (sides(&own), adapter.path.display());
+            if let Some(first) = factors.first().map(sides) {
+                ensure!(
+                    first == (out, inputs),
+                    "{path}: its update beside `{}` in layer {layer} is {out} x {inputs} and that of {} is {} x {}: they are adapters of different models",
+                    module.name(),
+                    adapters[0].path.display(),
+                    first.0,
+                    first.1
+                );
+            }
+            if let Some(weight) = &weight {
+                let size = weight.size();
+                ensure!(
+                    size == [out, inputs],
+                    "{path}: its update beside `{}` in layer {layer} is {out} x {inputs} and the base's weight is {} x {}: it is an adapter of another base",
+                    module.name(),
+                    size[0],
+                    size[1]
+                );
+            }
+            factors.push(own);
+        }
+        Ok(Unit { spot, factors, weight })
+    }
+
+    fn find(&self, plan: &Plan, adapters: &[Adapter]) -> Result<Found> {
+        let _guard = tch::no_grad_guard();
+        let spans = self.factors.iter().map(|(a, _)| directions(a));
+        let spans = spans.collect::<lora_core::Result<Vec<_>>>()?;
+        let mut found = Found::default();
+        for (one, other) in &plan.pairs {
+            let phi = Overlap::of(&spans[*one], &spans[*other])?;
+            let seeds = adapters[*one].rank == adapters[*other].rank;
+            let about = if seeds { Comparison::Seeds } else { Comparison::Ranks };
+            let of = (Of::Adapter(*one), Of::Adapter(*other));
+            found.grids.push(grid(phi, about, Some(self.spot), of));
+        }
+        let whole = self.weight.as_ref().map(Svd::of).transpose()?;
+        // Figure 8 is of the query weights of one layer.
+        let first = Some(&self.spot.1) == plan.modules.first();
+        if let Some(whole) = whole.as_ref().filter(|_| first && self.spot.0 == plan.probe) {
+            found.grids.extend(self.against(plan, adapters, whole, &spans)?);
+        }
+        for (place, (adapter, factors)) in adapters.iter().zip(&self.factors).enumerate() {
+            let (spectrum, projection) = self.update(plan, place, adapter, factors, whole.as_ref())?;
+            found.spectra.push(spectrum);
+            found.projections.push(projection);
+        }
+        Ok(found)
+    }
+
+    /// The strongest tenth of the weight's directions against the adapters', and against chance.
+    fn against(&self, plan: &Plan, adapters: &[Adapter], whole: &Svd, spans: &[Tensor]) -> Result<Vec<Grid>> {
+        let width = whole.right.size()[0];
+        let tenth = (width as f64 / 10.0).round().max(1.0) as usize;
+        let mut grids = Vec::new();
+        for place in &plan.against {
+            let phi = Overlap::of(&whole.right, &spans[*place])?.top(tenth);
+            let of = (Of::Weight, Of::Adapter(*place));
+            grids.push(grid(phi, Comparison::Weight, Some(self.spot), of));
+        }
+        let rank = plan.against.iter().map(|i| adapters[*i].rank).max().unwrap_or(1);
+        let random = directions(&gaussian(i64::from(rank), width, derive(plan.seed, "control", 2)))?;
+        let phi = Overlap::of(&whole.right, &random)?.top(tenth);
+        let of = (Of::Weight, Of::Random);
+        grids.push(grid(phi, Comparison::WeightRandom, Some(self.spot), of));
+        Ok(grids)
+    }
+
+    /// The spectrum of one update, and its cell of Table 7.
+    fn update(
+        &self,
+        plan: &Plan,
+        place: usize,
+        adapter: &Adapter,
+        (a, b): &Factors,
+        whole: Option<&Svd>,
+    ) -> Result<(Spectrum, Projection)> {
+        let (layer, module) = self.spot;
+        let norm = |t: &Tensor| t.to_kind(tch::Kind::Double).norm().double_value(&[]);
+        let update = Svd::of_product(b, a)?;
+        let (ba, rank) = (update.norm(), i64::from(adapter.rank));
+        let delta = adapter.scale().map(|scale| scale * ba);
+        let mut cell = Projection {
+            adapter: place,
+            layer,
+            module,
+            a: norm(a),
+            b: norm(b),
+            ba,
+            delta,
+            weight: whole.map(Svd::norm),
+            onto_delta: None,
+            onto_weight: whole.map(|w| w.top(rank).norm()),
+            onto_random: None,
+            amplification: None,
+            amplification_unscaled: None,
+        };
+        if let Some(weight) = &self.weight {
+            let inside = update.projected(weight)?;
+            cell.onto_delta = Some(inside);
+            cell.onto_random = Some(random_projection(weight, rank, plan.draws, plan.seed)?);
+            // An update of zero has no directions, and so no factor.
+            let factor = |norm: f64| (inside > 0.0 && norm > 0.0).then(|| norm / inside);
+            cell.amplification = delta.and_then(factor);
+            cell.amplification_unscaled = factor(ba);
+        }
+        let values = update.spectrum()?.into_iter().map(|v| v as f32).collect();
+        let spectrum = Spectrum {
+            adapter: place,
+            layer,
+            module,
+            values,
+        };
+        Ok((spectrum, cell))
+    }
+}
+
+fn grid(phi: Overlap, about: Comparison, spot: Option<Spot>, (i, j): (Of, Of)) -> Grid {
+    Grid {
+        about,
+        layer: spot.map(|(layer, _)| layer),
+        module: spot.map(|(_, module)| module),
+        i: Axis { of: i, len: phi.rows },
+        j: Axis {
+            of: j,
+            len: phi.columns,
+        },
+        values: phi.values.into_iter().map(|v| v as f32).collect(),
+    }
+}
