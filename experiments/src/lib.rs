@@ -24,6 +24,7 @@ pub mod host;
 pub mod inputs;
 pub mod jobs;
 pub mod json;
+pub mod latency;
 pub mod news;
 pub mod params;
 pub mod plan;

@@ -25,11 +25,16 @@ pub fn config() -> serde_json::Value {
 
 impl World {
     pub fn new() -> World {
+        World::of(&config())
+    }
+
+    /// With a model of this config.json.
+    pub fn of(config: &serde_json::Value) -> World {
         let world = World {
             dir: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir_all(world.path("model")).unwrap();
-        world.write("model/config.json", config().to_string());
+        world.write("model/config.json", config.to_string());
         let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
         world.write(
             "model/vocab.txt",

@@ -1,0 +1,34 @@
+//! `cargo run -p experiments --bin latency`
+
+use clap::Parser;
+use experiments::latency::{LatencyArgs, run};
+use std::process::ExitCode;
+
+/// Measures what adapters cost at inference (Table 1, Figure 5), and with --efficiency what training costs (Section 4.2).
+///
+/// Forward passes of a model of GPT-2's shape with random weights, alone (which is LoRA, merged) and with adapters. The numbers
+/// are kept in OUT/analyses.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  latency
+  latency --set batch=[1,8] --set length=[32] --set bottleneck=[0,64] --set trials=50
+  latency --set designs=[adapter_h,lora_unmerged]
+  latency --set model=gpt2 --set shape.n_layer=6
+  latency --preset paper --device cuda:0
+  latency --efficiency
+
+The settings are those of experiments/latency/demo.yaml."
+)]
+struct Cli {
+    #[command(flatten)]
+    latency: LatencyArgs,
+}
+
+fn main() -> ExitCode {
+    experiments::cli::finish(run(&Cli::parse().latency).map(|text| {
+        print!("{text}");
+        ExitCode::SUCCESS
+    }))
+}
