@@ -66,9 +66,39 @@ pub enum Error {
         /// The rows there are.
         known: String,
     },
+    /// A name that nothing has.
+    #[error("{name:?} is not known; known are {known}")]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Two runs that a comparison cannot tell apart.
+    #[error(
+        "{method} was run twice on {task} with seed {seed}, in different settings ({ids}); narrow it down with --preset"
+    )]
+    Ambiguous {
+        /// The method.
+        method: String,
+        /// The task.
+        task: String,
+        /// The seed.
+        seed: u64,
+        /// The runs.
+        ids: String,
+    },
     /// A query over the records failed.
     #[error("cannot query the records")]
     Query(#[from] polars::error::PolarsError),
+    /// A figure cannot be drawn.
+    #[error("{figure}: cannot be drawn: {reason}")]
+    Draw {
+        /// The figure.
+        figure: String,
+        /// Why.
+        reason: String,
+    },
     /// A table cannot be written as CSV.
     #[error("table {name}: cannot be written as CSV")]
     Csv {

@@ -202,7 +202,7 @@ fn differing<'a>(group: &[usize], flat: &'a [BTreeMap<String, String>]) -> Vec<&
 }
 
 /// `{"optim": {"lr": 1}}` as `optim.lr -> 1`, without the seed.
-fn flatten(config: &Value) -> BTreeMap<String, String> {
+pub(crate) fn flatten(config: &Value) -> BTreeMap<String, String> {
     fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, String>) {
         match value {
             Value::Object(map) => {

@@ -17,17 +17,23 @@
 
 pub mod analysis;
 pub mod atomic;
+pub mod compare;
 pub mod error;
+pub mod figure;
 pub mod frame;
+mod index;
 mod json;
 pub mod paper;
+pub mod publish;
 pub mod record;
 pub mod store;
+mod sweep;
 pub mod table;
 
 pub use analysis::Analysis;
 pub use atomic::write_atomic;
 pub use error::{Error, Result};
+pub use figure::{FIGURES, Sheet};
 pub use record::RunRecord;
 pub use store::{Filter, Selection, Store};
 pub use table::{TABLES, Table, table2, tables};

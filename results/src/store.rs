@@ -40,13 +40,15 @@ pub struct Filter {
     pub model: Option<String>,
 }
 
-/// The runs that a table is made of.
+/// What tables and figures are made of.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Finished runs.
     pub runs: Vec<RunRecord>,
     /// Failed runs that no later success replaced.
     pub failed: Vec<RunRecord>,
+    /// What was found out without training.
+    pub analyses: Vec<Analysis>,
 }
 
 impl Filter {
@@ -67,6 +69,15 @@ impl Filter {
             && agrees(&self.experiment, Some(&run.experiment))
             && agrees(&self.preset, run.preset.as_ref())
             && agrees(&self.model, Some(&run.model))
+    }
+
+    /// Whether `analysis` is meant: it is of no experiment.
+    #[must_use]
+    pub fn admits_analysis(&self, analysis: &Analysis) -> bool {
+        self.experiment.is_none()
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&analysis.id))
+            && (self.preset.is_none() || self.preset == analysis.preset)
+            && self.model.as_ref().is_none_or(|model| *model == analysis.model)
     }
 }
 
@@ -163,7 +174,12 @@ impl Store {
     /// # Errors
     /// The first file that is no record.
     pub fn select(&self, filter: &Filter) -> Result<Selection> {
-        Ok(Self::narrow(self.records()?, strict(self.failed()?)?, filter))
+        Ok(Self::narrow(
+            self.records()?,
+            strict(self.failed()?)?,
+            self.analyses()?,
+            filter,
+        ))
     }
 
     /// The runs that `filter` admits, and an error for each file that is no record: to be shown as warnings.
@@ -171,9 +187,12 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] where a folder cannot be read.
     pub fn select_readable(&self, filter: &Filter) -> Result<(Selection, Vec<Error>)> {
-        let (runs, failed) = (self.listing()?, self.failed()?);
-        let bad = runs.bad.into_iter().chain(failed.bad).collect();
-        Ok((Self::narrow(runs.records, failed.records, filter), bad))
+        let (runs, failed, analyses) = (self.listing()?, self.failed()?, self.analyses_listing()?);
+        let bad = runs.bad.into_iter().chain(failed.bad).chain(analyses.bad).collect();
+        Ok((
+            Self::narrow(runs.records, failed.records, analyses.records, filter),
+            bad,
+        ))
     }
 
     /// Writes an analysis, whole or not at all, and gives its path.
@@ -214,11 +233,17 @@ impl Store {
         list(&self.analyses_dir())
     }
 
-    fn narrow(mut runs: Vec<RunRecord>, mut failed: Vec<RunRecord>, filter: &Filter) -> Selection {
+    fn narrow(
+        mut runs: Vec<RunRecord>,
+        mut failed: Vec<RunRecord>,
+        mut analyses: Vec<Analysis>,
+        filter: &Filter,
+    ) -> Selection {
         let done: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
         failed.retain(|run| filter.admits(run) && !done.contains(&run.id));
         runs.retain(|run| filter.admits(run));
-        Selection { runs, failed }
+        analyses.retain(|analysis| filter.admits_analysis(analysis));
+        Selection { runs, failed, analyses }
     }
 
     fn runs_dir(&self) -> PathBuf {

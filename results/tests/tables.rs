@@ -10,7 +10,7 @@ use results::{RunRecord, Selection, TABLES, Table};
 fn selection(runs: Vec<RunRecord>) -> Selection {
     Selection {
         runs,
-        failed: Vec::new(),
+        ..Selection::default()
     }
 }
 

@@ -1,16 +1,26 @@
 //! Tables as values: what stands in the cells and what must be said below them. [`TABLES`] lists the queries that
 //! make them; a new table is a file here and a line there.
 
+mod grid;
 mod render;
 mod shared;
+pub mod table1;
 pub mod table13;
 pub mod table14;
+pub mod table15;
+pub mod table16;
+pub mod table18;
 pub mod table2;
 pub mod table3;
 pub mod table4;
+pub mod table5;
+pub mod table6;
+pub mod table7;
 mod texts;
 
 pub use render::TERMINAL_WIDTH;
+pub(crate) use render::grouped;
+pub(crate) use shared::{provenance, seeds_of, slug};
 pub use table2::table2;
 
 use std::path::{Path, PathBuf};
@@ -30,34 +40,83 @@ pub struct TableKind {
     pub about: &'static str,
     /// Makes the tables of some runs: runs that must not stand side by side go into tables of their own.
     pub build: fn(&Selection) -> Result<Vec<Table>>,
+    /// The table without anything of ours: the paper's numbers below a row of dashes.
+    pub blank: fn() -> Result<Table>,
 }
 
 /// All tables.
 pub static TABLES: &[TableKind] = &[
     TableKind {
+        name: "table1",
+        about: "Latency of forward passes with adapters",
+        build: table1::build,
+        blank: table1::blank,
+    },
+    TableKind {
         name: "table2",
         about: "GLUE: each method's median over seeds, task by task",
         build: table2::build,
+        blank: table2::blank,
     },
     TableKind {
         name: "table3",
         about: "E2E: each method's mean over seeds, metric by metric",
         build: table3::build,
+        blank: table3::blank,
     },
     TableKind {
         name: "table4",
         about: "WikiSQL and SAMSum, likewise",
         build: table4::build,
+        blank: table4::blank,
+    },
+    TableKind {
+        name: "table5",
+        about: "Which weights LoRA adapts, at a fixed number of parameters",
+        build: table5::build,
+        blank: table5::blank,
+    },
+    TableKind {
+        name: "table6",
+        about: "The rank of LoRA, task by task",
+        build: table6::build,
+        blank: table6::blank,
+    },
+    TableKind {
+        name: "table7",
+        about: "Projections of frozen weights onto updates, and amplification",
+        build: table7::build,
+        blank: table7::blank,
     },
     TableKind {
         name: "table13",
-        about: "DART, likewise",
+        about: "DART, as Table 3",
         build: table13::build,
+        blank: table13::blank,
     },
     TableKind {
         name: "table14",
         about: "WebNLG, likewise: unseen categories, seen ones, and all",
         build: table14::build,
+        blank: table14::blank,
+    },
+    TableKind {
+        name: "table15",
+        about: "Methods at several sizes",
+        build: table15::build,
+        blank: table15::blank,
+    },
+    TableKind {
+        name: "table16",
+        about: "Little training data",
+        build: table16::build,
+        blank: table16::blank,
+    },
+    TableKind {
+        name: "table18",
+        about: "The rank of LoRA on E2E, metric by metric",
+        build: table18::build,
+        blank: table18::blank,
     },
 ];
 
@@ -146,6 +205,13 @@ pub struct Number {
     pub n: Option<usize>,
     /// Digits behind the point.
     pub decimals: usize,
+}
+
+impl Cell {
+    /// Whether it is this word.
+    pub(crate) fn says(&self, word: &str) -> bool {
+        matches!(self, Self::Text(text) if text == word)
+    }
 }
 
 impl Number {

@@ -164,6 +164,18 @@ impl Table {
         cells
     }
 
+    /// The cells as they are printed, a row each.
+    #[must_use]
+    pub fn printed(&self) -> Vec<Vec<String>> {
+        let row = |row: &Row| {
+            row.cells
+                .iter()
+                .map(|cell| self.shown(row.kind, cell).join(" "))
+                .collect()
+        };
+        self.rows.iter().map(row).collect()
+    }
+
     /// A cell's parts: value, spread, number of seeds.
     fn shown(&self, kind: RowKind, cell: &Cell) -> Vec<String> {
         match cell {
@@ -193,9 +205,9 @@ impl Table {
     }
 
     fn is_text(&self, column: usize) -> bool {
-        self.rows
-            .first()
-            .is_none_or(|row| matches!(row.cells.get(column), Some(Cell::Text(_))))
+        let mut cells = self.rows.iter().filter_map(|row| row.cells.get(column));
+        let first = cells.find(|cell| !matches!(cell, Cell::Missing));
+        first.map_or(self.rows.is_empty(), |cell| matches!(cell, Cell::Text(_)))
     }
 
     fn has_numbers(&self, column: usize) -> bool {
@@ -222,7 +234,7 @@ fn unsigned_zero(text: String) -> String {
 }
 
 /// `294912` as `294,912`.
-fn grouped(count: i64) -> String {
+pub(crate) fn grouped(count: i64) -> String {
     let digits = count.unsigned_abs().to_string();
     let mut out = String::from(if count < 0 { "-" } else { "" });
     for (i, digit) in digits.chars().enumerate() {

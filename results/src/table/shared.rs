@@ -1,5 +1,6 @@
 //! What all tables of runs have in common: which runs share a table, which a row, and what is said below.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cell, Number, Row, RowKind, Table};
@@ -122,6 +123,12 @@ pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
     }
 }
 
+/// The cells of the row that stands for ours in a table that nothing was run for.
+pub(super) fn not_run(columns: usize) -> Vec<Cell> {
+    let first = std::iter::once(Cell::Text("not run yet".into()));
+    first.chain((1..columns).map(|_| Cell::Missing)).collect()
+}
+
 /// For which seeds a metric that stands in a cell is undefined.
 pub(super) fn undefined(used: &[&Summary]) -> Vec<String> {
     let some = used.iter().filter(|s| !s.undefined.is_empty());
@@ -154,6 +161,16 @@ pub(super) fn failures(failed: &[RunRecord]) -> Vec<String> {
     failed.iter().filter_map(reason).collect()
 }
 
+/// The seeds of some runs, in words.
+pub(crate) fn seeds_of(runs: &[&RunRecord]) -> String {
+    let all: BTreeSet<u64> = runs.iter().map(|run| run.seed).collect();
+    if all.is_empty() {
+        "No seeds yet.".to_owned()
+    } else {
+        format!("Seeds: {}.", join(&all))
+    }
+}
+
 /// The seeds behind the cells, in words.
 pub(super) fn seeds(used: &[&Summary]) -> String {
     let sets: BTreeSet<&Vec<u64>> = used.iter().map(|s| &s.seeds).collect();
@@ -166,7 +183,8 @@ pub(super) fn seeds(used: &[&Summary]) -> String {
 }
 
 /// Hashes of weights and data, and the devices.
-pub(super) fn provenance(runs: &[RunRecord]) -> Vec<String> {
+pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
+    let runs: Vec<&RunRecord> = runs.iter().map(Borrow::borrow).collect();
     let short = |hash: &Option<String>| {
         hash.as_ref()
             .map_or("not hashed", |hash| hash.get(..12).unwrap_or(hash))
@@ -217,7 +235,7 @@ pub(super) fn plain(task: &str) -> String {
 }
 
 /// A file name's stem: lower-case words joined by hyphens.
-fn slug(text: &str) -> String {
+pub(crate) fn slug(text: &str) -> String {
     let lower = text.to_lowercase();
     lower
         .split(|c: char| !c.is_alphanumeric())

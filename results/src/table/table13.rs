@@ -29,6 +29,14 @@ static TABLE: TextTable = TextTable {
     quoted_anyway: None,
 };
 
+/// The table without runs of ours: the paper's numbers.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    TABLE.blank()
+}
+
 /// The tables of the experiment `dart`.
 ///
 /// # Errors

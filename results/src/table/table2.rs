@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::shared::{RowKey, difference_row, distinct, each_part, failures, plain, provenance, seeds, undefined};
+use super::shared::{
+    RowKey, difference_row, distinct, each_part, failures, not_run, plain, provenance, seeds, undefined,
+};
 use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
@@ -27,14 +29,24 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     each_part(selection, &["glue"], "table2", |label, part| one(&paper, label, part))
 }
 
-fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
-    let tasks = columns(paper, label.is_none(), part);
-    let summaries = summary(frame(&part.runs)?)?;
-    let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
-    for s in &summaries {
-        let key = RowKey::new(place(paper, s)?, s, &summaries);
-        rows.entry(key).or_default().push(s);
-    }
+/// The table without runs of ours: the paper's numbers.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    let paper = PaperTable::table2()?;
+    let mut table = empty(None, &paper.order);
+    table.name = "table2".to_owned();
+    let cells = not_run(table.header.len());
+    let kind = RowKind::Ours;
+    table.rows.push(Row { kind, cells });
+    table.rows.extend(paper.rows.iter().map(paper_row));
+    let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
+    table.notes = notes(&paper, &quoted, &[], &Selection::default(), &paper.order);
+    Ok(table)
+}
+
+fn empty(label: Option<&str>, tasks: &[PaperTask]) -> Table {
     let mut table = Table {
         name: String::new(),
         title: match label {
@@ -48,6 +60,18 @@ fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Tabl
     };
     table.header.extend(tasks.iter().map(|task| task.task.clone()));
     table.header.push("Avg".to_owned());
+    table
+}
+
+fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
+    let tasks = columns(paper, label.is_none(), part);
+    let summaries = summary(frame(&part.runs)?)?;
+    let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
+    for s in &summaries {
+        let key = RowKey::new(place(paper, s)?, s, &summaries);
+        rows.entry(key).or_default().push(s);
+    }
+    let mut table = empty(label, &tasks);
     let mut used = Vec::new();
     for (key, group) in &rows {
         let ours = our_row(key, group, &tasks, &mut used);

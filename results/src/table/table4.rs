@@ -30,6 +30,14 @@ static TABLE: TextTable = TextTable {
     quoted_anyway: Some("They are of GPT-3 175B: no row of ours is the same experiment, and none is compared."),
 };
 
+/// The table without runs of ours: the paper's numbers.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    TABLE.blank()
+}
+
 /// The tables of the experiments `wikisql` and `samsum`.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::shared::{RowKey, difference_row, distinct, each_part, failures, provenance, seeds, undefined};
+use super::shared::{RowKey, difference_row, distinct, each_part, failures, not_run, provenance, seeds, undefined};
 use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
@@ -54,14 +54,21 @@ impl TextTable {
         })
     }
 
-    fn one(&self, paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
-        let summaries = summary(frame(&part.runs)?)?;
-        let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
-        for s in &summaries {
-            let quoted = s.paper_row.as_ref().map(|id| paper.row(id)).transpose()?;
-            let place = quoted.and_then(|row| paper.rows.iter().position(|other| std::ptr::eq(other, row)));
-            rows.entry(RowKey::new(place, s, &summaries)).or_default().push(s);
-        }
+    /// The table without runs of ours: the paper's numbers.
+    pub(super) fn blank(&self) -> Result<Table> {
+        let paper = PaperTable::read(self.paper.0, self.paper.1)?;
+        let mut table = self.empty(None);
+        table.name = self.stem.to_owned();
+        let cells = not_run(table.header.len());
+        let kind = RowKind::Ours;
+        table.rows.push(Row { kind, cells });
+        table.rows.extend(paper.rows.iter().map(|row| self.paper_row(row)));
+        let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
+        table.notes = self.notes(&paper, &quoted, &[], &Selection::default(), false);
+        Ok(table)
+    }
+
+    fn empty(&self, label: Option<&str>) -> Table {
         let mut table = Table {
             name: String::new(),
             title: match label {
@@ -74,6 +81,18 @@ impl TextTable {
             show_n: false,
         };
         table.header.extend(self.columns.iter().map(|c| c.name.to_owned()));
+        table
+    }
+
+    fn one(&self, paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Table> {
+        let summaries = summary(frame(&part.runs)?)?;
+        let mut rows: BTreeMap<RowKey, Vec<&Summary>> = BTreeMap::new();
+        for s in &summaries {
+            let quoted = s.paper_row.as_ref().map(|id| paper.row(id)).transpose()?;
+            let place = quoted.and_then(|row| paper.rows.iter().position(|other| std::ptr::eq(other, row)));
+            rows.entry(RowKey::new(place, s, &summaries)).or_default().push(s);
+        }
+        let mut table = self.empty(label);
         let (mut used, mut quoted) = (Vec::new(), Vec::new());
         for (key, group) in &rows {
             let ours = self.our_row(key, group, &mut used);

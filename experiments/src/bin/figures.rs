@@ -1,0 +1,32 @@
+//! `cargo run -p experiments --bin figures`: tables, figures and their page from the records. It runs without libtorch.
+
+use clap::Parser;
+use results::publish::{self, publish};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Draws all tables and figures again from the records, and the page that shows them",
+    after_help = "Examples:
+  figures
+  figures --only fig3,table7
+  figures --results my-results --out /tmp/drawn"
+)]
+struct Cli {
+    #[command(flatten)]
+    args: publish::Args,
+}
+
+fn main() -> ExitCode {
+    match publish(&Cli::parse().args).map_err(anyhow::Error::new) {
+        Ok(written) => {
+            print!("{written}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Two methods, seed by seed: differences with a paired test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::error::{Error, Result};
+use crate::record::RunRecord;
+use crate::store::Selection;
+use crate::sweep;
+use crate::table::{Cell, Number, Row, RowKind, Table};
+
+/// Differences below this are called chance by nobody's measure but custom's.
+const ALPHA: f64 = 0.05;
+
+/// One task: `method` minus `baseline` over the seeds that both have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The named setting that both come from, if any.
+    pub preset: Option<String>,
+    /// What their numbers are, in words.
+    pub label: String,
+    /// The model.
+    pub model: String,
+    /// The task.
+    pub task: String,
+    /// The metric, in per cent.
+    pub metric: String,
+    /// What is subtracted.
+    pub baseline: String,
+    /// From what it is subtracted.
+    pub method: String,
+    /// Seeds that both have.
+    pub seeds: Vec<u64>,
+    /// Mean of the baseline over them.
+    pub baseline_mean: f64,
+    /// Mean of the method over them.
+    pub method_mean: f64,
+    /// Mean difference.
+    pub difference: f64,
+    /// Sample standard deviation of the differences; `None` for one seed.
+    pub sd: Option<f64>,
+    /// Two-sided p of the paired t test; `None` where there are too few seeds, or where all differences are the same.
+    pub p: Option<f64>,
+    /// The same, corrected for the number of comparisons (Holm).
+    pub p_holm: Option<f64>,
+    /// What it comes to, in words.
+    pub verdict: String,
+}
+
+/// One setting and task: scores by method and seed.
+type Scores<'a> = BTreeMap<&'a str, BTreeMap<u64, Vec<f64>>>;
+
+/// Every method that is not `baseline` against it, or `methods` alone, wherever both have a seed in common.
+///
+/// # Errors
+/// [`Error::UnknownName`] of a method without runs; [`Error::Ambiguous`] where one method has several settings.
+pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result<Vec<Difference>> {
+    for name in std::iter::once(baseline).chain(methods.iter().map(String::as_str)) {
+        known(stored, name)?;
+    }
+    let mut groups: BTreeMap<_, (Vec<&RunRecord>, Scores)> = BTreeMap::new();
+    for run in sweep::finished(stored) {
+        if let Some((metric, value)) = sweep::headline(run) {
+            let group = groups
+                .entry((&run.preset, &run.label, &run.model, sweep::task(run), metric))
+                .or_default();
+            group.0.push(run);
+            group
+                .1
+                .entry(&run.method)
+                .or_default()
+                .entry(run.seed)
+                .or_default()
+                .push(value);
+        }
+    }
+    let mut found = Vec::new();
+    for ((preset, label, model, task, metric), (runs, scores)) in &groups {
+        let Some(base) = scores.get(baseline) else { continue };
+        for (&method, own) in scores {
+            let wanted = if methods.is_empty() {
+                method != baseline
+            } else {
+                methods.iter().any(|m| m == method)
+            };
+            if !wanted {
+                continue;
+            }
+            unambiguous(runs, [baseline, method])?;
+            let pairs: Vec<(u64, f64, f64)> = own
+                .iter()
+                .filter_map(|(seed, b)| Some((*seed, base.get(seed)?[0], b[0])))
+                .collect();
+            let mut one = difference(&pairs);
+            (one.preset, one.label, one.model) = (preset.to_owned().clone(), (*label).clone(), (*model).clone());
+            (one.task, one.metric) = (task.clone(), metric.clone());
+            (one.baseline, one.method) = (baseline.to_owned(), method.to_owned());
+            found.push(one);
+        }
+    }
+    holm(&mut found);
+    for one in &mut found {
+        one.verdict = verdict(one);
+    }
+    Ok(found)
+}
+
+fn known(stored: &Selection, name: &str) -> Result<()> {
+    let all: BTreeSet<&str> = sweep::finished(stored).map(|run| run.method.as_str()).collect();
+    if all.contains(name) {
+        return Ok(());
+    }
+    Err(Error::UnknownName {
+        name: name.to_owned(),
+        known: all.into_iter().collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// A seed that was run twice under one method's name, with different settings, has no difference.
+fn unambiguous(runs: &[&RunRecord], methods: [&str; 2]) -> Result<()> {
+    let mut seen: BTreeMap<(&str, u64), &RunRecord> = BTreeMap::new();
+    for run in runs.iter().filter(|run| methods.contains(&run.method.as_str())) {
+        if let Some(other) = seen.insert((&run.method, run.seed), run) {
+            return Err(Error::Ambiguous {
+                method: run.method.clone(),
+                task: run.task.clone(),
+                seed: run.seed,
+                ids: format!("{} and {}", other.id, run.id),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn difference(pairs: &[(u64, f64, f64)]) -> Difference {
+    let mean = |values: Vec<f64>| {
+        if values.is_empty() {
+            f64::NAN
+        } else {
+            sweep::mean(&values).value
+        }
+    };
+    let differences: Vec<f64> = pairs.iter().map(|(_, a, b)| b - a).collect();
+    let sd = Some(&differences)
+        .filter(|d| d.len() > 1)
+        .and_then(|d| sweep::mean(d).spread);
+    let difference = mean(differences);
+    Difference {
+        preset: None,
+        label: String::new(),
+        model: String::new(),
+        task: String::new(),
+        metric: String::new(),
+        baseline: String::new(),
+        method: String::new(),
+        seeds: pairs.iter().map(|(seed, ..)| *seed).collect(),
+        baseline_mean: mean(pairs.iter().map(|(_, a, _)| *a).collect()),
+        method_mean: mean(pairs.iter().map(|(_, _, b)| *b).collect()),
+        difference,
+        sd,
+        p: sd.and_then(|sd| paired_t(difference, sd, pairs.len())),
+        p_holm: None,
+        verdict: String::new(),
+    }
+}
+
+/// Two-sided p of Student's paired test: the mean of `n` differences, with sample standard deviation `sd`, against none.
+fn paired_t(mean: f64, sd: f64, n: usize) -> Option<f64> {
+    // Differences of scores in per cent: what is below this is a rounding of the machine.
+    if sd < 1e-9 {
+        return None;
+    }
+    let t = mean / (sd / (n as f64).sqrt());
+    let student = StudentsT::new(0.0, 1.0, n as f64 - 1.0).ok()?;
+    Some((2.0 * student.cdf(-t.abs())).min(1.0))
+}
+
+/// Holm's correction: the smallest p times the number of tests, the next one times one less, and never falling.
+fn holm(all: &mut [Difference]) {
+    let mut order: Vec<(usize, f64)> = all
+        .iter()
+        .enumerate()
+        .filter_map(|(i, one)| Some((i, one.p?)))
+        .collect();
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut most = 0.0f64;
+    let n = order.len();
+    for (place, (i, p)) in order.into_iter().enumerate() {
+        most = most.max(p * (n - place) as f64).min(1.0);
+        all[i].p_holm = Some(most);
+    }
+}
+
+fn verdict(one: &Difference) -> String {
+    let better = if one.difference > 0.0 {
+        &one.method
+    } else {
+        &one.baseline
+    };
+    match (one.seeds.len(), one.p_holm) {
+        (0, _) => "no seed in common".to_owned(),
+        (1, _) => "too few seeds: one says nothing of chance".to_owned(),
+        (_, None) if one.difference == 0.0 => "the same for every seed".to_owned(),
+        (n, None) => format!("{better} by the same for all {n} seeds: no test"),
+        (n, Some(p)) => {
+            let few = if n < 5 {
+                format!(" ({n} seeds are few: only large differences can show)")
+            } else {
+                String::new()
+            };
+            if p < ALPHA {
+                format!("{better} is better{few}")
+            } else {
+                format!("no difference shown{few}")
+            }
+        }
+    }
+}
+
+/// The differences as a table.
+#[must_use]
+pub fn table(all: &[Difference]) -> Table {
+    let number = |value: f64, decimals| {
+        let spread = None;
+        if value.is_finite() {
+            Cell::Number(Number {
+                spread,
+                n: None,
+                value,
+                decimals,
+            })
+        } else {
+            Cell::Missing
+        }
+    };
+    let row = |one: &Difference| Row {
+        kind: RowKind::Ours,
+        cells: vec![
+            Cell::Text(one.model.clone()),
+            Cell::Text(one.task.clone()),
+            Cell::Text(format!("{} - {}", one.method, one.baseline)),
+            Cell::Count(one.seeds.len() as i64),
+            number(one.baseline_mean, 1),
+            number(one.method_mean, 1),
+            number(one.difference, 2),
+            one.sd.map_or(Cell::Missing, |sd| number(sd, 2)),
+            one.p.map_or(Cell::Missing, |p| number(p, 3)),
+            one.p_holm.map_or(Cell::Missing, |p| number(p, 3)),
+            Cell::Text(one.verdict.clone()),
+        ],
+    };
+    let header = [
+        "Model",
+        "Task",
+        "Difference",
+        "Seeds",
+        "Baseline",
+        "Method",
+        "Mean",
+        "SD",
+        "p",
+        "Holm",
+        "Verdict",
+    ];
+    let labels: BTreeSet<String> = all.iter().map(|one| one.label.clone()).collect();
+    Table {
+        name: "compare".to_owned(),
+        title: "Differences seed by seed, in per cent".to_owned(),
+        header: header.map(String::from).to_vec(),
+        rows: all.iter().map(row).collect(),
+        notes: vec![
+            format!("Runs: {}.", labels.into_iter().collect::<Vec<_>>().join("; ")),
+            "p: two-sided, Student's paired t over the seeds that both have; Holm: corrected for the number of comparisons.".to_owned(),
+        ],
+        show_n: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_is_scipys() {
+        // scipy.stats.ttest_rel([71, 74.5, 70, 73.5, 72], [70, 72, 69.5, 73, 70.5]): t = 3.2071349029490928, p = 0.03267792333680298
+        let pairs = [
+            (1, 70.0, 71.0),
+            (2, 72.0, 74.5),
+            (3, 69.5, 70.0),
+            (4, 73.0, 73.5),
+            (5, 70.5, 72.0),
+        ];
+        let one = difference(&pairs);
+        assert!((one.difference - 1.2).abs() < 1e-12);
+        assert!((one.sd.unwrap() - 0.836_660_026_534_075_6).abs() < 1e-12);
+        assert!((one.p.unwrap() - 0.032_677_923_336_802_98).abs() < 1e-9, "{:?}", one.p);
+    }
+
+    #[test]
+    fn holm_never_falls_and_never_passes_one() {
+        let mut all: Vec<Difference> = [0.04, 0.01, 0.9]
+            .map(|p| Difference {
+                p: Some(p),
+                ..difference(&[])
+            })
+            .to_vec();
+        all.push(difference(&[(1, 1.0, 2.0)]));
+        holm(&mut all);
+        let corrected: Vec<_> = all.iter().map(|one| one.p_holm).collect();
+        assert_eq!(corrected, [Some(0.08), Some(0.03), Some(0.9), None]);
+    }
+
+    #[test]
+    fn few_seeds_are_said() {
+        let said = |pairs: &[(u64, f64, f64)]| {
+            let mut all = [Difference {
+                method: "b".into(),
+                baseline: "a".into(),
+                ..difference(pairs)
+            }];
+            holm(&mut all);
+            verdict(&all[0])
+        };
+        assert_eq!(said(&[]), "no seed in common");
+        assert!(said(&[(1, 1.0, 2.0)]).contains("too few seeds"));
+        assert_eq!(
+            said(&[(1, 1.0, 2.0), (2, 1.0, 2.0)]),
+            "b by the same for all 2 seeds: no test"
+        );
+        assert!(said(&[(1, 1.0, 2.0), (2, 1.0, 1.5), (3, 1.0, 0.9)]).contains("3 seeds are few"));
+    }
+}

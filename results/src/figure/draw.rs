@@ -1,0 +1,411 @@
+//! From a [`Sheet`] to SVG, by plotters: the only place that knows how figures are laid out.
+
+use plotters::chart::ChartContext;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::style::{self, INK, Marker, SMALL, TEXT};
+use super::{Axis, Bar, Content, Panel, Series, Sheet};
+use crate::error::{Error, Result};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Along, Along>>;
+type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const MARGIN: i32 = 14;
+const BAR: i32 = 78;
+/// Between rows of panels.
+const GAP: i32 = 12;
+/// Colours that a bar is cut into; neighbours of one colour are one rectangle, which keeps files small.
+const LEVELS: f64 = 64.0;
+
+/// An axis as plotters sees it: its ticks are given, and it may run backwards.
+struct Along {
+    ends: (f64, f64),
+    ticks: Vec<f64>,
+}
+
+impl Along {
+    fn new(axis: &Axis, backwards: bool) -> Self {
+        let (low, high) = axis.range;
+        Self {
+            ends: if backwards { (high, low) } else { (low, high) },
+            ticks: axis.ticks.iter().map(|(at, _)| *at).collect(),
+        }
+    }
+}
+
+impl Ranged for Along {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let share = (value - self.ends.0) / (self.ends.1 - self.ends.0);
+        limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() {
+            Vec::new()
+        } else {
+            self.ticks.clone()
+        }
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.ends.0..self.ends.1
+    }
+}
+
+/// The figure as SVG.
+pub(super) fn svg(sheet: &Sheet) -> Result<String> {
+    style::fonts()?;
+    let fail = |reason: String| Error::Draw {
+        figure: sheet.name.clone(),
+        reason,
+    };
+    let mut text = String::new();
+    draw(sheet, &mut text).map_err(|e| fail(e.to_string()))?;
+    // Said aloud by screen readers; and cells without seams, however the picture is scaled.
+    let words = format!(
+        "<title>{}</title>\n<desc>{}</desc>\n<style>rect{{shape-rendering:crispEdges}}</style>\n",
+        escape(&sheet.title),
+        escape(&sheet.caption)
+    );
+    let after = text.find('\n').ok_or_else(|| fail("the picture is empty".into()))? + 1;
+    text.insert_str(after, &words);
+    Ok(text)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn draw(sheet: &Sheet, out: &mut String) -> Drawn {
+    // Measured before the height is known; nothing is drawn on it.
+    let mut scratch = String::new();
+    let ruler = SVGBackend::with_string(&mut scratch, (style::WIDTH, 100)).into_drawing_area();
+    let room = style::WIDTH as i32 - 2 * MARGIN;
+    let titles = wrap(&ruler, &sheet.title, &style::bold(style::TITLE, INK), room)?;
+    let mut foot = Vec::new();
+    for line in &sheet.foot {
+        foot.extend(wrap(&ruler, line, &style::text(SMALL, style::GREY), room)?);
+    }
+    let legend = legend(&ruler, sheet, room)?;
+    let top = MARGIN + 22 * titles.len() as i32 + 6;
+    let panels = sheet.height as i32 * sheet.panels.len() as i32;
+    let below = top + panels + 22 * legend.len() as i32 + 8;
+    let height = below + 15 * foot.len() as i32 + MARGIN;
+
+    let root = SVGBackend::with_string(out, (style::WIDTH, height.max(1) as u32)).into_drawing_area();
+    root.fill(&WHITE)?;
+    for (i, line) in titles.iter().enumerate() {
+        root.draw_text(line, &style::bold(style::TITLE, INK), (MARGIN, MARGIN + 22 * i as i32))?;
+    }
+    let right = if sheet.bar.is_some() { BAR } else { 0 };
+    for (r, row) in sheet.panels.iter().enumerate() {
+        let y = top + r as i32 * sheet.height as i32;
+        let mut x = f64::from(MARGIN);
+        for (panel, width) in row.iter().zip(shares(sheet, f64::from(room - right))) {
+            let area = root
+                .clone()
+                .shrink((x as i32, y), (width as i32, sheet.height as i32 - GAP));
+            draw_panel(&area, panel, sheet.bar.as_ref())?;
+            x += width;
+        }
+    }
+    if let Some(bar) = &sheet.bar {
+        let tall = panels.min(260);
+        let at = (style::WIDTH as i32 - MARGIN - BAR + 14, top + (panels - tall) / 2);
+        draw_bar(&root.clone().shrink(at, (BAR - 14, tall)), bar)?;
+    }
+    draw_legend(&root, &legend, top + panels + 4)?;
+    for (i, line) in foot.iter().enumerate() {
+        root.draw_text(line, &style::text(SMALL, style::GREY), (MARGIN, below + 15 * i as i32))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// Widths of the columns, in pixels.
+fn shares(sheet: &Sheet, room: f64) -> Vec<f64> {
+    let all: f64 = sheet.widths.iter().sum();
+    sheet.widths.iter().map(|share| room * share / all).collect()
+}
+
+fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&Bar>) -> Drawn {
+    let (width, _) = area.dim_in_pixel();
+    let title = style::bold(style::PANEL, INK).pos(Pos::new(HPos::Center, VPos::Top));
+    area.draw_text(&panel.title, &title, (width as i32 / 2 + 18, 2))?;
+    if let Content::Empty(command) = &panel.content {
+        return draw_empty(area, command);
+    }
+    // Rows of cells are counted downwards.
+    let downwards = matches!(panel.content, Content::Cells { .. });
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(24)
+        .margin_right(10)
+        .x_label_area_size(if panel.x.label.is_empty() { 22 } else { 42 })
+        .y_label_area_size(if panel.y.label.is_empty() { 30 } else { 52 })
+        .build_cartesian_2d(Along::new(&panel.x, false), Along::new(&panel.y, downwards))?;
+    match &panel.content {
+        Content::Cells { rows, written } => draw_cells(&mut chart, rows, *written, bar)?,
+        Content::Series(series) => {
+            mesh(&mut chart, panel, true)?;
+            return draw_series(&mut chart, series);
+        }
+        Content::Empty(_) => {}
+    }
+    mesh(&mut chart, panel, false)
+}
+
+/// Axes, ticks and their words; for points with fine lines across.
+fn mesh(chart: &mut Chart<'_>, panel: &Panel, lines: bool) -> Drawn {
+    let said = |axis: &Axis, at: f64| {
+        let near = axis
+            .ticks
+            .iter()
+            .find(|(tick, _)| (tick - at).abs() < 1e-9 * at.abs().max(1.0));
+        near.map_or_else(String::new, |(_, text)| text.clone())
+    };
+    let x = |at: &f64| said(&panel.x, *at);
+    let y = |at: &f64| said(&panel.y, *at);
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(panel.x.label.clone())
+        .y_desc(panel.y.label.clone())
+        .x_label_formatter(&x)
+        .y_label_formatter(&y)
+        .label_style(style::text(SMALL, INK))
+        .axis_desc_style(style::text(TEXT, INK))
+        .axis_style(INK)
+        .bold_line_style(style::LIGHT)
+        .light_line_style(TRANSPARENT)
+        .set_all_tick_mark_size(4);
+    if !lines {
+        mesh.disable_mesh();
+    }
+    mesh.draw()?;
+    Ok(())
+}
+
+/// Neighbours of one colour are one rectangle.
+fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, bar: Option<&Bar>) -> Drawn {
+    let (low, high) = bar.map_or((0.0, 1.0), |bar| bar.range);
+    let share = |value: f64| ((value - low) / (high - low)).clamp(0.0, 1.0);
+    let level = |value: Option<f64>| value.map(|value| (share(value) * LEVELS).round() as u32);
+    let levels: Vec<Vec<Option<u32>>> = rows.iter().map(|row| row.iter().map(|v| level(*v)).collect()).collect();
+    let rectangles = merged(&levels).into_iter().map(|block| {
+        let colour = match block.level {
+            Some(level) => style::shade(f64::from(level) / LEVELS),
+            None => style::NOTHING,
+        };
+        let corner = |row: usize, column: usize| (column as f64 + 0.5, row as f64 + 0.5);
+        let corners = [
+            corner(block.rows.0, block.columns.0),
+            corner(block.rows.1, block.columns.1),
+        ];
+        Rectangle::new(corners, colour.filled())
+    });
+    chart.draw_series(rectangles)?;
+    if !written {
+        return Ok(());
+    }
+    let mut texts = Vec::new();
+    for (i, row) in rows.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            let ink = if value.is_some_and(|value| share(value) > 0.5) {
+                WHITE
+            } else {
+                INK
+            };
+            let shown = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0}"));
+            let middle = Pos::new(HPos::Center, VPos::Center);
+            let at = (j as f64 + 1.0, i as f64 + 1.0);
+            texts.push(Text::new(shown, at, style::text(SMALL, ink).pos(middle)));
+        }
+    }
+    chart.draw_series(texts)?;
+    Ok(())
+}
+
+/// A rectangle of cells of one level; ends are exclusive.
+struct Block {
+    level: Option<u32>,
+    rows: (usize, usize),
+    columns: (usize, usize),
+}
+
+/// Runs of one level in each row, joined with those of the same extent in the row above.
+fn merged(levels: &[Vec<Option<u32>>]) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for (i, row) in levels.iter().enumerate() {
+        let mut start = 0;
+        while start < row.len() {
+            let level = row[start];
+            let end = start + row[start..].iter().take_while(|other| **other == level).count();
+            let above = |b: &&mut Block| (b.level, b.columns, b.rows.1) == (level, (start, end), i);
+            match blocks.iter_mut().rev().find(above) {
+                Some(block) => block.rows.1 = i + 1,
+                None => blocks.push(Block {
+                    level,
+                    rows: (i, i + 1),
+                    columns: (start, end),
+                }),
+            }
+            start = end;
+        }
+    }
+    blocks
+}
+
+fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
+    for series in all {
+        let (colour, marker) = style::series(&series.method);
+        let line: Vec<_> = series.points.iter().map(|p| (p.x, p.y)).collect();
+        chart.draw_series(std::iter::once(PathElement::new(line, colour.stroke_width(2))))?;
+        let bars = series.points.iter().filter_map(|p| p.spread.map(|spread| (p, spread)));
+        chart.draw_series(
+            bars.map(|(p, s)| PathElement::new(vec![(p.x, p.y - s), (p.x, p.y + s)], colour.stroke_width(1))),
+        )?;
+        let outline = outline(marker);
+        let marks = series
+            .points
+            .iter()
+            .map(|p| EmptyElement::at((p.x, p.y)) + Polygon::new(outline.clone(), colour.filled()));
+        chart.draw_series(marks)?;
+    }
+    Ok(())
+}
+
+/// Corners of a marker around its middle, in pixels.
+fn outline(marker: Marker) -> Vec<(i32, i32)> {
+    match marker {
+        Marker::Circle => vec![(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
+        Marker::Square => vec![(-4, -4), (4, -4), (4, 4), (-4, 4)],
+        Marker::Triangle => vec![(0, -6), (6, 4), (-6, 4)],
+        Marker::Down => vec![(0, 6), (6, -4), (-6, -4)],
+        Marker::Diamond => vec![(0, -6), (6, 0), (0, 6), (-6, 0)],
+        Marker::Cross => [
+            (-2, -6),
+            (2, -6),
+            (2, -2),
+            (6, -2),
+            (6, 2),
+            (2, 2),
+            (2, 6),
+            (-2, 6),
+            (-2, 2),
+            (-6, 2),
+            (-6, -2),
+            (-2, -2),
+        ]
+        .to_vec(),
+    }
+}
+
+fn draw_empty(area: &Area<'_>, command: &str) -> Drawn {
+    let (width, height) = area.dim_in_pixel();
+    let (width, height) = (width as i32, height as i32);
+    let frame = [(38, 24), (width - 10, height - 30)];
+    area.draw(&Rectangle::new(frame, style::NOTHING.filled()))?;
+    let middle = Pos::new(HPos::Center, VPos::Center);
+    let said = style::text(SMALL, INK).pos(middle);
+    let command = wrap(area, command, &said, width - 60)?;
+    let lines = std::iter::once("Not measured yet.".to_owned()).chain(command);
+    let lines: Vec<String> = lines.collect();
+    let top = (height - 6) / 2 - 8 * (lines.len() as i32 - 1);
+    for (i, line) in lines.iter().enumerate() {
+        area.draw_text(line, &said, (width / 2 + 14, top + 16 * i as i32))?;
+    }
+    Ok(())
+}
+
+fn draw_bar(area: &Area<'_>, bar: &Bar) -> Drawn {
+    let (_, height) = area.dim_in_pixel();
+    let (top, bottom) = (14, height as i32 - 14);
+    let at = |share: f64| bottom - ((f64::from(bottom - top)) * share).round() as i32;
+    for level in 0..LEVELS as u32 {
+        let share = f64::from(level) / LEVELS;
+        let corners = [(0, at(share + 1.0 / LEVELS)), (14, at(share))];
+        area.draw(&Rectangle::new(corners, style::shade(share).filled()))?;
+    }
+    area.draw(&Rectangle::new([(0, top), (14, bottom)], INK.stroke_width(1)))?;
+    for (value, said) in &Axis::exactly("", bar.range, 6).ticks {
+        let y = at((value - bar.range.0) / (bar.range.1 - bar.range.0));
+        area.draw(&PathElement::new(vec![(14, y), (18, y)], INK.stroke_width(1)))?;
+        let left = Pos::new(HPos::Left, VPos::Center);
+        area.draw_text(said, &style::text(SMALL, INK).pos(left), (21, y))?;
+    }
+    let upwards = Pos::new(HPos::Center, VPos::Top);
+    let label = style::text(TEXT, INK).transform(FontTransform::Rotate270).pos(upwards);
+    area.draw_text(&bar.label, &label, (46, height as i32 / 2))?;
+    Ok(())
+}
+
+/// Rows of (where it begins, what it says, whose colours).
+type Legend = Vec<Vec<(i32, String, String)>>;
+
+/// The names of all series, each once, as many in a row as fit.
+fn legend(ruler: &Area<'_>, sheet: &Sheet, room: i32) -> Drawn<Legend> {
+    let mut rows: Legend = Vec::new();
+    let mut x = room;
+    let mut seen = Vec::new();
+    for panel in sheet.panels.iter().flatten() {
+        let Content::Series(all) = &panel.content else { continue };
+        for series in all.iter().filter(|series| !series.name.is_empty()) {
+            if seen.contains(&&series.name) {
+                continue;
+            }
+            seen.push(&series.name);
+            let width = wide(ruler, &series.name, &style::text(TEXT, INK))? + 44;
+            if x + width > room {
+                rows.push(Vec::new());
+                x = 0;
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push((x, series.name.clone(), series.method.clone()));
+            }
+            x += width;
+        }
+    }
+    Ok(rows)
+}
+
+fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
+    for (r, row) in rows.iter().enumerate() {
+        let y = top + 22 * r as i32 + 8;
+        for (x, name, method) in row {
+            let (colour, marker) = style::series(method);
+            let x = MARGIN + x;
+            root.draw(&PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(2)))?;
+            let corners = outline(marker).into_iter().map(|(dx, dy)| (x + 11 + dx, y + dy));
+            root.draw(&Polygon::new(corners.collect::<Vec<_>>(), colour.filled()))?;
+            let left = Pos::new(HPos::Left, VPos::Center);
+            root.draw_text(name, &style::text(TEXT, INK).pos(left), (x + 28, y))?;
+        }
+    }
+    Ok(())
+}
+
+/// Breaks at blanks so that no line is wider than `room` pixels.
+fn wrap(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>, room: i32) -> Drawn<Vec<String>> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let longer = lines.last().map(|line| format!("{line} {word}"));
+        match longer {
+            Some(longer) if wide(ruler, &longer, style)? <= room => {
+                lines.pop();
+                lines.push(longer);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    Ok(lines)
+}
+
+/// Width in pixels. plotters measures with the font's whole height as its size: its em is a tenth wider.
+fn wide(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>) -> Drawn<i32> {
+    Ok(ruler.estimate_text_size(text, style)?.0 as i32 * 11 / 10)
+}

@@ -1,0 +1,202 @@
+//! Figure 2 of the paper: quality against the number of trained parameters, a line a method.
+
+use std::collections::BTreeMap;
+
+use super::{Axis, Content, Figure, Panel, Point, Series, Sheet};
+use crate::error::Result;
+use crate::record::RunRecord;
+use crate::store::Selection;
+use crate::sweep::{self, Entry, SweepRow};
+use crate::table::{Number, grouped, provenance, seeds_of, slug};
+
+/// Quality against trained parameters.
+pub(super) struct Figure2;
+
+const COMMAND: &str = "cargo run -p experiments --bin ablations";
+/// Settings that a point of the figure stands for.
+const SWEPT: [&str; 4] = ["method", "train", "task", "decode"];
+
+impl Figure for Figure2 {
+    fn name(&self) -> &'static str {
+        "figure2"
+    }
+
+    fn about(&self) -> &'static str {
+        "Quality against trained parameters, a line a method"
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut models: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
+        for run in sweep::full_data(stored) {
+            models.entry(&run.model).or_default().push(run);
+        }
+        let sheets: Vec<Sheet> = models.iter().filter_map(|(model, runs)| sheet(model, runs)).collect();
+        Ok(if sheets.is_empty() { vec![nothing()] } else { sheets })
+    }
+}
+
+/// A task's points: method, then parameters and score.
+struct Task {
+    name: String,
+    metric: String,
+    lines: BTreeMap<String, Vec<(i64, Number)>>,
+}
+
+fn sheet(model: &str, runs: &[&RunRecord]) -> Option<Sheet> {
+    let tasks: Vec<Task> = tasks(runs)
+        .into_iter()
+        .filter(|task| task.lines.values().map(Vec::len).sum::<usize>() > 1)
+        .collect();
+    if tasks.is_empty() {
+        return None;
+    }
+    let columns = tasks.len().min(2);
+    let mut panels: Vec<Vec<Panel>> = Vec::new();
+    for row in tasks.chunks(columns) {
+        panels.push(row.iter().map(panel).collect());
+    }
+    let mut foot = vec![format!(
+        "Model: {model}. {} A point: mean over seeds, its bar ± the sample standard deviation. Parameters are counted without \
+        the task's head; the head alone (none) is not drawn.",
+        seeds_of(runs)
+    )];
+    foot.extend(provenance(runs));
+    let verdicts: Vec<String> = tasks.iter().map(verdict).collect();
+    let caption = format!(
+        "Quality on the dev sets against trained parameters, {model} ({}). The paper shows GPT-3 175B on WikiSQL and MultiNLI, \
+        where LoRA matches or exceeds full fine-tuning at a ten-thousandth of its parameters. Here: {}.",
+        seeds_of(runs).trim_end_matches('.').to_lowercase(),
+        verdicts.join("; ")
+    );
+    Some(Sheet {
+        name: format!("figure2-{}", slug(model)),
+        title: format!("Quality against trained parameters: {model}"),
+        foot,
+        caption,
+        panels,
+        widths: vec![1.0; columns],
+        height: 270,
+        bar: None,
+    })
+}
+
+fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
+    let mut entries = Vec::new();
+    for &run in runs {
+        if let Some((metric, value)) = sweep::headline(run).filter(|_| sweep::trained(run) > 0) {
+            // The whole of the method's settings and its training: a point is never a mean over two of them.
+            let recipe = format!("{:?} {:?}", run.config.get("method"), run.config.get("train"));
+            let trained = format!("{:015}", sweep::trained(run));
+            let row = vec![sweep::task(run), metric, sweep::kind(run).to_owned(), trained, recipe];
+            let column = String::new();
+            entries.push(Entry {
+                row,
+                column,
+                value,
+                run,
+            });
+        }
+    }
+    let mut tasks: Vec<Task> = Vec::new();
+    for SweepRow { heads, cells, .. } in sweep::collect(&entries, &SWEPT) {
+        let Some(number) = cells.values().next() else { continue };
+        if !tasks.iter().any(|task| task.name == heads[0]) {
+            tasks.push(Task {
+                name: heads[0].clone(),
+                metric: heads[1].clone(),
+                lines: BTreeMap::new(),
+            });
+        }
+        let task = tasks.iter_mut().find(|task| task.name == heads[0]);
+        let trained = heads[3].parse().unwrap_or_default();
+        if let Some(task) = task {
+            task.lines.entry(heads[2].clone()).or_default().push((trained, *number));
+        }
+    }
+    tasks
+}
+
+fn panel(task: &Task) -> Panel {
+    let all = || task.lines.values().flatten();
+    let log = |trained: i64| (trained.max(1) as f64).log10();
+    let ends = all().flat_map(|(_, n)| [n.value - n.spread.unwrap_or(0.0), n.value + n.spread.unwrap_or(0.0)]);
+    let series = task.lines.iter().map(|(method, points)| Series {
+        name: method.clone(),
+        method: method.clone(),
+        points: points
+            .iter()
+            .map(|(trained, n)| Point {
+                x: log(*trained),
+                y: n.value,
+                spread: n.spread,
+            })
+            .collect(),
+    });
+    Panel {
+        title: task.name.clone(),
+        x: Axis::spanning(
+            "log10 of trained parameters",
+            all().map(|(trained, _)| log(*trained)),
+            7,
+        ),
+        y: Axis::spanning(format!("{} (%)", words(&task.metric)), ends, 6),
+        content: Content::Series(series.collect()),
+    }
+}
+
+fn words(metric: &str) -> &str {
+    match metric {
+        "matthews" => "Matthews correlation",
+        "pearson" => "Pearson correlation",
+        other => other,
+    }
+}
+
+/// How the best of LoRA stands to full fine-tuning.
+fn verdict(task: &Task) -> String {
+    let best = |method: &str| {
+        let points = task.lines.get(method)?;
+        points.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+    };
+    let (Some(lora), Some(full)) = (best("lora"), best("full")) else {
+        return format!("{}: LoRA or full fine-tuning was not run", task.name);
+    };
+    let gap = lora.1.value - full.1.value;
+    let noise = lora.1.spread.zip(full.1.spread).map(|(a, b)| (a * a + b * b).sqrt());
+    let words = match noise {
+        _ if gap >= 0.0 => "as the paper found".to_owned(),
+        Some(noise) if -gap <= noise => format!("{:.1} less, within one standard deviation: as the paper found", -gap),
+        Some(_) => format!(
+            "{:.1} less, more than one standard deviation: not what the paper found",
+            -gap
+        ),
+        None => format!(
+            "{:.1} less, from one seed: it does not show what the paper found, nor refute it",
+            -gap
+        ),
+    };
+    format!(
+        "{}: LoRA's best {:.1} with {} parameters, full fine-tuning {:.1} with {} ({words})",
+        task.name,
+        lora.1.value,
+        grouped(lora.0),
+        full.1.value,
+        grouped(full.0)
+    )
+}
+
+fn nothing() -> Sheet {
+    Sheet {
+        name: "figure2".into(),
+        title: "Quality against trained parameters".into(),
+        foot: Vec::new(),
+        caption: "Quality against trained parameters: no runs yet.".into(),
+        panels: vec![vec![
+            Panel::empty("a task", COMMAND),
+            Panel::empty("another task", COMMAND),
+        ]],
+        widths: vec![1.0; 2],
+        height: 240,
+        bar: None,
+    }
+}

@@ -1,0 +1,132 @@
+//! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
+
+use super::grids::{COMMAND, analyses, caption, delta, find, foot, layers, name, panel};
+use super::{Bar, Figure, Panel, Sheet};
+use crate::analysis::{Analysis, Comparison, Module, Subspace};
+use crate::error::Result;
+use crate::store::Selection;
+
+/// phi between two ranks: at the probed layer (Figure 3), or at the others (Figure 6).
+pub(super) struct Ranks {
+    name: &'static str,
+    about: &'static str,
+    probe: bool,
+}
+
+pub(super) static FIGURE3: Ranks = Ranks {
+    name: "figure3",
+    about: "Subspaces learned with a small rank and with a large one, at the probed layer",
+    probe: true,
+};
+
+pub(super) static FIGURE6: Ranks = Ranks {
+    name: "figure6",
+    about: "The same at other layers",
+    probe: false,
+};
+
+const MODULES: [Module; 2] = [Module::Query, Module::Value];
+
+impl Figure for Ranks {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut sheets = Vec::new();
+        for (analysis, found) in analyses(stored, &[Comparison::Ranks]) {
+            let probed = |layer: &u32| (*layer == found.probe) == self.probe;
+            let shown: Vec<u32> = layers(found, Comparison::Ranks).into_iter().filter(probed).collect();
+            if !shown.is_empty() {
+                sheets.push(self.sheet(stored, analysis, found, &shown));
+            }
+        }
+        if sheets.is_empty() {
+            sheets.push(self.nothing());
+        }
+        Ok(sheets)
+    }
+}
+
+impl Ranks {
+    fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
+        let words = match layers {
+            [one] => format!("layer {one}"),
+            many => format!(
+                "layers {}",
+                many.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let title = "Subspaces learned with two ranks";
+        Sheet {
+            name: name(self.name, analysis, stored),
+            title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
+            foot: foot(analysis, found),
+            caption: caption(
+                analysis,
+                found,
+                &format!(
+                    "How much of the i strongest directions of the lower rank lies in the j strongest of the higher one (phi, eq. 4), \
+                    {words} of {}; the right panels enlarge the first columns",
+                    found.layers
+                ),
+                Comparison::Ranks.name(),
+            ),
+            panels: layers
+                .iter()
+                .map(|layer| row(found, *layer, layers.len() > 1))
+                .collect(),
+            widths: WIDTHS.to_vec(),
+            height: if self.probe { 250 } else { 190 },
+            bar: Some(bar()),
+        }
+    }
+
+    fn nothing(&self) -> Sheet {
+        let titles = ["ΔW_q", "ΔW_v", "ΔW_q, first j", "ΔW_v, first j"];
+        Sheet {
+            name: self.name.into(),
+            title: self.about.into(),
+            foot: Vec::new(),
+            caption: format!("{}: not measured yet.", self.about),
+            panels: vec![titles.map(|title| Panel::empty(title, COMMAND)).to_vec()],
+            widths: vec![1.0; 4],
+            height: 220,
+            bar: Some(bar()),
+        }
+    }
+}
+
+const WIDTHS: [f64; 4] = [1.25, 1.25, 0.75, 0.75];
+
+fn bar() -> Bar {
+    Bar {
+        label: "φ(i, j)".into(),
+        range: (0.0, 1.0),
+    }
+}
+
+/// Query and value whole, then both with as many columns as rows.
+fn row(found: &Subspace, layer: u32, named: bool) -> Vec<Panel> {
+    let mut panels = Vec::new();
+    for zoomed in [false, true] {
+        for module in MODULES {
+            let mut title = delta(module);
+            if named {
+                title = format!("{title}, layer {layer}");
+            }
+            panels.push(match find(found, Comparison::Ranks, Some(layer), Some(module)) {
+                Some(grid) => {
+                    let most = zoomed.then_some(grid.i.len);
+                    panel(found, &title, grid, most, if zoomed { (4, 8) } else { (8, 8) })
+                }
+                None => Panel::empty(title, COMMAND),
+            });
+        }
+    }
+    panels
+}

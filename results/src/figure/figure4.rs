@@ -1,0 +1,137 @@
+//! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
+
+use super::grids::{COMMAND, analyses, caption, delta, find, foot, layers, name, panel};
+use super::{Bar, Figure, Panel, Sheet};
+use crate::analysis::{Analysis, Comparison, Module, Subspace};
+use crate::error::Result;
+use crate::store::Selection;
+
+/// phi between two seeds: at the probed layer beside a random control (Figure 4), or at the others (Figure 7).
+pub(super) struct Seeds {
+    name: &'static str,
+    about: &'static str,
+    probe: bool,
+    /// As in the paper.
+    range: (f64, f64),
+}
+
+pub(super) static FIGURE4: Seeds = Seeds {
+    name: "figure4",
+    about: "Subspaces learned from two seeds, at the probed layer, beside random ones",
+    probe: true,
+    range: (0.0, 0.5),
+};
+
+pub(super) static FIGURE7: Seeds = Seeds {
+    name: "figure7",
+    about: "The same at other layers",
+    probe: false,
+    range: (0.0, 0.8),
+};
+
+const TICKS: (usize, usize) = (8, 8);
+
+impl Figure for Seeds {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut sheets = Vec::new();
+        for (analysis, found) in analyses(stored, &[Comparison::Seeds]) {
+            let probed = |layer: &u32| (*layer == found.probe) == self.probe;
+            let shown: Vec<u32> = layers(found, Comparison::Seeds).into_iter().filter(probed).collect();
+            if !shown.is_empty() {
+                sheets.push(self.sheet(stored, analysis, found, &shown));
+            }
+        }
+        if sheets.is_empty() {
+            sheets.push(self.nothing());
+        }
+        Ok(sheets)
+    }
+}
+
+impl Seeds {
+    fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
+        let words: Vec<String> = layers.iter().map(u32::to_string).collect();
+        let words = format!("layer{} {}", if layers.len() > 1 { "s" } else { "" }, words.join(", "));
+        let pairs = layers
+            .iter()
+            .map(|layer| [Module::Query, Module::Value].map(|module| one(found, *layer, module, layers.len() > 1)));
+        let panels = if self.probe {
+            let mut row: Vec<Panel> = pairs.flatten().collect();
+            row.push(match find(found, Comparison::Random, None, None) {
+                Some(grid) => panel(found, "random Gaussian", grid, None, TICKS),
+                None => Panel::empty("random Gaussian", COMMAND),
+            });
+            vec![row]
+        } else {
+            let all: Vec<Panel> = pairs.flatten().collect();
+            all.chunks(4).map(<[Panel]>::to_vec).collect()
+        };
+        let columns = panels.first().map_or(1, Vec::len);
+        Sheet {
+            name: name(self.name, analysis, stored),
+            title: format!(
+                "Subspaces learned from two seeds: {}, {words} of {}",
+                analysis.model, found.layers
+            ),
+            foot: foot(analysis, found),
+            caption: caption(
+                analysis,
+                found,
+                &format!(
+                    "How much of the i strongest directions of one seed lies in the j strongest of another (phi, eq. 4), {words} of \
+                    {}; colours end at {:.1}, as in the paper",
+                    found.layers, self.range.1
+                ),
+                Comparison::Seeds.name(),
+            ),
+            panels,
+            widths: vec![1.0; columns],
+            height: if self.probe { 262 } else { 220 },
+            bar: Some(self.bar()),
+        }
+    }
+
+    fn nothing(&self) -> Sheet {
+        let titles: &[&str] = if self.probe {
+            &["ΔW_q", "ΔW_v", "random Gaussian"]
+        } else {
+            &["ΔW_q", "ΔW_v", "ΔW_q", "ΔW_v"]
+        };
+        Sheet {
+            name: self.name.into(),
+            title: self.about.into(),
+            foot: Vec::new(),
+            caption: format!("{}: not measured yet.", self.about),
+            panels: vec![titles.iter().map(|title| Panel::empty(*title, COMMAND)).collect()],
+            widths: vec![1.0; titles.len()],
+            height: 230,
+            bar: Some(self.bar()),
+        }
+    }
+
+    fn bar(&self) -> Bar {
+        Bar {
+            label: "φ(i, j)".into(),
+            range: self.range,
+        }
+    }
+}
+
+fn one(found: &Subspace, layer: u32, module: Module, named: bool) -> Panel {
+    let mut title = delta(module);
+    if named {
+        title = format!("{title}, layer {layer}");
+    }
+    match find(found, Comparison::Seeds, Some(layer), Some(module)) {
+        Some(grid) => panel(found, &title, grid, None, TICKS),
+        None => Panel::empty(title, COMMAND),
+    }
+}

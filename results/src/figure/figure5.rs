@@ -1,0 +1,149 @@
+//! Figure 5 of the paper: how much slower adapters make a forward pass.
+
+use std::collections::BTreeSet;
+
+use super::grids::name;
+use super::{Axis, Bar, Content, Figure, Panel, Sheet};
+use crate::analysis::{Analysis, Cell, Design, Findings, Latency};
+use crate::error::Result;
+use crate::store::Selection;
+
+/// Slow-down over batch size, length and bottleneck.
+pub(super) struct Figure5;
+
+const COMMAND: &str = "cargo run -p experiments --bin latency";
+const DESIGNS: [(Design, &str); 3] = [
+    (Design::AdapterH, "Adapterᴴ"),
+    (Design::AdapterL, "Adapterᴸ"),
+    (Design::LoraUnmerged, "LoRA, not merged"),
+];
+
+impl Figure for Figure5 {
+    fn name(&self) -> &'static str {
+        "figure5"
+    }
+
+    fn about(&self) -> &'static str {
+        "How much slower adapters make a forward pass"
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut sheets = Vec::new();
+        for analysis in &stored.analyses {
+            if let Findings::Latency(found) = &analysis.findings {
+                sheets.push(sheet(stored, analysis, found));
+            }
+        }
+        if sheets.is_empty() {
+            sheets.push(nothing());
+        }
+        Ok(sheets)
+    }
+}
+
+fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
+    let lengths: BTreeSet<u32> = found.cells.iter().map(|c| c.length).collect();
+    let measured = |design: Design| found.cells.iter().any(|c| c.design == design);
+    let designs: Vec<_> = DESIGNS.into_iter().filter(|(design, _)| measured(*design)).collect();
+    let panels: Vec<Vec<Panel>> = designs
+        .iter()
+        .map(|(design, said)| {
+            lengths
+                .iter()
+                .map(|length| panel(found, *design, said, *length))
+                .collect()
+        })
+        .collect();
+    let slowest = found
+        .cells
+        .iter()
+        .filter_map(|c| found.slowdown(c))
+        .fold(0.0f64, f64::max);
+    let p = &analysis.provenance;
+    let cpu = if p.host.cpu.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", p.host.cpu)
+    };
+    let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
+    let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
+    let device = format!("{}{cpu}, {}, {} threads", p.device, p.dtype, p.threads);
+    Sheet {
+        name: name("figure5", analysis, stored),
+        title: format!("Slow-down by adapters: {}", analysis.model),
+        foot: vec![format!(
+            "Model: {} ({} blocks, width {}). Slow-down of the median forward pass over the model alone, which merged LoRA is, in \
+            per cent. Device: {device}. Passes a cell: {}, after {} that do not count. Analysis {}.",
+            analysis.model,
+            found.layers,
+            found.hidden,
+            trials.join(", "),
+            found.warmup,
+            analysis.id
+        )],
+        caption: format!(
+            "Slow-down of a forward pass by adapters over batch size, length and bottleneck; {}, on {device}. {}",
+            analysis.label, found.remark
+        ),
+        widths: vec![1.0; lengths.len().max(1)],
+        height: if lengths.len() > 3 { 170 } else { 190 },
+        panels,
+        bar: Some(Bar {
+            label: "slow-down (%)".into(),
+            // The paper's ends at 35.
+            range: (0.0, slowest.max(35.0)),
+        }),
+    }
+}
+
+fn panel(found: &Latency, design: Design, said: &str, length: u32) -> Panel {
+    let here = |c: &&Cell| c.length == length && (c.design == design || c.design == Design::Base);
+    let batches: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.batch).collect();
+    let sizes: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.bottleneck).collect();
+    let value = |size: u32, batch: u32| {
+        let meant =
+            |c: &&Cell| here(c) && (c.bottleneck, c.batch) == (size, batch) && (size > 0) == (c.design != Design::Base);
+        found.slowdown(found.cells.iter().find(meant)?)
+    };
+    let rows = sizes
+        .iter()
+        .map(|size| batches.iter().map(|batch| value(*size, *batch)).collect());
+    let names = |set: &BTreeSet<u32>| set.iter().map(u32::to_string).collect::<Vec<_>>();
+    Panel {
+        title: format!("{said}, length {length}"),
+        x: Axis::named("batch size", names(&batches)),
+        y: Axis::named(
+            if design == Design::LoraUnmerged {
+                "rank r"
+            } else {
+                "bottleneck r"
+            },
+            names(&sizes),
+        ),
+        content: Content::Cells {
+            rows: rows.collect(),
+            written: true,
+        },
+    }
+}
+
+fn nothing() -> Sheet {
+    let row = |design: &str| {
+        [128, 256, 512]
+            .map(|length| Panel::empty(format!("{design}, length {length}"), COMMAND))
+            .to_vec()
+    };
+    Sheet {
+        name: "figure5".into(),
+        title: "Slow-down of a forward pass by adapters".into(),
+        foot: Vec::new(),
+        caption: "Slow-down of a forward pass by adapters: not measured yet.".into(),
+        panels: vec![row("Adapterᴴ"), row("Adapterᴸ")],
+        widths: vec![1.0; 3],
+        height: 180,
+        bar: Some(Bar {
+            label: "slow-down (%)".into(),
+            range: (0.0, 35.0),
+        }),
+    }
+}

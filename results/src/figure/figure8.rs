@@ -1,0 +1,114 @@
+//! Figure 8 of the paper: how far the directions of an update lie in the strongest ones of the frozen weight.
+
+use super::grids::{COMMAND, analyses, axis, caption, foot, layers, name, panel};
+use super::{Bar, Figure, Panel, Sheet};
+use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
+use crate::error::Result;
+use crate::store::Selection;
+
+/// phi between the frozen weight and updates of several ranks, with a random control.
+pub(super) struct Figure8;
+
+const TICKS: (usize, usize) = (6, 8);
+
+impl Figure for Figure8 {
+    fn name(&self) -> &'static str {
+        "figure8"
+    }
+
+    fn about(&self) -> &'static str {
+        "Directions of updates in the strongest directions of the frozen weight"
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut sheets: Vec<Sheet> = analyses(stored, &[Comparison::Weight])
+            .map(|(a, found)| sheet(stored, a, found))
+            .collect();
+        if sheets.is_empty() {
+            sheets.push(nothing());
+        }
+        Ok(sheets)
+    }
+}
+
+fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
+    let at = layers(found, Comparison::Weight);
+    let layer = at
+        .iter()
+        .copied()
+        .find(|layer| *layer == found.probe)
+        .or(at.first().copied());
+    let of = |about| move |g: &&Grid| g.about == about && (g.module == Some(Module::Query) || g.module.is_none());
+    let mut shown: Vec<&Grid> = found
+        .grids
+        .iter()
+        .filter(of(Comparison::Weight))
+        .filter(|g| g.layer == layer)
+        .collect();
+    shown.sort_by_key(|grid| grid.j.len);
+    let controls = found
+        .grids
+        .iter()
+        .filter(of(Comparison::WeightRandom))
+        .filter(|g| g.layer == layer || g.layer.is_none());
+    let mut panels: Vec<Panel> = Vec::new();
+    for grid in shown.iter().copied().chain(controls) {
+        let title = if grid.about == Comparison::Weight {
+            format!("ΔW_q, {}", axis(found, grid.j.of, false))
+        } else {
+            "random".into()
+        };
+        panels.push(panel(found, &title, grid, None, TICKS));
+    }
+    let range = range(&shown);
+    let layer = layer.unwrap_or(found.probe);
+    let what = format!(
+        "How much of the j strongest directions of an update lies in the i strongest of W_q (phi, eq. 4), layer {layer} of {}; \
+        colours begin at what chance gives for the most directions, as in the paper",
+        found.layers
+    );
+    Sheet {
+        name: name("figure8", analysis, stored),
+        title: format!(
+            "Updates in the strongest directions of W_q: {}, layer {layer} of {}",
+            analysis.model, found.layers
+        ),
+        foot: foot(analysis, found),
+        caption: caption(analysis, found, &what, Comparison::Weight.name()),
+        widths: vec![1.0; panels.len().max(1)],
+        panels: vec![panels],
+        height: 300,
+        bar: Some(Bar {
+            label: "φ(i, j)".into(),
+            range,
+        }),
+    }
+}
+
+/// The paper's bar spans 0.1 to 0.2: its floor is chance at the top tenth of the directions. So here, but for updates that
+/// reach further, up to what they reach.
+fn range(grids: &[&Grid]) -> (f64, f64) {
+    let values = grids.iter().flat_map(|grid| grid.values.iter().copied());
+    let most = values.fold(0.2f32, f32::max);
+    (0.1, (f64::from(most) * 20.0).ceil() / 20.0)
+}
+
+fn nothing() -> Sheet {
+    Sheet {
+        name: "figure8".into(),
+        title: "Updates in the strongest directions of W_q".into(),
+        foot: Vec::new(),
+        caption: "Directions of updates in the strongest directions of the frozen weight: not measured yet.".into(),
+        panels: vec![
+            ["ΔW_q, r=4", "ΔW_q, r=8", "ΔW_q, r=64", "random"]
+                .map(|title| Panel::empty(title, COMMAND))
+                .to_vec(),
+        ],
+        widths: vec![1.0; 4],
+        height: 230,
+        bar: Some(Bar {
+            label: "φ(i, j)".into(),
+            range: (0.1, 0.2),
+        }),
+    }
+}

@@ -1,0 +1,125 @@
+//! What the figures of Section 7 have in common: finding the grids of phi, and making panels of them.
+
+use super::{Axis, Content, Panel};
+use crate::analysis::{Adapter, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
+use crate::store::Selection;
+use crate::table::slug;
+
+pub(super) const COMMAND: &str = "cargo run -p experiments --bin subspace";
+
+/// The analyses of subspaces that hold grids of one of these comparisons.
+pub(super) fn analyses<'a>(
+    stored: &'a Selection,
+    about: &[Comparison],
+) -> impl Iterator<Item = (&'a Analysis, &'a Subspace)> {
+    let about = about.to_vec();
+    stored
+        .analyses
+        .iter()
+        .filter_map(move |analysis| match &analysis.findings {
+            Findings::Subspace(found) if found.grids.iter().any(|g| about.contains(&g.about)) => {
+                Some((analysis, found))
+            }
+            _ => None,
+        })
+}
+
+/// The grid of this comparison, layer and linear.
+pub(super) fn find(found: &Subspace, about: Comparison, layer: Option<u32>, module: Option<Module>) -> Option<&Grid> {
+    let meant = |g: &&Grid| {
+        g.about == about && (layer.is_none() || g.layer == layer) && (module.is_none() || g.module == module)
+    };
+    found.grids.iter().find(meant)
+}
+
+/// Layers that this comparison has grids of, from the first to the last.
+pub(super) fn layers(found: &Subspace, about: Comparison) -> Vec<u32> {
+    let mut layers: Vec<u32> = found
+        .grids
+        .iter()
+        .filter(|g| g.about == about)
+        .filter_map(|g| g.layer)
+        .collect();
+    layers.sort_unstable();
+    layers.dedup();
+    layers
+}
+
+/// As the text writes an update: `ΔW_q`.
+pub(super) fn delta(module: Module) -> String {
+    format!("ΔW_{}", module.letter())
+}
+
+/// `r=8`, or `r=8, seed 2`, or what else an axis counts.
+pub(super) fn axis(found: &Subspace, of: Of, seeds: bool) -> String {
+    match of {
+        Of::Weight => "W".to_owned(),
+        Of::Random => "random".to_owned(),
+        Of::Adapter(n) => match found.adapters.get(n) {
+            Some(Adapter {
+                rank, seed: Some(seed), ..
+            }) if seeds => format!("r={rank}, seed {seed}"),
+            Some(adapter) => format!("r={}", adapter.rank),
+            None => "?".to_owned(),
+        },
+    }
+}
+
+/// A panel of the grid's first `most` columns, i downwards and j across.
+pub(super) fn panel(found: &Subspace, title: &str, grid: &Grid, most: Option<usize>, ticks: (usize, usize)) -> Panel {
+    let columns = most.map_or(grid.j.len, |most| most.min(grid.j.len));
+    let rows = (1..=grid.i.len).map(|i| (1..=columns).map(|j| Some(f64::from(grid.at(i, j)))).collect());
+    let seeds = grid.about == Comparison::Seeds;
+    Panel {
+        title: title.to_owned(),
+        x: Axis::counted(format!("j ({})", axis(found, grid.j.of, seeds)), columns, ticks.0),
+        y: Axis::counted(format!("i ({})", axis(found, grid.i.of, seeds)), grid.i.len, ticks.1),
+        content: Content::Cells {
+            rows: rows.collect(),
+            written: false,
+        },
+    }
+}
+
+/// Model, adapters with their seeds, and device: what stands below such a figure.
+pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
+    let adapter = |a: &Adapter| {
+        let seed = a.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+        let task = a.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
+        format!("r={}{seed}{task}: {}", a.rank, a.origin)
+    };
+    let adapters: Vec<String> = found.adapters.iter().map(adapter).collect();
+    let p = &analysis.provenance;
+    vec![
+        format!(
+            "Model: {} ({} blocks). Analysis {} on {}, {}.",
+            analysis.model, found.layers, analysis.id, p.device, p.dtype
+        ),
+        format!("Adapters: {}.", adapters.join("; ")),
+    ]
+}
+
+/// What it is and whether it shows what the paper found.
+pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, about: &str) -> String {
+    let remark = found
+        .remarks
+        .get(about)
+        .map_or("Nothing is said about what it shows.", |remark| remark);
+    format!("{what}; {}. {remark}", analysis.label)
+}
+
+/// A file's stem for an analysis: two of one name are told apart by id.
+pub(super) fn name(stem: &str, analysis: &Analysis, stored: &Selection) -> String {
+    let own = |a: &Analysis| slug(a.preset.as_ref().unwrap_or(&a.model));
+    let short = own(analysis);
+    let alone = stored
+        .analyses
+        .iter()
+        .filter(|a| a.findings.kind() == analysis.findings.kind() && own(a) == short)
+        .count()
+        == 1;
+    if alone {
+        return format!("{stem}-{short}");
+    }
+    format!("{stem}-{short}-{}", &analysis.id[..analysis.id.len().min(6)])
+}

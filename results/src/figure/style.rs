@@ -1,0 +1,142 @@
+//! One look for all figures: fonts, sizes, colours and markers.
+
+use std::sync::Arc;
+
+use plotters::style::{Color, FontStyle, RGBColor, TextStyle, register_font};
+use resvg::usvg::fontdb;
+
+use crate::error::{Error, Result};
+
+/// Width of every figure in pixels. On paper it is the width of a text, 6.5 inches: 12 pixels are 7.4 points.
+pub(super) const WIDTH: u32 = 760;
+
+/// Pixels of a PNG for each pixel of the SVG.
+pub(super) const PNG_SCALE: f32 = 2.0;
+
+/// The font that texts are measured with and that PNGs are drawn with is built in; who looks at the SVG without having it
+/// sees one of about the same widths.
+pub(super) const FAMILY: &str = "Noto Sans, Helvetica, Arial, sans-serif";
+const FACE: &str = "Noto Sans";
+
+/// plotters writes `size / 1.24` into the SVG; sizes here are those of the SVG, in pixels.
+const PLOTTERS: f64 = 1.24;
+
+pub(super) const TITLE: f64 = 16.0;
+pub(super) const PANEL: f64 = 13.0;
+pub(super) const TEXT: f64 = 12.0;
+pub(super) const SMALL: f64 = 11.0;
+
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+pub(super) const GREY: RGBColor = RGBColor(105, 105, 105);
+pub(super) const LIGHT: RGBColor = RGBColor(218, 218, 218);
+/// A cell without a value.
+pub(super) const NOTHING: RGBColor = RGBColor(240, 240, 240);
+
+/// Makes the fonts known to plotters. Done before each drawing: it costs nothing.
+pub(super) fn fonts() -> Result<()> {
+    for (style, bytes) in [
+        (FontStyle::Normal, notosans::REGULAR_TTF),
+        (FontStyle::Bold, notosans::BOLD_TTF),
+    ] {
+        register_font(FAMILY, style, bytes).map_err(|_| Error::Draw {
+            figure: "all figures".into(),
+            reason: "the font that is built in cannot be read".into(),
+        })?;
+    }
+    Ok(())
+}
+
+/// The same for resvg: the built-in font and no other, so that every machine draws the same.
+pub(super) fn database() -> Arc<fontdb::Database> {
+    let mut fonts = fontdb::Database::new();
+    fonts.load_font_data(notosans::REGULAR_TTF.to_vec());
+    fonts.load_font_data(notosans::BOLD_TTF.to_vec());
+    fonts.set_sans_serif_family(FACE);
+    Arc::new(fonts)
+}
+
+/// Text of `size` pixels.
+pub(super) fn text(size: f64, colour: RGBColor) -> TextStyle<'static> {
+    TextStyle {
+        color: colour.to_backend_color(),
+        ..TextStyle::from((FAMILY, size * PLOTTERS))
+    }
+}
+
+/// The same in bold.
+pub(super) fn bold(size: f64, colour: RGBColor) -> TextStyle<'static> {
+    TextStyle {
+        color: colour.to_backend_color(),
+        ..TextStyle::from((FAMILY, size * PLOTTERS, FontStyle::Bold))
+    }
+}
+
+/// Marker of a series, beside its colour: for those who see no colour, and for print in black.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marker {
+    Circle,
+    Square,
+    Triangle,
+    Diamond,
+    Down,
+    Cross,
+}
+
+/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), each with a marker of its own.
+const SERIES: [(RGBColor, Marker); 8] = [
+    (RGBColor(0, 114, 178), Marker::Circle),
+    (RGBColor(213, 94, 0), Marker::Square),
+    (RGBColor(0, 158, 115), Marker::Triangle),
+    (RGBColor(204, 121, 167), Marker::Diamond),
+    (RGBColor(230, 159, 0), Marker::Down),
+    (RGBColor(86, 180, 233), Marker::Cross),
+    (RGBColor(60, 60, 60), Marker::Square),
+    (RGBColor(150, 130, 20), Marker::Circle),
+];
+
+/// Colour and marker of a method: the same in every figure. Methods that are not named here share those that are left.
+pub(super) fn series(method: &str) -> (RGBColor, Marker) {
+    const NAMED: [&str; 7] = [
+        "lora",
+        "full",
+        "adapter_h",
+        "pre_layer",
+        "pre_embed",
+        "bitfit",
+        "ft_top",
+    ];
+    let method = if method == "prefix_tuning" { "pre_layer" } else { method };
+    let place = NAMED.iter().position(|name| *name == method);
+    SERIES[place.unwrap_or(SERIES.len() - 1)]
+}
+
+/// From nothing to all: falls in lightness all the way, so that it reads in grey too.
+const RAMP: [(u8, u8, u8); 6] = [
+    (252, 251, 242),
+    (206, 228, 217),
+    (132, 187, 200),
+    (62, 133, 178),
+    (32, 79, 138),
+    (16, 30, 72),
+];
+
+/// Colour of a share in [0, 1] of the range that a colour bar spans.
+pub(super) fn shade(share: f64) -> RGBColor {
+    let place = share.clamp(0.0, 1.0) * (RAMP.len() - 1) as f64;
+    let low = (place.floor() as usize).min(RAMP.len() - 2);
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * (place - low as f64)).round() as u8;
+    let (a, b) = (RAMP[low], RAMP[low + 1]);
+    RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_fall_in_lightness() {
+        let light = |c: RGBColor| 0.2126 * f64::from(c.0) + 0.7152 * f64::from(c.1) + 0.0722 * f64::from(c.2);
+        let all: Vec<f64> = (0..=64).map(|i| light(shade(f64::from(i) / 64.0))).collect();
+        assert!(all.windows(2).all(|pair| pair[1] < pair[0]), "{all:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Figures are functions of what is stored, byte for byte. The numbers are made up.
+
+use super::*;
+use crate::analysis::{self, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
+use crate::record::Provenance;
+
+/// phi of two random families, roughly: enough to have something to draw.
+fn grid(about: Comparison, layer: Option<u32>, module: Option<Module>, rows: usize, columns: usize) -> Grid {
+    let value = |at: usize| {
+        let (i, j) = (at / columns + 1, at % columns + 1);
+        (1.0 / i.max(j) as f32 + j as f32 / 128.0).min(1.0)
+    };
+    let axis = |len| analysis::Axis { of: Of::Random, len };
+    Grid {
+        about,
+        layer,
+        module,
+        i: axis(rows),
+        j: axis(columns),
+        values: (0..rows * columns).map(value).collect(),
+    }
+}
+
+fn stored() -> Selection {
+    let mut grids = vec![grid(Comparison::Random, None, None, 16, 16)];
+    for layer in 1..=2 {
+        for module in [Module::Query, Module::Value] {
+            grids.push(grid(Comparison::Ranks, Some(layer), Some(module), 4, 16));
+            grids.push(grid(Comparison::Seeds, Some(layer), Some(module), 16, 16));
+        }
+        grids.push(grid(Comparison::Weight, Some(layer), Some(Module::Query), 10, 4));
+    }
+    let analysis = Analysis {
+        schema: analysis::SCHEMA,
+        id: "0123456789abcdef".into(),
+        label: "made-up <numbers> & words".into(),
+        model: "tiny".into(),
+        preset: None,
+        config: serde_json::json!({}),
+        findings: Findings::Subspace(Subspace {
+            layers: 2,
+            probe: 1,
+            grids,
+            remarks: [("ranks".to_owned(), "The top direction is shared.".to_owned())].into(),
+            ..Subspace::default()
+        }),
+        provenance: Provenance::default(),
+        started: String::new(),
+        seconds: 1.0,
+    };
+    Selection {
+        analyses: vec![analysis],
+        ..Selection::default()
+    }
+}
+
+#[test]
+fn every_figure_is_drawn_with_and_without_anything_stored() {
+    for (stored, empty) in [(Selection::default(), true), (stored(), false)] {
+        for figure in FIGURES {
+            let sheets = figure.sheets(&stored).unwrap();
+            assert!(!sheets.is_empty(), "{}", figure.name());
+            for sheet in sheets {
+                let svg = sheet.svg().unwrap();
+                assert_eq!(svg, sheet.svg().unwrap(), "{}", sheet.name);
+                assert!(sheet.name.starts_with(figure.name()), "{}", sheet.name);
+                assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{}", sheet.name);
+                // Nothing that these two show is stored here.
+                let other = ["figure2", "figure5"].contains(&figure.name());
+                assert_eq!(sheet.is_empty(), empty || other, "{}", sheet.name);
+                assert_eq!(svg.contains("Not measured yet"), sheet.is_empty(), "{}", sheet.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_png_is_the_same_picture_twice_as_large() {
+    let sheet = FIGURES[1].sheets(&stored()).unwrap().remove(0);
+    let png = sheet.png().unwrap();
+    assert_eq!(png, sheet.png().unwrap());
+    let pixels = resvg::tiny_skia::Pixmap::decode_png(&png).unwrap();
+    assert_eq!(pixels.width(), 2 * style::WIDTH);
+    let ink = pixels.pixels().iter().filter(|p| p.red() < 128).count();
+    assert!(ink > 1000, "{ink} dark pixels");
+}
+
+#[test]
+fn captions_say_what_the_analysis_says_and_words_cannot_break_the_svg() {
+    let sheet = FIGURES[1].sheets(&stored()).unwrap().remove(0);
+    assert!(
+        sheet.caption.contains("made-up <numbers> & words") && sheet.caption.ends_with("The top direction is shared.")
+    );
+    assert!(sheet.svg().unwrap().contains("made-up &lt;numbers&gt; &amp; words"));
+}
+
+#[test]
+fn the_probed_layer_has_a_figure_of_its_own() {
+    let of = |at: usize| FIGURES[at].sheets(&stored()).unwrap().remove(0);
+    let titles = |sheet: &Sheet| {
+        sheet
+            .panels
+            .iter()
+            .flatten()
+            .map(|p| p.title.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(titles(&of(2)), ["ΔW_q", "ΔW_v", "random Gaussian"]);
+    assert!(of(1).title.contains("layer 1 of 2") && of(4).title.contains("layer 2 of 2"));
+    let Content::Cells { rows, .. } = &of(1).panels[0][2].content else {
+        panic!("no cells")
+    };
+    assert_eq!((rows.len(), rows[0].len()), (4, 4), "enlarged: as many columns as rows");
+}
+
+#[test]
+fn axes_have_round_ticks_inside_their_range() {
+    let said = |axis: &Axis| {
+        axis.ticks
+            .iter()
+            .map(|(_, text)| text.clone())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(said(&Axis::counted("", 64, 8)), "1 8 16 24 32 40 48 56 64");
+    assert_eq!(said(&Axis::counted("", 8, 8)), "1 2 3 4 5 6 7 8");
+    assert_eq!(said(&Axis::counted("", 1, 8)), "1");
+    let axis = Axis::spanning("", [0.553, 0.741], 6);
+    assert_eq!(said(&axis), "0.55 0.60 0.65 0.70 0.75");
+    assert!(
+        axis.ticks
+            .iter()
+            .all(|(at, _)| *at > axis.range.0 && *at < axis.range.1)
+    );
+    assert_eq!(said(&Axis::spanning("", [], 3)), "0.0 0.5 1.0");
+    assert_eq!(said(&Axis::exactly("", (0.0, 0.5), 6)), "0.0 0.1 0.2 0.3 0.4 0.5");
+    assert_eq!(said(&Axis::exactly("", (0.1, 0.2), 6)), "0.10 0.12 0.14 0.16 0.18 0.20");
+}

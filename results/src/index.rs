@@ -1,0 +1,129 @@
+//! The page `results/README.md`: every figure and table, and the records that they come from.
+
+use crate::publish::Published;
+use crate::record::RunRecord;
+use crate::store::Selection;
+use crate::sweep;
+use crate::table::RowKind;
+
+/// The page as Markdown. Its links are to files beside it.
+pub(crate) fn page(stored: &Selection, all: &Published) -> String {
+    let mut out = include_str!("index.md").to_owned();
+    figures(&mut out, all);
+    tables(&mut out, all);
+    runs(&mut out, stored);
+    analyses(&mut out, stored);
+    out
+}
+
+fn figures(out: &mut String, all: &Published) {
+    out.push_str("\n## Figures\n");
+    for sheet in all.sheets.iter().filter(|sheet| !sheet.is_empty()) {
+        let (name, title, caption) = (&sheet.name, &sheet.title, &sheet.caption);
+        out.push_str(&format!(
+            "\n### {title}\n\n![{title}](figures/{name}.png)\n\n**{}.** {caption} ([SVG](figures/{name}.svg))\n",
+            numbered(name)
+        ));
+    }
+    let empty: Vec<String> = all
+        .sheets
+        .iter()
+        .filter(|sheet| sheet.is_empty())
+        .map(|sheet| numbered(&sheet.name))
+        .collect();
+    if !empty.is_empty() {
+        out.push_str(&format!(
+            "\nNot measured yet, with panels that say what to run: {}.\n",
+            empty.join(", ")
+        ));
+    }
+}
+
+/// `figure3-minilm` as `Figure 3`.
+fn numbered(name: &str) -> String {
+    let kind = name.split('-').next().unwrap_or(name);
+    let at = kind.find(|c: char| c.is_ascii_digit()).unwrap_or(kind.len());
+    let (word, number) = kind.split_at(at);
+    let first = word.chars().next().map(|c| c.to_ascii_uppercase()).unwrap_or_default();
+    format!("{first}{} {number}", word.get(1..).unwrap_or_default())
+}
+
+fn tables(out: &mut String, all: &Published) {
+    out.push_str("\n## Tables\n\n| Table | What it shows | Rows of ours | Files |\n| --- | --- | ---: | --- |\n");
+    for table in &all.tables {
+        let name = &table.name;
+        let measured = |row: &&crate::table::Row| {
+            row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.says("not run yet"))
+        };
+        out.push_str(&format!(
+            "| {} | {} | {} | [md](tables/{name}.md), [tex](tables/{name}.tex), [csv](tables/{name}.csv) |\n",
+            numbered(name),
+            cell(&table.title),
+            table.rows.iter().filter(measured).count(),
+        ));
+    }
+}
+
+fn runs(out: &mut String, stored: &Selection) {
+    out.push_str("\n## Runs\n");
+    if stored.runs.is_empty() {
+        out.push_str("\nNone yet.\n");
+        return;
+    }
+    out.push_str("\n| Record | Experiment | Model | Task | Method | Seed | Score | Device | Hours |\n| --- | --- | --- | --- | --- | ---: | ---: | --- | ---: |\n");
+    let mut runs: Vec<&RunRecord> = stored.runs.iter().collect();
+    let key = |run: &&RunRecord| {
+        (
+            run.experiment.clone(),
+            run.model.clone(),
+            run.task.clone(),
+            run.method.clone(),
+            run.seed,
+            run.id.clone(),
+        )
+    };
+    runs.sort_by_key(key);
+    for run in runs {
+        let score = sweep::headline(run).map_or_else(|| "–".to_owned(), |(name, value)| format!("{value:.1} {name}"));
+        let settings = sweep::described(run);
+        let method = if settings.is_empty() {
+            run.method.clone()
+        } else {
+            format!("{} ({settings})", run.method)
+        };
+        out.push_str(&format!(
+            "| [{id}](runs/{id}.json) | {} | {} | {} | {} | {} | {score} | {} | {:.1} |\n",
+            cell(&run.experiment),
+            cell(&run.model),
+            cell(&run.task),
+            cell(&method),
+            run.seed,
+            cell(&run.provenance.device),
+            run.timing.seconds / 3600.0,
+            id = run.id,
+        ));
+    }
+}
+
+fn analyses(out: &mut String, stored: &Selection) {
+    out.push_str("\n## Analyses\n");
+    if stored.analyses.is_empty() {
+        out.push_str("\nNone yet.\n");
+        return;
+    }
+    out.push_str("\n| Record | Kind | Model | What it is | Device |\n| --- | --- | --- | --- | --- |\n");
+    for analysis in &stored.analyses {
+        out.push_str(&format!(
+            "| [{id}](analyses/{id}.json) | {} | {} | {} | {} |\n",
+            analysis.findings.kind(),
+            cell(&analysis.model),
+            cell(&analysis.label),
+            cell(&analysis.provenance.device),
+            id = analysis.id,
+        ));
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ")
+}

@@ -1,0 +1,108 @@
+//! `cargo run -p results`: what is stored, looked at without libtorch.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser};
+use results::table::TERMINAL_WIDTH;
+use results::{Filter, Store, compare, publish};
+
+/// Looks at stored results.
+#[derive(Parser)]
+#[command(version)]
+enum Cli {
+    /// Two methods, or all against one, seed by seed with a paired test
+    #[command(after_help = "Examples:
+  results compare lora full
+  results compare --baseline lora --model minilm-l6
+  results compare lora bitfit --tasks mrpc,rte --json
+
+The difference is the second method's score minus the first's, or each method's minus the baseline's, over the seeds
+that both have. With one seed there is no test; with fewer than five, only large differences can show.")]
+    Compare(CompareArgs),
+    /// All tables and figures again, and the page that shows them
+    Figures(publish::Args),
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// The method that is subtracted, then the one that it is subtracted from, as the records name them
+    #[arg(
+        value_name = "METHOD",
+        num_args = 2,
+        required_unless_present = "baseline",
+        conflicts_with = "baseline"
+    )]
+    methods: Vec<String>,
+    /// All other methods against this one
+    #[arg(long, value_name = "METHOD")]
+    baseline: Option<String>,
+    /// Runs of this model alone
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Runs of this preset alone
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// These tasks alone
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    tasks: Vec<String>,
+    /// Folder of the store, the one that holds runs/
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// One JSON array for programs, instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse() {
+        Cli::Compare(args) => compared(&args),
+        Cli::Figures(args) => publish::publish(&args)
+            .map(|written| written.to_string())
+            .map_err(Into::into),
+    };
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compared(args: &CompareArgs) -> Result<String> {
+    let filter = Filter {
+        model: args.model.clone(),
+        preset: args.preset.clone(),
+        ..Filter::default()
+    };
+    let mut stored = Store::open(&args.results)?.select(&filter)?;
+    if !args.tasks.is_empty() {
+        stored
+            .runs
+            .retain(|run| args.tasks.iter().any(|task| task.eq_ignore_ascii_case(&run.task)));
+    }
+    if stored.runs.is_empty() {
+        bail!(
+            "no finished runs in {} that --model, --preset and --tasks admit",
+            args.results.join("runs").display()
+        );
+    }
+    let (baseline, others) = match (&args.baseline, &args.methods[..]) {
+        (Some(baseline), _) => (baseline.as_str(), Vec::new()),
+        (None, [baseline, method]) => (baseline.as_str(), vec![method.clone()]),
+        (None, _) => bail!("give two methods, or --baseline"),
+    };
+    let all = compare::compare(&stored, baseline, &others)?;
+    if args.json {
+        return Ok(serde_json::to_string_pretty(&all)? + "\n");
+    }
+    if all.is_empty() {
+        bail!("no model and task has runs of both methods");
+    }
+    Ok(compare::table(&all).terminal(TERMINAL_WIDTH + 40))
+}

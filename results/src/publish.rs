@@ -1,0 +1,201 @@
+//! Everything that is made of what is stored: tables, figures and the page that shows them, in one go.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::atomic::write_atomic;
+use crate::error::{Error, Result};
+use crate::figure::{FIGURES, Sheet};
+use crate::index;
+use crate::store::{Filter, Selection, Store};
+use crate::table::{TABLES, Table};
+
+/// Draws all tables and figures again from the records, and the page that shows them.
+///
+/// The same records give the same bytes. Nothing is written unless all of it can be made.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Folder of the store, the one that holds runs/ and analyses/
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Folder for tables/, figures/ and README.md; the store's own where left out
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// These alone, such as fig3 or table5; the page is left as it is
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+}
+
+/// All that is published.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The tables; of those that nothing was run for, the paper's numbers.
+    pub tables: Vec<Table>,
+    /// The figures; of those that nothing was measured for, empty panels.
+    pub sheets: Vec<Sheet>,
+}
+
+/// What [`publish`] did.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Files that are new or changed.
+    pub changed: Vec<PathBuf>,
+    /// How many are as they were.
+    pub unchanged: usize,
+    /// Files of tables and figures that are no longer made, and were removed.
+    pub removed: Vec<PathBuf>,
+}
+
+impl std::fmt::Display for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for path in &self.changed {
+            writeln!(f, "{}", path.display())?;
+        }
+        for path in &self.removed {
+            writeln!(f, "{} removed", path.display())?;
+        }
+        let (changed, unchanged) = (self.changed.len(), self.unchanged);
+        writeln!(
+            f,
+            "{changed} files written, {unchanged} as they were, {} removed",
+            self.removed.len()
+        )
+    }
+}
+
+/// The tables and figures of what is stored, of the kinds that `wants` admits.
+///
+/// # Errors
+/// Those of the tables and figures.
+pub fn gather(stored: &Selection, wants: impl Fn(&str) -> bool) -> Result<Published> {
+    let mut all = Published::default();
+    for kind in TABLES.iter().filter(|kind| wants(kind.name)) {
+        let built = (kind.build)(stored)?;
+        if !built.iter().any(|table| table.name == kind.name) {
+            all.tables.push((kind.blank)()?);
+        }
+        all.tables.extend(built);
+    }
+    for figure in FIGURES.iter().filter(|figure| wants(figure.name())) {
+        all.sheets.extend(figure.sheets(stored)?);
+    }
+    Ok(all)
+}
+
+/// Writes tables, figures and the page.
+///
+/// # Errors
+/// [`Error::UnknownName`], those of the store (a broken record, or one of a newer version), of tables and figures: before
+/// anything is written; [`Error::Io`].
+pub fn publish(args: &Args) -> Result<Written> {
+    let only = args
+        .only
+        .iter()
+        .map(|name| kind(name))
+        .collect::<Result<BTreeSet<_>>>()?;
+    let stored = Store::open(&args.results)?.select(&Filter::default())?;
+    let all = gather(&stored, |name| only.is_empty() || only.contains(name))?;
+    let out = args.out.as_ref().unwrap_or(&args.results);
+    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    for table in &all.tables {
+        for (extension, text) in [("md", table.markdown()), ("tex", table.latex()), ("csv", table.csv()?)] {
+            files.push((
+                out.join("tables").join(format!("{}.{extension}", table.name)),
+                text.into_bytes(),
+            ));
+        }
+    }
+    for sheet in &all.sheets {
+        let stem = out.join("figures").join(&sheet.name);
+        files.push((stem.with_extension("svg"), sheet.svg()?.into_bytes()));
+        files.push((stem.with_extension("png"), sheet.png()?));
+    }
+    if only.is_empty() {
+        files.push((out.join("README.md"), index::page(&stored, &all).into_bytes()));
+    }
+    write(
+        &files,
+        if only.is_empty() {
+            stale(out, &files)?
+        } else {
+            Vec::new()
+        },
+    )
+}
+
+/// `fig3`, `figure3` and `Figure 3` are one.
+fn kind(name: &str) -> Result<&'static str> {
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    let all = || {
+        TABLES
+            .iter()
+            .map(|kind| kind.name)
+            .chain(FIGURES.iter().map(|figure| figure.name()))
+    };
+    let same = |known: &&str| {
+        let digits = known.trim_start_matches(char::is_alphabetic);
+        plain == **known || plain == format!("{}{digits}", &known[..3])
+    };
+    all().find(same).ok_or_else(|| Error::UnknownName {
+        name: name.to_owned(),
+        known: all().collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn write(files: &[(PathBuf, Vec<u8>)], stale: Vec<PathBuf>) -> Result<Written> {
+    let mut written = Written::default();
+    for (path, bytes) in files {
+        if fs::read(path).is_ok_and(|before| before == *bytes) {
+            written.unchanged += 1;
+        } else {
+            write_atomic(path, bytes)?;
+            written.changed.push(path.clone());
+        }
+    }
+    for path in stale {
+        fs::remove_file(&path).map_err(Error::io(&path, "remove what is no longer made"))?;
+        written.removed.push(path);
+    }
+    Ok(written)
+}
+
+/// Files of some kind of table or figure that are not among `files`: an empty figure that has been measured since, say.
+fn stale(out: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>> {
+    let kept: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
+    let kinds = || {
+        TABLES
+            .iter()
+            .map(|kind| kind.name)
+            .chain(FIGURES.iter().map(|figure| figure.name()))
+    };
+    let ours = |name: &str| {
+        let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
+        let kind = stem.split('-').next().unwrap_or(stem);
+        kinds().any(|known| known == kind) && ["md", "tex", "csv", "svg", "png"].contains(&extension)
+    };
+    let mut found = Vec::new();
+    for dir in ["tables", "figures"].map(|dir| out.join(dir)) {
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(Error::io(&dir, "list the folder"))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(Error::io(&dir, "list the folder"))?.path();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if ours(&name) && !kept.contains(path.as_path()) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

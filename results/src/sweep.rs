@@ -1,0 +1,294 @@
+//! Runs side by side that differ in what is swept (weights, rank, amount of data, method): the query behind Tables 5, 6, 15, 16
+//! and 18 and Figure 2. It asks the resolved configs, so it does not matter which experiment a run was computed for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::frame::flatten;
+use crate::record::RunRecord;
+use crate::store::Selection;
+use crate::table::Number;
+
+/// The settings of a run's method, as its resolved config has them; empty for records without.
+pub(crate) fn settings(run: &RunRecord) -> &Map<String, Value> {
+    static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+    run.config.get("method").and_then(Value::as_object).unwrap_or(&NONE)
+}
+
+/// The kind of a run's method: `lora`, `adapter_h`.
+pub(crate) fn kind(run: &RunRecord) -> &str {
+    settings(run).get("kind").and_then(Value::as_str).unwrap_or(&run.method)
+}
+
+/// The letters under which the paper knows matrices, in its order.
+const LETTERS: [(&str, &str); 7] = [
+    ("query", "q"),
+    ("key", "k"),
+    ("value", "v"),
+    ("attn_out", "o"),
+    ("qkv", "qkv"),
+    ("ffn_in", "ffn1"),
+    ("ffn_out", "ffn2"),
+];
+
+/// The weights that a LoRA run adapts (`Wq,Wv`) with how many they are, and its rank; `None` of other methods.
+pub(crate) fn lora(run: &RunRecord) -> Option<(String, usize, u64)> {
+    let settings = Some(settings(run)).filter(|_| kind(run) == "lora")?;
+    let targets: Vec<&str> = settings
+        .get("targets")?
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let rank = settings.get("r")?.as_u64()?;
+    Some((weights(&targets), targets.len(), rank))
+}
+
+fn weights(targets: &[&str]) -> String {
+    let place = |target: &str| LETTERS.iter().position(|(name, _)| *name == target);
+    let mut named: Vec<(usize, &str)> = Vec::new();
+    for &target in targets {
+        let at = place(target);
+        named.push((at.unwrap_or(LETTERS.len()), at.map_or(target, |at| LETTERS[at].1)));
+    }
+    named.sort_unstable();
+    named
+        .iter()
+        .map(|(_, name)| format!("W{name}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The settings of a run's method in words, without its kind: `r=8 alpha=16 Wq,Wv`.
+pub(crate) fn described(run: &RunRecord) -> String {
+    let shown = |(key, value): (&String, &Value)| match (key.as_str(), value) {
+        ("kind" | "train", _) => None,
+        ("targets", Value::Array(targets)) => {
+            Some(weights(&targets.iter().filter_map(Value::as_str).collect::<Vec<_>>()))
+        }
+        (_, Value::Object(part)) => Some(format!("{key}: {}", pairs(part))),
+        (_, value) => Some(format!("{key}={}", plain(value))),
+    };
+    let shown: Vec<String> = settings(run).iter().filter_map(shown).collect();
+    shown.join(" ")
+}
+
+fn pairs(part: &Map<String, Value>) -> String {
+    let shown = part.iter().filter(|(key, _)| *key != "kind");
+    shown
+        .map(|(key, value)| format!("{key}={}", plain(value)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// Parameters trained without the head, as the paper counts.
+pub(crate) fn trained(run: &RunRecord) -> i64 {
+    run.params.base + run.params.method
+}
+
+/// Rows of training data, if not all.
+pub(crate) fn rows_of_data(run: &RunRecord) -> Option<u64> {
+    run.config.get("limit")?.get("train")?.as_u64()
+}
+
+/// The one number that stands for a run in a sweep, in per cent, with what it is: the metric that chose the epoch, or of
+/// generated texts BLEU, ROUGE-1 or the logical form. `None` where it is undefined.
+pub(crate) fn headline(run: &RunRecord) -> Option<(String, f64)> {
+    let eval = run.best_eval()?;
+    for (ending, name) in [
+        ("test/BLEU", "BLEU"),
+        ("test/rouge1", "ROUGE-1"),
+        ("/logical_form", "logical form"),
+    ] {
+        if let Some((_, Some(value))) = eval.metrics.iter().find(|(key, _)| key.ends_with(ending)) {
+            return Some((name.to_owned(), value * 100.0));
+        }
+    }
+    let name = run.metric.rsplit('/').next().unwrap_or(&run.metric);
+    let value = (*eval.metrics.get(&run.metric)?)?;
+    (name != "loss").then(|| (name.to_owned(), value * 100.0))
+}
+
+/// A task as it is written in print: `mrpc` as `MRPC`.
+pub(crate) fn task(run: &RunRecord) -> String {
+    const NAMES: [&str; 14] = [
+        "MNLI", "SST-2", "MRPC", "CoLA", "QNLI", "QQP", "RTE", "STS-B", "WNLI", "E2E", "WebNLG", "DART", "WikiSQL",
+        "SAMSum",
+    ];
+    let same =
+        |name: &&&str| name.eq_ignore_ascii_case(&run.task) || name.replace('-', "").eq_ignore_ascii_case(&run.task);
+    NAMES
+        .iter()
+        .find(same)
+        .map_or_else(|| run.task.clone(), |name| (*name).to_owned())
+}
+
+/// The finished runs that were trained on as much data as any other of the same model and task: what was computed for the
+/// low-data table is not mixed with the rest.
+pub(crate) fn full_data(selection: &Selection) -> Vec<&RunRecord> {
+    let size = |run: &RunRecord| rows_of_data(run).unwrap_or(u64::MAX);
+    let mut most: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for run in finished(selection) {
+        let most = most.entry((&run.model, &run.task)).or_default();
+        *most = size(run).max(*most);
+    }
+    finished(selection)
+        .filter(|run| most.get(&(run.model.as_str(), run.task.as_str())) == Some(&size(run)))
+        .collect()
+}
+
+/// The finished runs.
+pub(crate) fn finished(selection: &Selection) -> impl Iterator<Item = &RunRecord> {
+    selection.runs.iter().filter(|run| run.finished())
+}
+
+/// One value of one run: where it stands in a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    /// What names the row.
+    pub(crate) row: Vec<String>,
+    /// The column.
+    pub(crate) column: String,
+    /// In the column's unit.
+    pub(crate) value: f64,
+    /// Its run.
+    pub(crate) run: &'a RunRecord,
+}
+
+/// A row of a sweep.
+#[derive(Clone, Debug)]
+pub(crate) struct SweepRow<'a> {
+    /// What names it.
+    pub(crate) heads: Vec<String>,
+    /// Settings apart from those swept in which it differs from other rows of the same name; usually empty.
+    pub(crate) variant: String,
+    /// Means over seeds with the sample standard deviation, by column.
+    pub(crate) cells: BTreeMap<String, Number>,
+    /// The runs behind it.
+    pub(crate) runs: Vec<&'a RunRecord>,
+}
+
+/// Collects entries into rows. A cell never mixes runs that differ in more than their seed: where a cell has several such
+/// groups, each gets a row, named after its settings. `swept` are the beginnings of the config's keys which rows and columns
+/// already stand for (`method.r`).
+pub(crate) fn collect<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
+    let mut rows: BTreeMap<&Vec<String>, Vec<(&Entry<'a>, Recipe)>> = BTreeMap::new();
+    for entry in entries {
+        rows.entry(&entry.row)
+            .or_default()
+            .push((entry, recipe(entry.run, swept)));
+    }
+    let mut out = Vec::new();
+    for (heads, entries) in rows {
+        let mut columns: BTreeMap<&str, BTreeSet<&Recipe>> = BTreeMap::new();
+        for (entry, recipe) in &entries {
+            columns.entry(&entry.column).or_default().insert(recipe);
+        }
+        if columns.values().all(|recipes| recipes.len() == 1) {
+            out.push(row(heads, String::new(), entries.iter().map(|(entry, _)| *entry)));
+            continue;
+        }
+        let recipes: BTreeSet<&Recipe> = entries.iter().map(|(_, recipe)| recipe).collect();
+        for &recipe in &recipes {
+            let own = entries
+                .iter()
+                .filter(|(_, other)| other == recipe)
+                .map(|(entry, _)| *entry);
+            out.push(row(heads, differing(recipe, &recipes), own));
+        }
+    }
+    out
+}
+
+/// A flattened config.
+type Recipe = BTreeMap<String, String>;
+
+fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
+    let mut all = flatten(&run.config);
+    all.retain(|key, _| {
+        key != "method_name" && key != "experiment" && !swept.iter().any(|start| key.starts_with(start))
+    });
+    all
+}
+
+/// What sets `one` apart from the others.
+fn differing(one: &Recipe, all: &BTreeSet<&Recipe>) -> String {
+    let keys: BTreeSet<&String> = all.iter().flat_map(|recipe| recipe.keys()).collect();
+    let differs = keys
+        .into_iter()
+        .filter(|key| all.iter().any(|other| other.get(*key) != one.get(*key)));
+    differs
+        .map(|key| format!("{key}={}", one.get(key).map_or("none", |v| v)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn row<'a, 'b>(heads: &[String], variant: String, entries: impl Iterator<Item = &'b Entry<'a>>) -> SweepRow<'a>
+where
+    'a: 'b,
+{
+    let mut cells: BTreeMap<String, Vec<(u64, &str, f64)>> = BTreeMap::new();
+    let mut runs: Vec<&RunRecord> = Vec::new();
+    for entry in entries {
+        let of = cells.entry(entry.column.clone()).or_default();
+        of.push((entry.run.seed, &entry.run.id, entry.value));
+        if !runs.iter().any(|run| run.id == entry.run.id) {
+            runs.push(entry.run);
+        }
+    }
+    let number = |mut values: Vec<(u64, &str, f64)>| {
+        // Sums of floats depend on their order.
+        values.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        mean(&values.iter().map(|(_, _, value)| *value).collect::<Vec<_>>())
+    };
+    SweepRow {
+        heads: heads.to_vec(),
+        variant,
+        cells: cells
+            .into_iter()
+            .map(|(column, values)| (column, number(values)))
+            .collect(),
+        runs,
+    }
+}
+
+/// Mean, sample standard deviation (n - 1; none for one value) and how many.
+pub(crate) fn mean(values: &[f64]) -> Number {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();
+    Number {
+        value: mean,
+        spread: (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
+        n: Some(values.len()),
+        decimals: 1,
+    }
+}
+
+/// Where cells of one row differ in settings that are not swept, in words: said below the table.
+pub(crate) fn uneven(rows: &[SweepRow<'_>], swept: &[&str]) -> Vec<String> {
+    let mut out = BTreeSet::new();
+    for row in rows {
+        let recipes: Vec<Recipe> = row.runs.iter().map(|run| recipe(run, swept)).collect();
+        let keys: BTreeSet<&String> = recipes.iter().flat_map(BTreeMap::keys).collect();
+        for key in keys {
+            let values: BTreeSet<&str> = recipes
+                .iter()
+                .map(|r| r.get(key).map_or("none", String::as_str))
+                .collect();
+            if values.len() > 1 && key != "task" {
+                out.insert(format!("{key} ({})", values.into_iter().collect::<Vec<_>>().join(", ")));
+            }
+        }
+    }
+    out.into_iter().collect()
+}

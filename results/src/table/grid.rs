@@ -1,0 +1,195 @@
+//! What the tables of Section 7 and of the appendix have in common (Tables 1, 5, 6, 7, 15, 16 and 18): rows with several
+//! heads, a column a thing that is swept, our rows above the paper's.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::shared::not_run;
+use super::{Cell, Number, Row, RowKind, Table, provenance, seeds_of};
+use crate::error::{Error, Result};
+use crate::paper::Score;
+use crate::record::RunRecord;
+use crate::sweep::{self, SweepRow};
+
+/// The paper's numbers for such a table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PaperGrid {
+    /// Where it stands.
+    pub(super) source: String,
+    /// What it shows.
+    pub(super) title: String,
+    /// Names of the columns that name a row.
+    pub(super) heads: Vec<String>,
+    /// Names of the columns with numbers.
+    pub(super) columns: Vec<String>,
+    /// Digits behind the point, a column each; where left out, as printed.
+    #[serde(default)]
+    pub(super) decimals: Vec<usize>,
+    /// The rows.
+    rows: Vec<PaperGridRow>,
+    /// What one must know to read them.
+    notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PaperGridRow {
+    heads: Vec<String>,
+    cells: Vec<Option<Score>>,
+}
+
+/// Our part of such a table.
+pub(super) struct Ours {
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<Cell>>,
+    pub(super) notes: Vec<String>,
+}
+
+impl PaperGrid {
+    /// From the text of `file`.
+    pub(super) fn read(file: &'static str, text: &str) -> Result<Self> {
+        serde_yaml::from_str(text).map_err(|source| Error::Paper { file, source })
+    }
+
+    /// The table `name`: ours, then the paper's. Without ours a row of dashes stands for it.
+    pub(super) fn table(&self, name: &str, ours: Option<Ours>) -> Table {
+        let ours = ours.unwrap_or_else(|| Ours {
+            columns: self.columns.clone(),
+            rows: vec![not_run(self.heads.len() + self.columns.len())],
+            notes: Vec::new(),
+        });
+        let columns = ours.columns;
+        let header = self.heads.iter().chain(&columns).cloned().collect();
+        let row = |kind| move |cells| Row { kind, cells };
+        let mut rows: Vec<Row> = ours.rows.into_iter().map(row(RowKind::Ours)).collect();
+        // Table 1 of other settings than the paper's has no column in common with it.
+        let shared = self.columns.iter().any(|column| columns.contains(column));
+        rows.extend(
+            self.rows
+                .iter()
+                .filter(|_| shared)
+                .map(|quoted| self.quoted(quoted, &columns))
+                .map(row(RowKind::Paper)),
+        );
+        let mut notes = Vec::new();
+        if shared {
+            let source = &self.source;
+            notes.push(format!(
+                "Rows named \"paper\" quote {source}; all others are ours, and none is the paper's setting."
+            ));
+            notes.extend(self.notes.iter().cloned());
+        }
+        notes.extend(ours.notes);
+        notes.push("–: not measured.".to_owned());
+        let n = rows
+            .iter()
+            .flat_map(|row| &row.cells)
+            .filter_map(|cell| if let Cell::Number(x) = cell { x.n } else { None });
+        Table {
+            name: name.to_owned(),
+            title: self.title.clone(),
+            header,
+            show_n: n.collect::<BTreeSet<_>>().len() > 1,
+            rows,
+            notes,
+        }
+    }
+
+    fn quoted(&self, row: &PaperGridRow, columns: &[String]) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = row.heads.iter().cloned().map(Cell::Text).collect();
+        if let Some(Cell::Text(first)) = cells.first_mut() {
+            *first = format!("paper: {first}");
+        }
+        cells.extend(columns.iter().map(|column| {
+            let at = self.columns.iter().position(|c| c == column);
+            let score = at.and_then(|at| row.cells.get(at).copied().flatten());
+            score.map_or(Cell::Missing, |score| {
+                Cell::Number(Number {
+                    value: score.value(),
+                    spread: score.spread(),
+                    n: None,
+                    decimals: at.map_or(1, |at| self.decimals(at, score.value())),
+                })
+            })
+        }));
+        cells
+    }
+
+    fn decimals(&self, column: usize, value: f64) -> usize {
+        let printed = value.to_string();
+        let own = printed.split_once('.').map_or(0, |(_, digits)| digits.len()).max(1);
+        self.decimals.get(column).copied().unwrap_or(own)
+    }
+
+    /// The table of a sweep over runs, or none where there are no rows. `columns` in the order in which they stand; `note` says
+    /// what the cells are.
+    pub(super) fn sweep(
+        &self,
+        name: &str,
+        rows: &[SweepRow<'_>],
+        columns: Vec<String>,
+        swept: &[&str],
+        note: &str,
+    ) -> Vec<Table> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let cells = rows.iter().map(|row| self.swept(row, &columns)).collect();
+        let mut runs: Vec<&RunRecord> = rows.iter().flat_map(|row| row.runs.iter().copied()).collect();
+        runs.sort_by(|a, b| a.id.cmp(&b.id));
+        runs.dedup_by(|a, b| a.id == b.id);
+        let mut notes = vec![format!(
+            "Cells: {note}; mean over seeds ± sample standard deviation (n - 1). {}",
+            seeds_of(&runs)
+        )];
+        let uneven = sweep::uneven(rows, swept);
+        if !uneven.is_empty() {
+            notes.push(format!("Not the same in all cells of a row: {}.", uneven.join("; ")));
+        }
+        notes.extend(provenance(&runs));
+        let ours = Ours {
+            columns,
+            rows: cells,
+            notes,
+        };
+        vec![self.table(name, Some(ours))]
+    }
+
+    fn swept(&self, row: &SweepRow<'_>, columns: &[String]) -> Vec<Cell> {
+        let mut cells: Vec<Cell> = row
+            .heads
+            .iter()
+            .take(self.heads.len())
+            .map(|head| {
+                if head.is_empty() {
+                    Cell::Missing
+                } else {
+                    Cell::Text(head.clone())
+                }
+            })
+            .collect();
+        if let (false, Some(Cell::Text(last))) = (row.variant.is_empty(), cells.last_mut()) {
+            *last = format!("{last} ({})", row.variant);
+        }
+        cells.extend(columns.iter().map(|column| {
+            row.cells.get(column).map_or(Cell::Missing, |number| {
+                let at = self.columns.iter().position(|c| c == column);
+                let decimals = at.and_then(|at| self.decimals.get(at).copied()).unwrap_or(1);
+                Cell::Number(Number { decimals, ..*number })
+            })
+        }));
+        cells
+    }
+}
+
+/// The paper's columns, then ours that it lacks in the order of `key`.
+pub(super) fn columns<K: Ord>(paper: &PaperGrid, rows: &[SweepRow<'_>], key: impl Fn(&str) -> K) -> Vec<String> {
+    let ours: BTreeSet<&String> = rows.iter().flat_map(|row| row.cells.keys()).collect();
+    let mut all: BTreeSet<&String> = paper.columns.iter().collect();
+    all.extend(ours);
+    let mut all: Vec<String> = all.into_iter().cloned().collect();
+    all.sort_by_key(|column| key(column));
+    all
+}

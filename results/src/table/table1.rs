@@ -1,0 +1,145 @@
+//! Table 1 of the paper: what adapters add to the time of a forward pass.
+
+use std::collections::BTreeSet;
+
+use super::grid::{Ours, PaperGrid};
+use super::{Cell, Number, Table, slug};
+use crate::analysis::{self, Analysis, Design, Findings, Latency};
+use crate::error::Result;
+use crate::store::Selection;
+
+fn paper() -> Result<PaperGrid> {
+    PaperGrid::read("paper/table1.yaml", include_str!("../../paper/table1.yaml"))
+}
+
+/// The table without anything of ours.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    Ok(paper()?.table("table1", None))
+}
+
+/// A table for each analysis of latency.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+    let paper = paper()?;
+    let mut names = BTreeSet::new();
+    let mut tables = Vec::new();
+    for analysis in &selection.analyses {
+        let Findings::Latency(found) = &analysis.findings else {
+            continue;
+        };
+        let mut name = format!("table1-{}", slug(analysis.preset.as_ref().unwrap_or(&analysis.model)));
+        if !names.insert(name.clone()) {
+            name = format!("{name}-{}", &analysis.id[..analysis.id.len().min(6)]);
+        }
+        let mut table = paper.table(&name, Some(ours(analysis, found)));
+        table.title = format!("{}: {}", table.title, analysis.model);
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// Batch and length of the columns: the paper's where they were measured, and of the rest the largest, the middle and the smallest.
+fn settings(found: &Latency) -> Vec<(u32, u32)> {
+    let all: BTreeSet<(u64, u32, u32)> = found
+        .cells
+        .iter()
+        .map(|c| (u64::from(c.batch) * u64::from(c.length), c.batch, c.length))
+        .collect();
+    let all: Vec<(u32, u32)> = all
+        .into_iter()
+        .rev()
+        .map(|(_, batch, length)| (batch, length))
+        .collect();
+    let papers: Vec<(u32, u32)> = [(32, 512), (16, 256), (1, 128)]
+        .into_iter()
+        .filter(|s| all.contains(s))
+        .collect();
+    if papers.len() == 3 || all.len() <= 3 {
+        return if papers.len() == 3 { papers } else { all };
+    }
+    [0, all.len() / 2, all.len() - 1].map(|i| all[i]).to_vec()
+}
+
+fn ours(analysis: &Analysis, found: &Latency) -> Ours {
+    let settings = settings(found);
+    let columns = settings
+        .iter()
+        .flat_map(|(batch, length)| ["ms", "%"].map(|unit| format!("{batch} x {length} {unit}")));
+    let designs: BTreeSet<(Design, u32, i64)> = found
+        .cells
+        .iter()
+        .map(|c| (c.design, c.bottleneck, c.added_params))
+        .collect();
+    let rows = designs.iter().map(|&(design, bottleneck, added)| {
+        let mut cells = vec![
+            Cell::Text(analysis.model.clone()),
+            Cell::Text(named(design).to_owned()),
+            if design == Design::Base {
+                Cell::Missing
+            } else {
+                Cell::Count(bottleneck.into())
+            },
+            if design == Design::Base {
+                Cell::Missing
+            } else {
+                Cell::Count(added)
+            },
+        ];
+        for &(batch, length) in &settings {
+            let meant = |c: &&analysis::Cell| {
+                (c.design, c.bottleneck, c.batch, c.length) == (design, bottleneck, batch, length)
+            };
+            let cell = found.cells.iter().find(meant);
+            cells.push(cell.map_or(Cell::Missing, |c| {
+                Cell::Number(Number {
+                    value: c.median_ms,
+                    spread: Some(c.iqr_ms),
+                    n: None,
+                    decimals: 1,
+                })
+            }));
+            let slower = cell.filter(|_| design != Design::Base).and_then(|c| found.slowdown(c));
+            cells.push(slower.map_or(Cell::Missing, |percent| Cell::Number(Number::plain(percent))));
+        }
+        cells
+    });
+    let rows = rows.collect();
+    Ours {
+        columns: columns.collect(),
+        rows,
+        notes: notes(analysis, found),
+    }
+}
+
+fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
+    let p = &analysis.provenance;
+    let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
+    let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
+    vec![
+        format!(
+            "Columns: batch x length; ms: median of single forward passes ± interquartile range; %: slow-down of the median over the \
+                model alone. Passes a cell: {}, after {} that do not count.",
+            trials.join(", "),
+            found.warmup
+        ),
+        format!("Ours: {}, analysis {}. {}", analysis.label, analysis.id, found.remark),
+        format!(
+            "Device: {} ({}), {}, {} threads.",
+            p.device, p.host.cpu, p.dtype, p.threads
+        ),
+    ]
+}
+
+fn named(design: Design) -> &'static str {
+    match design {
+        Design::Base => "full or merged LoRA",
+        Design::LoraUnmerged => "LoRA, not merged",
+        Design::AdapterL => "Adapter^L",
+        Design::AdapterH => "Adapter^H",
+    }
+}

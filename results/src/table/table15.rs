@@ -1,0 +1,83 @@
+//! Table 15 of the paper: methods at several sizes, the points of Figure 2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Table;
+use super::grid::{PaperGrid, columns};
+use crate::error::Result;
+use crate::store::Selection;
+use crate::sweep::{self, Entry};
+
+const SWEPT: [&str; 2] = ["method", "task"];
+
+fn paper() -> Result<PaperGrid> {
+    PaperGrid::read("paper/table15.yaml", include_str!("../../paper/table15.yaml"))
+}
+
+/// The table without runs of ours.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    Ok(paper()?.table("table15", None))
+}
+
+/// The table over the runs of models of which two methods, or two sizes of one, were run.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+    let mut points: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
+    let mut entries = Vec::new();
+    for run in sweep::full_data(selection) {
+        if let Some((_, value)) = sweep::headline(run) {
+            // The last head orders the rows: fewer parameters come first, as in the paper.
+            let trained = sweep::trained(run);
+            let row = vec![
+                run.model.clone(),
+                sweep::kind(run).to_owned(),
+                sweep::described(run),
+                millions(trained),
+                format!("{trained:015}"),
+            ];
+            points.entry(&run.model).or_default().insert(row.clone());
+            let column = sweep::task(run);
+            entries.push(Entry {
+                row,
+                column,
+                value,
+                run,
+            });
+        }
+    }
+    entries.retain(|entry| points.get(entry.row[0].as_str()).is_some_and(|points| points.len() > 1));
+    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    rows.sort_by(|a, b| (&a.heads[0], &a.heads[1], &a.heads[4]).cmp(&(&b.heads[0], &b.heads[1], &b.heads[4])));
+    let place = |column: &str| {
+        (
+            paper.columns.iter().position(|c| c == column).unwrap_or(usize::MAX),
+            column.to_owned(),
+        )
+    };
+    let columns = columns(&paper, &rows, place);
+    Ok(paper.sweep(
+        "table15",
+        &rows,
+        columns,
+        &SWEPT,
+        "the task's metric on dev in per cent, of texts BLEU or ROUGE-1 on test",
+    ))
+}
+
+/// `294912` as `0.295M`; less than a million keeps three digits, more keeps one.
+fn millions(count: i64) -> String {
+    let millions = count as f64 / 1e6;
+    if count == 0 {
+        return "0".to_owned();
+    }
+    if millions < 1.0 {
+        format!("{millions:.3}M")
+    } else {
+        format!("{millions:.1}M")
+    }
+}

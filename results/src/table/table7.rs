@@ -1,0 +1,95 @@
+//! Table 7 of the paper: how much of a frozen weight lies in an update's subspace, and how much the update amplifies it.
+
+use super::grid::{Ours, PaperGrid};
+use super::{Cell, Number, Table};
+use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
+use crate::error::Result;
+use crate::store::Selection;
+
+fn paper() -> Result<PaperGrid> {
+    PaperGrid::read("paper/table7.yaml", include_str!("../../paper/table7.yaml"))
+}
+
+/// The table without anything of ours.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    Ok(paper()?.table("table7", None))
+}
+
+/// The table over the analyses of subspaces: W_q at the probed layer, a row an adapter.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+    let paper = paper()?;
+    let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW.".to_owned()]);
+    for analysis in &selection.analyses {
+        let Findings::Subspace(found) = &analysis.findings else {
+            continue;
+        };
+        let of_q = found
+            .projections
+            .iter()
+            .filter(|p| p.module == Module::Query && p.layer == found.probe);
+        let before = rows.len();
+        rows.extend(of_q.map(|p| row(analysis, found, p)));
+        if rows.len() > before {
+            let remark = found
+                .remarks
+                .get("amplification")
+                .map(|remark| format!(" {remark}"))
+                .unwrap_or_default();
+            notes.push(format!(
+                "{}: {}, analysis {}.{remark}",
+                analysis.model, analysis.label, analysis.id
+            ));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ours = Ours {
+        columns: paper.columns.clone(),
+        rows,
+        notes,
+    };
+    Ok(vec![paper.table("table7", Some(ours))])
+}
+
+fn row(analysis: &Analysis, found: &Subspace, p: &Projection) -> Vec<Cell> {
+    let number = |value: Option<f64>| {
+        value.map_or(Cell::Missing, |value| {
+            let decimals = 2;
+            Cell::Number(Number {
+                decimals,
+                ..Number::plain(value)
+            })
+        })
+    };
+    let adapter = found.adapters.get(p.adapter);
+    let rank = adapter.map_or_else(
+        || "?".to_owned(),
+        |a| match a.seed {
+            Some(seed) => format!("{}, seed {seed}", a.rank),
+            None => a.rank.to_string(),
+        },
+    );
+    let mut cells: Vec<Cell> = [analysis.model.clone(), format!("{} of {}", p.layer, found.layers), rank]
+        .map(Cell::Text)
+        .to_vec();
+    cells.extend(
+        [
+            p.weight,
+            p.onto_delta,
+            p.onto_weight,
+            p.onto_random,
+            p.delta,
+            p.amplification,
+            p.amplification_unscaled,
+        ]
+        .map(number),
+    );
+    cells
+}

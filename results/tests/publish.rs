@@ -1,0 +1,152 @@
+//! What is published is a function of the records, byte for byte; bad input loses nothing. The numbers are made up.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::{failed, run};
+use results::publish::{Args, Written, publish};
+use results::record::SCHEMA;
+use results::{Error, Store};
+
+/// The published records: `results/` beside this crate's sources.
+fn published() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn args(results: &Path, out: &Path, only: &[&str]) -> Args {
+    Args {
+        results: results.to_owned(),
+        out: Some(out.to_owned()),
+        only: only.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// Every file below `dir` with what is in it.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(next) = todo.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_owned();
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_published_records_give_the_same_bytes_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    publish(&args(&published(), &one, &[])).unwrap();
+    publish(&args(&published(), &two, &[])).unwrap();
+    let (first, second) = (contents(&one), contents(&two));
+    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
+    for (name, bytes) in &first {
+        assert!(second[name] == *bytes, "{} differs", name.display());
+        assert!(!bytes.is_empty());
+    }
+    let page = String::from_utf8(first[Path::new("README.md")].clone()).unwrap();
+    for number in [1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 16, 18] {
+        assert!(
+            page.contains(&format!("| Table {number} |")),
+            "Table {number} is missing"
+        );
+    }
+    for number in 2..=8 {
+        assert!(page.contains(&format!("Figure {number}")), "Figure {number} is missing");
+    }
+    for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let is_there = one.join(link).exists() || published().join(link).exists();
+        assert!(is_there || link == "../docs/figures.md", "{link} leads nowhere");
+    }
+}
+
+#[test]
+fn one_figure_alone_leaves_the_rest_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    Store::open(&store)
+        .unwrap()
+        .put(&run(1, "lora", "mrpc", 1, 0.5))
+        .unwrap();
+    for (asked, file) in [
+        ("fig3", "figures/figure3.svg"),
+        ("Table 5", "tables/table5.md"),
+        ("tab16", "tables/table16.csv"),
+    ] {
+        let Written { changed, removed, .. } = publish(&args(&store, &out, &[asked])).unwrap();
+        assert!(
+            changed.contains(&out.join(file)) && removed.is_empty(),
+            "{asked}: {changed:?}"
+        );
+        assert!(
+            changed
+                .iter()
+                .all(|path| path.file_stem() == Path::new(file).file_stem()),
+            "{changed:?}"
+        );
+    }
+    let error = publish(&args(&store, &out, &["fig3", "fig9"])).unwrap_err();
+    assert!(matches!(error, Error::UnknownName { .. }));
+    let said = error.to_string();
+    assert!(said.contains("\"fig9\"") && said.contains("table18, figure2"), "{said}");
+}
+
+#[test]
+fn broken_records_lose_nothing_that_was_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.put(&run(1, "lora", "mrpc", 1, 0.5)).unwrap();
+    let all = Args {
+        out: None,
+        ..args(dir.path(), dir.path(), &[])
+    };
+    publish(&all).unwrap();
+    let before = contents(dir.path());
+    let newer = format!("{{\"schema\": {}, \"tomorrow\": true}}", SCHEMA + 1);
+    let broken = [
+        ("runs/0000000000000002.json", newer.as_str(), "is newer than schema"),
+        ("runs/0000000000000002.json", "{", "delete the file"),
+        (
+            "analyses/0000000000000003.json",
+            "{\"schema\": 1",
+            "0000000000000003.json",
+        ),
+    ];
+    for (file, text, said) in broken {
+        results::write_atomic(dir.path().join(file), text.as_bytes()).unwrap();
+        let error = publish(&all).unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains(said), "{error}");
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+        assert!(contents(dir.path()) == before);
+    }
+}
+
+#[test]
+fn what_is_no_longer_made_is_removed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    for mine in [
+        "tables/notes.md",
+        "figures/photo.png",
+        "figures/figure3-gone.svg",
+        "tables/table5-gone.csv",
+    ] {
+        results::write_atomic(dir.path().join(mine), b"x").unwrap();
+    }
+    let store = Store::open(dir.path()).unwrap();
+    store.put(&failed(1, "lora", "mrpc", 1, "out of memory")).unwrap();
+    let written = publish(&args(dir.path(), dir.path(), &[])).unwrap();
+    let removed = ["figures/figure3-gone.svg", "tables/table5-gone.csv"].map(|name| dir.path().join(name));
+    assert_eq!(written.removed, removed);
+    assert!(dir.path().join("tables/notes.md").exists() && dir.path().join("figures/photo.png").exists());
+    let again = publish(&args(dir.path(), dir.path(), &[])).unwrap();
+    assert!(again.changed.is_empty() && again.removed.is_empty() && again.unchanged == written.changed.len());
+}

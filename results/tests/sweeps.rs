@@ -1,0 +1,235 @@
+//! Tables 5, 6, 15, 16 and 18, Figure 2 and comparisons over a small made-up store.
+
+mod common;
+
+use common::run;
+use results::compare::compare;
+use results::figure::Content;
+use results::{Error, FIGURES, RunRecord, Selection, TABLES, Table};
+use serde_json::json;
+
+/// A run of LoRA beside `targets`.
+fn lora(n: u64, targets: &[&str], r: u64, seed: u64, value: f64) -> RunRecord {
+    let mut run = run(n, "lora", "mrpc", seed, value);
+    run.config["method"] = json!({"kind": "lora", "r": r, "alpha": 16, "targets": targets});
+    run.params.method = 1000 * (r * targets.len() as u64) as i64;
+    run
+}
+
+fn small() -> Selection {
+    let full = |n, seed, value| {
+        let mut run = run(n, "full", "mrpc", seed, value);
+        run.config["method"] = json!({"kind": "full"});
+        run
+    };
+    Selection {
+        runs: vec![
+            lora(1, &["query"], 8, 1, 0.70),
+            lora(2, &["query"], 8, 2, 0.72),
+            lora(3, &["value", "query"], 4, 1, 0.80),
+            lora(4, &["value", "query"], 4, 2, 0.82),
+            lora(5, &["query", "value"], 64, 1, 0.81),
+            full(6, 1, 0.85),
+            full(7, 2, 0.79),
+        ],
+        ..Selection::default()
+    }
+}
+
+fn table(name: &str, stored: &Selection) -> Vec<Table> {
+    let kind = TABLES.iter().find(|kind| kind.name == name).unwrap();
+    (kind.build)(stored).unwrap()
+}
+
+fn csv(name: &str, stored: &Selection) -> String {
+    let tables = table(name, stored);
+    assert_eq!(tables.len(), 1, "{name}");
+    tables[0].csv().unwrap()
+}
+
+/// The lines of ours, cells that are empty left out.
+fn ours(text: &str) -> Vec<String> {
+    let short = |line: &str| {
+        line.split(',')
+            .filter(|cell| !cell.is_empty())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    text.lines()
+        .filter(|line| line.starts_with("ours,"))
+        .map(short)
+        .collect()
+}
+
+#[test]
+fn weights_at_one_budget_stand_in_one_row_above_the_papers() {
+    let text = csv("table5", &small());
+    assert_eq!(ours(&text), ["ours,tiny,MRPC,8,71.0000,1.4142,2,81.0000,1.4142,2"]);
+    assert!(
+        text.starts_with("numbers,Model,Task,r x matrices,Wq,Wq ±,Wq n,Wk,"),
+        "{text}"
+    );
+    assert!(
+        text.contains("paper,paper: gpt3-175b,WikiSQL,8,70.4000,,,70.0000,"),
+        "{text}"
+    );
+}
+
+#[test]
+fn ranks_of_the_same_weights_stand_in_one_row() {
+    let text = csv("table6", &small());
+    assert_eq!(ours(&text), ["ours,tiny,MRPC,\"Wq,Wv\",81.0000,1.4142,2,81.0000,1"]);
+    assert!(
+        table(
+            "table6",
+            &Selection {
+                runs: vec![lora(1, &["query"], 8, 1, 0.7)],
+                ..Selection::default()
+            }
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn settings_that_are_not_swept_are_never_mixed() {
+    let mut stored = small();
+    stored.runs[1].config["optim"]["lr"] = json!(0.5);
+    let text = csv("table5", &stored);
+    let lines = ours(&text);
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].contains("(optim.lr=0.1),70.0000,1,81.0000") && lines[1].ends_with("(optim.lr=0.5),72.0000,1"),
+        "{text}"
+    );
+    stored.runs[0].config["optim"]["lr"] = json!(0.5);
+    let one = &table("table5", &stored)[0];
+    assert!(
+        one.markdown()
+            .contains("Not the same in all cells of a row: optim.lr (0.1, 0.5)."),
+        "{}",
+        one.markdown()
+    );
+}
+
+#[test]
+fn every_method_and_size_is_a_row_of_table_15_and_a_point_of_figure_2() {
+    let text = csv("table15", &small());
+    assert_eq!(ours(&text).len(), 4, "{text}");
+    assert!(text.contains("ours,tiny,full,,0.001M,,,,,,,82.0000,4.2426,2"), "{text}");
+    assert!(text.contains("ours,tiny,lora,\"r=4 alpha=16 Wq,Wv\",0.008M"), "{text}");
+    let figure = FIGURES.iter().find(|figure| figure.name() == "figure2").unwrap();
+    let sheet = figure.sheets(&small()).unwrap().remove(0);
+    assert_eq!(sheet.name, "figure2-tiny");
+    let Content::Series(series) = &sheet.panels[0][0].content else {
+        panic!("no series")
+    };
+    let points: Vec<_> = series.iter().map(|s| (s.method.as_str(), s.points.len())).collect();
+    assert_eq!(points, [("full", 1), ("lora", 3)]);
+    assert!((series[1].points[2].x - 128_000f64.log10()).abs() < 1e-12);
+    assert!(
+        sheet
+            .caption
+            .contains("LoRA's best 81.0 with 8,000 parameters, full fine-tuning 82.0 with 1,000")
+            || sheet.caption.contains("LoRA's best 81.0 with 128,000 parameters"),
+        "{}",
+        sheet.caption
+    );
+}
+
+#[test]
+fn amounts_of_data_have_their_table_and_stay_out_of_the_others() {
+    let mut stored = small();
+    let mut little = lora(20, &["query", "value"], 4, 1, 0.60);
+    little.config["limit"] = json!({"train": 100});
+    stored.runs.push(little);
+    let text = csv("table16", &stored);
+    assert!(
+        text.contains("tiny,MRPC,\"lora r=4 alpha=16 Wq,Wv\",60.0000,,1,,,,,,,81.0000,1.4142,2"),
+        "{text}"
+    );
+    assert_eq!(csv("table5", &stored), csv("table5", &small()));
+    assert_eq!(csv("table15", &stored), csv("table15", &small()));
+}
+
+#[test]
+fn ranks_on_e2e_have_a_column_a_metric() {
+    let e2e = |n, r, bleu| {
+        let mut run = lora(n, &["query", "value"], r, 1, 1.2);
+        (run.task, run.experiment, run.metric) = ("e2e".into(), "e2e".into(), "dev/loss".into());
+        run.evals[1].metrics = [
+            ("dev/loss", Some(1.21)),
+            ("test/BLEU", Some(bleu)),
+            ("test/METEOR", None),
+            ("test/ROUGE_L", Some(0.7052)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        run
+    };
+    let stored = Selection {
+        runs: vec![e2e(1, 4, 0.625), e2e(2, 16, 0.65)],
+        ..Selection::default()
+    };
+    let markdown = table("table18", &stored)[0].markdown();
+    assert!(
+        markdown
+            .contains("| tiny | Wq,Wv | 4 | 1.21 | 62.50 | – | – | 0.7052 | – |\n| tiny | Wq,Wv | 16 | 1.21 | 65.00 |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| paper: gpt2-medium | Wq,Wv | 1 | 1.23 | 68.72 | 8.7215 |"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn a_table_without_runs_has_the_papers_numbers_below_dashes() {
+    for kind in TABLES {
+        let table = (kind.blank)().unwrap();
+        assert_eq!(table.name, kind.name);
+        assert!(
+            table.rows.len() > 2 && table.rows.iter().all(|row| row.cells.len() == table.header.len()),
+            "{}",
+            kind.name
+        );
+        let markdown = table.markdown();
+        assert!(markdown.contains("| not run yet | – | –"), "{markdown}");
+        assert!(!markdown.contains("NaN"));
+    }
+}
+
+#[test]
+fn methods_are_compared_over_the_seeds_that_both_have() {
+    let mut stored = small();
+    stored
+        .runs
+        .retain(|run| run.method == "full" || run.config["method"]["r"] == 4);
+    let found = compare(&stored, "lora", &[]).unwrap();
+    assert_eq!(found.len(), 1);
+    let one = &found[0];
+    assert_eq!((one.method.as_str(), one.seeds.as_slice()), ("full", [1, 2].as_slice()));
+    assert!((one.difference - 1.0).abs() < 1e-9 && (one.sd.unwrap() - 32f64.sqrt()).abs() < 1e-9);
+    // t = 1 / (sqrt(32) / sqrt(2)) = 0.25 with one degree of freedom: p = 1 - 2 atan(0.25) / pi.
+    let p = 1.0 - 2.0 * 0.25f64.atan() / std::f64::consts::PI;
+    assert!((one.p.unwrap() - p).abs() < 1e-9, "{:?}", one.p);
+    assert!(
+        one.verdict.contains("no difference shown (2 seeds are few"),
+        "{}",
+        one.verdict
+    );
+    let shown = results::compare::table(&found).terminal(140);
+    assert!(
+        shown.contains("full - lora") && shown.lines().all(|line| line.chars().count() <= 140),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_comparison_that_makes_no_sense_is_refused() {
+    let error = compare(&small(), "lroa", &[]).unwrap_err().to_string();
+    assert!(error.contains("\"lroa\"") && error.contains("full, lora"), "{error}");
+    let error = compare(&small(), "full", &["lora".into()]).unwrap_err();
+    assert!(matches!(error, Error::Ambiguous { .. }), "two ranks under one name");
+    assert!(error.to_string().contains("--preset"), "{error}");
+}
