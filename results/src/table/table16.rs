@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
-const SWEPT: [&str; 2] = ["limit.train", "task"];
+const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 
 fn paper() -> Result<PaperGrid> {
     PaperGrid::read("paper/table16.yaml", include_str!("../../paper/table16.yaml"))
