@@ -26,6 +26,12 @@ pub(super) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
     miss(fact, None, rng)
 }
 
+/// A fact of the same kind that has no word of the core in common.
+pub(super) fn unlike(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
+    let core = fact.kind.core().iter();
+    core.fold(*fact, |other, slot| other.alter(*slot, rng))
+}
+
 /// A near miss in what a question for `slot` takes for granted.
 pub(super) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
     miss(fact, Some(slot), rng)
