@@ -1,30 +1,37 @@
-//! `notebooks-export`: writes the store's tables as a Jupyter notebook that computes them again.
+//! `notebooks-export`: writes what is stored as Jupyter notebooks that compute it again, and as HTML pages.
+
+mod html;
+mod notebook;
+mod report;
 
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use results::{Filter, Selection, Store, Table, write_atomic};
-use serde_json::{Value, json};
+use results::{Filter, Selection, Store, write_atomic};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-/// Writes `glue.ipynb` from the stored runs: Table 2 as it stands, and a cell of Python (polars) that computes its
-/// medians again from the records. The notebook is not executed: its code cell has no output until you run it.
+/// Writes the reports on GLUE, on generated texts and on Section 7: notebooks/*.ipynb and html/*.html.
+///
+/// The notebooks hold the tables, and Python (polars, matplotlib) that computes and draws them again from the records.
+/// `tools/check-notebooks --write` executes them; a notebook that was executed over the very same records is left as it is.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Folder of the store, the one that holds runs/.
+    /// Folder of the store, the one that holds runs/ and analyses/
     #[arg(long, default_value = "results")]
     results: PathBuf,
-    /// Folder for the notebook.
-    #[arg(long, default_value = "notebooks")]
+    /// Folder for notebooks/ and html/
+    #[arg(long, default_value = "notebooks-export")]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(path) => {
-            println!("{} (not executed)", path.display());
+        Ok(written) => {
+            print!("{}", written.join("\n") + "\n");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -34,17 +41,48 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<PathBuf> {
-    let (selection, unreadable) = Store::open(&args.results)?.select_readable(&Filter::default())?;
-    for error in unreadable {
-        eprintln!("warning, left out: {:#}", anyhow::Error::new(error));
+/// Writes everything, or nothing where something cannot be made; a line a file.
+fn run(args: &Args) -> Result<Vec<String>> {
+    let stored = Store::open(&args.results)?.select(&Filter::default())?;
+    let digest = digest(&stored)?;
+    let (notebooks, pages) = (args.out.join("notebooks"), args.out.join("html"));
+    let store = relative(&args.results, &notebooks)?;
+    let mut files: Vec<(PathBuf, String, &str)> = Vec::new();
+    for report in report::REPORTS {
+        let new = notebook::notebook(report, &stored, &store.to_string_lossy(), &digest)?;
+        let path = notebooks.join(format!("{}.ipynb", report.name));
+        let old: Value = std::fs::read(&path)
+            .ok()
+            .and_then(|old| serde_json::from_slice(&old).ok())
+            .unwrap_or_default();
+        if !notebook::is_executed(&old, &new) {
+            files.push((
+                path,
+                serde_json::to_string_pretty(&new)? + "\n",
+                " (not executed: tools/check-notebooks --write)",
+            ));
+        }
+        let path = pages.join(format!("{}.html", report.name));
+        files.push((path, html::page(report, &stored)?, ""));
     }
-    let notebook = notebook(&selection, &relative(&args.results, &args.out)?.to_string_lossy())?;
-    let path = args.out.join("glue.ipynb");
-    let mut text = serde_json::to_vec_pretty(&notebook)?;
-    text.push(b'\n');
-    write_atomic(&path, &text)?;
-    Ok(path)
+    let mut written = Vec::new();
+    for (path, text, said) in files {
+        write_atomic(&path, text.as_bytes())?;
+        written.push(format!("{}{said}", path.display()));
+    }
+    Ok(written)
+}
+
+/// Changes when any record does.
+fn digest(stored: &Selection) -> Result<String> {
+    let mut hash = Sha256::new();
+    for run in &stored.runs {
+        hash.update(run.to_json()?);
+    }
+    for analysis in &stored.analyses {
+        hash.update(analysis.to_json()?);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// `to` as seen from the folder `from`, where Jupyter runs the notebook: it works wherever the two are copied together.
@@ -58,60 +96,6 @@ fn relative(to: &Path, from: &Path) -> Result<PathBuf> {
         .count();
     let up = from.components().skip(shared).map(|_| Component::ParentDir);
     Ok(up.chain(to.components().skip(shared)).collect())
-}
-
-/// The notebook as nbformat 4.5.
-fn notebook(selection: &Selection, store: &str) -> Result<Value> {
-    let tables = results::table::table2::build(selection)?;
-    // A JSON string is a Python string too.
-    let code = format!("RESULTS = {}\n{}", json!(store), include_str!("medians.py"));
-    Ok(json!({
-        "cells": [
-            {"cell_type": "markdown", "id": "tables", "metadata": {}, "source": lines(&words(&tables, selection))},
-            {"cell_type": "code", "id": "medians", "metadata": {}, "source": lines(&code),
-             "execution_count": null, "outputs": []},
-        ],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }))
-}
-
-fn words(tables: &[Table], selection: &Selection) -> String {
-    let mut text = String::from("# GLUE: Table 2 from the stored runs\n\n");
-    if tables.is_empty() {
-        text += "No run of the experiment `glue` is stored yet.\n";
-    }
-    for table in tables {
-        text += &format!("{}\n", table.markdown());
-    }
-    let mut commits: Vec<String> = selection.runs.iter().map(|run| commit(&run.provenance)).collect();
-    commits.sort();
-    commits.dedup();
-    if !commits.is_empty() {
-        text += &format!(
-            "Computed at commit {}. The cell below was not executed when this was written.\n",
-            commits.join(", ")
-        );
-    }
-    text
-}
-
-fn commit(provenance: &results::record::Provenance) -> String {
-    let commit = provenance.commit.as_deref().unwrap_or("unknown");
-    format!(
-        "{}{}",
-        commit.get(..12).unwrap_or(commit),
-        if provenance.dirty { " (with local changes)" } else { "" }
-    )
-}
-
-/// nbformat keeps text as lines that keep their newlines.
-fn lines(text: &str) -> Vec<&str> {
-    text.split_inclusive('\n').collect()
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Along, Along>>;
 type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const MARGIN: i32 = 14;
-const BAR: i32 = 78;
+const BAR: i32 = 86;
 /// Between rows of panels.
 const GAP: i32 = 12;
 /// Colours that a bar is cut into; neighbours of one colour are one rectangle, which keeps files small.
-const LEVELS: f64 = 64.0;
+const LEVELS: f64 = 40.0;
 
 /// An axis as plotters sees it: its ticks are given, and it may run backwards.
 struct Along {
@@ -340,7 +340,7 @@ fn draw_bar(area: &Area<'_>, bar: &Bar) -> Drawn {
     }
     let upwards = Pos::new(HPos::Center, VPos::Top);
     let label = style::text(TEXT, INK).transform(FontTransform::Rotate270).pos(upwards);
-    area.draw_text(&bar.label, &label, (46, height as i32 / 2))?;
+    area.draw_text(&bar.label, &label, (54, height as i32 / 2))?;
     Ok(())
 }
 

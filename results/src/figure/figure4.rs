@@ -29,8 +29,6 @@ pub(super) static FIGURE7: Seeds = Seeds {
     range: (0.0, 0.8),
 };
 
-const TICKS: (usize, usize) = (8, 8);
-
 impl Figure for Seeds {
     fn name(&self) -> &'static str {
         self.name
@@ -66,7 +64,7 @@ impl Seeds {
         let panels = if self.probe {
             let mut row: Vec<Panel> = pairs.flatten().collect();
             row.push(match find(found, Comparison::Random, None, None) {
-                Some(grid) => panel(found, "random Gaussian", grid, None, TICKS),
+                Some(grid) => panel(found, "random Gaussian", grid, None, (8, 8)),
                 None => Panel::empty("random Gaussian", COMMAND),
             });
             vec![row]
@@ -131,7 +129,8 @@ fn one(found: &Subspace, layer: u32, module: Module, named: bool) -> Panel {
         title = format!("{title}, layer {layer}");
     }
     match find(found, Comparison::Seeds, Some(layer), Some(module)) {
-        Some(grid) => panel(found, &title, grid, None, TICKS),
+        // Four panels a row leave less room than three.
+        Some(grid) => panel(found, &title, grid, None, if named { (4, 8) } else { (8, 8) }),
         None => Panel::empty(title, COMMAND),
     }
 }

@@ -64,7 +64,7 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
     let layer = layer.unwrap_or(found.probe);
     let what = format!(
         "How much of the j strongest directions of an update lies in the i strongest of W_q (phi, eq. 4), layer {layer} of {}; \
-        colours begin at what chance gives for the most directions, as in the paper",
+        the paper's colours span 0.1 to 0.2",
         found.layers
     );
     Sheet {
@@ -85,12 +85,12 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
     }
 }
 
-/// The paper's bar spans 0.1 to 0.2: its floor is chance at the top tenth of the directions. So here, but for updates that
-/// reach further, up to what they reach.
+/// The paper's bar spans 0.1, chance at the top tenth of its directions, to 0.2. Here the fewest directions are shown too, so it
+/// begins at 0, and ends where the updates do.
 fn range(grids: &[&Grid]) -> (f64, f64) {
     let values = grids.iter().flat_map(|grid| grid.values.iter().copied());
     let most = values.fold(0.2f32, f32::max);
-    (0.1, (f64::from(most) * 20.0).ceil() / 20.0)
+    (0.0, (f64::from(most) * 20.0 - 1e-6).ceil() / 20.0)
 }
 
 fn nothing() -> Sheet {
@@ -108,7 +108,7 @@ fn nothing() -> Sheet {
         height: 230,
         bar: Some(Bar {
             label: "φ(i, j)".into(),
-            range: (0.1, 0.2),
+            range: (0.0, 0.2),
         }),
     }
 }

@@ -105,7 +105,10 @@ pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, about: 
         .remarks
         .get(about)
         .map_or("Nothing is said about what it shows.", |remark| remark);
-    format!("{what}; {}. {remark}", analysis.label)
+    format!(
+        "{what}; {}. Chance gives max(i, j) / {} on average. {remark}",
+        analysis.label, found.width
+    )
 }
 
 /// A file's stem for an analysis: two of one name are told apart by id.

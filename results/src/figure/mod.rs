@@ -144,8 +144,8 @@ impl Axis {
             .find(|step| n / step <= ticks.max(1));
         let step = step.unwrap_or(n.max(1));
         // Right beside the first, a second one would be unreadable.
-        let near = step.div_ceil(2);
-        let at = std::iter::once(1).chain((1..=n / step).map(|i| i * step).filter(|at| *at > near));
+        let apart = |at: &usize| 4 * (at - 1) >= 3 * step;
+        let at = std::iter::once(1).chain((1..=n / step).map(|i| i * step).filter(apart));
         Self {
             label: label.into(),
             range: (0.5, n as f64 + 0.5),
