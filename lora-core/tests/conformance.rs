@@ -6,8 +6,8 @@ use common::{build, build_as, fit_config, model_types, rows, try_build};
 use lora_core::batch::{Batch, Row, Target, UNSCORED};
 use lora_core::generate::{Generator, Settings, Strategy};
 use lora_core::method::{self, METHODS};
-use lora_core::model::{Model, arch};
-use lora_core::nn::{Adopted, Method, Owner, ParamKind, Place, Tape};
+use lora_core::model::{Dropout, Model, arch};
+use lora_core::nn::{Adopted, Build, Method, Owner, ParamKind, Place, Tape};
 use lora_core::train::{Schedule, Stepper, loss, predict};
 use lora_core::weights::{self, Weights};
 use std::collections::HashMap;
@@ -493,4 +493,49 @@ fn computing_blocks_again_changes_nothing() {
             assert!(difference < 1e-5, "{kind} on {model}: {name} differs by {difference:e}");
         }
     });
+}
+
+#[test]
+fn every_rate_of_dropout_can_be_set() {
+    for model_type in model_types() {
+        let head = method::from_yaml("{kind: head}").unwrap();
+        let rows = rows(model_type, 4);
+        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
+        let config = common::config(model_type);
+        let arch = arch(&config).unwrap();
+        // Whether a pass of training gives what one of evaluation gives.
+        let quiet = |rates: Dropout| -> bool {
+            let mut config = config.clone();
+            arch.set_dropout(&mut config, rates).unwrap();
+            let (model, _) = common::finish(&config, Build::new(head.as_ref(), 1)).unwrap();
+            let _guard = tch::no_grad_guard();
+            model
+                .forward(&batch, true)
+                .allclose(&model.forward(&batch, false), 1e-4, 1e-5, false)
+        };
+        let rates = |everywhere, classifier| Dropout { everywhere, classifier };
+        assert!(!quiet(Dropout::default()), "{model_type}: config.json's own");
+        assert!(quiet(rates(Some(0.0), None)), "{model_type}: some rate is not named");
+        for key in arch.dropouts {
+            let mut config = config.clone();
+            config[*key] = 1.5.into();
+            let text = (arch.shape)(&config).unwrap_err().to_string();
+            assert!(text.contains(key), "{model_type}: {text}");
+        }
+        match arch.cls_dropout {
+            Some(key) => {
+                assert!(arch.dropouts.contains(&key), "{model_type}");
+                assert!(
+                    !quiet(rates(Some(0.0), Some(0.5))),
+                    "{model_type}: before the classifier"
+                );
+            }
+            None => {
+                let text = arch
+                    .set_dropout(&mut config.clone(), rates(None, Some(0.5)))
+                    .unwrap_err();
+                assert!(text.to_string().contains("cls_dropout"), "{text}");
+            }
+        }
+    }
 }

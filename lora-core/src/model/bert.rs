@@ -1,7 +1,7 @@
 //! BERT (Devlin et al., 2019) for sequence classification, as transformers' `BertForSequenceClassification`.
 
 use super::Arch;
-use super::encoder::{Config, Encoder};
+use super::encoder::{self, Config, Encoder};
 use super::head::{Body, Head, WithHead};
 use crate::Result;
 use crate::nn::{Linear, Owner, Scope, dropout};
@@ -22,6 +22,8 @@ pub(super) const ARCH: Arch = Arch {
     prefix: "bert.",
     ignored: &["embeddings.position_ids", "cls.predictions.", "cls.seq_relationship."],
     transposed: &[],
+    dropouts: encoder::DROPOUTS,
+    cls_dropout: Some(encoder::CLS_DROPOUT),
 };
 
 /// Pooler (dense, tanh), dropout, linear layer.

@@ -3,15 +3,20 @@
 use super::ModelShape;
 use super::config::{check_heads, check_rates, check_sizes};
 use super::head::Body;
+use super::post_norm::{PostNorm, PostNormConfig};
 use crate::batch::Batch;
-use crate::nn::{
-    Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, Tape, dropout,
-};
+use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tape, dropout};
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use std::rc::Rc;
 use tch::{Kind, Tensor};
+
+/// [`super::Arch::dropouts`] of these models.
+pub(super) const DROPOUTS: &[&str] = &["hidden_dropout_prob", "attention_probs_dropout_prob", CLS_DROPOUT];
+
+/// [`super::Arch::cls_dropout`] of these models.
+pub(super) const CLS_DROPOUT: &str = "classifier_dropout";
 
 /// The keys of config.json that these models use (others are left unread).
 #[derive(Clone, Debug, Deserialize)]
@@ -75,6 +80,17 @@ impl Config {
 
     pub(super) fn init(&self) -> Init {
         Init::Normal(self.initializer_range)
+    }
+
+    fn post_norm(&self) -> PostNormConfig {
+        PostNormConfig {
+            hidden: self.hidden_size,
+            ffn: self.intermediate_size,
+            eps: self.layer_norm_eps,
+            init: self.init(),
+            activation: self.hidden_act,
+            dropout: self.hidden_dropout_prob,
+        }
     }
 
     pub(super) fn shape(&self) -> ModelShape {
@@ -180,43 +196,26 @@ struct Block {
     query: Linear,
     key: Linear,
     value: Linear,
-    attn_out: Linear,
-    attn_norm: Norm,
-    ffn_in: Linear,
-    ffn_out: Linear,
-    ffn_norm: Norm,
-    after_attention: TapPoint,
-    after_ffn: TapPoint,
-    after_block: TapPoint,
     attention: Attention,
-    activation: Activation,
-    dropout: f64,
+    rest: PostNorm,
 }
 
 impl Block {
     fn new(s: &Scope, c: &Config) -> Result<Block> {
-        let (d, f, init) = (c.hidden_size, c.intermediate_size, c.init());
-        let (attention, projections) = (s.sub("attention"), s.sub("attention").sub("self"));
+        let (d, init) = (c.hidden_size, c.init());
+        let projections = s.sub("attention").sub("self");
         Ok(Block {
             query: projections.linear("query", &[Role::Query], d, d, init)?,
             key: projections.linear("key", &[Role::Key], d, d, init)?,
             value: projections.linear("value", &[Role::Value], d, d, init)?,
-            attn_out: attention.sub("output").linear("dense", &[Role::AttnOut], d, d, init)?,
-            attn_norm: attention.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
-            ffn_in: s.sub("intermediate").linear("dense", &[Role::FfnIn], d, f, init)?,
-            ffn_out: s.sub("output").linear("dense", &[Role::FfnOut], f, d, init)?,
-            ffn_norm: s.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
-            after_attention: s.tap(Tap::AfterAttention, d)?,
-            after_ffn: s.tap(Tap::AfterFfn, d)?,
-            after_block: s.tap(Tap::AfterBlock, d)?,
+            // Before attention's prefix: the order of variables is that of the optimiser.
+            rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,
                 dropout: c.attention_probs_dropout_prob,
                 causal: false,
                 prefix: s.prefix(d)?,
             },
-            activation: c.hidden_act,
-            dropout: c.hidden_dropout_prob,
         })
     }
 
@@ -230,24 +229,11 @@ impl Block {
         let q = self.query.forward(&asking, train);
         let (k, v) = (self.key.forward(x, train), self.value.forward(x, train));
         let a = self.attention.forward(&q, &k, &v, &batch.layout, train);
-        let a = dropout(&self.attn_out.forward(&a, train), self.dropout, train);
-        let normed = |a: &Tensor| self.attn_norm.forward(&(a + &asking));
-        let x = self.after_attention.close(&a, train, normed);
-        let f = self.activation.apply(&self.ffn_in.forward(&x, train));
-        let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
-        let normed = |f: &Tensor| self.ffn_norm.forward(&(f + &x));
-        let x = self.after_ffn.close(&f, train, normed);
-        self.after_block.close(&x, train, Tensor::shallow_clone)
+        self.rest.forward(&a, &asking, train)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        vec![
-            &mut self.query,
-            &mut self.key,
-            &mut self.value,
-            &mut self.attn_out,
-            &mut self.ffn_in,
-            &mut self.ffn_out,
-        ]
+        let projections = [&mut self.query, &mut self.key, &mut self.value];
+        projections.into_iter().chain(self.rest.linears_mut()).collect()
     }
 }

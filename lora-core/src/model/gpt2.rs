@@ -23,6 +23,8 @@ pub(super) const ARCH: Arch = Arch {
     prefix: "transformer.",
     ignored: &["lm_head.weight", ".attn.bias", ".attn.masked_bias"],
     transposed: &[".c_attn.weight", ".c_proj.weight", ".c_fc.weight"],
+    dropouts: &["attn_pdrop", "resid_pdrop", "embd_pdrop"],
+    cls_dropout: None,
 };
 
 /// The keys of config.json that this model uses (others are left unread).

@@ -7,6 +7,7 @@ mod encoder;
 mod gpt2;
 mod head;
 mod known;
+mod post_norm;
 mod roberta;
 mod shape;
 
@@ -92,6 +93,19 @@ pub struct Arch {
     pub ignored: &'static [&'static str],
     /// How names of matrices end that published files hold as `[in, out]`.
     pub transposed: &'static [&'static str],
+    /// The keys of config.json that are rates of dropout.
+    pub dropouts: &'static [&'static str],
+    /// Which of them is that before the classifier, in architectures that have one.
+    pub cls_dropout: Option<&'static str>,
+}
+
+/// Rates of dropout to take in place of config.json's; those of methods are their own settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// Everywhere in the model.
+    pub everywhere: Option<f64>,
+    /// Before the classifier, whatever it is elsewhere.
+    pub classifier: Option<f64>,
 }
 
 /// Builds a model with a head from config.json.
@@ -126,6 +140,29 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 }
 
 impl Arch {
+    /// Writes `rates` into a config.json of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a rate of the classifier's where there is no classifier.
+    pub fn set_dropout(&self, config: &mut Value, rates: Dropout) -> Result<()> {
+        if let Some(rate) = rates.everywhere {
+            for key in self.dropouts {
+                config[*key] = rate.into();
+            }
+        }
+        match (rates.classifier, self.cls_dropout) {
+            (None, _) => {}
+            (Some(rate), Some(key)) => config[key] = rate.into(),
+            (Some(_), None) => {
+                return Err(Error::Config(format!(
+                    "models of type `{}` have no classifier for `cls_dropout` to stand before; leave it out",
+                    self.model_type
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The model with a head of `labels` outputs.
     ///
     /// # Errors
@@ -174,7 +211,10 @@ pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'stati
 }
 
 /// The folder's config.json, found good, and what it describes.
-pub(crate) fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
+///
+/// # Errors
+/// A config.json that is missing, broken or of an unknown architecture.
+pub fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
     let config = read_config(dir)?;
     let at = |e: Error| match e {
         Error::Config(what) => Error::format(dir.join("config.json"), what),

@@ -2,7 +2,7 @@
 //! `RobertaForSequenceClassification` and `RobertaForMaskedLM`.
 
 use super::Arch;
-use super::encoder::{Config, Encoder};
+use super::encoder::{self, Config, Encoder};
 use super::head::{Body, Head, MaskedLmHead, WithHead};
 use crate::Result;
 use crate::nn::{Linear, Owner, Scope, dropout};
@@ -39,6 +39,8 @@ pub(super) const ARCH: Arch = Arch {
     prefix: "roberta.",
     ignored: &["embeddings.position_ids", "pooler.dense.", "lm_head."],
     transposed: &[],
+    dropouts: encoder::DROPOUTS,
+    cls_dropout: Some(encoder::CLS_DROPOUT),
 };
 
 fn body(c: &Config, s: &Scope) -> Result<Encoder> {

@@ -48,20 +48,21 @@ pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model
 /// The same with the frozen weights in `base_kind`.
 pub fn build_as(model_type: &str, method: &dyn Method, seed: u64, base_kind: Kind) -> (Box<dyn Model>, Adopted) {
     tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
-    finish(model_type, Build::new(method, seed).base_kind(base_kind)).unwrap()
+    finish(&config(model_type), Build::new(method, seed).base_kind(base_kind)).unwrap()
 }
 
 /// The same, where the method may not fit the model.
 pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model>, Adopted)> {
-    finish(model_type, Build::new(method, 1))
+    finish(&config(model_type), Build::new(method, 1))
 }
 
-fn finish(model_type: &str, build: Build) -> Result<(Box<dyn Model>, Adopted)> {
-    let (config, build) = (config(model_type), build.base_init(BaseInit::Random));
-    let arch = arch(&config)?;
+/// The model of this config.json with seeded random weights.
+pub fn finish(config: &Value, build: Build) -> Result<(Box<dyn Model>, Adopted)> {
+    let build = build.base_init(BaseInit::Random);
+    let arch = arch(config)?;
     let model = match arch.build {
-        Some(classifier) => classifier(&config, 3, &build.scope()),
-        None => arch.language_model(&config, &build.scope()),
+        Some(classifier) => classifier(config, 3, &build.scope()),
+        None => arch.language_model(config, &build.scope()),
     };
     Ok((model?, build.adopt()?))
 }

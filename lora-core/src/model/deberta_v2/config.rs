@@ -2,6 +2,7 @@
 
 use crate::model::ModelShape;
 use crate::model::config::{check_heads, check_rates, check_sizes};
+use crate::model::post_norm::PostNormConfig;
 use crate::nn::{Activation, Init};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
@@ -184,6 +185,17 @@ impl Config {
 
     pub(super) fn init(&self) -> Init {
         Init::Normal(self.initializer_range)
+    }
+
+    pub(super) fn post_norm(&self) -> PostNormConfig {
+        PostNormConfig {
+            hidden: self.hidden_size,
+            ffn: self.intermediate_size,
+            eps: self.layer_norm_eps,
+            init: self.init(),
+            activation: self.hidden_act,
+            dropout: self.hidden_dropout_prob,
+        }
     }
 
     pub(super) fn attends(&self, kind: &str) -> bool {

@@ -8,11 +8,11 @@ mod config;
 
 use super::Arch;
 use super::head::{Body, Head, MaskedLmHead, WithHead};
+use super::post_norm::PostNorm;
 use crate::Result;
 use crate::batch::{Batch, Layout};
 use crate::nn::{
-    Activation, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Prompt, Role, Scope, Tap, TapPoint, Tape,
-    dropout,
+    Activation, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Prompt, Role, Scope, Tape, dropout,
 };
 use config::{Config, ConvActivation, Tanh};
 use serde_json::Value;
@@ -50,6 +50,13 @@ pub(super) const ARCH: Arch = Arch {
         "cls.predictions.",
     ],
     transposed: &[],
+    dropouts: &[
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "pooler_dropout",
+        "cls_dropout",
+    ],
+    cls_dropout: Some("cls_dropout"),
 };
 
 /// The body of DeBERTa-v2 and v3.
@@ -240,23 +247,14 @@ struct Block {
     own: Option<PositionProjections>,
     content_to_position: bool,
     position_to_content: bool,
-    attn_out: Linear,
-    attn_norm: Norm,
-    ffn_in: Linear,
-    ffn_out: Linear,
-    ffn_norm: Norm,
-    after_attention: TapPoint,
-    after_ffn: TapPoint,
-    after_block: TapPoint,
     attention: Attention,
-    activation: Activation,
-    dropout: f64,
+    rest: PostNorm,
 }
 
 impl Block {
     fn new(s: &Scope, c: &Config) -> Result<Block> {
-        let (d, f, init) = (c.hidden_size, c.intermediate_size, c.init());
-        let (attention, projections) = (s.sub("attention"), s.sub("attention").sub("self"));
+        let (d, init) = (c.hidden_size, c.init());
+        let projections = s.sub("attention").sub("self");
         let (c2p, p2c) = (c.attends("c2p"), c.attends("p2c"));
         let project = |name: &str, role: Role| projections.linear(name, &[role], d, d, init);
         let own = |wanted: bool, name: &str, role: Role| wanted.then(|| project(name, role)).transpose();
@@ -274,22 +272,14 @@ impl Block {
             },
             content_to_position: c2p,
             position_to_content: p2c,
-            attn_out: attention.sub("output").linear("dense", &[Role::AttnOut], d, d, init)?,
-            attn_norm: attention.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
-            ffn_in: s.sub("intermediate").linear("dense", &[Role::FfnIn], d, f, init)?,
-            ffn_out: s.sub("output").linear("dense", &[Role::FfnOut], f, d, init)?,
-            ffn_norm: s.sub("output").norm("LayerNorm", d, c.layer_norm_eps)?,
-            after_attention: s.tap(Tap::AfterAttention, d)?,
-            after_ffn: s.tap(Tap::AfterFfn, d)?,
-            after_block: s.tap(Tap::AfterBlock, d)?,
+            // Before attention's prefix: the order of variables is that of the optimiser.
+            rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,
                 dropout: c.attention_probs_dropout_prob,
                 causal: false,
                 prefix: s.prefix(d)?,
             },
-            activation: c.hidden_act,
-            dropout: c.hidden_dropout_prob,
         })
     }
 
@@ -310,14 +300,7 @@ impl Block {
         };
         let rows = positions.rows(&near.rows, train);
         let a = self.attend(x, &asking, &rows, &near.index, &batch.layout, train);
-        let a = dropout(&self.attn_out.forward(&a, train), self.dropout, train);
-        let x = self
-            .after_attention
-            .close(&a, train, |a| self.attn_norm.forward(&(a + &asking)));
-        let f = self.activation.apply(&self.ffn_in.forward(&x, train));
-        let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
-        let x = self.after_ffn.close(&f, train, |f| self.ffn_norm.forward(&(f + &x)));
-        self.after_block.close(&x, train, Tensor::shallow_clone)
+        self.rest.forward(&a, &asking, train)
     }
 
     /// Disentangled attention: `asking` `[T, d]` (or `[B, d]`) over the tokens `x` `[T, d]`; `rows` `[W, d]` of the position
@@ -392,15 +375,9 @@ impl Block {
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
         let own = self.own.iter_mut().flat_map(|o| [&mut o.key, &mut o.query]).flatten();
-        own.chain([
-            &mut self.query,
-            &mut self.key,
-            &mut self.value,
-            &mut self.attn_out,
-            &mut self.ffn_in,
-            &mut self.ffn_out,
-        ])
-        .collect()
+        own.chain([&mut self.query, &mut self.key, &mut self.value])
+            .chain(self.rest.linears_mut())
+            .collect()
     }
 }
 
