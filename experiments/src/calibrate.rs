@@ -59,9 +59,7 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
         .device(device)
         .base_kind(run.config.dtype.kind());
     let exam = &run.rows.exam;
-    let (model, arch) = exam
-        .answers()
-        .build(model_dir, run.config.train.model_dropout, &build)?;
+    let (model, arch) = exam.answers().build(model_dir, run.config.train.dropout(), &build)?;
     let params = build.adopt()?.params;
     Weights::open(model_dir)?.load_into(&params, arch)?.require_complete()?;
     let settings = &run.config.train;

@@ -201,7 +201,7 @@ impl Planned {
             .rows
             .exam
             .answers()
-            .build(model_dir, self.config.train.model_dropout, &build)?;
+            .build(model_dir, self.config.train.dropout(), &build)?;
         Ok(build.adopt()?.counts)
     }
 

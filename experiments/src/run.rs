@@ -239,7 +239,7 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
         .rows
         .exam
         .answers()
-        .build(&session.inputs.model, run.config.train.model_dropout, &build)?;
+        .build(&session.inputs.model, run.config.train.dropout(), &build)?;
     let adopted = build.adopt()?;
     let report = Weights::open(&session.inputs.model)?
         .load_into(&adopted.params, arch)?

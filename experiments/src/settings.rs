@@ -1,6 +1,7 @@
 //! The settings of one run: number type, training, decoding, and how much of the data is taken.
 
 use anyhow::{Result, ensure};
+use lora_core::model::Dropout;
 use lora_core::train::{FitConfig, Objective};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +69,9 @@ pub struct TrainConfig {
     /// Dropout everywhere in the model, in place of what its config.json says; that of methods is their own setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_dropout: Option<f64>,
+    /// Dropout before the classifier, in place of what config.json and `model_dropout` say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cls_dropout: Option<f64>,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
     /// Whether what lies inside a block is computed again in the backward pass. Not written: on a CPU it changes no number.
@@ -114,6 +118,7 @@ impl TrainConfig {
             ("beta2", self.beta2),
             ("label_smoothing", self.label_smoothing),
             ("model_dropout", self.model_dropout.unwrap_or(0.0)),
+            ("cls_dropout", self.cls_dropout.unwrap_or(0.0)),
         ];
         for (key, value) in shares {
             ensure!(
@@ -132,6 +137,14 @@ impl TrainConfig {
             "`train.weight_decay` is {decay}; it must be 0 or more"
         );
         Ok(())
+    }
+
+    /// The rates of dropout that are given.
+    pub fn dropout(&self) -> Dropout {
+        Dropout {
+            everywhere: self.model_dropout,
+            classifier: self.cls_dropout,
+        }
     }
 
     /// The settings of the loop.

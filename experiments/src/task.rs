@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
 use lora_core::batch::Row;
-use lora_core::model::{self, Arch, Model};
+use lora_core::model::{self, Arch, Dropout, Model};
 use lora_core::nn::Build;
 use lora_core::train::{Objective, predict, token_scores};
 use std::collections::BTreeMap;
@@ -157,30 +157,19 @@ impl Criterion {
 }
 
 impl Answers {
-    /// Builds the model of the folder `dir` with what stands on it, and with dropout at this rate if one is given. Its
+    /// Builds the model of the folder `dir` with what stands on it, and with these rates of dropout where they are given. Its
     /// weights are not loaded.
     ///
     /// # Errors
     /// A config.json that cannot be used; a method that does not fit; a model that was not made for such answers.
-    pub fn build(self, dir: &Path, dropout: Option<f64>, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
-        let Some(rate) = dropout else {
-            return Ok(match self {
-                Answers::Outputs(outputs) => model::from_dir(dir, outputs, build)?,
-                Answers::Words => model::lm_from_dir(dir, build)?,
-            });
-        };
-        let mut config = model::read_config(dir)?;
-        let arch = model::arch(&config)?;
-        // Each architecture reads those of its own.
-        let encoders = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
-        for key in encoders.into_iter().chain(["attn_pdrop", "resid_pdrop", "embd_pdrop"]) {
-            config[key] = rate.into();
-        }
+    pub fn build(self, dir: &Path, dropout: Dropout, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
+        let (mut config, arch) = model::described(dir)?;
+        arch.set_dropout(&mut config, dropout)?;
         let model = match self {
-            Answers::Outputs(outputs) => arch.classifier(&config, outputs, &build.scope()),
-            Answers::Words => arch.language_model(&config, &build.scope()),
+            Answers::Outputs(outputs) => arch.classifier(&config, outputs, &build.scope())?,
+            Answers::Words => arch.language_model(&config, &build.scope())?,
         };
-        Ok((model.with_context(|| format!("the model {}", dir.display()))?, arch))
+        Ok((model, arch))
     }
 
     /// Forward passes over `rows`, for their time.
