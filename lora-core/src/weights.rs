@@ -1,6 +1,8 @@
-//! Weights in and out: safetensors under Hugging Face names, in one file or sharded with an index. No pickle is read.
+//! Weights in and out: under Hugging Face names, in one file or sharded with an index. Written as safetensors; read as
+//! safetensors, or, where a model was published as a pickle alone, from that, of which nothing is executed.
 
 use crate::fsutil::{sha256_file, write_atomic};
+use crate::interop::TorchFile;
 use crate::model::Arch;
 use crate::nn::{Owner, Params};
 use crate::{Error, Result};
@@ -9,6 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -79,17 +82,31 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// One or more memory-mapped safetensors files.
+/// One or more memory-mapped files.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
-    files: Vec<(PathBuf, Mmap)>,
+    files: Vec<(PathBuf, Numbers)>,
     /// Tensor name to the number of its file.
     index: BTreeMap<String, usize>,
 }
 
+/// A file, as it was written.
+#[derive(Debug)]
+enum Numbers {
+    Safetensors(Mmap),
+    Torch(TorchFile),
+}
+
+/// What a model's weights are called, the better first: in one file, and the index of several.
+const NAMES: [[&str; 2]; 2] = [
+    ["model.safetensors", "model.safetensors.index.json"],
+    ["pytorch_model.bin", "pytorch_model.bin.index.json"],
+];
+
 impl Weights {
-    /// Opens a safetensors file, or a folder with `model.safetensors` or `model.safetensors.index.json` and its shards.
+    /// Opens a file of safetensors or (by its ending: `.bin`, `.pt`, `.pth`) of torch.save, or a folder with
+    /// `model.safetensors` or, if there is none, `pytorch_model.bin`, whole or as shards with their index.
     ///
     /// # Errors
     /// [`Error::Io`] for what cannot be read, [`Error::Format`] for what is truncated, corrupt, or another format.
@@ -97,25 +114,18 @@ impl Weights {
         if path.is_file() {
             return Weights::of_files(path, vec![path.to_path_buf()]);
         }
-        let single = path.join("model.safetensors");
-        if single.is_file() {
-            return Weights::of_files(&single, vec![single.clone()]);
+        for [single, index] in NAMES.map(|names| names.map(|name| path.join(name))) {
+            if single.is_file() {
+                return Weights::of_files(&single, vec![single.clone()]);
+            }
+            if index.is_file() {
+                return Weights::of_files(&index, shards(path, &index)?);
+            }
         }
-        let index = path.join("model.safetensors.index.json");
-        if index.is_file() {
-            return Weights::of_files(&index, shards(path, &index)?);
-        }
-        let pickle = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
-            .iter()
-            .any(|n| path.join(n).exists());
-        let hint = if pickle {
-            "; pytorch_model.bin is a pickle and is not read: save the model with transformers' save_pretrained, which writes safetensors"
-        } else {
-            ""
-        };
+        let [[single, index], [pickle, _]] = NAMES;
         Err(Error::format(
             path,
-            format!("has neither model.safetensors nor model.safetensors.index.json{hint}"),
+            format!("has neither {single} nor {index}, and no {pickle}"),
         ))
     }
 
@@ -123,15 +133,13 @@ impl Weights {
         let mut files = Vec::new();
         let mut index = BTreeMap::new();
         for (number, file) in paths.into_iter().enumerate() {
-            let handle = std::fs::File::open(&file).map_err(Error::io(&file))?;
-            // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
-            let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(&file))?;
-            for name in parse(&file, &map)?.names() {
-                if index.insert(name.to_string(), number).is_some() {
+            let numbers = Numbers::open(&file)?;
+            for name in numbers.names(&file)? {
+                if index.insert(name.clone(), number).is_some() {
                     return Err(Error::format(&file, format!("tensor `{name}` is in another shard too")));
                 }
             }
-            files.push((file, map));
+            files.push((file, numbers));
         }
         Ok(Weights {
             path: path.to_path_buf(),
@@ -150,7 +158,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Format`].
     pub fn metadata(&self) -> Result<HashMap<String, String>> {
-        let Some((file, map)) = self.files.first() else {
+        let Some((file, Numbers::Safetensors(map))) = self.files.first() else {
             return Ok(HashMap::new());
         };
         let (_, header) = SafeTensors::read_metadata(map).map_err(|e| Error::format(file, e.to_string()))?;
@@ -181,11 +189,14 @@ impl Weights {
             .index
             .get(name)
             .ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
-        let (file, map) = &self.files[*number];
-        let view = parse(file, map)?
-            .tensor(name)
-            .map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
-        to_tensor(file, name, &view)
+        match &self.files[*number] {
+            (file, Numbers::Safetensors(map)) => {
+                let view = parse(file, map)?.tensor(name);
+                let view = view.map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
+                to_tensor(file, name, &view)
+            }
+            (file, Numbers::Torch(torch)) => torch.tensor(name).map_err(|what| Error::format(file, what)),
+        }
     }
 
     /// Copies every tensor into the variable of its name (with or without the architecture's prefix), converting kinds
@@ -263,6 +274,26 @@ impl Weights {
         copy(&tensor, &entry.tensor, target)?;
         report.loaded += 1;
         Ok(())
+    }
+}
+
+impl Numbers {
+    fn open(file: &Path) -> Result<Numbers> {
+        let ending = file.extension().and_then(OsStr::to_str);
+        if ending.is_some_and(|e| ["bin", "pt", "pth"].contains(&e)) {
+            return Ok(Numbers::Torch(TorchFile::open(file)?));
+        }
+        let handle = std::fs::File::open(file).map_err(Error::io(file))?;
+        // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
+        let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(file))?;
+        Ok(Numbers::Safetensors(map))
+    }
+
+    fn names(&self, file: &Path) -> Result<Vec<String>> {
+        Ok(match self {
+            Numbers::Safetensors(map) => parse(file, map)?.names().into_iter().map(String::from).collect(),
+            Numbers::Torch(torch) => torch.names().map(String::from).collect(),
+        })
     }
 }
 

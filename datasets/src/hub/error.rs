@@ -181,22 +181,6 @@ pub enum HubError {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// Weights as a pickle alone.
-    #[error(
-        "{repo} at revision \"{revision}\" has its weights as {file} alone, a pickle, and weights are read from safetensors alone; \
-         ask for a revision with model.safetensors (the hub's conversion bot proposes one under {page}/discussions, such as \
-         refs/pr/1), or save the model with transformers' save_pretrained and name that folder"
-    )]
-    Pickle {
-        /// `model ID`.
-        repo: String,
-        /// As it was asked for.
-        revision: String,
-        /// The pickle.
-        file: String,
-        /// The repository's own page.
-        page: String,
-    },
     /// An upload that the hub does not, or cannot, take.
     #[error(
         "{repo}: nothing is uploaded: {problem}; set HF_TOKEN to a token that may write to it (see {endpoint}/settings/tokens)"

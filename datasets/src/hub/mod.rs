@@ -41,8 +41,12 @@ use store::{Store, Wanted};
 pub const GLUE: &str = "nyu-mll/glue";
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// Weights in one file, or the index of several: safetensors, and pickles for models that were published as nothing else (they
+/// are read by a machine that executes nothing).
+const WEIGHTS: [[&str; 2]; 2] = [
+    ["model.safetensors", "model.safetensors.index.json"],
+    ["pytorch_model.bin", "pytorch_model.bin.index.json"],
+];
 
 /// A repository at one commit, in the cache.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,8 +170,8 @@ impl Hub {
         self
     }
 
-    /// A model's folder: its configuration, the tokenizer files that it has, and its weights as safetensors, in one file
-    /// or sharded. `revision` is a branch, a tag or a commit; none is `main`.
+    /// A model's folder: its configuration, the tokenizer files that it has, and its weights as safetensors, or, where it has
+    /// none, as pickles, in one file or sharded. `revision` is a branch, a tag or a commit; none is `main`.
     ///
     /// While the hub cannot be reached, a whole model in the cache is taken as it is, with a warning.
     ///
@@ -296,27 +300,18 @@ impl Hub {
         if !has(CONFIG) {
             return Err(no_file(repo, CONFIG));
         }
-        if !has(WEIGHTS) && !has(INDEX) {
-            let pickle = |f: &&String| f.starts_with("pytorch_model") && f.ends_with(".bin");
-            return Err(match listing.files.iter().find(pickle) {
-                Some(file) => HubError::Pickle {
-                    repo: repo.to_string(),
-                    revision: repo.revision().to_owned(),
-                    file: file.clone(),
-                    page: format!("{}/{}", self.client.endpoint(), repo.url_path()),
-                },
-                None => no_file(repo, WEIGHTS),
-            });
-        }
+        let weights = WEIGHTS.as_flattened().iter().find(|file| has(file));
+        let weights = weights.ok_or_else(|| no_file(repo, WEIGHTS[0][0]))?;
         // Weights last: where they are whole, all is there.
         let small = std::iter::once(&CONFIG).chain(tokenize::FILES).filter(|f| has(f));
-        small.into_iter().try_for_each(|file| self.bring(repo, listing, file))?;
-        if has(WEIGHTS) {
-            return self.bring(repo, listing, WEIGHTS);
+        small
+            .chain([weights])
+            .try_for_each(|file| self.bring(repo, listing, file))?;
+        if !is_index(weights) {
+            return Ok(());
         }
-        self.bring(repo, listing, INDEX)?;
         let dir = Store::new(&self.cache, repo).snapshot(&listing.commit);
-        let shards = shards(&dir.join(INDEX))?;
+        let shards = shards(&dir.join(weights))?;
         match shards.iter().find(|s| !has(s)) {
             Some(shard) => Err(no_file(repo, shard)),
             None => shards.iter().try_for_each(|shard| self.bring(repo, listing, shard)),
@@ -369,13 +364,15 @@ fn missing_of_model(dir: &Path) -> Result<Option<String>, HubError> {
     if lacks(CONFIG) {
         return Ok(Some(CONFIG.to_owned()));
     }
-    if !lacks(WEIGHTS) {
-        return Ok(None);
+    match WEIGHTS.as_flattened().iter().find(|file| !lacks(file)) {
+        None => Ok(Some(WEIGHTS[0][0].to_owned())),
+        Some(index) if is_index(index) => Ok(shards(&dir.join(index))?.into_iter().find(|s| lacks(s))),
+        Some(_) => Ok(None),
     }
-    if lacks(INDEX) {
-        return Ok(Some(WEIGHTS.to_owned()));
-    }
-    Ok(shards(&dir.join(INDEX))?.into_iter().find(|s| lacks(s)))
+}
+
+fn is_index(file: &str) -> bool {
+    file.ends_with(".index.json")
 }
 
 /// The files that an index of weights names, sorted, each of them beside the index.
@@ -390,12 +387,18 @@ fn shards(index: &Path) -> Result<Vec<String>, HubError> {
     let map = map.filter(|m| !m.is_empty());
     let map = map.ok_or_else(|| bad("no \"weight_map\" from tensors to files".to_owned()))?;
     let mut files = std::collections::BTreeSet::new();
+    let pickles = index.file_name().is_some_and(|name| name == WEIGHTS[1][1]);
+    let (ending, what) = if pickles {
+        (".bin", "pickle")
+    } else {
+        (".safetensors", "safetensors file")
+    };
     for (tensor, file) in map {
         match file.as_str() {
-            Some(name) if is_file_name(name) && name.ends_with(".safetensors") => files.insert(name.to_owned()),
+            Some(name) if is_file_name(name) && name.ends_with(ending) => files.insert(name.to_owned()),
             _ => {
                 return Err(bad(format!(
-                    "tensor \"{tensor}\" is said to be in {file}, which is no safetensors file beside the index; distrust this repository"
+                    "tensor \"{tensor}\" is said to be in {file}, which is no {what} beside the index; distrust this repository"
                 )));
             }
         };

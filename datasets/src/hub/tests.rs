@@ -65,7 +65,7 @@ fn the_token_file_is_read_where_no_variable_is_set() {
 #[test]
 fn a_shard_cannot_leave_the_folder() {
     let dir = tempfile::tempdir().unwrap();
-    let index = dir.path().join(INDEX);
+    let index = dir.path().join(WEIGHTS[0][1]);
     let of = |text: &str| {
         std::fs::write(&index, text).unwrap();
         shards(&index)

@@ -127,6 +127,47 @@ fn shards_follow_their_index() {
 }
 
 #[test]
+fn pickles_are_fetched_where_there_is_nothing_else() {
+    let bench = Bench::new();
+    let index = br#"{"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}"#;
+    let mut files: Vec<(&str, &[u8])> = vec![
+        ("config.json", b"{}"),
+        ("pytorch_model.bin.index.json", index),
+        ("pytorch_model-1.bin", b"one"),
+        ("pytorch_model-2.bin", b"two"),
+        ("tf_model.h5", b"other"),
+    ];
+    bench.stand_in.commit(REPO, "main", FIRST, &files);
+    let model = bench.hub.model(ID, None).unwrap();
+    let wanted = [
+        "config.json",
+        "pytorch_model-1.bin",
+        "pytorch_model-2.bin",
+        "pytorch_model.bin.index.json",
+    ];
+    assert_eq!(names(&model.dir), wanted);
+    let offline = bench.hub.clone().offline(true);
+    assert_eq!(offline.model(ID, None).unwrap(), model);
+    std::fs::remove_file(model.dir.join("pytorch_model-2.bin")).unwrap();
+    let lacking = offline.model(ID, None).unwrap_err().to_string();
+    assert!(lacking.contains("pytorch_model-2.bin"), "{lacking}");
+
+    // One file is taken before several, and shards of the other format are none.
+    files.push(("pytorch_model.bin", b"whole"));
+    bench.stand_in.commit(REPO, "main", SECOND, &files);
+    let model = bench.hub.model(ID, None).unwrap();
+    assert_eq!(names(&model.dir), ["config.json", "pytorch_model.bin"]);
+    assert_eq!(offline.model(ID, None).unwrap(), model);
+    let strange = br#"{"weight_map": {"a": "pytorch_model-1.safetensors"}}"#;
+    let files: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("pytorch_model.bin.index.json", strange)];
+    bench
+        .stand_in
+        .commit(REPO, "main", "3333333333333333333333333333333333333333", &files);
+    let error = bench.hub.model(ID, None).unwrap_err();
+    assert!(matches!(error, HubError::Index { .. }), "{error}");
+}
+
+#[test]
 fn an_index_cannot_lead_out_of_the_folder() {
     let bench = Bench::new();
     let index = br#"{"weight_map": {"a": "../../../escaped.safetensors"}}"#;

@@ -113,25 +113,6 @@ fn what_is_not_there_is_told_apart() {
 }
 
 #[test]
-fn a_pickle_is_refused_before_anything_is_fetched() {
-    let bench = Bench::new();
-    let files: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("pytorch_model.bin", b"pickle")];
-    bench.stand_in.commit(REPO, "main", FIRST, &files);
-    let error = bench.hub.model(ID, None).unwrap_err();
-    assert!(matches!(error, HubError::Pickle { .. }), "{error}");
-    let message = message(&error);
-    for part in [
-        "pytorch_model.bin",
-        "safetensors alone",
-        "save_pretrained",
-        "/discussions",
-    ] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    assert!(bench.blobs().is_empty());
-}
-
-#[test]
 fn names_that_could_leave_the_cache_are_refused_unasked() {
     let bench = Bench::with_model();
     for (id, revision) in [

@@ -12,4 +12,5 @@ pub(crate) use base::fill;
 pub use base::{Base, Layer, Tensors};
 pub use loralib::open_loralib;
 pub use peft::{Export, load_peft, open_peft};
+pub(crate) use torch_file::TorchFile;
 pub use torch_file::read_torch;

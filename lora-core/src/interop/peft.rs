@@ -6,7 +6,6 @@
 
 use super::adapter::{A, Adapter, B};
 use super::base::{Base, Layer, Tensors, fill};
-use super::torch_file::read_torch;
 use crate::fsutil::write_atomic;
 use crate::method::Lora;
 use crate::nn::{Owner, Params};
@@ -170,14 +169,14 @@ pub fn open_peft(dir: &Path) -> Result<Adapter> {
 /// The folder's tensors without PEFT's prefix, and their file.
 fn tensors(dir: &Path) -> Result<(PathBuf, Tensors)> {
     let (file, pickle) = (dir.join(WEIGHTS), dir.join(PICKLE));
-    let (file, found) = if !file.exists() && pickle.exists() {
-        let found = read_torch(&pickle)?;
-        (pickle, found)
+    let file = if !file.exists() && pickle.exists() {
+        pickle
     } else {
-        let open = Weights::open(&file)?;
-        let all = open.names().map(|n| Ok((n.to_string(), open.tensor(n)?)));
-        (file, all.collect::<Result<Tensors>>()?)
+        file
     };
+    let open = Weights::open(&file)?;
+    let all = open.names().map(|n| Ok((n.to_string(), open.tensor(n)?)));
+    let found = all.collect::<Result<Tensors>>()?;
     let bare = |name: String| name.strip_prefix(PREFIX).map_or(name.clone(), String::from);
     Ok((file, found.into_iter().map(|(name, t)| (bare(name), t)).collect()))
 }

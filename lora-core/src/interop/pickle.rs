@@ -81,7 +81,7 @@ pub(super) struct View<'p> {
 #[derive(Clone, Copy, Debug)]
 enum Value<'p> {
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
     Float,
     Text(&'p str),
@@ -105,53 +105,97 @@ pub(super) const LONGEST: u64 = 8 << 20;
 /// Dictionaries under which training scripts put the weights.
 const WRAPPERS: [&str; 3] = ["model_state_dict", "state_dict", "model"];
 
-/// The tensors of a pickled dictionary, by name; those of the dictionary `model_state_dict`, `state_dict` or `model` in it,
-/// where there is one.
-pub(super) fn tensors(bytes: &[u8]) -> Result<BTreeMap<&str, View<'_>>, Fault> {
-    let mut machine = Machine {
-        bytes,
-        at: 0,
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-        arena: Vec::new(),
-    };
-    let root = machine
-        .run()
-        .map_err(|what| format!("at byte {} of the pickle: {what}", machine.at))?;
-    let dict = |value: Value| match value {
-        Value::Node(n) => match &machine.arena[n] {
-            Node::Dict(entries) => Some(entries),
-            _ => None,
-        },
-        _ => None,
-    };
-    let whole = dict(root).ok_or("the pickle is no dictionary of tensors")?;
-    let wrapped = |(key, value): &(Value, Value)| match key {
-        Value::Text(key) if WRAPPERS.contains(key) => dict(*value),
-        _ => None,
-    };
-    let entries = whole.iter().find_map(wrapped).unwrap_or(whole);
-    let mut found = BTreeMap::new();
-    for (key, value) in entries {
-        let Value::Text(name) = key else {
-            return Err("a key of the dictionary is no text".into());
-        };
-        let view = match value {
-            Value::Node(n) => match &machine.arena[*n] {
-                Node::Tensor(view) => Some(view.clone()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let view = view.ok_or_else(|| format!("`{}` is no tensor", printable(name)))?;
-        if found.insert(*name, view).is_some() {
-            return Err(format!("`{}` is there twice", printable(name)));
-        }
-    }
-    Ok(found)
+/// A pickle that was run to its end.
+#[derive(Debug)]
+pub(super) struct Program<'p> {
+    machine: Machine<'p>,
+    root: Value<'p>,
 }
 
+impl<'p> Program<'p> {
+    /// Runs the pickle that `bytes` begin with.
+    pub(super) fn run(bytes: &'p [u8]) -> Result<Program<'p>, Fault> {
+        let mut machine = Machine {
+            bytes,
+            at: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            arena: Vec::new(),
+        };
+        match machine.run() {
+            Ok(root) => Ok(Program { machine, root }),
+            Err(what) => Err(format!("at byte {} of the pickle: {what}", machine.at)),
+        }
+    }
+
+    /// Bytes of the pickle.
+    pub(super) fn len(&self) -> usize {
+        self.machine.at
+    }
+
+    /// The tensors of a dictionary, by name; those of the dictionary `model_state_dict`, `state_dict` or `model` in it,
+    /// where there is one.
+    pub(super) fn tensors(&self) -> Result<BTreeMap<&'p str, View<'p>>, Fault> {
+        let whole = self.dict(self.root).ok_or("the pickle is no dictionary of tensors")?;
+        let wrapped = |(key, value): &(Value<'p>, Value<'p>)| match key {
+            Value::Text(key) if WRAPPERS.contains(key) => self.dict(*value),
+            _ => None,
+        };
+        let entries = whole.iter().find_map(wrapped).unwrap_or(whole);
+        let mut found = BTreeMap::new();
+        for (key, value) in entries {
+            let Value::Text(name) = key else {
+                return Err("a key of the dictionary is no text".into());
+            };
+            let view = match self.machine.node(*value) {
+                Some(Node::Tensor(view)) => view.clone(),
+                _ => return Err(format!("`{}` is no tensor", printable(name))),
+            };
+            if found.insert(*name, view).is_some() {
+                return Err(format!("`{}` is there twice", printable(name)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every storage that is spoken of.
+    pub(super) fn storages(&self) -> impl Iterator<Item = Storage<'p>> {
+        self.machine.arena.iter().filter_map(|node| match node {
+            Node::Storage(storage) => Some(*storage),
+            _ => None,
+        })
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(&self) -> Result<Vec<&'p str>, Fault> {
+        let Some(Node::List(items)) = self.machine.node(self.root) else {
+            return Err("the pickle is no list".into());
+        };
+        let text = |value: &Value<'p>| match value {
+            Value::Text(text) => Ok(*text),
+            _ => Err("an item of the list is no text".to_string()),
+        };
+        items.iter().map(text).collect()
+    }
+
+    /// What a dictionary says of `key`, if it is true or false.
+    pub(super) fn truth(&self, key: &str) -> Option<bool> {
+        self.dict(self.root)?.iter().find_map(|entry| match entry {
+            (Value::Text(text), Value::Bool(truth)) if *text == key => Some(*truth),
+            _ => None,
+        })
+    }
+
+    fn dict(&self, value: Value) -> Option<&Vec<(Value<'p>, Value<'p>)>> {
+        match self.machine.node(value)? {
+            Node::Dict(entries) => Some(entries),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Machine<'p> {
     bytes: &'p [u8],
     at: usize,
@@ -278,7 +322,7 @@ impl<'p> Machine<'p> {
     fn literal(&mut self, opcode: u8) -> Result<(), Fault> {
         let value = match opcode {
             b'N' => Value::None,
-            0x88 | 0x89 => Value::Bool,
+            0x88 | 0x89 => Value::Bool(opcode == 0x88),
             b'K' => Value::Int(self.number::<1>()? as i64),
             b'M' => Value::Int(self.number::<2>()? as i64),
             b'J' => Value::Int(i64::from(self.number::<4>()? as u32 as i32)),
@@ -374,7 +418,7 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    fn node(&self, value: Value) -> Option<&Node<'p>> {
+    fn node(&self, value: Value<'_>) -> Option<&Node<'p>> {
         match value {
             Value::Node(n) => self.arena.get(n),
             _ => None,
@@ -422,7 +466,8 @@ impl<'p> Machine<'p> {
         items.iter().map(int).collect()
     }
 
-    /// BINPERSID: what torch keeps outside the pickle, ("storage", type, key, device, count).
+    /// BINPERSID: what torch keeps outside the pickle, ("storage", type, key, device, count), with a None behind them before
+    /// torch 1.6 (or the storage that this one is a part of, which has long gone).
     fn storage(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let storage = match self.node(id) {
@@ -433,6 +478,14 @@ impl<'p> Machine<'p> {
                     Value::Text(key),
                     Value::Text(_),
                     Value::Int(count),
+                ]
+                | [
+                    Value::Text("storage"),
+                    Value::Global(Global::Storage(dtype)),
+                    Value::Text(key),
+                    Value::Text(_),
+                    Value::Int(count),
+                    Value::None,
                 ] => Some((key, dtype, count)),
                 _ => None,
             },

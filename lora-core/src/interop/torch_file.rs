@@ -1,29 +1,167 @@
-//! Files of torch.save (since torch 1.6): a zip archive with a pickle and an entry of plain numbers for each storage.
+//! Files of torch.save: since torch 1.6 a zip archive with a pickle and an entry of plain numbers for each storage, before
+//! that pickles one after the other and the numbers behind them (`torch/serialization.py`). The file is mapped into memory:
+//! numbers are looked at when their tensor is asked for. Nothing that the file says is executed.
 
-use super::pickle::{self, Dtype, LONGEST, Storage, View};
+use super::pickle::{Dtype, LONGEST, Program, Storage, View};
 use crate::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
-use std::io::{BufReader, Read, Seek};
+use memmap2::Mmap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::io::Cursor;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use tch::{Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive};
+
+/// What a file of before torch 1.6 begins with: the pickles of torch's magic number and of its version 1001.
+const OLD: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
 
 /// The tensors of a dictionary that torch.save wrote, on the CPU. Nothing that the file says is executed.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for anything but tensors of known number types, and for what is damaged.
 pub fn read_torch(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
-    let len = file.metadata().map_err(Error::io(path))?.len();
-    read(BufReader::new(file), len).map_err(|what| Error::format(path, what))
+    TorchFile::open(path)?.all().map_err(|what| Error::format(path, what))
 }
 
-/// [`read_torch`] from anything of `len` bytes; what is wrong, in words.
-fn read<R: Read + Seek>(source: R, len: u64) -> Result<BTreeMap<String, Tensor>, String> {
-    let zip = |e: zip::result::ZipError| {
-        format!("is not a file of torch.save ({e}); one from before torch 1.6 must be saved anew by a newer torch")
-    };
-    let archive = ZipArchive::new(source).map_err(zip)?;
+/// A dictionary of tensors that torch.save wrote; what is wrong with it is said in words.
+pub(crate) struct TorchFile<B = Mmap> {
+    bytes: B,
+    tensors: BTreeMap<String, Stored>,
+    /// Where the storages begin whose checksums were found right.
+    sound: RefCell<BTreeSet<usize>>,
+}
+
+/// Where a tensor's numbers are.
+#[derive(Debug)]
+struct Stored {
+    kind: Kind,
+    /// Of its storage, which others may share.
+    extent: Extent,
+    /// The first number of the tensor in its storage.
+    offset: i64,
+    size: Vec<i64>,
+    stride: Vec<i64>,
+}
+
+/// A stretch of the file, and what its CRC-32 must be where there is one.
+#[derive(Clone, Debug)]
+struct Extent {
+    range: Range<usize>,
+    crc: Option<u32>,
+}
+
+impl TorchFile {
+    /// Maps the file and reads its pickle.
+    pub(crate) fn open(path: &Path) -> Result<TorchFile> {
+        let file = std::fs::File::open(path).map_err(Error::io(path))?;
+        // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        TorchFile::new(map).map_err(|what| Error::format(path, what))
+    }
+}
+
+impl<B: Deref<Target = [u8]>> TorchFile<B> {
+    fn new(bytes: B) -> Result<TorchFile<B>, String> {
+        let tensors = if bytes.starts_with(OLD) {
+            of_old_file(&bytes)?
+        } else {
+            of_archive(&bytes)?
+        };
+        Ok(TorchFile {
+            bytes,
+            tensors,
+            sound: RefCell::default(),
+        })
+    }
+
+    /// The tensors' names, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor of this name, on the CPU in the file's kind. Only its own stretch of the file is copied.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, String> {
+        let stored = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| format!("has no tensor `{name}`"))?;
+        let (start, storage) = (
+            stored.extent.range.start,
+            checked(&self.bytes, &stored.extent, &self.sound),
+        );
+        let storage = storage.map_err(|what| format!("the numbers of `{name}` {what}"))?;
+        self.sound.borrow_mut().insert(start);
+        stored.tensor(storage).map_err(|what| format!("`{name}`: {what}"))
+    }
+
+    fn all(&self) -> Result<BTreeMap<String, Tensor>, String> {
+        self.names()
+            .map(|name| Ok((name.to_string(), self.tensor(name)?)))
+            .collect()
+    }
+}
+
+impl<B> fmt::Debug for TorchFile<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TorchFile")
+            .field("tensors", &self.tensors)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stored {
+    /// `view` of the storage at `extent`, which must be as long as the pickle says.
+    fn new(view: View, extent: &Extent) -> Result<Stored, String> {
+        let kind = kind(view.storage.dtype);
+        let wanted = (view.storage.count as u64).checked_mul(kind.elt_size_in_bytes() as u64);
+        if wanted != Some(extent.range.len() as u64) {
+            return Err(format!(
+                "the storage {} has {} bytes, and {} numbers of {kind:?} were to be in it",
+                view.storage.key,
+                extent.range.len(),
+                view.storage.count
+            ));
+        }
+        Ok(Stored {
+            kind,
+            extent: extent.clone(),
+            offset: view.offset,
+            size: view.size,
+            stride: view.stride,
+        })
+    }
+
+    fn tensor(&self, storage: &[u8]) -> Result<Tensor, String> {
+        let torch = |e: tch::TchError| e.to_string();
+        if self.size.contains(&0) {
+            return Tensor::f_empty(&self.size, (self.kind, tch::Device::Cpu)).map_err(torch);
+        }
+        // The pickle's reader has made sure that the view lies inside its storage.
+        let steps = self.size.iter().zip(&self.stride);
+        let count = 1 + steps.map(|(size, stride)| (size - 1) * stride).sum::<i64>();
+        let width = self.kind.elt_size_in_bytes();
+        let own = self.offset as usize * width..(self.offset + count) as usize * width;
+        let own = storage.get(own).ok_or("lies outside of its storage")?;
+        let flat = Tensor::f_from_data_size(own, &[count], self.kind).map_err(torch)?;
+        flat.f_as_strided(&self.size, &self.stride, Some(0)).map_err(torch)
+    }
+}
+
+/// The bytes of a stretch, whose checksum is compared unless that was done before.
+fn checked<'b>(bytes: &'b [u8], extent: &Extent, sound: &RefCell<BTreeSet<usize>>) -> Result<&'b [u8], String> {
+    let stretch = bytes.get(extent.range.clone()).ok_or("are not in the file")?;
+    match extent.crc {
+        Some(crc) if !sound.borrow().contains(&extent.range.start) && crc32fast::hash(stretch) != crc => {
+            Err("are damaged (their checksum is another); download or copy the file again".into())
+        }
+        _ => Ok(stretch),
+    }
+}
+
+fn of_archive(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
+    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("is not a file of torch.save ({e})"))?;
     let pickles: Vec<String> = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.into_owned()))
@@ -36,87 +174,130 @@ fn read<R: Read + Seek>(source: R, len: u64) -> Result<BTreeMap<String, Tensor>,
         ));
     };
     let root = pickle.trim_end_matches("data.pkl").to_string();
-    let mut entries = Entries { archive, len, root };
-    if entries.has("byteorder") && entries.bytes("byteorder", 16)? != b"little" {
+    let mut entries = Entries { bytes, archive, root };
+    if entries.has("byteorder") && entries.small("byteorder", 16)? != b"little" {
         return Err("holds big-endian numbers; save it on a little-endian machine".into());
     }
-    let program = entries.bytes("data.pkl", LONGEST)?;
+    let program = Program::run(entries.small("data.pkl", LONGEST)?)?;
     let mut storages = HashMap::new();
     let mut tensors = BTreeMap::new();
-    for (name, view) in pickle::tensors(&program)? {
-        if !storages.contains_key(view.storage.key) {
-            storages.insert(view.storage.key, (view.storage, entries.storage(&view.storage)?));
+    for (name, view) in program.tensors()? {
+        let key = view.storage.key;
+        if !storages.contains_key(key) {
+            storages.insert(key, (view.storage, entries.extent(&format!("data/{key}"))?));
         }
-        let (known, numbers) = &storages[view.storage.key];
+        let (known, extent) = &storages[key];
         if *known != view.storage {
-            return Err(format!("two tensors disagree about the storage {}", view.storage.key));
+            return Err(format!("two tensors disagree about the storage {key}"));
         }
-        tensors.insert(name.to_string(), tensor(numbers, &view)?);
+        tensors.insert(name.to_string(), Stored::new(view, extent)?);
     }
     Ok(tensors)
 }
 
-/// The entries beside the pickle.
-struct Entries<R> {
-    archive: ZipArchive<R>,
-    /// Bytes of the file, which nothing stored in it can exceed.
-    len: u64,
+/// The entries of an archive.
+struct Entries<'b> {
+    bytes: &'b [u8],
+    archive: ZipArchive<Cursor<&'b [u8]>>,
     root: String,
 }
 
-impl<R: Read + Seek> Entries<R> {
+impl<'b> Entries<'b> {
     fn has(&self, name: &str) -> bool {
         self.archive.index_for_name(&format!("{}{name}", self.root)).is_some()
     }
 
-    /// An entry of at most `most` bytes.
-    fn bytes(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String> {
+    /// Where an entry is.
+    fn extent(&mut self, name: &str) -> Result<Extent, String> {
         let name = format!("{}{name}", self.root);
         let fault = |what: String| format!("the entry {name} {what}");
-        let mut entry = self
+        let entry = self
             .archive
-            .by_name(&name)
+            .by_name_raw(name.as_bytes())
             .map_err(|e| fault(format!("is missing or damaged ({e})")))?;
         // torch compresses nothing; what is compressed could be far larger than the file.
-        if entry.compression() != CompressionMethod::Stored {
+        if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             return Err(fault("is compressed, which torch.save never does".into()));
         }
-        let size = entry.size();
-        if size > most.min(self.len) {
-            return Err(fault(format!(
-                "claims {size} bytes; at most {} fit",
-                most.min(self.len)
-            )));
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        let read = entry.by_ref().take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|e| fault(format!("is damaged ({e})")))?;
-        if bytes.len() as u64 != size {
-            return Err(fault(format!("has {} bytes and claims {size}", bytes.len())));
-        }
-        Ok(bytes)
+        let (size, start) = (entry.size(), entry.data_start().unwrap_or(u64::MAX));
+        let end = start.checked_add(size).filter(|end| *end <= self.bytes.len() as u64);
+        let end = end.filter(|_| size == entry.compressed_size());
+        let end = end.ok_or_else(|| fault(format!("claims {size} bytes, which are not there")))?;
+        Ok(Extent {
+            range: start as usize..end as usize,
+            crc: Some(entry.crc32()),
+        })
     }
 
-    fn storage(&mut self, storage: &Storage) -> Result<Tensor, String> {
-        let kind = kind(storage.dtype);
-        let name = format!("data/{}", storage.key);
-        let bytes = self.bytes(&name, u64::MAX)?;
-        let wanted = (storage.count as u64).checked_mul(kind.elt_size_in_bytes() as u64);
-        if wanted != Some(bytes.len() as u64) {
+    /// The bytes of an entry, at most `most`.
+    fn small(&mut self, name: &str, most: u64) -> Result<&'b [u8], String> {
+        let extent = self.extent(name)?;
+        if extent.range.len() as u64 > most {
             return Err(format!(
-                "the entry {name} has {} bytes, and {} numbers of {kind:?} were to be in it",
-                bytes.len(),
-                storage.count
+                "the entry {name} has {} bytes; at most {most} make sense",
+                extent.range.len()
             ));
         }
-        Tensor::f_from_data_size(&bytes, &[storage.count], kind).map_err(|e| e.to_string())
+        checked(self.bytes, &extent, &RefCell::default())
+            .map_err(|what| format!("the bytes of the entry {name} {what}"))
     }
 }
 
-fn tensor(numbers: &Tensor, view: &View) -> Result<Tensor, String> {
-    numbers
-        .f_as_strided(&view.size, &view.stride, Some(view.offset))
-        .map_err(|e| e.to_string())
+/// A file of before torch 1.6: after [`OLD`] the pickles of the machine's word sizes, of the dictionary, and of the
+/// storages' names in the order in which their numbers follow, each behind its count.
+fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
+    let mut at = OLD.len();
+    let mut next = || {
+        let rest = &bytes[at..bytes.len().min(at + LONGEST as usize)];
+        let program = Program::run(rest)?;
+        at += program.len();
+        Ok::<_, String>(program)
+    };
+    if next()?.truth("little_endian") != Some(true) {
+        return Err("holds big-endian numbers; save it on a little-endian machine".into());
+    }
+    let (program, order) = (next()?, next()?);
+    let views = program.tensors()?;
+    let known: HashMap<&str, Storage> = program.storages().map(|storage| (storage.key, storage)).collect();
+    let mut storages = HashMap::new();
+    for key in order.texts()? {
+        let cut = || format!("ends before the storage {key}");
+        let head = bytes
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<8>())
+            .ok_or_else(cut)?;
+        let storage = known
+            .get(key)
+            .ok_or_else(|| format!("the storage {key} is not spoken of"))?;
+        let count = i64::from_le_bytes(*head);
+        let length = usize::try_from(count).ok();
+        let length = length.and_then(|n| n.checked_mul(kind(storage.dtype).elt_size_in_bytes()));
+        let end = length
+            .and_then(|n| (at + 8).checked_add(n))
+            .filter(|end| *end <= bytes.len());
+        let end = end.ok_or_else(cut)?;
+        let range = at + 8..end;
+        storages.insert(key, Extent { range, crc: None });
+        at = end;
+    }
+    if at != bytes.len() {
+        return Err(format!(
+            "goes on for {} bytes behind the last storage",
+            bytes.len() - at
+        ));
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, view) in views {
+        let key = view.storage.key;
+        let extent = storages
+            .get(key)
+            .ok_or_else(|| format!("the storage {key} is missing"))?;
+        if known[key] != view.storage {
+            return Err(format!("two tensors disagree about the storage {key}"));
+        }
+        tensors.insert(name.to_string(), Stored::new(view, extent)?);
+    }
+    Ok(tensors)
 }
 
 fn kind(dtype: Dtype) -> Kind {

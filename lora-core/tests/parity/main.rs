@@ -8,6 +8,7 @@ mod gpt2;
 mod masked_lm;
 mod methods;
 mod minilm;
+mod pickle;
 
 use golden::{Golden, close, test_device};
 use lora_core::batch::{Batch, Row};

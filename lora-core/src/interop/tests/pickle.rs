@@ -51,6 +51,10 @@ pub(in super::super) fn state_dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     .concat()
 }
 
+fn tensors(bytes: &[u8]) -> Result<BTreeMap<&str, View<'_>>, Fault> {
+    Program::run(bytes)?.tensors()
+}
+
 fn refused(bytes: &[u8]) -> String {
     tensors(bytes).map(|t| format!("{t:?}")).unwrap_err()
 }

@@ -22,7 +22,7 @@ pub(in super::super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn open(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
-    read(Cursor::new(bytes), bytes.len() as u64)
+    TorchFile::new(bytes)?.all()
 }
 
 fn sample() -> Vec<u8> {
@@ -70,11 +70,6 @@ fn what_is_missing_or_odd_is_named() {
         &[("r/data.pkl", &two), ("r/data/0", &eight)],
         "disagree about the storage 0",
     );
-    assert!(
-        open(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
-            .unwrap_err()
-            .contains("before torch 1.6")
-    );
 }
 
 #[test]
@@ -85,6 +80,49 @@ fn a_size_that_is_not_there_is_not_believed() {
     bytes[at..at + 4].copy_from_slice(&u32::MAX.saturating_sub(1).to_le_bytes());
     let message = open(&bytes).unwrap_err();
     assert!(message.contains("claims") || message.contains("damaged"), "{message}");
+}
+
+/// The same tensors as before torch 1.6.
+fn old() -> Vec<u8> {
+    let mut pickle = state_dict(&[
+        ("a", entry("0", 6, 0, &[2, 3], &[3, 1])),
+        ("b", entry("1", 2, 1, &[1], &[1])),
+    ]);
+    pickle.splice(..0, *b"\x80\x02}(X\x0d\0\0\0little_endian\x88u.");
+    let keys = b"\x80\x02](X\x01\0\0\x001X\x01\0\0\x000e.";
+    let storage = |values: &[f32]| [&(values.len() as u64).to_le_bytes()[..], &numbers(values)].concat();
+    let (first, second) = (storage(&[7.0, 8.0]), storage(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    [OLD, &pickle, keys, &first, &second].concat()
+}
+
+#[test]
+fn a_file_of_before_torch_1_6_is_read_and_a_damaged_one_refused() {
+    let (whole, new) = (old(), open(&sample()).unwrap());
+    let found = open(&whole).unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
+    for (name, tensor) in &found {
+        assert!(tensor.equal(&new[name]), "{name}");
+    }
+    for end in 0..whole.len() {
+        assert!(open(&whole[..end]).is_err(), "cut at {end}");
+    }
+    assert!(
+        open(&[&whole[..], b"x"].concat())
+            .unwrap_err()
+            .contains("goes on for 1 byte")
+    );
+    let turned = |from: &[u8], to: &[u8]| {
+        let at = whole.windows(from.len()).position(|w| w == from).unwrap();
+        open(&[&whole[..at], to, &whole[at + from.len()..]].concat()).unwrap_err()
+    };
+    assert!(turned(b"little_endian\x88", b"little_endian\x89").contains("big-endian"));
+    let (count, more) = (2_u64.to_le_bytes(), 3_u64.to_le_bytes());
+    assert!(turned(&count, &more).contains("ends before the storage 0"));
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x11;
+        let _ = open(&damaged); // it has no checksums; it must not panic
+    }
 }
 
 #[test]
