@@ -37,6 +37,8 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that goes on
             "roberta-large-dagger",
             include_str!("../configs/roberta-large-dagger.yaml"),
         ),
+        ("deberta-v2-xxlarge", include_str!("../configs/deberta-v2-xxlarge.yaml")),
+        ("deberta-v3-base", include_str!("../configs/deberta-v3-base.yaml")),
     ],
     tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
     writes: false,

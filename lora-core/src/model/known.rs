@@ -15,6 +15,7 @@ pub static KNOWN: &[&str] = &[
     "gpt2-xl",
     "gpt3-175b",
     "deberta-v2-xxlarge",
+    "deberta-v3-base",
 ];
 
 /// The config.json of a model of this name, as far as its shape goes.
@@ -35,6 +36,16 @@ pub fn known_config(name: &str) -> Result<Value> {
             "activation_function": "gelu_new", "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
         })
     };
+    let deberta = |d: i64, layers: i64, heads: i64, convolution: bool| {
+        json!({
+            "model_type": "deberta-v2", "vocab_size": 128100, "hidden_size": d, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": 4 * d, "max_position_embeddings": 512, "type_vocab_size": 0,
+            "layer_norm_eps": 1e-7, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+            "relative_attention": true, "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true,
+            "pos_att_type": "p2c|c2p", "position_biased_input": false, "conv_kernel_size": if convolution { 3 } else { 0 },
+            "conv_act": "gelu",
+        })
+    };
     match name {
         "roberta-base" => Ok(encoder("roberta", 50265, 768, 12, 12, 514, 1, 1e-5)),
         "roberta-large" => Ok(encoder("roberta", 50265, 1024, 24, 16, 514, 1, 1e-5)),
@@ -46,13 +57,8 @@ pub fn known_config(name: &str) -> Result<Value> {
         "gpt2-xl" => Ok(gpt2(1600, 48, 25, 1024)),
         // GPT-3's published dimensions in GPT-2's architecture (its attention is sparse in every other block, which changes no count).
         "gpt3-175b" => Ok(gpt2(12288, 96, 96, 2048)),
-        "deberta-v2-xxlarge" => Ok(json!({
-            "model_type": "deberta-v2", "vocab_size": 128100, "hidden_size": 1536, "num_hidden_layers": 48, "num_attention_heads": 24,
-            "intermediate_size": 6144, "max_position_embeddings": 512, "type_vocab_size": 0, "layer_norm_eps": 1e-7,
-            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "relative_attention": true,
-            "position_buckets": 256, "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": "p2c|c2p",
-            "position_biased_input": false, "conv_kernel_size": 3, "conv_act": "gelu",
-        })),
+        "deberta-v2-xxlarge" => Ok(deberta(1536, 48, 24, true)),
+        "deberta-v3-base" => Ok(deberta(768, 12, 12, false)),
         _ => Err(Error::Config(format!(
             "the shape of `{name}` is not known here; known: {}; or give a model folder",
             KNOWN.join(", ")
