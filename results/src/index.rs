@@ -45,7 +45,8 @@ fn numbered(name: &str) -> String {
     let at = kind.find(|c: char| c.is_ascii_digit()).unwrap_or(kind.len());
     let (word, number) = kind.split_at(at);
     let first = word.chars().next().map(|c| c.to_ascii_uppercase()).unwrap_or_default();
-    format!("{first}{} {number}", word.get(1..).unwrap_or_default())
+    let named = format!("{first}{} {number}", word.get(1..).unwrap_or_default());
+    named.trim_end().to_owned()
 }
 
 fn tables(out: &mut String, all: &Published) {

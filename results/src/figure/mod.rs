@@ -9,6 +9,7 @@ mod figure5;
 mod figure8;
 mod grids;
 mod png;
+mod spectra;
 mod style;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub static FIGURES: &[&dyn Figure] = &[
     &figure3::FIGURE6,
     &figure4::FIGURE7,
     &figure8::Figure8,
+    &spectra::Spectra,
 ];
 
 /// A figure, ready to be drawn: [`Sheet::svg`], [`Sheet::png`].

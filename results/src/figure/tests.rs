@@ -65,8 +65,8 @@ fn every_figure_is_drawn_with_and_without_anything_stored() {
                 assert_eq!(svg, sheet.svg().unwrap(), "{}", sheet.name);
                 assert!(sheet.name.starts_with(figure.name()), "{}", sheet.name);
                 assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{}", sheet.name);
-                // Nothing that these two show is stored here.
-                let other = ["figure2", "figure5"].contains(&figure.name());
+                // Nothing that these show is stored here.
+                let other = ["figure2", "figure5", "spectra"].contains(&figure.name());
                 assert_eq!(sheet.is_empty(), empty || other, "{}", sheet.name);
                 assert_eq!(svg.contains("Not measured yet"), sheet.is_empty(), "{}", sheet.name);
             }
@@ -135,4 +135,49 @@ fn axes_have_round_ticks_inside_their_range() {
     assert_eq!(said(&Axis::spanning("", [], 3)), "0.0 0.5 1.0");
     assert_eq!(said(&Axis::exactly("", (0.0, 0.5), 6)), "0.0 0.1 0.2 0.3 0.4 0.5");
     assert_eq!(said(&Axis::exactly("", (0.1, 0.2), 6)), "0.10 0.12 0.14 0.16 0.18 0.20");
+}
+
+#[test]
+fn spectra_say_how_many_directions_carry_an_update() {
+    let mut stored = stored();
+    let Findings::Subspace(found) = &mut stored.analyses[0].findings else {
+        panic!("no subspaces")
+    };
+    let spectrum = |values: [f32; 4], module| analysis::Spectrum {
+        adapter: 0,
+        layer: 1,
+        module,
+        values: values.to_vec(),
+    };
+    found.adapters.push(analysis::Adapter {
+        role: None,
+        origin: "made up".into(),
+        sha256: String::new(),
+        rank: 4,
+        alpha: None,
+        seed: None,
+        task: None,
+    });
+    // Squares 9 and 4, 1 and 1: nine tenths of 15 are 13.5, which takes three; 100 of 103 takes one.
+    found.spectra = vec![
+        spectrum([3.0, 2.0, 1.0, 1.0], Module::Query),
+        spectrum([10.0, 1.0, 1.0, 1.0], Module::Value),
+    ];
+    let figure = FIGURES.iter().find(|figure| figure.name() == "spectra").unwrap();
+    let sheet = figure.sheets(&stored).unwrap().remove(0);
+    assert_eq!(sheet.panels[0].len(), 2);
+    assert!(
+        sheet
+            .caption
+            .contains("3 of 4 directions of ΔW_q hold nine tenths of its squared norm (not as few"),
+        "{}",
+        sheet.caption
+    );
+    assert!(
+        sheet
+            .caption
+            .contains("1 of 4 directions of ΔW_v hold nine tenths of its squared norm (as the paper"),
+        "{}",
+        sheet.caption
+    );
 }

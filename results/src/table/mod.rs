@@ -1,6 +1,7 @@
 //! Tables as values: what stands in the cells and what must be said below them. [`TABLES`] lists the queries that
 //! make them; a new table is a file here and a line there.
 
+pub mod efficiency;
 mod grid;
 mod render;
 mod shared;
@@ -117,6 +118,12 @@ pub static TABLES: &[TableKind] = &[
         about: "The rank of LoRA on E2E, metric by metric",
         build: table18::build,
         blank: table18::blank,
+    },
+    TableKind {
+        name: "efficiency",
+        about: "Memory, checkpoints and speed of training (Section 4.2)",
+        build: efficiency::build,
+        blank: efficiency::blank,
     },
 ];
 

@@ -1,0 +1,143 @@
+//! Singular values of updates, layer by layer: how few directions carry them, which is what Section 7.2 of the paper argues.
+
+use super::grids::{COMMAND, delta, foot, name};
+use super::{Axis, Bar, Content, Figure, Panel, Sheet};
+use crate::analysis::{Analysis, Findings, Module, Spectrum, Subspace};
+use crate::error::Result;
+use crate::store::Selection;
+
+/// A panel an adapter and linear: layers downwards, singular values across.
+pub(super) struct Spectra;
+
+impl Figure for Spectra {
+    fn name(&self) -> &'static str {
+        "spectra"
+    }
+
+    fn about(&self) -> &'static str {
+        "Singular values of updates, layer by layer"
+    }
+
+    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+        let mut sheets = Vec::new();
+        for analysis in &stored.analyses {
+            if let Findings::Subspace(found) = &analysis.findings
+                && !found.spectra.is_empty()
+            {
+                sheets.push(sheet(stored, analysis, found));
+            }
+        }
+        if sheets.is_empty() {
+            sheets.push(nothing());
+        }
+        Ok(sheets)
+    }
+}
+
+fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
+    let modules: Vec<Module> = Module::ALL
+        .into_iter()
+        .filter(|m| found.spectra.iter().any(|s| s.module == *m))
+        .collect();
+    let panels =
+        (0..found.adapters.len()).map(|adapter| modules.iter().map(|module| panel(found, adapter, *module)).collect());
+    let largest = found
+        .spectra
+        .iter()
+        .flat_map(|s| s.values.iter().copied())
+        .fold(0.0f32, f32::max);
+    let verdicts = found
+        .spectra
+        .iter()
+        .filter(|s| s.layer == found.probe)
+        .map(|s| verdict(found, s));
+    Sheet {
+        name: name("spectra", analysis, stored),
+        title: format!("Singular values of updates: {}", analysis.model),
+        foot: foot(analysis, found),
+        caption: format!(
+            "Singular values of BA (without alpha / r), layers downwards; {}. The paper argues that few directions carry an update. At \
+            layer {}: {}.",
+            analysis.label,
+            found.probe,
+            verdicts.collect::<Vec<_>>().join("; ")
+        ),
+        panels: panels.collect(),
+        widths: vec![1.0; modules.len().max(1)],
+        height: 240,
+        bar: Some(Bar {
+            label: "singular value".into(),
+            range: (0.0, f64::from(largest).max(1e-6)),
+        }),
+    }
+}
+
+fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
+    let mut of: Vec<&Spectrum> = found
+        .spectra
+        .iter()
+        .filter(|s| (s.adapter, s.module) == (adapter, module))
+        .collect();
+    of.sort_by_key(|s| s.layer);
+    let columns = of.iter().map(|s| s.values.len()).max().unwrap_or_default();
+    let rows = of
+        .iter()
+        .map(|s| (0..columns).map(|i| s.values.get(i).map(|v| f64::from(*v))).collect());
+    let whose = found.adapters.get(adapter).map_or_else(String::new, |a| {
+        a.seed.map_or_else(
+            || format!(", r={}", a.rank),
+            |seed| format!(", r={}, seed {seed}", a.rank),
+        )
+    });
+    Panel {
+        title: format!("{}{whose}", delta(module)),
+        x: Axis::counted("singular value, from the largest", columns, 8),
+        y: Axis::named("layer", of.iter().map(|s| s.layer.to_string())),
+        content: Content::Cells {
+            rows: rows.collect(),
+            written: false,
+        },
+    }
+}
+
+/// How many directions hold nine tenths of the update's squared norm.
+fn verdict(found: &Subspace, spectrum: &Spectrum) -> String {
+    let squares: Vec<f64> = spectrum.values.iter().map(|v| f64::from(*v).powi(2)).collect();
+    let all: f64 = squares.iter().sum();
+    let mut held = 0.0;
+    let needed = squares.iter().take_while(|square| {
+        let before = held;
+        held += **square;
+        before < 0.9 * all
+    });
+    let needed = needed.count();
+    let rank = found
+        .adapters
+        .get(spectrum.adapter)
+        .map_or(squares.len(), |a| a.rank as usize);
+    let words = if 2 * needed <= rank {
+        "as the paper argues"
+    } else {
+        "not as few as the paper argues"
+    };
+    format!(
+        "{needed} of {rank} directions of {} hold nine tenths of its squared norm ({words})",
+        delta(spectrum.module)
+    )
+}
+
+fn nothing() -> Sheet {
+    Sheet {
+        name: "spectra".into(),
+        title: "Singular values of updates".into(),
+        foot: Vec::new(),
+        caption: "Singular values of updates: not measured yet.".into(),
+        panels: vec![vec![Panel::empty("ΔW_q", COMMAND), Panel::empty("ΔW_v", COMMAND)]],
+        widths: vec![1.0; 2],
+        height: 230,
+        bar: Some(Bar {
+            label: "singular value".into(),
+            range: (0.0, 1.0),
+        }),
+    }
+}

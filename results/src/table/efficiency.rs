@@ -1,0 +1,77 @@
+//! Section 4.2 of the paper: memory, checkpoints and speed of training with LoRA against full fine-tuning.
+
+use super::grid::{Ours, PaperGrid};
+use super::{Cell, Number, Table};
+use crate::analysis::{Cost, Findings, How};
+use crate::error::Result;
+use crate::store::Selection;
+
+fn paper() -> Result<PaperGrid> {
+    PaperGrid::read("paper/efficiency.yaml", include_str!("../../paper/efficiency.yaml"))
+}
+
+/// The table without anything of ours.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn blank() -> Result<Table> {
+    Ok(paper()?.table("efficiency", None))
+}
+
+/// The table over the analyses of efficiency, a row a model and method. What the records quote from the paper is not ours.
+///
+/// # Errors
+/// [`crate::Error::Paper`].
+pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+    let paper = paper()?;
+    let (mut rows, mut notes) = (Vec::new(), Vec::new());
+    for analysis in &selection.analyses {
+        let Findings::Efficiency(found) = &analysis.findings else {
+            continue;
+        };
+        for cost in found.costs.iter().filter(|cost| cost.how != How::Paper) {
+            rows.push(row(cost));
+            notes.push(format!(
+                "{} {}: {}.",
+                cost.model,
+                cost.method,
+                cost.note.trim_end_matches('.')
+            ));
+        }
+        let p = &analysis.provenance;
+        notes.push(format!(
+            "{}, analysis {}, on {} ({}), {} threads. {}",
+            analysis.label, analysis.id, p.device, p.host.cpu, p.threads, found.remark
+        ));
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = paper.columns.clone();
+    Ok(vec![paper.table("efficiency", Some(Ours { columns, rows, notes }))])
+}
+
+fn row(cost: &Cost) -> Vec<Cell> {
+    let how = match cost.how {
+        How::Measured => "measured",
+        How::Computed => "computed",
+        How::Paper => "printed",
+    };
+    let number = |value: Option<f64>, decimals| {
+        value.map_or(Cell::Missing, |value| {
+            Cell::Number(Number {
+                decimals,
+                ..Number::plain(value)
+            })
+        })
+    };
+    vec![
+        Cell::Text(cost.model.clone()),
+        Cell::Text(cost.method.clone()),
+        Cell::Text(how.to_owned()),
+        number(Some(cost.trained_params as f64 / 1e6), 3),
+        number(cost.memory_mib.map(|mib| mib / 1024.0), 2),
+        number(cost.checkpoint_bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 2),
+        number(cost.tokens_per_second, 1),
+    ]
+}
