@@ -1,6 +1,6 @@
 //! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
 
-use super::grids::{COMMAND, analyses, caption, delta, find, foot, layers, name, panel};
+use super::grids::{COMMAND, analyses, at_layers, caption, captioned, delta, find, foot, layers, name, panel};
 use super::{Bar, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::error::Result;
@@ -62,20 +62,20 @@ impl Ranks {
             ),
         };
         let title = "Subspaces learned with two ranks";
+        let what = format!(
+            "How much of the i strongest directions of the lower rank lies in the j strongest of the higher one (phi, eq. 4), \
+                    {words} of {}; the right panels enlarge the first columns",
+            found.layers
+        );
         Sheet {
             name: name(self.name, analysis, stored),
             title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
             foot: foot(analysis, found),
-            caption: caption(
-                analysis,
-                found,
-                &format!(
-                    "How much of the i strongest directions of the lower rank lies in the j strongest of the higher one (phi, eq. 4), \
-                    {words} of {}; the right panels enlarge the first columns",
-                    found.layers
-                ),
-                Comparison::Ranks.name(),
-            ),
+            caption: if self.probe {
+                caption(analysis, found, &what, Comparison::Ranks.name())
+            } else {
+                captioned(analysis, found, &what, &Self::remark(found, layers))
+            },
             panels: layers
                 .iter()
                 .map(|layer| row(found, *layer, layers.len() > 1))
@@ -84,6 +84,14 @@ impl Ranks {
             height: if self.probe { 250 } else { 190 },
             bar: Some(bar()),
         }
+    }
+
+    /// What the other layers show: the record's sentence is about the probed one.
+    fn remark(found: &Subspace, layers: &[u32]) -> String {
+        let shared = at_layers(found, Comparison::Ranks, layers, |q, v| {
+            q.at(1, 1) > 0.5 && v.at(1, 1) > 0.5
+        });
+        format!("The strongest directions share phi above 0.5 for both W_q and W_v, as the paper found, in {shared}.")
     }
 
     fn nothing(&self) -> Sheet {

@@ -1,8 +1,8 @@
 //! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
 
-use super::grids::{COMMAND, analyses, caption, delta, find, foot, layers, name, panel};
+use super::grids::{COMMAND, analyses, at_layers, caption, captioned, delta, find, foot, layers, name, panel};
 use super::{Bar, Figure, Panel, Sheet};
-use crate::analysis::{Analysis, Comparison, Module, Subspace};
+use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
 use crate::error::Result;
 use crate::store::Selection;
 
@@ -73,6 +73,11 @@ impl Seeds {
             all.chunks(4).map(<[Panel]>::to_vec).collect()
         };
         let columns = panels.first().map_or(1, Vec::len);
+        let what = format!(
+            "How much of the i strongest directions of one seed lies in the j strongest of another (phi, eq. 4), {words} of \
+                    {}; colours end at {:.1}, as in the paper",
+            found.layers, self.range.1
+        );
         Sheet {
             name: name(self.name, analysis, stored),
             title: format!(
@@ -80,21 +85,23 @@ impl Seeds {
                 analysis.model, found.layers
             ),
             foot: foot(analysis, found),
-            caption: caption(
-                analysis,
-                found,
-                &format!(
-                    "How much of the i strongest directions of one seed lies in the j strongest of another (phi, eq. 4), {words} of \
-                    {}; colours end at {:.1}, as in the paper",
-                    found.layers, self.range.1
-                ),
-                Comparison::Seeds.name(),
-            ),
+            caption: if self.probe {
+                caption(analysis, found, &what, Comparison::Seeds.name())
+            } else {
+                captioned(analysis, found, &what, &Self::remark(found, layers))
+            },
             panels,
             widths: vec![1.0; columns],
             height: if self.probe { 262 } else { 220 },
             bar: Some(self.bar()),
         }
+    }
+
+    /// What the other layers show: the record's sentence is about the probed one.
+    fn remark(found: &Subspace, layers: &[u32]) -> String {
+        let mean = |grid: &Grid| grid.values.iter().sum::<f32>() / grid.values.len().max(1) as f32;
+        let more = at_layers(found, Comparison::Seeds, layers, |q, v| mean(q) > mean(v));
+        format!("Two seeds share more of W_q than of W_v on average, as the paper found, in {more}.")
     }
 
     fn nothing(&self) -> Sheet {

@@ -99,12 +99,35 @@ pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
     ]
 }
 
+/// At how many of `layers` something holds of the grids of q and v, in words; of those that have both.
+pub(super) fn at_layers(
+    found: &Subspace,
+    about: Comparison,
+    layers: &[u32],
+    holds: impl Fn(&Grid, &Grid) -> bool,
+) -> String {
+    let pair = |layer: &u32| {
+        let of = |module| find(found, about, Some(*layer), Some(module));
+        of(Module::Query).zip(of(Module::Value))
+    };
+    let pairs: Vec<_> = layers.iter().filter_map(pair).collect();
+    let held = pairs.iter().filter(|(q, v)| holds(q, v)).count();
+    format!("{held} of the {} layers shown", pairs.len())
+}
+
 /// What it is and whether it shows what the paper found.
 pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, about: &str) -> String {
-    let remark = found
-        .remarks
-        .get(about)
-        .map_or("Nothing is said about what it shows.", |remark| remark);
+    let remark = found.remarks.get(about);
+    captioned(
+        analysis,
+        found,
+        what,
+        remark.map_or("Nothing is said about what it shows.", |remark| remark),
+    )
+}
+
+/// The same with a sentence of its own about what it shows.
+pub(super) fn captioned(analysis: &Analysis, found: &Subspace, what: &str, remark: &str) -> String {
     format!(
         "{what}; {}. Chance gives max(i, j) / {} on average. {remark}",
         analysis.label, found.width

@@ -41,11 +41,6 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         .collect();
     let panels =
         (0..found.adapters.len()).map(|adapter| modules.iter().map(|module| panel(found, adapter, *module)).collect());
-    let largest = found
-        .spectra
-        .iter()
-        .flat_map(|s| s.values.iter().copied())
-        .fold(0.0f32, f32::max);
     let verdicts = found
         .spectra
         .iter()
@@ -56,7 +51,7 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         title: format!("Singular values of updates: {}", analysis.model),
         foot: foot(analysis, found),
         caption: format!(
-            "Singular values of BA (without alpha / r), layers downwards; {}. The paper argues that few directions carry an update. At \
+            "Singular values of BA as shares of the layer's largest, layers downwards; {}. The paper argues that few directions carry an update. At \
             layer {}: {}.",
             analysis.label,
             found.probe,
@@ -66,8 +61,8 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         widths: vec![1.0; modules.len().max(1)],
         height: 240,
         bar: Some(Bar {
-            label: "singular value".into(),
-            range: (0.0, f64::from(largest).max(1e-6)),
+            label: "share of the largest".into(),
+            range: (0.0, 1.0),
         }),
     }
 }
@@ -80,9 +75,12 @@ fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
         .collect();
     of.sort_by_key(|s| s.layer);
     let columns = of.iter().map(|s| s.values.len()).max().unwrap_or_default();
-    let rows = of
-        .iter()
-        .map(|s| (0..columns).map(|i| s.values.get(i).map(|v| f64::from(*v))).collect());
+    let rows = of.iter().map(|s| {
+        let largest = s.values.first().map_or(1.0, |v| f64::from(*v).max(f64::MIN_POSITIVE));
+        (0..columns)
+            .map(|i| s.values.get(i).map(|v| f64::from(*v) / largest))
+            .collect()
+    });
     let whose = found.adapters.get(adapter).map_or_else(String::new, |a| {
         a.seed.map_or_else(
             || format!(", r={}", a.rank),
@@ -136,7 +134,7 @@ fn nothing() -> Sheet {
         widths: vec![1.0; 2],
         height: 230,
         bar: Some(Bar {
-            label: "singular value".into(),
+            label: "share of the largest".into(),
             range: (0.0, 1.0),
         }),
     }
