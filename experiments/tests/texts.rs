@@ -231,7 +231,11 @@ const REFUSED: &[(&str, &[&str], &[&str])] = &[
         &["needs a GPT-2"],
     ),
     ("e2e", &["--tasks", "rte"], &["unknown task", "known tasks: e2e"]),
-    ("e2e", &["--preset", "big"], &["known: demo, small, gpt2-medium, gpt2-large"]),
+    (
+        "e2e",
+        &["--preset", "big"],
+        &["known: demo, small, gpt2-medium, gpt2-large"],
+    ),
     ("e2e", &["--meteor-data", "nothing.whl"], &["nothing.whl"]),
     (
         "e2e",
