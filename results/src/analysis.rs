@@ -96,7 +96,7 @@ pub struct Subspace {
     /// Table 7, a cell an update.
     pub projections: Vec<Projection>,
     /// Whether it shows what the paper found, a plain sentence each, by what it is about: the name of a
-    /// [`Comparison`] (`ranks`, `seeds`, `weight`) or `amplification`.
+    /// [`Comparison`] (`ranks`, `seeds`, `weight`), `amplification` or `spectrum`.
     pub remarks: BTreeMap<String, String>,
 }
 

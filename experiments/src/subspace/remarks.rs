@@ -1,6 +1,6 @@
 //! Whether the numbers show what the paper found, in plain sentences.
 
-use results::analysis::{Comparison, Grid, Module, Projection, Subspace};
+use results::analysis::{Comparison, Grid, Module, Projection, Spectrum, Subspace};
 use std::collections::BTreeMap;
 
 /// A sentence for each thing that can be said of the probed layer.
@@ -10,6 +10,7 @@ pub fn remarks(found: &Subspace) -> BTreeMap<String, String> {
         (Comparison::Seeds.name(), seeds(found)),
         (Comparison::Weight.name(), weight(found)),
         ("amplification", amplification(found)),
+        ("spectrum", spectrum(found)),
     ];
     let some = said
         .into_iter()
@@ -132,6 +133,30 @@ fn amplification(found: &Subspace) -> Option<String> {
     ))
 }
 
+/// How much of the update its strongest direction is: the paper argues that few of them matter, and prints no share.
+fn spectrum(found: &Subspace) -> Option<String> {
+    let here = |s: &&Spectrum| s.layer == found.probe && !s.values.is_empty();
+    let widest = found.spectra.iter().filter(here).map(|s| s.values.len()).max()?;
+    let mut shares: Vec<(Module, f64)> = Vec::new();
+    for s in found.spectra.iter().filter(here).filter(|s| s.values.len() == widest) {
+        let squares: Vec<f64> = s.values.iter().map(|v| f64::from(*v).powi(2)).collect();
+        let sum: f64 = squares.iter().sum();
+        if sum > 0.0 && shares.iter().all(|(module, _)| *module != s.module) {
+            shares.push((s.module, 100.0 * squares[0] / sum));
+        }
+    }
+    let one = |(module, share): &(Module, f64)| format!("{share:.0} % for W_{}", module.letter());
+    let words: Vec<String> = shares.iter().map(one).collect();
+    (!words.is_empty()).then(|| {
+        format!(
+            "In layer {} the strongest of the {widest} directions holds {} of ||BA||² ({:.0} % if all were alike); the paper argues that few matter, and prints no share.",
+            found.probe,
+            words.join(" and "),
+            100.0 / widest as f64
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,8 +256,19 @@ mod tests {
         assert!(remarks(&found()).is_empty());
         let mut alone = found();
         alone.projections = vec![cell(0, 3.0)];
+        alone.spectra = vec![Spectrum {
+            adapter: 0,
+            layer: 3,
+            module: Module::Query,
+            values: vec![3.0, 1.0, 1.0, 1.0],
+        }];
         let said = remarks(&alone);
-        assert_eq!(said.len(), 1);
+        assert_eq!(said.len(), 2);
+        assert!(
+            said["spectrum"].contains("75 % for W_q of ||BA||² (25 %"),
+            "{}",
+            said["spectrum"]
+        );
         assert!(
             said["amplification"].contains("3.0 at r = 4"),
             "{}",
