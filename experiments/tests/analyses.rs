@@ -64,7 +64,7 @@ fn trained(world: &World, runs: &[(u32, u32)]) -> Vec<String> {
 #[test]
 fn adapters_are_compared_with_each_other_and_with_the_weights() {
     let world = World::new();
-    let runs = trained(&world, &[(2, 1), (4, 1), (8, 1), (8, 2)]);
+    let runs = trained(&world, &[(2, 1), (4, 2), (8, 3), (8, 4)]);
     let [r4, r8, r64, other] = &runs[..] else {
         panic!("{runs:?}")
     };
@@ -89,7 +89,7 @@ fn adapters_are_compared_with_each_other_and_with_the_weights() {
     assert_eq!((found.layers, found.probe, found.width), (2, 1, 16));
     assert!(record.provenance.weights_sha256.is_some());
     let seeds: Vec<Option<u64>> = found.adapters.iter().map(|a| a.seed).collect();
-    assert_eq!(seeds, [Some(1), Some(1), Some(1), Some(2)]);
+    assert_eq!(seeds, [Some(1), Some(2), Some(3), Some(4)]);
     let count = |about| found.grids.iter().filter(|g| g.about == about).count();
     // Two layers and two modules; of the weight the query of the probed layer.
     assert_eq!(
@@ -164,8 +164,8 @@ fn adapters_of_other_libraries_are_read_with_and_without_a_base() {
 #[test]
 fn what_subspace_cannot_do_is_said() {
     let world = World::new();
-    let runs = trained(&world, &[(2, 1), (2, 2)]);
-    let [one, two] = &runs[..] else { panic!() };
+    let runs = trained(&world, &[(2, 1), (2, 2), (4, 1)]);
+    let [one, two, wider] = &runs[..] else { panic!() };
     let refuse = |args: &[&str], expected: &[&str]| {
         refused(&here(&world, SUBSPACE, &[args, &["--out", "out"]].concat()), expected);
         assert!(!world.path("out/analyses").exists(), "{args:?} left something");
@@ -189,6 +189,7 @@ fn what_subspace_cannot_do_is_said() {
     refuse(&[one, "--draws", "0"], &["--draws"]);
     refuse(&[one, "--base", "nowhere"], &["nowhere"]);
     refuse(&[one, "--base", "embedded:roberta"], &["adapter of another base"]);
+    refuse(&[one, wider], &["were trained with the same seed", "the same numbers"]);
     refuse(&["--r4", one, "--r8", two], &["--r4 has rank 2 and --r8 rank 2"]);
     world.write("damaged.bin", "no checkpoint");
     refuse(&["damaged.bin"], &["damaged.bin"]);
@@ -196,7 +197,7 @@ fn what_subspace_cannot_do_is_said() {
     let mut config = world::config();
     config["hidden_size"] = 8.into();
     let other = World::of(&config);
-    let theirs = trained(&other, &[(2, 1)]);
+    let theirs = trained(&other, &[(2, 2)]);
     let theirs = other.path(&theirs[0]).to_string_lossy().into_owned();
     refuse(&[one, &theirs], &["adapters of different models", "8 x 8", "16 x 16"]);
 }

@@ -18,7 +18,8 @@ use std::process::ExitCode;
   subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID --base minilm/model
 
 The last is all of the paper's figures for one model: make its four runs with
-  glue --tasks rte --methods lora --seeds 1 --keep --set methods.lora.r=4    (8, 64; and 64 with --seeds 2)"
+  glue --tasks rte --methods lora --keep --seeds 1 --set methods.lora.r=4
+and likewise 8 with --seeds 2, 64 with --seeds 3, and 64 with --seeds 4: with one seed all start from the same A."
 )]
 struct Cli {
     #[command(flatten)]

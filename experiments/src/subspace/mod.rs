@@ -278,11 +278,20 @@ fn check_roles(adapters: &[Opened]) -> Result<()> {
             rank(a),
             rank(b)
         );
-        ensure!(
-            a.about.seed.is_none() || a.about.seed != b.about.seed,
-            "--r64 and --r64-other were trained with the same seed, so they start from the same A: run one with another seed"
-        );
     }
+    Ok(())
+}
+
+/// Runs of this project draw A from the seed, whatever its rank: with one seed the rows of the smaller are among those of the larger, and
+/// would be shared without any training.
+fn check_seeds(one: &Opened, other: &Opened) -> Result<()> {
+    let (a, b) = (&one.about, &other.about);
+    ensure!(
+        a.seed.is_none() || a.seed != b.seed,
+        "{} and {} were trained with the same seed, so their A started from the same numbers and share directions that nothing has taught them: train one with another seed",
+        one.path.display(),
+        other.path.display()
+    );
     Ok(())
 }
 
@@ -348,11 +357,15 @@ fn plan(args: &SubspaceArgs, adapters: &[Opened], modules: Vec<Module>, layers: 
     };
     let count = adapters.len();
     let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+    let pairs: Vec<(usize, usize)> = pairs.filter(|(a, b)| wanted(*a, *b)).collect();
+    for (a, b) in &pairs {
+        check_seeds(&adapters[*a], &adapters[*b])?;
+    }
     Ok(Plan {
         layers: chosen.into_iter().collect(),
         probe,
         modules,
-        pairs: pairs.filter(|(a, b)| wanted(*a, *b)).collect(),
+        pairs,
         against: (0..count).filter(|i| role(*i) != Some("r64-other")).collect(),
         draws: args.draws,
         seed: args.seed,
