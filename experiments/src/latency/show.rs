@@ -69,7 +69,15 @@ pub fn remark(found: &Latency) -> String {
     let (Some(short), Some(long), Some((cell, most))) = (mean(few), mean(many), worst) else {
         return "No adapter was measured.".into();
     };
-    let verdict = if short <= 0.0 {
+    // The quartiles of the smallest passes lie this far apart.
+    let small = found
+        .cells
+        .iter()
+        .filter(|c| Some(tokens(c)) == few && c.median_ms > 0.0);
+    let noise = small.map(|c| 100.0 * c.iqr_ms / c.median_ms).fold(0.0, f64::max);
+    let verdict = if short.abs() < noise {
+        "less than passes differ among themselves, so it says nothing: measure on a quiet machine"
+    } else if short <= 0.0 {
         "unlike in the paper, adapters do not slow the smallest passes down"
     } else if few == many {
         "adapters slow the model down, as the paper found"
@@ -172,6 +180,9 @@ mod tests {
         assert!(said.contains("small passes down most, as the paper found"), "{said}");
         assert!(remark(&found(0.5, 3.0)).contains("not small passes most"));
         assert!(remark(&found(-0.5, 3.0)).contains("do not slow the smallest"));
+        let mut noisy = found(3.0, 0.5);
+        noisy.cells.iter_mut().for_each(|c| c.iqr_ms = 0.5 * c.median_ms);
+        assert!(remark(&noisy).contains("says nothing"));
         assert_eq!(remark(&Latency::default()), "No adapter was measured.");
     }
 }
