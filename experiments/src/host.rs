@@ -45,6 +45,18 @@ pub fn memory_mib() -> Option<f64> {
     kib(&text, "MemTotal:").map(|kib| kib / 1024.0)
 }
 
+/// The memory that can be had without swapping, in MiB; none where the system does not say.
+pub fn available_mib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    kib(&text, "MemAvailable:").map(|kib| kib / 1024.0)
+}
+
+/// The memory that this process holds, in MiB; none where the system does not say.
+pub fn rss_mib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    kib(&text, "VmRSS:").map(|kib| kib / 1024.0)
+}
+
 /// The value of a line such as `VmHWM:  1234 kB`.
 fn kib(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|l| l.strip_prefix(key))?;

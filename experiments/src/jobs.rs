@@ -6,7 +6,6 @@ use crate::news::News;
 use crate::plan::{Planned, State};
 use crate::run::{Session, blank, one, tidy};
 use anyhow::{Context, Result};
-use lora_core::model;
 use results::record::Status;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,16 +47,14 @@ pub fn at_once(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs,
 
 /// The memory of the largest run, in MiB, as the plan predicts it.
 fn largest(runs: &[Planned], inputs: &Inputs) -> Result<f64> {
-    let config = model::read_config(&inputs.model)?;
-    let shape = (model::arch(&config)?.shape)(&config)?;
     let mut counted = BTreeMap::new();
     let mut largest = 0.0;
     for run in runs {
         let method = &run.config.method_name;
         if !counted.contains_key(method) {
-            counted.insert(method, run.counts(&inputs.model).with_context(|| run.title())?);
+            counted.insert(method, run.counted(&inputs.model).with_context(|| run.title())?);
         }
-        largest = f64::max(largest, run.memory_mib(&counted[method], &shape));
+        largest = f64::max(largest, run.memory_mib(&counted[method]));
     }
     Ok(largest)
 }

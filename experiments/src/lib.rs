@@ -8,6 +8,7 @@ pub mod analyses;
 pub mod bench;
 pub mod bench_adapters;
 pub mod bench_generate;
+pub mod bench_memory;
 pub mod calibrate;
 pub mod cli;
 pub mod config;

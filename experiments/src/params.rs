@@ -61,7 +61,7 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
     );
     let mut scaffolds = String::new();
     for kind in kinds {
-        let settings = settings(kind, if args.method.is_some() { &args.sets } else { &[] })?;
+        let settings = method_of(kind, if args.method.is_some() { &args.sets } else { &[] })?;
         let method = method::from_value(&settings)?;
         let counts = built(arch, &config, args.labels, method.as_ref())?.counts;
         let formula = method.expected_params(&shape);
@@ -174,7 +174,8 @@ fn setting(method: &Value) -> String {
     words.join(" ")
 }
 
-fn settings(kind: &str, sets: &[String]) -> Result<Value> {
+/// The method `kind` with the settings `KEY=VALUE`.
+pub(crate) fn method_of(kind: &str, sets: &[String]) -> Result<Value> {
     let mut map = Mapping::new();
     map.insert("kind".into(), kind.into());
     for set in sets {

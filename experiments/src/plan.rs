@@ -6,8 +6,9 @@ use crate::experiment::Experiment;
 use crate::inputs::Inputs;
 use crate::task::TaskRows;
 use anyhow::{Context, Result, ensure};
-use lora_core::model::{self, ModelShape};
+use lora_core::model;
 use lora_core::nn::{Build, Counts};
+use lora_core::train::{Footprint, Load};
 use results::Store;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -190,43 +191,41 @@ impl Planned {
         epoch as u64 * self.config.train.epochs
     }
 
-    /// Builds the model without weights, to count what would be trained.
+    /// Builds the model without weights, to count what would be trained and to foretell how much memory that takes.
     ///
     /// # Errors
     /// A method that does not fit the model.
-    pub fn counts(&self, model_dir: &Path) -> Result<Counts> {
+    pub fn counted(&self, model_dir: &Path) -> Result<Counted> {
+        let (train, kind) = (&self.config.train, self.config.dtype.kind());
         let method = lora_core::method::from_value(&self.config.method)?;
-        let build = Build::new(method.as_ref(), self.config.seed).base_kind(self.config.dtype.kind());
-        let _model = self
-            .rows
-            .exam
-            .answers()
-            .build(model_dir, self.config.train.dropout(), &build)?;
-        Ok(build.adopt()?.counts)
+        let build = Build::new(method.as_ref(), self.config.seed).base_kind(kind);
+        let answers = self.rows.exam.answers();
+        let (model, arch) = answers.build(model_dir, train.dropout(), &build)?;
+        let adopted = build.adopt()?;
+        let (mut config, _) = model::described(model_dir)?;
+        arch.set_dropout(&mut config, train.dropout())?;
+        let (shape, built) = ((arch.shape)(&config)?, (model.as_ref(), &adopted));
+        Ok(Counted {
+            footprint: Footprint::new((arch, &config), shape, built, kind, train.recompute),
+            counts: adopted.counts,
+        })
     }
 
-    /// Rough memory of training, in MiB: weights, gradients and moments of what is trained, and the activations kept for
-    /// the backward pass of a batch of average rows, one of them the longest.
-    pub fn memory_mib(&self, counts: &Counts, shape: &ModelShape) -> f64 {
-        let width = self.config.dtype.kind().elt_size_in_bytes() as f64;
-        let trained = (counts.base + counts.method + counts.head) as f64;
-        let weights = (counts.total as f64 - trained) * width + trained * 16.0;
-        let lengths = self.rows.train.iter().map(|r| r.ids.len());
-        let mean = lengths.clone().sum::<usize>() as f64 / self.rows.train.len().max(1) as f64;
-        let longest = lengths.max().unwrap_or(0) as f64;
-        // A block keeps about 14 vectors of the model's width and 3 of the feed-forward's for each token. Attention works on
-        // the padded grid: some 8 vectors a cell, and for each head four matrices of longest x longest.
-        let tokens = mean * (14.0 * shape.hidden as f64 + 3.0 * shape.ffn as f64);
-        let attention = longest * (8.0 * shape.hidden as f64 + 4.0 * longest * shape.heads as f64);
-        // Without a trained weight below the head nothing is kept, and two blocks' worth is alive at a time.
-        let kept = if counts.base + counts.method == 0 {
-            2.0
-        } else {
-            shape.layers as f64
-        };
-        let rows = self.config.train.batch_size as f64;
-        (weights + rows * kept * (tokens + attention) * width) / f64::from(1 << 20)
+    /// Memory of training, in MiB, for a batch of average rows, one of them the longest; without what the process itself
+    /// takes.
+    pub fn memory_mib(&self, counted: &Counted) -> f64 {
+        let load = Load::of(&self.rows.train, self.config.train.batch_size);
+        counted.footprint.bytes(&load) / f64::from(1 << 20)
     }
+}
+
+/// What a run trains, and what that takes.
+#[derive(Debug)]
+pub struct Counted {
+    /// Trained variables by owner.
+    pub counts: Counts,
+    /// What decides the memory.
+    pub footprint: Footprint,
 }
 
 /// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps.
@@ -234,20 +233,18 @@ impl Planned {
 /// # Errors
 /// A method that does not fit the model.
 pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<String> {
-    let config = model::read_config(&inputs.model)?;
-    let shape = (model::arch(&config)?.shape)(&config)?;
     let mut text = format!(
         "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10} {:>9}\n",
         "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory", "time"
     );
     // First of all: what does not fit into memory should not be measured.
-    let counts = runs
+    let counted = runs
         .iter()
-        .map(|run| run.counts(&inputs.model).with_context(|| run.title()));
-    let counts = counts.collect::<Result<Vec<_>>>()?;
+        .map(|run| run.counted(&inputs.model).with_context(|| run.title()));
+    let counted = counted.collect::<Result<Vec<_>>>()?;
     let paces = calibrate::measure(runs, &inputs.model, device)?;
     let mut left = 0.0;
-    for (run, counts) in runs.iter().zip(&counts) {
+    for (run, counted) in runs.iter().zip(&counted) {
         let pace = paces.get(&run.config.method_name).filter(|_| run.state != State::Done);
         let seconds = pace.map(|p| p.seconds(run));
         left += seconds.unwrap_or(0.0);
@@ -258,16 +255,16 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
             run.config.method_name,
             run.config.seed,
             run.state.name(),
-            counts.base + counts.method,
-            counts.head,
+            counted.counts.base + counted.counts.method,
+            counted.counts.head,
             run.steps(),
-            run.memory_mib(counts, &shape),
+            run.memory_mib(counted),
             seconds.map_or("–".into(), duration)
         );
     }
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
     text += &format!(
-        "\n{} runs, {missing} to compute: about {} on {}, by a few steps of each method measured just now. Memory is a rough estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
+        "\n{} runs, {missing} to compute: about {} on {}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
         runs.len(),
         duration(left),
         lora_core::device::name(device)

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{adapter, bench, bench_adapters, bench_generate, doctor, examples, params, score};
+use experiments::{adapter, bench, bench_adapters, bench_generate, bench_memory, doctor, examples, params, score};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -32,6 +32,8 @@ enum Bench {
     Adapters(bench_adapters::AdaptersArgs),
     /// Writes with a language model and prints the speed as JSON
     Generate(bench_generate::GenerateArgs),
+    /// Trains a model with random weights for some steps: the memory that it takes and the one predicted
+    Memory(bench_memory::MemoryArgs),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Cli::Score(args) => score::run(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench_adapters::measure(&args),
+        Cli::Bench(Bench::Memory(args)) => bench_memory::measure(&args),
         Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench_generate::generate(&args).and_then(|m| json(&m)),
     };

@@ -105,6 +105,8 @@ impl Config {
             outside: (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * d,
             outside_biases: d,
             head_hidden: Some(d),
+            vocab: self.vocab_size,
+            relative: None,
         }
     }
 }
@@ -184,6 +186,10 @@ impl Body for Encoder {
 
     fn vocab(&self) -> i64 {
         self.vocab
+    }
+
+    fn prompt_tokens(&self) -> i64 {
+        self.prompt.count()
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

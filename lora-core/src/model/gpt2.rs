@@ -150,6 +150,8 @@ impl Config {
             outside: (self.vocab_size + self.n_positions + 2) * self.n_embd,
             outside_biases: self.n_embd,
             head_hidden: None,
+            vocab: self.vocab_size,
+            relative: None,
         }
     }
 }
@@ -259,6 +261,10 @@ impl Model for Gpt2 {
 
     fn vocab(&self) -> i64 {
         self.vocab
+    }
+
+    fn prompt_tokens(&self) -> i64 {
+        self.prompt.count()
     }
 
     fn causal(&self) -> Option<&dyn Causal> {

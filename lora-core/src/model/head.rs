@@ -26,6 +26,9 @@ pub(super) trait Body: Debug + Send {
 
     /// How many token ids there are.
     fn vocab(&self) -> i64;
+
+    /// How many tokens the method puts into each row.
+    fn prompt_tokens(&self) -> i64;
 }
 
 /// What stands on the body.
@@ -65,6 +68,10 @@ impl<B: Body, H: Head> Model for WithHead<B, H> {
 
     fn vocab(&self) -> i64 {
         self.body.vocab()
+    }
+
+    fn prompt_tokens(&self) -> i64 {
+        self.body.prompt_tokens()
     }
 }
 

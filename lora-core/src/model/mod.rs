@@ -20,7 +20,7 @@ use std::path::Path;
 use tch::Tensor;
 
 pub use known::{KNOWN, known_config};
-pub use shape::ModelShape;
+pub use shape::{ModelShape, Relative};
 
 /// A network with a task head.
 pub trait Model: Debug + Send {
@@ -45,6 +45,9 @@ pub trait Model: Debug + Send {
 
     /// How many token ids there are.
     fn vocab(&self) -> i64;
+
+    /// How many tokens the method puts into each row.
+    fn prompt_tokens(&self) -> i64;
 
     /// The model as one that writes, where it is one.
     fn causal(&self) -> Option<&dyn Causal> {

@@ -22,6 +22,26 @@ pub struct ModelShape {
     /// Width of the hidden layer of the classification head (BERT's pooler, RoBERTa's classifier.dense); none for a language
     /// model whose output layer is the token table.
     pub head_hidden: Option<i64>,
+    /// Token ids.
+    pub vocab: i64,
+    /// Relative positions, if attention has any.
+    pub relative: Option<Relative>,
+}
+
+/// Attention to relative positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relative {
+    /// How many terms of the scores they make: contents to positions, positions to contents.
+    pub terms: i64,
+    /// Rows of the table of positions.
+    pub table: i64,
+}
+
+impl Relative {
+    /// Rows of the table that text of `width` tokens reaches, at most.
+    pub fn reached(&self, width: i64) -> i64 {
+        (2 * width - 1).clamp(0, self.table)
+    }
 }
 
 impl ModelShape {

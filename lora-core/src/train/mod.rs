@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod loss;
+mod memory;
 mod optim;
 mod predict;
 mod schedule;
@@ -10,6 +11,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use loss::{Objective, loss};
+pub use memory::{Footprint, Load};
 pub use optim::AdamW;
 pub(crate) use predict::check_rows;
 pub use predict::{TokenScores, predict, token_scores};

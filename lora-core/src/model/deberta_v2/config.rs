@@ -1,8 +1,8 @@
 //! What config.json says of DeBERTa-v2 and v3.
 
-use crate::model::ModelShape;
 use crate::model::config::{check_heads, check_rates, check_sizes};
 use crate::model::post_norm::PostNormConfig;
+use crate::model::{ModelShape, Relative};
 use crate::nn::{Activation, Init};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
@@ -242,6 +242,11 @@ impl Config {
             outside: (self.vocab_size + self.type_vocab_size + 2 * self.span()) * d + 2 * d + position_norm + conv,
             outside_biases: d + position_norm / 2 + if k > 0 { 2 * d } else { 0 },
             head_hidden: Some(d),
+            vocab: self.vocab_size,
+            relative: Some(Relative {
+                terms: self.pos_att_type.len() as i64,
+                table: 2 * self.span(),
+            }),
         }
     }
 }

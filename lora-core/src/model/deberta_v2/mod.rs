@@ -146,6 +146,10 @@ impl Body for Encoder {
     fn vocab(&self) -> i64 {
         self.vocab
     }
+
+    fn prompt_tokens(&self) -> i64 {
+        self.prompt.count()
+    }
 }
 
 /// The table of relative positions, shared by all blocks.
