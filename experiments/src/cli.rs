@@ -26,8 +26,8 @@ pub struct ExperimentArgs {
     /// --model and --data
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
-    /// Hugging Face model folder (config.json, tokenizer, safetensors), a model of the hub, or one of the program's own, such as
-    /// embedded:roberta or embedded:gpt2
+    /// Hugging Face model folder (config.json, tokenizer, weights), a model of the hub, or one of the program's own, such as
+    /// embedded:roberta, embedded:deberta or embedded:gpt2
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub model: Option<String>,
     /// Folder that holds the data (GLUE's holds CoLA/, MRPC/, ...), their data set on the hub, or embedded for generated tasks

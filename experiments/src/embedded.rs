@@ -25,6 +25,17 @@ pub static EMBEDDED: &[Embedded] = &[
         ],
     },
     Embedded {
+        name: "deberta",
+        files: &[
+            ("config.json", include_bytes!("../embedded/deberta/config.json")),
+            ("tokenizer.json", include_bytes!("../embedded/deberta/tokenizer.json")),
+            (
+                "model.safetensors",
+                include_bytes!("../embedded/deberta/model.safetensors"),
+            ),
+        ],
+    },
+    Embedded {
         name: "gpt2",
         files: &[
             ("config.json", include_bytes!("../embedded/gpt2/config.json")),

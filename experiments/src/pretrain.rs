@@ -21,10 +21,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// The configurations, by name. Those of `roberta` and `gpt2` made the committed weights in the folder of that name under
-/// `experiments/embedded`; `texts` is for real texts that the user names.
+/// The configurations, by name. Those of `roberta`, `deberta` and `gpt2` made the committed weights in the folder of that name
+/// under `experiments/embedded`; `texts` is for real texts that the user names.
 pub static CONFIGS: &[(&str, &str)] = &[
     ("roberta", include_str!("../embedded/roberta.yaml")),
+    ("deberta", include_str!("../embedded/deberta.yaml")),
     ("gpt2", include_str!("../embedded/gpt2.yaml")),
     ("texts", include_str!("../embedded/texts.yaml")),
 ];
@@ -42,7 +43,7 @@ const SAVE_EVERY: u64 = 500;
 /// `pretrain`
 #[derive(Args, Debug)]
 pub struct PretrainArgs {
-    /// Which configuration: roberta or gpt2, of the embedded models, or texts, a GPT-2 for real texts
+    /// Which configuration: roberta, deberta or gpt2, of the embedded models, or texts, a GPT-2 for real texts
     #[arg(default_value = "roberta")]
     pub name: String,
     /// Real texts in place of generated ones: DATASET=DIR, the training rows of samsum, webnlg, wikisql, e2e or dart, or a

@@ -481,6 +481,55 @@ fn the_benchmark_trains_and_writes_with_a_language_model() {
 }
 
 #[test]
+fn predicted_memory_stands_beside_what_was_measured() {
+    let world = World::new();
+    let memory = |args: &[&str]| {
+        let fixed = [
+            "bench",
+            "memory",
+            "--threads",
+            "1",
+            "--json",
+            "--rows",
+            "32",
+            "--tokens",
+            "16",
+        ];
+        run(
+            env!("CARGO_BIN_EXE_lora"),
+            &[&fixed[..], args].concat(),
+            world.dir.path(),
+        )
+    };
+    for args in [
+        &["--model", "model"][..],
+        &["--model", "model", "--recompute", "--method", "full"],
+    ] {
+        let output = memory(args);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let number = |key: &str| json[key].as_f64().unwrap();
+        assert!(number("predicted_mib") >= number("process_mib"), "{json}");
+        assert!((0.5..1.5).contains(&number("predicted_over_measured")), "{json}");
+        assert!(
+            json["losses"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|l| l.as_f64().unwrap().is_finite())
+        );
+        assert_eq!(json["step_s"].as_array().unwrap().len(), 3);
+    }
+    refused(
+        &memory(&["--model", "model", "--layers", "0"]),
+        &["--layers", "at least 1"],
+    );
+    refused(
+        &memory(&["--model", "gpt3-175b"]),
+        &["are predicted and", "take fewer --layers"],
+    );
+}
+
+#[test]
 fn the_benchmark_prints_the_peers_keys() {
     let world = World::new();
     world.write("model/workload.json", workload("seq-cls"));

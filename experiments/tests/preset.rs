@@ -1,4 +1,4 @@
-//! The paper's preset from the hub to the table, with a tiny model and a few rows on a stand-in for the hub.
+//! The paper's presets from the hub to the table, with tiny models and a few rows on a stand-in for the hub.
 
 #[path = "../../datasets/tests/stand_in/mod.rs"]
 mod stand_in;
@@ -75,13 +75,13 @@ fn parquet(examples: &[Example], columns: &[&str]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// The hub with the embedded model under RoBERTa's name, and some rows of the embedded tasks under GLUE's.
-fn hub() -> StandIn {
+/// The hub with the embedded model `name` as `repo`, and some rows of the embedded tasks under GLUE's name.
+fn hub(name: &str, repo: &str) -> StandIn {
     let stand_in = StandIn::start();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded/roberta");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded").join(name);
     let names = ["config.json", "tokenizer.json", "model.safetensors"];
     let model: Vec<(&str, Vec<u8>)> = names.map(|n| (n, std::fs::read(folder.join(n)).unwrap())).into();
-    commit(&stand_in, "models/FacebookAI/roberta-base", &model);
+    commit(&stand_in, &format!("models/{repo}"), &model);
     let mut files = Vec::new();
     for (id, config, columns) in LAYOUTS {
         let data = synthetic::load(datasets::find(id).unwrap()).unwrap();
@@ -108,10 +108,14 @@ fn commit(stand_in: &StandIn, repo: &str, files: &[(&str, Vec<u8>)]) {
 }
 
 fn glue(dir: &Path, hub: &StandIn, args: &[&str]) -> Output {
+    preset("roberta-base", dir, hub, args)
+}
+
+fn preset(name: &str, dir: &Path, hub: &StandIn, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_glue"));
     command.args([
         "--preset",
-        "roberta-base",
+        name,
         "--methods",
         "lora",
         "--seeds",
@@ -145,7 +149,8 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn a_preset_runs_from_the_hub_to_the_table() {
-    let (dir, hub) = (tempfile::tempdir().unwrap(), hub());
+    let hub = hub("roberta", "FacebookAI/roberta-base");
+    let dir = tempfile::tempdir().unwrap();
     let plan = glue(dir.path(), &hub, &["--dry-run"]);
     assert!(text(&plan).contains("8 runs, 8 to compute: about"), "{}", text(&plan));
     let output = glue(dir.path(), &hub, &[]);
@@ -193,6 +198,44 @@ fn a_preset_runs_from_the_hub_to_the_table() {
     let records = Store::open(dir.path().join("out")).unwrap().records().unwrap();
     let short = records.iter().find(|r| r.task == "cola" && r.evals.len() == 2).unwrap();
     assert_eq!(short.paper_row, None);
+}
+
+#[test]
+fn the_largest_preset_has_the_settings_of_table_10() {
+    let hub = hub("deberta", "microsoft/deberta-v2-xxlarge");
+    let dir = tempfile::tempdir().unwrap();
+    let xxlarge = |args: &[&str]| preset("deberta-v2-xxlarge", dir.path(), &hub, args);
+    let plan = xxlarge(&["--dry-run"]);
+    assert!(text(&plan).contains("8 runs, 8 to compute: about"), "{}", text(&plan));
+    let output = xxlarge(&["--tasks", "mnli,cola,rte"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let records = Store::open(dir.path().join("out")).unwrap().records().unwrap();
+    let expected = [
+        ("mnli", 5, 0.15, 1000, 256),
+        ("cola", 10, 0.1, 100, 64),
+        ("rte", 11, 0.2, 50, 320),
+    ];
+    assert_eq!(records.len(), expected.len());
+    for (task, epochs, cls_dropout, warmup, max_len) in expected {
+        let record = records.iter().find(|r| r.task == task).unwrap();
+        let train = &record.config["train"];
+        assert_eq!(record.evals.len(), epochs, "{task}");
+        assert_eq!(train["cls_dropout"], cls_dropout, "{task}");
+        assert_eq!(
+            (&train["warmup_steps"], &train["max_len"]),
+            (&warmup.into(), &max_len.into()),
+            "{task}"
+        );
+        assert_eq!(
+            (&record.config["method"]["r"], &record.config["method"]["alpha"]),
+            (&16.into(), &32.into())
+        );
+        assert_eq!(record.provenance.dtype, "bf16");
+        let row = (task != "rte").then_some("deb_xxl_lora"); // which starts from the best of five
+        assert_eq!(record.paper_row.as_deref(), row, "{task}");
+    }
+    let table = std::fs::read_to_string(dir.path().join("out/tables/table2.md")).unwrap();
+    assert!(table.contains("paper: LoRA") && table.contains("91.9"), "{table}");
 }
 
 #[test]
