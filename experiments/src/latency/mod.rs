@@ -30,7 +30,7 @@ pub struct LatencyArgs {
     /// A YAML file of your own; what it leaves out is the demonstration's (experiments/latency/demo.yaml)
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
-    /// Any setting by its path, such as model=gpt2, batch=[1,8] or shape.n_layer=12; may be repeated
+    /// Any setting by its path, such as `model=gpt2`, `batch=[1,8]` or `shape.n_layer=12`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Measure training (memory, checkpoints, speed) under LoRA and full fine-tuning in place of forward passes
