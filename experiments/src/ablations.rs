@@ -31,6 +31,7 @@ Grids of the presets: which, rank, low-data, sizes.",
         let glue = TASKS.iter().map(|task| task as &'static dyn Task);
         glue.chain(DATASETS.iter().map(|d| *d as &'static dyn Task)).collect()
     },
+    tables: &["table5", "table6", "table15", "table16", "table18"],
     writes: true,
     folder: "the folder of the preset's data (GLUE's with CoLA/, MRPC/, ..., or E2E's with trainset.csv)",
     repositories: &[datasets::hub::GLUE, "tuetschek/e2e_nlg"],

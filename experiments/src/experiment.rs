@@ -20,7 +20,7 @@ use results::{Store, Table};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A program of its own: its tasks, presets and data. Its tables are those of [`results::TABLES`] that take its name.
+/// A program of its own: its tasks, presets, data and tables.
 pub struct Experiment {
     /// Its name: that of the program, the log file, and in records.
     pub name: &'static str,
@@ -34,6 +34,8 @@ pub struct Experiment {
     pub presets: &'static [(&'static str, &'static str)],
     /// Its tasks.
     pub tasks: fn() -> Vec<&'static dyn Task>,
+    /// Its tables, by their names in [`results::TABLES`].
+    pub tables: &'static [&'static str],
     /// Whether its tasks write texts, so that it takes [`TextArgs`].
     pub writes: bool,
     /// The folder that `--data` names, in words.
@@ -174,7 +176,43 @@ impl Experiment {
             stop: &STOP,
             tools,
         };
-        compute(&session, &runs, raw.closing.as_deref(), &mut listeners)
+        self.compute(&session, &runs, raw.closing.as_deref(), &mut listeners)
+    }
+
+    /// Runs what is missing and shows what came of it.
+    fn compute(
+        &self,
+        session: &Session,
+        runs: &[Planned],
+        closing: Option<&str>,
+        listeners: &mut [Box<dyn Listener>],
+    ) -> Result<ExitCode> {
+        // One at a time runs on this thread.
+        tch::set_num_threads(session.threads as i32);
+        let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
+        tell(&News::Plan {
+            runs,
+            device: &lora_core::device::name(session.device),
+        });
+        let outcome = jobs::run_all(session, runs, &mut tell)?;
+        complete(session, runs)?;
+        let tables = tables::of(self, session.store, runs.iter().map(|r| r.id.clone()));
+        if outcome.interrupted {
+            stopped(tables, session.resume, &mut tell);
+            return Ok(ExitCode::from(INTERRUPTED as u8));
+        }
+        tell(&News::Tables {
+            tables: &tables?,
+            texts: text::samples(session.store, runs)?.as_deref(),
+            closing,
+            go_on: None,
+        });
+        tables::write(self, session.store)?;
+        Ok(if outcome.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     /// Who is told what happens.
@@ -187,41 +225,6 @@ impl Experiment {
         }
         Ok(listeners)
     }
-}
-
-/// Runs what is missing and shows what came of it.
-fn compute(
-    session: &Session,
-    runs: &[Planned],
-    closing: Option<&str>,
-    listeners: &mut [Box<dyn Listener>],
-) -> Result<ExitCode> {
-    // One at a time runs on this thread.
-    tch::set_num_threads(session.threads as i32);
-    let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
-    tell(&News::Plan {
-        runs,
-        device: &lora_core::device::name(session.device),
-    });
-    let outcome = jobs::run_all(session, runs, &mut tell)?;
-    complete(session, runs)?;
-    let tables = tables::of(session.store, runs.iter().map(|r| r.id.clone()));
-    if outcome.interrupted {
-        stopped(tables, session.resume, &mut tell);
-        return Ok(ExitCode::from(INTERRUPTED as u8));
-    }
-    tell(&News::Tables {
-        tables: &tables?,
-        texts: text::samples(session.store, runs)?.as_deref(),
-        closing,
-        go_on: None,
-    });
-    tables::write(session.store)?;
-    Ok(if outcome.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 /// The table so far, and how to go on; where there is no table, the latter alone.

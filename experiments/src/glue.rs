@@ -41,6 +41,7 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that goes on
         ("deberta-v3-base", include_str!("../configs/deberta-v3-base.yaml")),
     ],
     tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
+    tables: &["table2"],
     writes: false,
     folder: "the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
     repositories: &[REPOSITORY],

@@ -31,6 +31,7 @@ pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
         names.join(", ")
     };
     for name in chosen {
+        ensure!(!grids.is_empty(), "grid `{name}`: the configuration has no `grids`");
         ensure!(
             grids.contains_key(name.as_str()),
             "unknown grid `{name}`; known: {}",
@@ -275,6 +276,7 @@ both:
     #[test]
     fn grids_that_cannot_be_are_refused() {
         let said = |yaml: &str, chosen: &[&str]| format!("{:#}", expanded(yaml, chosen).unwrap_err());
+        assert!(said("{}", &["rank"]).contains("grid `rank`: the configuration has no `grids`"));
         assert!(said(GRIDS, &["ranks"]).contains("unknown grid `ranks`; known: which, rank, low-data, both"));
         assert!(said("{a: {kind: lora}}", &[]).contains("must be a list"));
         assert!(said("{a: [lora]}", &[]).contains("must be a mapping"));

@@ -5,7 +5,7 @@ use crate::inputs::Inputs;
 use crate::news::News;
 use crate::plan::{Planned, State};
 use crate::run::{Session, blank, one, tidy};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use results::record::Status;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,12 +27,16 @@ const SHARE: f64 = 0.6;
 /// of threads that a run has may change its last digits, and a run that goes on must come to what it would have come to.
 ///
 /// # Errors
-/// A method that does not fit the model.
+/// More than one wanted on a GPU; a method that does not fit the model.
 pub fn at_once(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<usize> {
-    if device != Device::Cpu || wanted == 1 || threads == 1 {
+    ensure!(
+        device == Device::Cpu || wanted <= 1,
+        "--jobs {wanted}: runs side by side on one GPU would draw from one generator; start the program once for each GPU instead"
+    );
+    if device != Device::Cpu {
         return Ok(1);
     }
-    if wanted > 1 {
+    if wanted > 0 {
         return Ok(wanted);
     }
     let most = threads.min(runs.len());

@@ -1,23 +1,30 @@
 //! From the store to `tables/`.
 
+use crate::experiment::Experiment;
 use anyhow::Result;
 use results::{Filter, Store, Table};
 
-/// The tables of the runs with these ids.
+/// The experiment's tables of the runs with these ids.
 ///
 /// # Errors
 /// Records that cannot be read.
-pub fn of(store: &Store, ids: impl Iterator<Item = String>) -> Result<Vec<Table>> {
-    Ok(results::tables(store, &Filter::ids(ids))?)
+pub fn of(experiment: &Experiment, store: &Store, ids: impl Iterator<Item = String>) -> Result<Vec<Table>> {
+    kinds(experiment, store, &Filter::ids(ids))
 }
 
-/// Writes the tables of everything in the store to `OUT/tables`.
+/// Writes the experiment's tables of everything in the store to `OUT/tables`.
 ///
 /// # Errors
 /// Records or folders that cannot be read or written.
-pub fn write(store: &Store) -> Result<()> {
-    for table in results::tables(store, &Filter::default())? {
+pub fn write(experiment: &Experiment, store: &Store) -> Result<()> {
+    for table in kinds(experiment, store, &Filter::default())? {
         table.write(&store.dir().join("tables"))?;
     }
     Ok(())
+}
+
+fn kinds(experiment: &Experiment, store: &Store, filter: &Filter) -> Result<Vec<Table>> {
+    Ok(results::tables(store, filter, |kind| {
+        experiment.tables.contains(&kind)
+    })?)
 }

@@ -48,6 +48,9 @@ fn without_arguments_it_is_the_demonstration_and_repeats_itself() {
     ] {
         assert!(text(&first).contains(said), "{said:?} is missing in {}", text(&first));
     }
+    // Its own table, and none of those of other programs that the same runs could stand in.
+    assert!(!text(&first).contains("Table 15"), "{}", text(&first));
+    assert_eq!(std::fs::read_dir(dir.path().join("first/tables")).unwrap().count(), 3);
     // With another thread both runs are computed at once, which changes no number.
     let again = glue(dir.path(), "second", &[&few[..], &["--threads", "2"]].concat());
     assert!(again.status.success(), "{}", text(&again));

@@ -460,7 +460,8 @@ impl Analysis {
             Findings::Subspace(found) => {
                 let there = |adapter: usize| adapter < found.adapters.len();
                 let of = |axis: &Axis| !matches!(axis.of, Of::Adapter(n) if !there(n));
-                let whole = |g: &Grid| g.values.len() == g.i.len * g.j.len && g.values.iter().all(|v| v.is_finite());
+                let cells = |g: &Grid| g.i.len.checked_mul(g.j.len);
+                let whole = |g: &Grid| cells(g) == Some(g.values.len()) && g.values.iter().all(|v| v.is_finite());
                 check(
                     found.grids.iter().all(whole),
                     "a grid has not i x j values, or one that is no number",

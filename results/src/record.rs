@@ -138,6 +138,19 @@ pub struct Provenance {
     pub host: Host,
 }
 
+impl Provenance {
+    /// Where it was computed and how: `cpu (AMD EPYC), fp32, 1 thread`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let cpu = match self.host.cpu.as_str() {
+            "" => String::new(),
+            cpu => format!(" ({cpu})"),
+        };
+        let (device, dtype, n) = (&self.device, &self.dtype, self.threads);
+        format!("{device}{cpu}, {dtype}, {n} thread{}", if n == 1 { "" } else { "s" })
+    }
+}
+
 /// The machine of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -197,6 +197,7 @@ fn broken_analyses_are_refused_with_the_reason() {
     assert!(said(|v| v["findings"]["colour"] = json!(1)).contains("colour"));
     assert!(said(|v| v["id"] = json!("../x")).contains("hex"));
     assert!(said(|v| v["findings"]["grids"][0]["i"]["len"] = json!(3)).contains("i x j"));
+    assert!(said(|v| v["findings"]["grids"][0]["i"]["len"] = json!(u64::MAX)).contains("i x j"));
     assert!(said(|v| v["findings"]["spectra"][0]["adapter"] = json!(2)).contains("not listed"));
     assert!(said(|v| v["findings"]["grids"][0]["about"] = json!("tea")).contains("weight_random"));
     let mut bad = latency();

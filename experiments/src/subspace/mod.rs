@@ -27,38 +27,9 @@ pub struct SubspaceArgs {
     /// `lora adapter import`, a PEFT folder, or a loralib checkpoint. Those of one rank are compared as seeds, others as ranks
     #[arg(value_name = "ADAPTER")]
     pub adapters: Vec<PathBuf>,
-    /// The adapter of rank 8 of the paper's setting: with --r64 gives Figures 3 and 6
-    #[arg(
-        long,
-        value_name = "ADAPTER",
-        help_heading = "The paper's setting",
-        conflicts_with = "adapters"
-    )]
-    pub r8: Option<PathBuf>,
-    /// The adapter of rank 64
-    #[arg(
-        long,
-        value_name = "ADAPTER",
-        help_heading = "The paper's setting",
-        conflicts_with = "adapters"
-    )]
-    pub r64: Option<PathBuf>,
-    /// One of rank 64 with another seed: with --r64 gives Figures 4 and 7
-    #[arg(
-        long,
-        value_name = "ADAPTER",
-        help_heading = "The paper's setting",
-        conflicts_with = "adapters"
-    )]
-    pub r64_other: Option<PathBuf>,
-    /// The adapter of rank 4: with --r64 and --base gives Table 7, and with --r8 Figure 8
-    #[arg(
-        long,
-        value_name = "ADAPTER",
-        help_heading = "The paper's setting",
-        conflicts_with = "adapters"
-    )]
-    pub r4: Option<PathBuf>,
+    /// Those of the paper's setting.
+    #[command(flatten)]
+    pub paper: Roles,
     /// The frozen model: a Hugging Face model folder, a model of the hub, or embedded:roberta. Without it only the adapters' own
     /// norms, spectra and overlaps can be had
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
@@ -105,6 +76,25 @@ pub struct SubspaceArgs {
     /// Print the record as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The adapters of the paper's setting.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "The paper's setting")]
+#[group(multiple = true, conflicts_with = "adapters")]
+pub struct Roles {
+    /// The adapter of rank 8: with --r64 gives Figures 3 and 6
+    #[arg(long, value_name = "ADAPTER")]
+    pub r8: Option<PathBuf>,
+    /// The adapter of rank 64
+    #[arg(long, value_name = "ADAPTER")]
+    pub r64: Option<PathBuf>,
+    /// One of rank 64 with another seed: with --r64 gives Figures 4 and 7
+    #[arg(long, value_name = "ADAPTER")]
+    pub r64_other: Option<PathBuf>,
+    /// The adapter of rank 4: with --r64 and --base gives Table 7, and with --r8 Figure 8
+    #[arg(long, value_name = "ADAPTER")]
+    pub r4: Option<PathBuf>,
 }
 
 /// Everything that decides the answer.
@@ -225,10 +215,10 @@ fn findings(
 /// Every adapter that is named, each a different one of its kind.
 fn open(args: &SubspaceArgs) -> Result<Vec<Opened>> {
     let roles = [
-        ("r4", &args.r4),
-        ("r8", &args.r8),
-        ("r64", &args.r64),
-        ("r64-other", &args.r64_other),
+        ("r4", &args.paper.r4),
+        ("r8", &args.paper.r8),
+        ("r64", &args.paper.r64),
+        ("r64-other", &args.paper.r64_other),
     ];
     let named = roles
         .iter()

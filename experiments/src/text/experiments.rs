@@ -21,11 +21,11 @@ macro_rules! presets {
 
 /// An experiment of one data set of texts: its name, what it is called, the table that it prints, and its own data.
 macro_rules! experiment {
-    ($name:literal, $called:literal, $table:literal, $presets:tt, $folder:literal, $repository:literal) => {
+    ($name:literal, $called:literal, $table:literal in $prints:literal, $presets:tt, $folder:literal, $repository:literal) => {
         Experiment {
             name: $name,
             about: concat!(
-                "Adapts a GPT-2 to ", $called, " with each method, writes and scores texts, and prints ", $table, ".\n\n",
+                "Adapts a GPT-2 to ", $called, " with each method, writes and scores texts, and prints ", $prints, ".\n\n",
                 "Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint, or in the middle of its texts."
             ),
             examples: concat!(
@@ -48,6 +48,7 @@ macro_rules! experiment {
             ],
             presets: presets!($name, $presets),
             tasks: || tasks($name),
+            tables: &[$table],
             writes: true,
             folder: $folder,
             repositories: &[$repository],
@@ -59,7 +60,7 @@ macro_rules! experiment {
 pub static E2E: Experiment = experiment!(
     "e2e",
     "the E2E NLG Challenge",
-    "Table 3",
+    "table3" in "Table 3",
     ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
     "tuetschek/e2e_nlg"
@@ -69,7 +70,7 @@ pub static E2E: Experiment = experiment!(
 pub static WIKISQL: Experiment = experiment!(
     "wikisql",
     "WikiSQL",
-    "the WikiSQL column of Table 4",
+    "table4" in "the WikiSQL column of Table 4",
     ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
     "Salesforce/wikisql"
@@ -79,7 +80,7 @@ pub static WIKISQL: Experiment = experiment!(
 pub static SAMSUM: Experiment = experiment!(
     "samsum",
     "SAMSum",
-    "the SAMSum columns of Table 4",
+    "table4" in "the SAMSum columns of Table 4",
     ["demo", "small", "gpt2-medium", "gpt2-large"],
     "the folder with train.json, val.json and test.json",
     "knkarthick/samsum"
@@ -89,7 +90,7 @@ pub static SAMSUM: Experiment = experiment!(
 pub static WEBNLG: Experiment = experiment!(
     "webnlg",
     "WebNLG",
-    "Table 14",
+    "table14" in "Table 14",
     ["demo", "gpt2-medium", "gpt2-large"],
     "the folder with train.json, dev.json and test.json of the 2017 challenge",
     "webnlg-challenge/web_nlg"
@@ -99,7 +100,7 @@ pub static WEBNLG: Experiment = experiment!(
 pub static DART: Experiment = experiment!(
     "dart",
     "DART",
-    "Table 13",
+    "table13" in "Table 13",
     ["demo", "gpt2-medium", "gpt2-large"],
     "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
     "Yale-LILY/dart"

@@ -1,6 +1,6 @@
 //! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
 
-use super::grids::{COMMAND, analyses, at_layers, caption, captioned, delta, find, foot, layers, name, panel};
+use super::grids::{COMMAND, at_layers, caption, captioned, delta, find, foot, layers_in_words, name, panel, sheets};
 use super::{Bar, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::error::Result;
@@ -37,30 +37,14 @@ impl Figure for Ranks {
     }
 
     fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let mut sheets = Vec::new();
-        for (analysis, found) in analyses(stored, &[Comparison::Ranks]) {
-            let probed = |layer: &u32| (*layer == found.probe) == self.probe;
-            let shown: Vec<u32> = layers(found, Comparison::Ranks).into_iter().filter(probed).collect();
-            if !shown.is_empty() {
-                sheets.push(self.sheet(stored, analysis, found, &shown));
-            }
-        }
-        if sheets.is_empty() {
-            sheets.push(self.nothing());
-        }
-        Ok(sheets)
+        let sheet = |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.sheet(stored, analysis, found, layers);
+        Ok(sheets(stored, Comparison::Ranks, self.probe, sheet, || self.nothing()))
     }
 }
 
 impl Ranks {
     fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
-        let words = match layers {
-            [one] => format!("layer {one}"),
-            many => format!(
-                "layers {}",
-                many.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
-            ),
-        };
+        let words = layers_in_words(layers);
         let title = "Subspaces learned with two ranks";
         let what = format!(
             "How much of the i strongest directions of the lower rank lies in the j strongest of the higher one (phi, eq. 4), \

@@ -1,6 +1,6 @@
 //! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
 
-use super::grids::{COMMAND, analyses, at_layers, caption, captioned, delta, find, foot, layers, name, panel};
+use super::grids::{COMMAND, at_layers, caption, captioned, delta, find, foot, layers_in_words, name, panel, sheets};
 use super::{Bar, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
 use crate::error::Result;
@@ -39,25 +39,14 @@ impl Figure for Seeds {
     }
 
     fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let mut sheets = Vec::new();
-        for (analysis, found) in analyses(stored, &[Comparison::Seeds]) {
-            let probed = |layer: &u32| (*layer == found.probe) == self.probe;
-            let shown: Vec<u32> = layers(found, Comparison::Seeds).into_iter().filter(probed).collect();
-            if !shown.is_empty() {
-                sheets.push(self.sheet(stored, analysis, found, &shown));
-            }
-        }
-        if sheets.is_empty() {
-            sheets.push(self.nothing());
-        }
-        Ok(sheets)
+        let sheet = |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.sheet(stored, analysis, found, layers);
+        Ok(sheets(stored, Comparison::Seeds, self.probe, sheet, || self.nothing()))
     }
 }
 
 impl Seeds {
     fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
-        let words: Vec<String> = layers.iter().map(u32::to_string).collect();
-        let words = format!("layer{} {}", if layers.len() > 1 { "s" } else { "" }, words.join(", "));
+        let words = layers_in_words(layers);
         let pairs = layers
             .iter()
             .map(|layer| [Module::Query, Module::Value].map(|module| one(found, *layer, module, layers.len() > 1)));

@@ -59,15 +59,9 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
         .iter()
         .filter_map(|c| found.slowdown(c))
         .fold(0.0f64, f64::max);
-    let p = &analysis.provenance;
-    let cpu = if p.host.cpu.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", p.host.cpu)
-    };
     let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
-    let device = format!("{}{cpu}, {}, {} threads", p.device, p.dtype, p.threads);
+    let device = analysis.provenance.place();
     Sheet {
         name: name("figure5", analysis, stored),
         title: format!("Slow-down by adapters: {}", analysis.model),

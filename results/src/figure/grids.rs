@@ -1,6 +1,6 @@
 //! What the figures of Section 7 have in common: finding the grids of phi, and making panels of them.
 
-use super::{Axis, Content, Panel};
+use super::{Axis, Content, Panel, Sheet};
 use crate::analysis::{Adapter, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
 use crate::store::Selection;
 use crate::table::slug;
@@ -43,6 +43,38 @@ pub(super) fn layers(found: &Subspace, about: Comparison) -> Vec<u32> {
     layers.sort_unstable();
     layers.dedup();
     layers
+}
+
+/// A sheet for each analysis that compared this, of its probed layer (`probe`) or of the others; `nothing` where none did.
+pub(super) fn sheets(
+    stored: &Selection,
+    about: Comparison,
+    probe: bool,
+    sheet: impl Fn(&Analysis, &Subspace, &[u32]) -> Sheet,
+    nothing: impl FnOnce() -> Sheet,
+) -> Vec<Sheet> {
+    let mut sheets = Vec::new();
+    for (analysis, found) in analyses(stored, &[about]) {
+        let probed = |layer: &u32| (*layer == found.probe) == probe;
+        let shown: Vec<u32> = layers(found, about).into_iter().filter(probed).collect();
+        if !shown.is_empty() {
+            sheets.push(sheet(analysis, found, &shown));
+        }
+    }
+    if sheets.is_empty() {
+        sheets.push(nothing());
+    }
+    sheets
+}
+
+/// `layer 2` or `layers 1, 3, 4`.
+pub(super) fn layers_in_words(layers: &[u32]) -> String {
+    let numbers: Vec<String> = layers.iter().map(u32::to_string).collect();
+    format!(
+        "layer{} {}",
+        if layers.len() > 1 { "s" } else { "" },
+        numbers.join(", ")
+    )
 }
 
 /// As the text writes an update: `ΔW_q`.

@@ -1,22 +1,12 @@
 //! Section 4.2 of the paper: memory, checkpoints and speed of training with LoRA against full fine-tuning.
 
-use super::grid::{Ours, PaperGrid};
+use super::grid::{Ours, paper_grid};
 use super::{Cell, Number, Table};
 use crate::analysis::{Cost, Findings, How};
 use crate::error::Result;
 use crate::store::Selection;
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/efficiency.yaml", include_str!("../../paper/efficiency.yaml"))
-}
-
-/// The table without anything of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("efficiency", None))
-}
+paper_grid!("efficiency");
 
 /// The table over the analyses of efficiency, a row a model and method. What the records quote from the paper is not ours.
 ///
@@ -38,10 +28,12 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
                 cost.note.trim_end_matches('.')
             ));
         }
-        let p = &analysis.provenance;
         notes.push(format!(
-            "{}, analysis {}, on {} ({}), {} threads. {}",
-            analysis.label, analysis.id, p.device, p.host.cpu, p.threads, found.remark
+            "{}, analysis {}, on {}. {}",
+            analysis.label,
+            analysis.id,
+            analysis.provenance.place(),
+            found.remark
         ));
     }
     if rows.is_empty() {

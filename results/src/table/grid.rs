@@ -40,6 +40,28 @@ struct PaperGridRow {
     cells: Vec<Option<Score>>,
 }
 
+/// The paper's numbers of the table of this name, as `paper()`, and the table without anything of ours, as `blank()`.
+macro_rules! paper_grid {
+    ($name:literal) => {
+        fn paper() -> crate::error::Result<crate::table::grid::PaperGrid> {
+            crate::table::grid::PaperGrid::read(
+                concat!("paper/", $name, ".yaml"),
+                include_str!(concat!("../../paper/", $name, ".yaml")),
+            )
+        }
+
+        /// The table without anything of ours.
+        ///
+        /// # Errors
+        /// [`crate::Error::Paper`].
+        pub fn blank() -> crate::error::Result<crate::table::Table> {
+            Ok(paper()?.table($name, None))
+        }
+    };
+}
+
+pub(super) use paper_grid;
+
 /// Our part of such a table.
 pub(super) struct Ours {
     pub(super) columns: Vec<String>,
@@ -115,6 +137,12 @@ impl PaperGrid {
             })
         }));
         cells
+    }
+
+    /// Where a column stands in the paper's table; those that it lacks come last, by name.
+    pub(super) fn place(&self, column: &str) -> (usize, String) {
+        let at = self.columns.iter().position(|c| c == column);
+        (at.unwrap_or(usize::MAX), column.to_owned())
     }
 
     fn decimals(&self, column: usize, value: f64) -> usize {

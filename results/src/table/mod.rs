@@ -127,13 +127,15 @@ pub static TABLES: &[TableKind] = &[
     },
 ];
 
-/// Every table of the runs that `filter` admits, from a store without unreadable files.
+/// Every table of a kind that `wants` admits by its name, of the runs that `filter` admits, from a store without unreadable
+/// files.
 ///
 /// # Errors
 /// As [`Store::select`], and those of the tables.
-pub fn tables(store: &Store, filter: &Filter) -> Result<Vec<Table>> {
+pub fn tables(store: &Store, filter: &Filter, wants: impl Fn(&str) -> bool) -> Result<Vec<Table>> {
     let selection = store.select(filter)?;
-    let built: Result<Vec<_>> = TABLES.iter().map(|kind| (kind.build)(&selection)).collect();
+    let kinds = TABLES.iter().filter(|kind| wants(kind.name));
+    let built: Result<Vec<_>> = kinds.map(|kind| (kind.build)(&selection)).collect();
     Ok(built?.into_iter().flatten().collect())
 }
 

@@ -196,15 +196,7 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     let data = runs
         .iter()
         .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
-    let device = runs.iter().map(|run| {
-        let p = &run.provenance;
-        let cpu = if p.host.cpu.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", p.host.cpu)
-        };
-        format!("{}{cpu}, {}, {} threads", p.device, p.dtype, p.threads)
-    });
+    let device = runs.iter().map(|run| run.provenance.place());
     let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
     [
         line("Weights (SHA-256)", distinct(weights)),

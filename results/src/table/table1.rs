@@ -2,23 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::grid::{Ours, PaperGrid};
+use super::grid::{Ours, paper_grid};
 use super::{Cell, Number, Table, slug};
 use crate::analysis::{self, Analysis, Design, Findings, Latency};
 use crate::error::Result;
 use crate::store::Selection;
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table1.yaml", include_str!("../../paper/table1.yaml"))
-}
-
-/// The table without anything of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table1", None))
-}
+paper_grid!("table1");
 
 /// A table for each analysis of latency.
 ///
@@ -117,7 +107,6 @@ fn ours(analysis: &Analysis, found: &Latency) -> Ours {
 }
 
 fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
-    let p = &analysis.provenance;
     let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     vec![
@@ -128,10 +117,7 @@ fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
             found.warmup
         ),
         format!("Ours: {}, analysis {}. {}", analysis.label, analysis.id, found.remark),
-        format!(
-            "Device: {} ({}), {}, {} threads.",
-            p.device, p.host.cpu, p.dtype, p.threads
-        ),
+        format!("Device: {}.", analysis.provenance.place()),
     ]
 }
 

@@ -3,24 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use super::grid::{PaperGrid, columns};
+use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
 const SWEPT: [&str; 2] = ["method", "task"];
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table15.yaml", include_str!("../../paper/table15.yaml"))
-}
-
-/// The table without runs of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table15", None))
-}
+paper_grid!("table15");
 
 /// The table over the runs of models of which two methods, or two sizes of one, were run.
 ///
@@ -53,13 +43,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     entries.retain(|entry| points.get(entry.row[0].as_str()).is_some_and(|points| points.len() > 1));
     let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
     rows.sort_by(|a, b| (&a.heads[0], &a.heads[1], &a.heads[4]).cmp(&(&b.heads[0], &b.heads[1], &b.heads[4])));
-    let place = |column: &str| {
-        (
-            paper.columns.iter().position(|c| c == column).unwrap_or(usize::MAX),
-            column.to_owned(),
-        )
-    };
-    let columns = columns(&paper, &rows, place);
+    let columns = columns(&paper, &rows, |column| paper.place(column));
     Ok(paper.sweep(
         "table15",
         &rows,

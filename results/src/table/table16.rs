@@ -3,24 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use super::grid::{PaperGrid, columns};
+use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table16.yaml", include_str!("../../paper/table16.yaml"))
-}
-
-/// The table without runs of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table16", None))
-}
+paper_grid!("table16");
 
 /// The table over the runs of models and tasks that were trained on two amounts of data.
 ///

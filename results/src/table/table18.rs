@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use super::grid::PaperGrid;
+use super::grid::paper_grid;
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
@@ -20,17 +20,7 @@ const METRICS: [(&str, &str, f64); 6] = [
     ("CIDEr", "test/CIDEr", 1.0),
 ];
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table18.yaml", include_str!("../../paper/table18.yaml"))
-}
-
-/// The table without runs of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table18", None))
-}
+paper_grid!("table18");
 
 /// The table over LoRA's runs of E2E, if for some model and weights two ranks were run.
 ///

@@ -3,24 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use super::grid::{PaperGrid, columns};
+use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table5.yaml", include_str!("../../paper/table5.yaml"))
-}
-
-/// The table without runs of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table5", None))
-}
+paper_grid!("table5");
 
 /// The table over LoRA's runs, if for some model and task two choices of weights were run with one number of parameters.
 ///
@@ -48,12 +38,6 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     }
     entries.retain(|entry| choices.get(&entry.row).is_some_and(|weights| weights.len() > 1));
     let (paper, rows) = (paper()?, sweep::collect(&entries, &SWEPT));
-    let place = |column: &str| {
-        (
-            paper.columns.iter().position(|c| c == column).unwrap_or(usize::MAX),
-            column.to_owned(),
-        )
-    };
-    let columns = columns(&paper, &rows, place);
+    let columns = columns(&paper, &rows, |column| paper.place(column));
     Ok(paper.sweep("table5", &rows, columns, &SWEPT, "the task's metric on dev in per cent"))
 }

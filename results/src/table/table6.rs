@@ -3,24 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Table;
-use super::grid::{PaperGrid, columns};
+use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table6.yaml", include_str!("../../paper/table6.yaml"))
-}
-
-/// The table without runs of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table6", None))
-}
+paper_grid!("table6");
 
 /// The table over LoRA's runs, if for some model, task and weights two ranks were run.
 ///

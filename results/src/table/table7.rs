@@ -1,22 +1,12 @@
 //! Table 7 of the paper: how much of a frozen weight lies in an update's subspace, and how much the update amplifies it.
 
-use super::grid::{Ours, PaperGrid};
+use super::grid::{Ours, paper_grid};
 use super::{Cell, Number, Table};
 use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
 use crate::error::Result;
 use crate::store::Selection;
 
-fn paper() -> Result<PaperGrid> {
-    PaperGrid::read("paper/table7.yaml", include_str!("../../paper/table7.yaml"))
-}
-
-/// The table without anything of ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    Ok(paper()?.table("table7", None))
-}
+paper_grid!("table7");
 
 /// The table over the analyses of subspaces: W_q at the probed layer, a row an adapter.
 ///
