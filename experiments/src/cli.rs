@@ -22,8 +22,8 @@ pub struct ExperimentArgs {
     /// A YAML file that states what differs from the defaults
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = WHAT)]
     pub config: Option<PathBuf>,
-    /// A configuration that comes with the program (--list shows them); demo, if there is none of this, --config,
-    /// --model and --data
+    /// A configuration that comes with the program (--list shows them); demo, unless --config, --data or a model of your
+    /// own says otherwise
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
     /// Hugging Face model folder (config.json, tokenizer, weights), a model of the hub, or one of the program's own, such as
@@ -84,9 +84,10 @@ pub struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
-    /// The preset's name: the demonstration, if nothing else is said.
+    /// The preset's name: the demonstration, if nothing else is said than which of the embedded models to take.
     pub fn preset(&self) -> Option<&str> {
-        let nothing = self.config.is_none() && self.model.is_none() && self.data.is_none();
+        let own = |model: &str| !model.starts_with("embedded:");
+        let nothing = self.config.is_none() && !self.model.as_deref().is_some_and(own) && self.data.is_none();
         self.preset.as_deref().or(nothing.then_some("demo"))
     }
 

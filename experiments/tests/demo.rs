@@ -133,14 +133,14 @@ fn a_run_starts_from_the_best_of_another_task() {
 #[test]
 fn a_plan_says_how_long_it_takes() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = glue(
-        dir.path(),
-        "out",
-        &["--tasks", "cola", "--methods", "head", "--dry-run"],
-    );
-    assert!(plan.status.success(), "{}", text(&plan));
-    assert!(text(&plan).contains("3 to compute: about"), "{}", text(&plan));
-    assert!(!dir.path().join("out").exists(), "a plan writes nothing");
+    let few = ["--tasks", "cola", "--methods", "head", "--dry-run"];
+    // Another of the program's own models is still the demonstration.
+    for model in [&[][..], &["--model", "embedded:deberta"]] {
+        let plan = glue(dir.path(), "out", &[&few[..], model].concat());
+        assert!(plan.status.success(), "{}", text(&plan));
+        assert!(text(&plan).contains("3 to compute: about"), "{}", text(&plan));
+        assert!(!dir.path().join("out").exists(), "a plan writes nothing");
+    }
 }
 
 #[test]

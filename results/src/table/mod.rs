@@ -152,7 +152,7 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Seeds, aggregate, selection rule, model, data, device, whose numbers these are, and what is missing.
     pub notes: Vec<String>,
-    /// Whether the cells show their number of seeds: set where it is not the same everywhere.
+    /// Whether rows, or cells where a row's differ, show their number of seeds: set where it is not the same everywhere.
     pub show_n: bool,
 }
 

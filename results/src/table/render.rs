@@ -42,12 +42,8 @@ impl Table {
                 .map(|(i, name)| aligned(name.clone(), self.is_text(i))),
         );
         for row in &self.rows {
-            let cells = row
-                .cells
-                .iter()
-                .enumerate()
-                .map(|(i, cell)| aligned(self.shown(row.kind, cell).join(break_at), self.is_text(i)));
-            term.add_row(cells);
+            let cells = self.shown(row).into_iter().enumerate();
+            term.add_row(cells.map(|(i, parts)| aligned(parts.join(break_at), self.is_text(i))));
         }
         for column in term.column_iter_mut() {
             column.set_padding((0, 1));
@@ -72,12 +68,7 @@ impl Table {
         };
         out += &line((0..self.header.len()).map(rule).collect());
         for row in &self.rows {
-            out += &line(
-                row.cells
-                    .iter()
-                    .map(|cell| escape(&self.shown(row.kind, cell).join(" ")))
-                    .collect(),
-            );
+            out += &line(self.shown(row).iter().map(|parts| escape(&parts.join(" "))).collect());
         }
         out.push('\n');
         for note in &self.notes {
@@ -101,14 +92,14 @@ impl Table {
         out += &line(self.header.iter().map(|name| latex_escape(name)).collect());
         out += "\\midrule\n";
         for row in &self.rows {
-            let cell = |cell: &Cell| {
-                let text = latex_escape(&self.shown(row.kind, cell).join(" "));
+            let cell = |(cell, parts): (&Cell, Vec<String>)| {
+                let text = latex_escape(&parts.join(" "));
                 let number = matches!(cell, Cell::Number(_));
                 text.strip_prefix('-')
                     .filter(|_| number)
                     .map_or(text.clone(), |rest| format!("$-${rest}"))
             };
-            out += &line(row.cells.iter().map(cell).collect());
+            out += &line(row.cells.iter().zip(self.shown(row)).map(cell).collect());
         }
         out += "\\bottomrule\n\\end{tabular}\n\\par\\smallskip\\footnotesize\n";
         for note in &self.notes {
@@ -167,41 +158,27 @@ impl Table {
     /// The cells as they are printed, a row each.
     #[must_use]
     pub fn printed(&self) -> Vec<Vec<String>> {
-        let row = |row: &Row| {
-            row.cells
-                .iter()
-                .map(|cell| self.shown(row.kind, cell).join(" "))
-                .collect()
-        };
-        self.rows.iter().map(row).collect()
+        let joined = |row| self.shown(row).iter().map(|parts| parts.join(" ")).collect();
+        self.rows.iter().map(joined).collect()
     }
 
-    /// A cell's parts: value, spread, number of seeds.
-    fn shown(&self, kind: RowKind, cell: &Cell) -> Vec<String> {
-        match cell {
-            Cell::Text(text) => vec![text.clone()],
+    /// A row's cells in their parts: value, spread, number of seeds. Where a row has one number of seeds throughout, it
+    /// stands once, beside the row's name.
+    fn shown(&self, row: &Row) -> Vec<Vec<String>> {
+        let seeds_of = || row.cells.iter().filter_map(Cell::seeds);
+        let uniform = seeds_of().next().filter(|first| seeds_of().all(|n| n == *first));
+        let name = row.cells.iter().rposition(|cell| matches!(cell, Cell::Text(_)));
+        let each = self.show_n && (uniform.is_none() || name.is_none());
+        let part = |(i, cell): (usize, &Cell)| match cell {
+            Cell::Text(text) => {
+                let n = uniform.filter(|_| self.show_n && Some(i) == name).map(with_seeds);
+                [Some(text.clone()), n].into_iter().flatten().collect()
+            }
             Cell::Count(count) => vec![grouped(*count)],
-            Cell::Number(number) => self.shown_number(kind, *number),
+            Cell::Number(number) => number.shown(row.kind, each),
             Cell::Missing => vec![MISSING.to_owned()],
-        }
-    }
-
-    fn shown_number(
-        &self,
-        kind: RowKind,
-        Number {
-            value,
-            spread,
-            n,
-            decimals,
-        }: Number,
-    ) -> Vec<String> {
-        let text = unsigned_zero(format!("{value:.decimals$}"));
-        let plus = kind == RowKind::Difference && text.bytes().any(|b| matches!(b, b'1'..=b'9')) && value > 0.0;
-        let mut parts = vec![if plus { format!("+{text}") } else { text }];
-        parts.extend(spread.map(|spread| format!("±{spread:.decimals$}")));
-        parts.extend(n.filter(|_| self.show_n).map(|n| format!("(n={n})")));
-        parts
+        };
+        row.cells.iter().enumerate().map(part).collect()
     }
 
     fn is_text(&self, column: usize) -> bool {
@@ -215,6 +192,36 @@ impl Table {
             .iter()
             .any(|row| matches!(row.cells.get(column), Some(Cell::Number(_))))
     }
+}
+
+impl Cell {
+    fn seeds(&self) -> Option<usize> {
+        match self {
+            Self::Number(number) => number.n,
+            _ => None,
+        }
+    }
+}
+
+impl Number {
+    fn shown(self, kind: RowKind, with_n: bool) -> Vec<String> {
+        let Self {
+            value,
+            spread,
+            n,
+            decimals,
+        } = self;
+        let text = unsigned_zero(format!("{value:.decimals$}"));
+        let plus = kind == RowKind::Difference && text.bytes().any(|b| matches!(b, b'1'..=b'9')) && value > 0.0;
+        let mut parts = vec![if plus { format!("+{text}") } else { text }];
+        parts.extend(spread.map(|spread| format!("±{spread:.decimals$}")));
+        parts.extend(n.filter(|_| with_n).map(with_seeds));
+        parts
+    }
+}
+
+fn with_seeds(n: usize) -> String {
+    format!("(n={n})")
 }
 
 fn aligned(text: String, left: bool) -> TermCell {
