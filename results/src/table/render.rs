@@ -1,6 +1,6 @@
 //! The four renderings of a [`Table`]. Each is a function of the table alone, byte for byte.
 
-use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, presets};
+use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, TableComponent, presets};
 
 use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::{Error, Result};
@@ -31,9 +31,16 @@ impl Table {
     fn terminal_body(&self, break_at: &str, width: Option<u16>) -> String {
         let mut term = TermTable::new();
         term.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-        if let Some(width) = width {
-            term.set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
+        match width {
+            Some(width) => {
+                term.set_content_arrangement(ContentArrangement::Dynamic)
+                    .set_width(width);
+            }
+            // Rows of one line each stand apart without rules.
+            None => {
+                term.remove_style(TableComponent::HorizontalLines);
+                term.remove_style(TableComponent::MiddleIntersections);
+            }
         }
         term.set_header(
             self.header
