@@ -6,14 +6,11 @@ use results::analysis::{Cell, Design, Efficiency, How, Latency};
 
 /// Medians and slow-downs, a line a model, a column a batch and length.
 pub fn latency(analysis: &Analysis, found: &Latency) -> String {
-    let p = &analysis.provenance;
     let mut text = format!(
-        "{}: {}\n{}, {}, {} threads; medians of {} forward passes, in ms, and the slow-down over the model alone\n\n",
+        "{}: {}\n{}; medians of {} forward passes, in ms, and the slow-down over the model alone\n\n",
         analysis.model,
         analysis.label,
-        if p.device == "cpu" { &p.host.cpu } else { &p.device },
-        p.dtype,
-        p.threads,
+        analysis.provenance.place(),
         found.cells.first().map_or(0, |c| c.trials)
     );
     let mut places: Vec<(u32, u32)> = found.cells.iter().map(|c| (c.batch, c.length)).collect();
@@ -69,18 +66,24 @@ pub fn remark(found: &Latency) -> String {
     let (Some(short), Some(long), Some((cell, most))) = (mean(few), mean(many), worst) else {
         return "No adapter was measured.".into();
     };
-    // The quartiles of the smallest passes lie this far apart.
-    let small = found
-        .cells
-        .iter()
-        .filter(|c| Some(tokens(c)) == few && c.median_ms > 0.0);
-    let noise = small.map(|c| 100.0 * c.iqr_ms / c.median_ms).fold(0.0, f64::max);
+    // The quartiles of passes of one size lie this far apart.
+    let spread = |at: Option<u64>| {
+        let here = found
+            .cells
+            .iter()
+            .filter(|c| Some(tokens(c)) == at && c.median_ms > 0.0);
+        here.map(|c| 100.0 * c.iqr_ms / c.median_ms).fold(0.0, f64::max)
+    };
+    let noise = spread(few);
+    let gap = (short - long).abs();
     let verdict = if short.abs() < noise {
         "less than passes differ among themselves, so it says nothing: measure on a quiet machine"
     } else if short <= 0.0 {
         "unlike in the paper, adapters do not slow the smallest passes down"
     } else if few == many {
         "adapters slow the model down, as the paper found"
+    } else if gap <= noise.max(spread(many)) {
+        "adapters slow the model down, but unlike in the paper small passes not clearly more"
     } else if short > long {
         "adapters slow small passes down most, as the paper found"
     } else {
@@ -99,14 +102,11 @@ pub fn remark(found: &Latency) -> String {
 
 /// A line a method and model.
 pub fn efficiency(analysis: &Analysis, found: &Efficiency) -> String {
-    let p = &analysis.provenance;
     let mut text = format!(
-        "{}: {}\n{}, {}, {} threads\n\n{:<12} {:<7} {:<9} {:>15} {:>13} {:>14} {:>10}\n",
+        "{}: {}\n{}\n\n{:<12} {:<7} {:<9} {:>15} {:>13} {:>14} {:>10}\n",
         analysis.model,
         analysis.label,
-        if p.device == "cpu" { &p.host.cpu } else { &p.device },
-        p.dtype,
-        p.threads,
+        analysis.provenance.place(),
         "model",
         "method",
         "how",
@@ -183,6 +183,9 @@ mod tests {
         let mut noisy = found(3.0, 0.5);
         noisy.cells.iter_mut().for_each(|c| c.iqr_ms = 0.5 * c.median_ms);
         assert!(remark(&noisy).contains("says nothing"));
+        let mut alike = found(3.0, 2.9);
+        alike.cells.iter_mut().for_each(|c| c.iqr_ms = 0.02 * c.median_ms);
+        assert!(remark(&alike).contains("not clearly more"));
         assert_eq!(remark(&Latency::default()), "No adapter was measured.");
     }
 }
