@@ -24,7 +24,8 @@ use std::time::Duration;
 /// What to measure.
 #[derive(Args, Clone, Debug)]
 pub struct LatencyArgs {
-    /// demo (minutes on a CPU) or paper (Table 1 and Figure 5: for a GPU)
+    /// demo (minutes on a CPU), medium (one column of Table 1 with GPT-2 medium: minutes on a CPU) or paper (all of Table 1
+    /// and Figure 5: for a GPU)
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub preset: String,
     /// A YAML file of your own; what it leaves out is the demonstration's (experiments/latency/demo.yaml)

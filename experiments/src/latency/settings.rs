@@ -13,6 +13,7 @@ use std::path::Path;
 /// Name and text of each configuration that comes with the program.
 pub static PRESETS: &[(&str, &str)] = &[
     ("demo", include_str!("../../latency/demo.yaml")),
+    ("medium", include_str!("../../latency/medium.yaml")),
     ("paper", include_str!("../../latency/paper.yaml")),
 ];
 
@@ -247,6 +248,10 @@ mod tests {
         let places = demo.places();
         assert_eq!(places.len(), 4);
         assert_eq!(places[0].kinds.len(), 1 + 2 * 2);
+        let medium = Settings::read("medium", None, &[]).unwrap();
+        assert!(medium.shape.is_empty() && medium.places().len() == 1);
+        let kinds = [(Design::Base, 0), (Design::AdapterL, 224), (Design::AdapterH, 112)];
+        assert_eq!(medium.places()[0].kinds, kinds);
         let paper = Settings::read("paper", None, &[]).unwrap();
         assert!(paper.shape.is_empty() && paper.name() == "gpt2-medium");
         let places = paper.places();
@@ -267,7 +272,7 @@ mod tests {
         assert!(said("designs=[adapter_x]").contains("adapter_x"));
         assert!(said("colour=1").contains("unknown field `colour`"));
         assert!(said("train.rank=0").contains("`train` holds a 0"));
-        assert!(format!("{:#}", Settings::read("papr", None, &[]).unwrap_err()).contains("known: demo, paper"));
+        assert!(format!("{:#}", Settings::read("papr", None, &[]).unwrap_err()).contains("known: demo, medium, paper"));
         let mut settings = Settings::read("demo", None, &[]).unwrap();
         settings.model = "gpt9".into();
         assert!(format!("{:#}", settings.config().unwrap_err()).contains("gpt2-medium"));

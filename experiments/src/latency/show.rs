@@ -89,10 +89,13 @@ pub fn remark(found: &Latency) -> String {
     } else {
         "adapters slow the model down, but unlike in the paper not small passes most"
     };
+    let longest = match many {
+        Some(many) if few != Some(many) => format!(" and {long:.1} % at {many}"),
+        _ => String::new(),
+    };
     format!(
-        "Adapters add {short:.1} % on average at {} tokens a pass and {long:.1} % at {}; most, {most:.1} %, {} with r = {} at {} x {}: {verdict}.",
+        "Adapters add {short:.1} % on average at {} tokens a pass{longest}; most, {most:.1} %, {} with r = {} at {} x {}: {verdict}.",
         few.unwrap_or(0),
-        many.unwrap_or(0),
         name(cell.design),
         cell.bottleneck,
         cell.batch,

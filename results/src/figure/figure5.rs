@@ -30,8 +30,9 @@ impl Figure for Figure5 {
     fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
         let mut sheets = Vec::new();
         for analysis in &stored.analyses {
-            if let Findings::Latency(found) = &analysis.findings {
-                sheets.push(sheet(stored, analysis, found));
+            match &analysis.findings {
+                Findings::Latency(found) if is_grid(found) => sheets.push(sheet(stored, analysis, found)),
+                _ => {}
             }
         }
         if sheets.is_empty() {
@@ -39,6 +40,12 @@ impl Figure for Figure5 {
         }
         Ok(sheets)
     }
+}
+
+/// Whether passes of several sizes were measured: one size is a column of Table 1 and no picture.
+fn is_grid(found: &Latency) -> bool {
+    let places: BTreeSet<_> = found.cells.iter().map(|c| (c.batch, c.length)).collect();
+    places.len() > 1
 }
 
 fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
