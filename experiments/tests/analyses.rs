@@ -284,7 +284,10 @@ fn what_latency_cannot_do_is_said() {
     );
     refuse(&["colour=red"], &["unknown field `colour`"]);
     refused(&here(&world, LATENCY, &["--config", "nowhere.yaml"]), &["nowhere.yaml"]);
-    refused(&here(&world, LATENCY, &["--preset", "papr"]), &["known: demo, medium, paper"]);
+    refused(
+        &here(&world, LATENCY, &["--preset", "papr"]),
+        &["known: demo, medium, paper"],
+    );
     let long = [
         "--efficiency",
         "--device",
