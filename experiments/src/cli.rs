@@ -2,6 +2,7 @@
 
 use crate::config::{self, RawExperiment};
 use crate::console::Show;
+use crate::embedded::PREFIX;
 use crate::experiment::Experiment;
 use crate::presets;
 use crate::settings::Dtype;
@@ -86,8 +87,8 @@ pub struct ExperimentArgs {
 impl ExperimentArgs {
     /// The preset's name: the demonstration, if nothing else is said than which of the embedded models to take.
     pub fn preset(&self) -> Option<&str> {
-        let own = |model: &str| !model.starts_with("embedded:");
-        let nothing = self.config.is_none() && !self.model.as_deref().is_some_and(own) && self.data.is_none();
+        let embedded = self.model.as_deref().is_none_or(|model| model.starts_with(PREFIX));
+        let nothing = self.config.is_none() && embedded && self.data.is_none();
         self.preset.as_deref().or(nothing.then_some("demo"))
     }
 

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 /// A Hugging Face model folder inside the program.
 #[derive(Debug)]
 pub struct Embedded {
-    /// Its name after `embedded:`.
+    /// Its name after [`PREFIX`].
     pub name: &'static str,
     files: &'static [(&'static str, &'static [u8])],
 }
+
+/// What a model's name starts with where it is an embedded one.
+pub const PREFIX: &str = "embedded:";
 
 /// Every embedded model. They were made by the binary `pretrain`.
 pub static EMBEDDED: &[Embedded] = &[

@@ -1,7 +1,7 @@
 //! Where models and data come from: a word on the command line or in YAML, and what it stands for.
 
 use crate::download;
-use crate::embedded::{EMBEDDED, Embedded};
+use crate::embedded::{EMBEDDED, Embedded, PREFIX};
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail};
 use datasets::Hub;
@@ -83,9 +83,9 @@ impl ModelSource {
     /// An embedded model that there is not (with the known ones), a folder that is not there, settings of the hub that
     /// cannot be used.
     pub fn parse(word: &str, quiet: bool) -> Result<ModelSource> {
-        if let Some(name) = word.strip_prefix("embedded:") {
+        if let Some(name) = word.strip_prefix(PREFIX) {
             let found = EMBEDDED.iter().find(|m| m.name == name);
-            let known: Vec<String> = EMBEDDED.iter().map(|m| format!("embedded:{}", m.name)).collect();
+            let known: Vec<String> = EMBEDDED.iter().map(|m| format!("{PREFIX}{}", m.name)).collect();
             return found
                 .map(ModelSource::Embedded)
                 .with_context(|| format!("unknown model `{word}`; known: {}", known.join(", ")));

@@ -28,3 +28,19 @@ fn kinds(experiment: &Experiment, store: &Store, filter: &Filter) -> Result<Vec<
         experiment.tables.contains(&kind)
     })?)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::experiment::EXPERIMENTS;
+
+    #[test]
+    fn every_experiment_has_tables_and_they_are_known() {
+        let known: Vec<&str> = results::TABLES.iter().map(|kind| kind.name).collect();
+        for experiment in EXPERIMENTS {
+            assert!(!experiment.tables.is_empty(), "{}", experiment.name);
+            for table in experiment.tables {
+                assert!(known.contains(table), "{}: {table}", experiment.name);
+            }
+        }
+    }
+}
