@@ -24,6 +24,7 @@ Grids of the presets: which, rank, low-data, sizes.",
     presets: &[
         ("demo", include_str!("../configs/ablations/demo.yaml")),
         ("minilm", include_str!("../configs/ablations/minilm.yaml")),
+        ("minilm-rates", include_str!("../configs/ablations/minilm-rates.yaml")),
         ("roberta-base", include_str!("../configs/ablations/roberta-base.yaml")),
         ("gpt2-medium", include_str!("../configs/ablations/gpt2-medium.yaml")),
     ],
