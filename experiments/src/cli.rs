@@ -128,12 +128,13 @@ impl ExperimentArgs {
         }
         raw.model = self.model.clone().or(raw.model);
         raw.data = self.data.clone().or(raw.data);
-        raw.dtype = self.dtype.unwrap_or(raw.dtype);
+        if let Some(dtype) = self.dtype {
+            raw.dtype = dtype;
+            forget(&mut raw, "dtype");
+        }
         if let Some(seeds) = &self.seeds {
             raw.seeds = config::seeds(seeds)?;
-            for (_, method) in raw.methods.iter_mut() {
-                method.as_mapping_mut().and_then(|own| own.remove("seeds"));
-            }
+            forget(&mut raw, "seeds");
         }
         if !self.tasks.is_empty() {
             raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
@@ -164,6 +165,13 @@ impl ExperimentArgs {
             text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
         }
         text
+    }
+}
+
+/// What methods say of `key` has no weight: a flag is stronger.
+fn forget(raw: &mut RawExperiment, key: &str) {
+    for (_, method) in raw.methods.iter_mut() {
+        method.as_mapping_mut().and_then(|own| own.remove(key));
     }
 }
 

@@ -111,6 +111,7 @@ struct Entry {
     limit: Mapping,
     paper_row: Option<String>,
     seeds: Option<Vec<u64>>,
+    dtype: Option<Dtype>,
 }
 
 impl Entry {
@@ -128,6 +129,8 @@ impl Entry {
         let seeds = settings.remove("seeds").map(serde_yaml::from_value).transpose();
         let seeds =
             seeds.with_context(|| format!("`methods.{name}.seeds` must be a list of the experiment's seeds"))?;
+        let dtype = settings.remove("dtype").map(serde_yaml::from_value).transpose();
+        let dtype = dtype.with_context(|| format!("`methods.{name}.dtype` must be fp32 or bf16"))?;
         settings.entry("kind".into()).or_insert(name.into());
         Ok(Entry {
             settings,
@@ -137,6 +140,7 @@ impl Entry {
             limit,
             paper_row,
             seeds,
+            dtype,
         })
     }
 
@@ -383,7 +387,7 @@ impl RawExperiment {
             method_name: method_name.into(),
             method,
             seed,
-            dtype: self.dtype,
+            dtype: entry.dtype.unwrap_or(self.dtype),
             train,
             limit,
             decode,

@@ -110,19 +110,19 @@ impl Experiment {
     /// Its command line.
     pub fn command(&self) -> Command {
         let (short, _) = self.about.split_once("\n\n").unwrap_or((self.about, ""));
-        let command = Command::new(self.name)
+        let command = ExperimentArgs::augment_args(Command::new(self.name));
+        let command = match self.writes {
+            true => TextArgs::augment_args(command),
+            false => command,
+        };
+        // What the groups of flags say of themselves is written over.
+        command
             .version(env!("CARGO_PKG_VERSION"))
             .about(short)
             .long_about(self.about)
             .after_help(self.examples)
             // The last of two wins, so that an alias can be overridden.
-            .args_override_self(true);
-        let command = ExperimentArgs::augment_args(command);
-        if self.writes {
-            TextArgs::augment_args(command)
-        } else {
-            command
-        }
+            .args_override_self(true)
     }
 
     /// Plans, runs what is missing, scores with `tools`, prints the tables. Exit status 1 if a run failed, 130 after Ctrl-C.

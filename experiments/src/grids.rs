@@ -16,7 +16,16 @@ use serde_yaml::{Mapping, Value};
 const EACH: &str = "each";
 
 /// What is not a setting of the method itself.
-const BESIDE: [&str; 7] = ["kind", "train", "tasks", "decode", "seeds", "paper_row", "limit"];
+const BESIDE: [&str; 8] = [
+    "kind",
+    "train",
+    "tasks",
+    "decode",
+    "seeds",
+    "dtype",
+    "paper_row",
+    "limit",
+];
 
 /// More methods than this are a mistake.
 const MOST: usize = 1000;

@@ -96,8 +96,13 @@ fn a_failing_run_is_recorded_and_the_others_go_on() {
     );
 }
 
-/// As `glue` reads its command line, in this process: a program of libtorch's size takes a second to start.
+/// How many runs [`runs`] are.
 fn planned(args: &[&str]) -> anyhow::Result<usize> {
+    Ok(runs(args)?.len())
+}
+
+/// As `glue` reads its command line, in this process: a program of libtorch's size takes a second to start.
+fn runs(args: &[&str]) -> anyhow::Result<Vec<experiments::config::RunConfig>> {
     use clap::Parser;
     #[derive(Parser)]
     #[command(args_override_self = true)]
@@ -107,7 +112,7 @@ fn planned(args: &[&str]) -> anyhow::Result<usize> {
     }
     let all = [&["glue", "--model", "model", "--data", "data", "--tasks", "rte"], args].concat();
     let args = Cli::try_parse_from(all)?.experiment;
-    Ok(args.experiment(&GLUE)?.runs(&GLUE)?.len())
+    args.experiment(&GLUE)?.runs(&GLUE)
 }
 
 #[test]
@@ -118,6 +123,22 @@ fn a_method_runs_with_the_seeds_that_it_names() {
     assert_eq!(with(&["--seeds", "1..3"]).unwrap(), 3 + 3, "--seeds is stronger");
     let text = format!("{:#}", with(&["--set", "methods.lora.seeds=two"]).unwrap_err());
     assert!(text.contains("`methods.lora.seeds` must be a list"), "{text}");
+}
+
+#[test]
+fn a_method_may_have_a_number_type_of_its_own() {
+    let both = ["--methods", "head,lora", "--set", "methods.lora.dtype=bf16"];
+    let names = |more: &[&str]| -> Vec<&str> {
+        let runs = runs(&[&both[..], more].concat()).unwrap();
+        runs.iter().map(|run| run.dtype.name()).collect()
+    };
+    assert_eq!(names(&[]), ["fp32", "bf16"]);
+    assert_eq!(names(&["--dtype", "fp32"]), ["fp32", "fp32"], "--dtype is stronger");
+    let text = format!(
+        "{:#}",
+        planned(&["--methods", "lora", "--set", "methods.lora.dtype=fp8"]).unwrap_err()
+    );
+    assert!(text.contains("`methods.lora.dtype` must be fp32 or bf16"), "{text}");
 }
 
 #[test]
@@ -182,7 +203,7 @@ fn settings_that_cannot_be_used() {
             assert!(text.contains(part), "{args:?}: expected `{part}` in: {text}");
         }
     }
-    assert_eq!(planned(&["--preset", "minilm"]).unwrap(), 12);
+    assert_eq!(planned(&["--preset", "minilm"]).unwrap(), 4 * 3 + 12);
     assert_eq!(planned(&["--methods", "lora,full", "--seeds", "1..3,7"]).unwrap(), 8);
 }
 
@@ -564,5 +585,13 @@ fn the_benchmark_prints_the_peers_keys() {
             moved[7].is_finite() && moved[7] != still[7],
             "{method}: the steps were made"
         );
+    }
+}
+
+#[test]
+fn help_begins_with_what_the_experiment_is() {
+    for experiment in [&GLUE, &experiments::ablations::ABLATIONS] {
+        let help = experiment.command().render_long_help().to_string();
+        assert!(help.starts_with(experiment.about), "{help}");
     }
 }

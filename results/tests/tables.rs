@@ -191,6 +191,21 @@ fn a_paper_row_brings_the_papers_numbers_and_the_difference() {
 }
 
 #[test]
+fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
+    let mut part = small();
+    let text = |part: &Selection| only(build(part).unwrap()).terminal(TERMINAL_WIDTH);
+    assert!(text(&part).contains("Device: cpu, fp32, 2 threads."), "{}", text(&part));
+    for run in part.runs.iter_mut().filter(|run| run.method == "lora") {
+        run.provenance.dtype = "bf16".into();
+    }
+    let said = text(&part).replace('\n', " ");
+    assert!(
+        said.contains("cpu, bf16, 2 threads (lora); cpu, fp32, 2 threads ("),
+        "{said}"
+    );
+}
+
+#[test]
 fn every_table_fits_the_terminal() {
     let mut wide = paper_like();
     for (i, run) in wide.runs.iter_mut().enumerate() {

@@ -196,16 +196,28 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     let data = runs
         .iter()
         .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
-    let device = runs.iter().map(|run| run.provenance.place());
     let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
     [
         line("Weights (SHA-256)", distinct(weights)),
         line("Data (SHA-256)", distinct(data)),
-        line("Device", distinct(device)),
+        line("Device", places(&runs)),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Where the runs were computed and how; if not all at one place, with the methods of each.
+fn places(runs: &[&RunRecord]) -> Option<String> {
+    let mut places: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for run in runs {
+        places.entry(run.provenance.place()).or_default().insert(&run.method);
+    }
+    let several = places.len() > 1;
+    distinct(places.into_iter().map(|(place, methods)| {
+        let methods = methods.into_iter().collect::<Vec<_>>().join(", ");
+        if several { format!("{place} ({methods})") } else { place }
+    }))
 }
 
 /// The different ones, sorted; `None` where there are none.
