@@ -146,6 +146,7 @@ impl Experiment {
         let mut inputs = Inputs::open(self, raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
         let mut runs = plan::plan(&raw, self, &mut inputs, &store)?;
         plan::keep(&mut runs, args.keep);
+        let split = jobs::split(args.jobs, threads, &runs, &inputs, device)?;
         if args.dry_run {
             if args.show.json {
                 Json::default().hear(&News::Plan {
@@ -153,12 +154,11 @@ impl Experiment {
                     device: &lora_core::device::name(device),
                 });
             } else {
-                print!("{}", plan::describe(&runs, &inputs, device)?);
+                print!("{}", plan::describe(&runs, &inputs, device, split)?);
             }
             return Ok(ExitCode::SUCCESS);
         }
         plan::check_starts(&runs, &store)?;
-        let jobs = jobs::at_once(args.jobs, threads, &runs, &inputs, device)?;
         let untouched = args.untouched(self)?;
         let paper_row = |run: &RunConfig| raw.paper_row(self, untouched.as_ref()?, run);
         let label = raw.label.as_deref();
@@ -167,8 +167,7 @@ impl Experiment {
             inputs: &inputs,
             store: &store,
             device,
-            threads: (threads / jobs).max(1),
-            jobs,
+            split,
             preset: args.preset().map(String::from),
             label: label.into(),
             paper_row: &paper_row,
@@ -188,7 +187,7 @@ impl Experiment {
         listeners: &mut [Box<dyn Listener>],
     ) -> Result<ExitCode> {
         // One at a time runs on this thread.
-        tch::set_num_threads(session.threads as i32);
+        tch::set_num_threads(session.split.threads as i32);
         let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
         tell(&News::Plan {
             runs,

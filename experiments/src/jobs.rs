@@ -19,6 +19,25 @@ const PROCESS_MIB: f64 = 300.0;
 /// The part of the machine's memory that runs side by side may fill.
 const SHARE: f64 = 0.6;
 
+/// How many runs go on side by side, and the threads of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Runs at once.
+    pub jobs: usize,
+    /// libtorch's threads of each.
+    pub threads: usize,
+}
+
+/// How `threads` are split: [`at_once`] says how many runs share them.
+///
+/// # Errors
+/// As of [`at_once`].
+pub fn split(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Split> {
+    let jobs = at_once(wanted, threads, runs, inputs, device)?;
+    let threads = (threads / jobs).max(1);
+    Ok(Split { jobs, threads })
+}
+
 /// As many as `wanted`; where that is 0, on a CPU as many as there are threads, since several runs with one thread each
 /// are done sooner than one after the other with all, as far as memory goes. On a GPU one at a time: they would share
 /// its generator.
@@ -28,7 +47,7 @@ const SHARE: f64 = 0.6;
 ///
 /// # Errors
 /// More than one wanted on a GPU; a method that does not fit the model.
-pub fn at_once(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<usize> {
+fn at_once(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<usize> {
     ensure!(
         device == Device::Cpu || wanted <= 1,
         "--jobs {wanted}: runs side by side on one GPU would draw from one generator; start the program once for each GPU instead"
@@ -75,7 +94,7 @@ pub struct Outcome {
 /// Tells what happens.
 type Tell<'a> = dyn FnMut(&News) + Send + 'a;
 
-/// Computes every run that the store lacks, [`Session::jobs`] at a time, and tells what happens. A run that fails is recorded
+/// Computes every run that the store lacks, [`Split::jobs`] at a time, and tells what happens. A run that fails is recorded
 /// as such and does not stop the others. What a run comes to does not depend on what runs beside it.
 ///
 /// # Errors
@@ -93,7 +112,7 @@ pub fn run_all(session: &Session, runs: &[Planned], tell: &mut Tell) -> Result<O
             broken: AtomicBool::new(false),
             tell: Mutex::new(&mut *tell),
         };
-        let ended = queue.run(session.jobs.min(missing.len()))?;
+        let ended = queue.run(session.split.jobs.min(missing.len()))?;
         outcome.failed += ended.failed;
         outcome.interrupted |= ended.interrupted;
     }
@@ -123,7 +142,7 @@ impl Queue<'_> {
                 let thread = std::thread::Builder::new().stack_size(STACK);
                 thread.spawn_scoped(scope, || {
                     // libtorch keeps the number for each thread that calls it.
-                    tch::set_num_threads(self.session.threads as i32);
+                    tch::set_num_threads(self.session.split.threads as i32);
                     self.work()
                 })
             };

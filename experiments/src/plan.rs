@@ -4,6 +4,7 @@ use crate::calibrate;
 use crate::config::{RawExperiment, RunConfig};
 use crate::experiment::Experiment;
 use crate::inputs::Inputs;
+use crate::jobs::Split;
 use crate::task::TaskRows;
 use anyhow::{Context, Result, ensure};
 use lora_core::model;
@@ -228,11 +229,12 @@ pub struct Counted {
     pub footprint: Footprint,
 }
 
-/// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps.
+/// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps, taken with the
+/// threads that each run will have.
 ///
 /// # Errors
 /// A method that does not fit the model.
-pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<String> {
+pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device, split: Split) -> Result<String> {
     let mut text = format!(
         "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10} {:>9}\n",
         "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory", "time"
@@ -242,6 +244,7 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
         .iter()
         .map(|run| run.counted(&inputs.model).with_context(|| run.title()));
     let counted = counted.collect::<Result<Vec<_>>>()?;
+    tch::set_num_threads(split.threads as i32);
     let paces = calibrate::measure(runs, &inputs.model, device)?;
     let mut left = 0.0;
     for (run, counted) in runs.iter().zip(&counted) {
@@ -263,10 +266,14 @@ pub fn describe(runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Str
         );
     }
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
+    let beside = match split.jobs {
+        1 => String::new(),
+        jobs => format!(", {jobs} at a time"),
+    };
     text += &format!(
-        "\n{} runs, {missing} to compute: about {} on {}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
+        "\n{} runs, {missing} to compute: about {} on {}{beside}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
         runs.len(),
-        duration(left),
+        duration(left / split.jobs as f64),
         lora_core::device::name(device)
     );
     Ok(text)

@@ -3,6 +3,7 @@
 use crate::config::{RunConfig, Start};
 use crate::host;
 use crate::inputs::Inputs;
+use crate::jobs::Split;
 use crate::news::News;
 use crate::plan::{Planned, checkpoint_path, weights_path};
 use crate::settings::Select;
@@ -28,10 +29,8 @@ pub struct Session<'a> {
     pub store: &'a Store,
     /// Where tensors live.
     pub device: Device,
-    /// CPU threads of each run.
-    pub threads: usize,
-    /// Runs at once.
-    pub jobs: usize,
+    /// How the CPU's threads are shared.
+    pub split: Split,
     /// The preset's name.
     pub preset: Option<String>,
     /// What the numbers are.
@@ -99,7 +98,7 @@ pub(crate) fn one(
     fill(&mut record, run, &progress, &adopted, since.elapsed().as_secs_f64());
     record.memory = Memory {
         // The system counts the process: of several runs at once nobody knows whose the peak was.
-        peak_rss_mib: host::peak_rss_mib().filter(|_| session.jobs == 1),
+        peak_rss_mib: host::peak_rss_mib().filter(|_| session.split.jobs == 1),
         peak_gpu_mib: None,
     };
     if run.rows.exam.writing().is_some() {
@@ -306,7 +305,7 @@ pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime
             versions: host::versions(),
             device: lora_core::device::name(session.device),
             dtype: run.config.dtype.name().into(),
-            threads: session.threads as u32,
+            threads: session.split.threads as u32,
             host: host::host(),
         },
         timing: Timing {
