@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::style::{self, INK, Marker, SMALL, TEXT};
+use super::style::{self, INK, Look, Marker, SMALL, TEXT};
 use super::{Axis, Bar, Content, Panel, Series, Sheet};
 use crate::error::{Error, Result};
 
@@ -262,30 +262,42 @@ fn merged(levels: &[Vec<Option<u32>>]) -> Vec<Block> {
 
 fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
     for series in all {
-        let (colour, marker) = style::series(&series.method);
+        let look = style::series(&series.method);
+        let colour = look.colour;
         let line: Vec<_> = series.points.iter().map(|p| (p.x, p.y)).collect();
         chart.draw_series(std::iter::once(PathElement::new(line, colour.stroke_width(2))))?;
         let bars = series.points.iter().filter_map(|p| p.spread.map(|spread| (p, spread)));
         chart.draw_series(
             bars.map(|(p, s)| PathElement::new(vec![(p.x, p.y - s), (p.x, p.y + s)], colour.stroke_width(1))),
         )?;
-        let outline = outline(marker);
-        let marks = series
-            .points
-            .iter()
-            .map(|p| EmptyElement::at((p.x, p.y)) + Polygon::new(outline.clone(), colour.filled()));
+        let (corners, edge) = outline(look.marker);
+        let marks = series.points.iter().map(|p| {
+            EmptyElement::at((p.x, p.y))
+                + Polygon::new(corners.clone(), inside(look).filled())
+                + PathElement::new(edge.clone(), colour.stroke_width(EDGE))
+        });
         chart.draw_series(marks)?;
     }
     Ok(())
 }
 
-/// Corners of a marker around its middle, in pixels.
-fn outline(marker: Marker) -> Vec<(i32, i32)> {
-    match marker {
+/// Width of a marker's edge.
+const EDGE: u32 = 2;
+
+/// What a marker is filled with.
+fn inside(look: Look) -> RGBColor {
+    if look.filled { look.colour } else { WHITE }
+}
+
+/// Corners of a marker around its middle, in pixels, and the way around it back to the first.
+fn outline(marker: Marker) -> (Vec<(i32, i32)>, Vec<(i32, i32)>) {
+    let corners = match marker {
         Marker::Circle => vec![(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
         Marker::Square => vec![(-4, -4), (4, -4), (4, 4), (-4, 4)],
         Marker::Triangle => vec![(0, -6), (6, 4), (-6, 4)],
         Marker::Down => vec![(0, 6), (6, -4), (-6, -4)],
+        Marker::Left => vec![(-6, 0), (4, -6), (4, 6)],
+        Marker::Right => vec![(6, 0), (-4, -6), (-4, 6)],
         Marker::Diamond => vec![(0, -6), (6, 0), (0, 6), (-6, 0)],
         Marker::Cross => [
             (-2, -6),
@@ -302,7 +314,9 @@ fn outline(marker: Marker) -> Vec<(i32, i32)> {
             (-2, -2),
         ]
         .to_vec(),
-    }
+    };
+    let edge = corners.iter().chain(corners.first()).copied().collect();
+    (corners, edge)
 }
 
 fn draw_empty(area: &Area<'_>, command: &str) -> Drawn {
@@ -377,11 +391,19 @@ fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
     for (r, row) in rows.iter().enumerate() {
         let y = top + 22 * r as i32 + 8;
         for (x, name, method) in row {
-            let (colour, marker) = style::series(method);
+            let look = style::series(method);
+            let colour = look.colour;
             let x = MARGIN + x;
             root.draw(&PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(2)))?;
-            let corners = outline(marker).into_iter().map(|(dx, dy)| (x + 11 + dx, y + dy));
-            root.draw(&Polygon::new(corners.collect::<Vec<_>>(), colour.filled()))?;
+            let (corners, edge) = outline(look.marker);
+            let moved = |points: Vec<(i32, i32)>| {
+                points
+                    .into_iter()
+                    .map(|(dx, dy)| (x + 11 + dx, y + dy))
+                    .collect::<Vec<_>>()
+            };
+            root.draw(&Polygon::new(moved(corners), inside(look).filled()))?;
+            root.draw(&PathElement::new(moved(edge), colour.stroke_width(EDGE)))?;
             let left = Pos::new(HPos::Left, VPos::Center);
             root.draw_text(name, &style::text(TEXT, INK).pos(left), (x + 28, y))?;
         }
