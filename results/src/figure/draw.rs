@@ -270,10 +270,10 @@ fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
         chart.draw_series(
             bars.map(|(p, s)| PathElement::new(vec![(p.x, p.y - s), (p.x, p.y + s)], colour.stroke_width(1))),
         )?;
-        let (corners, edge) = outline(look.marker);
+        let edge = outline(look.marker);
         let marks = series.points.iter().map(|p| {
             EmptyElement::at((p.x, p.y))
-                + Polygon::new(corners.clone(), inside(look).filled())
+                + Polygon::new(edge.clone(), inside(look).filled())
                 + PathElement::new(edge.clone(), colour.stroke_width(EDGE))
         });
         chart.draw_series(marks)?;
@@ -289,9 +289,9 @@ fn inside(look: Look) -> RGBColor {
     if look.filled { look.colour } else { WHITE }
 }
 
-/// Corners of a marker around its middle, in pixels, and the way around it back to the first.
-fn outline(marker: Marker) -> (Vec<(i32, i32)>, Vec<(i32, i32)>) {
-    let corners = match marker {
+/// Corners of a marker around its middle, in pixels; the last is the first again.
+fn outline(marker: Marker) -> Vec<(i32, i32)> {
+    let mut corners = match marker {
         Marker::Circle => vec![(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
         Marker::Square => vec![(-4, -4), (4, -4), (4, 4), (-4, 4)],
         Marker::Triangle => vec![(0, -6), (6, 4), (-6, 4)],
@@ -315,8 +315,8 @@ fn outline(marker: Marker) -> (Vec<(i32, i32)>, Vec<(i32, i32)>) {
         ]
         .to_vec(),
     };
-    let edge = corners.iter().chain(corners.first()).copied().collect();
-    (corners, edge)
+    corners.extend(corners.first().copied());
+    corners
 }
 
 fn draw_empty(area: &Area<'_>, command: &str) -> Drawn {
@@ -395,15 +395,13 @@ fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
             let colour = look.colour;
             let x = MARGIN + x;
             root.draw(&PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(2)))?;
-            let (corners, edge) = outline(look.marker);
-            let moved = |points: Vec<(i32, i32)>| {
-                points
-                    .into_iter()
-                    .map(|(dx, dy)| (x + 11 + dx, y + dy))
-                    .collect::<Vec<_>>()
-            };
-            root.draw(&Polygon::new(moved(corners), inside(look).filled()))?;
-            root.draw(&PathElement::new(moved(edge), colour.stroke_width(EDGE)))?;
+            let edge = outline(look.marker);
+            let edge = edge
+                .into_iter()
+                .map(|(dx, dy)| (x + 11 + dx, y + dy))
+                .collect::<Vec<_>>();
+            root.draw(&Polygon::new(edge.clone(), inside(look).filled()))?;
+            root.draw(&PathElement::new(edge, colour.stroke_width(EDGE)))?;
             let left = Pos::new(HPos::Left, VPos::Center);
             root.draw_text(name, &style::text(TEXT, INK).pos(left), (x + 28, y))?;
         }
