@@ -28,17 +28,7 @@ pub struct Split {
     pub threads: usize,
 }
 
-/// How `threads` are split: [`at_once`] says how many runs share them.
-///
-/// # Errors
-/// As of [`at_once`].
-pub fn split(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Split> {
-    let jobs = at_once(wanted, threads, runs, inputs, device)?;
-    let threads = (threads / jobs).max(1);
-    Ok(Split { jobs, threads })
-}
-
-/// As many as `wanted`; where that is 0, on a CPU as many as there are threads, since several runs with one thread each
+/// As many runs as `wanted`; where that is 0, on a CPU as many as there are threads, since several runs with one thread each
 /// are done sooner than one after the other with all, as far as memory goes. On a GPU one at a time: they would share
 /// its generator.
 ///
@@ -47,6 +37,12 @@ pub fn split(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, d
 ///
 /// # Errors
 /// More than one wanted on a GPU; a method that does not fit the model.
+pub fn split(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<Split> {
+    let jobs = at_once(wanted, threads, runs, inputs, device)?;
+    let threads = (threads / jobs).max(1);
+    Ok(Split { jobs, threads })
+}
+
 fn at_once(wanted: usize, threads: usize, runs: &[Planned], inputs: &Inputs, device: Device) -> Result<usize> {
     ensure!(
         device == Device::Cpu || wanted <= 1,
