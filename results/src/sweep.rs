@@ -62,29 +62,40 @@ fn weights(targets: &[&str]) -> String {
 
 /// The settings of a run's method in words, without its kind: `r=8 alpha=16 Wq,Wv`.
 pub(crate) fn described(run: &RunRecord) -> String {
-    let shown = |(key, value): (&String, &Value)| match (key.as_str(), value) {
-        ("kind" | "train", _) => None,
-        ("targets", Value::Array(targets)) => {
-            Some(weights(&targets.iter().filter_map(Value::as_str).collect::<Vec<_>>()))
-        }
-        (_, Value::Object(part)) => Some(format!("{key}: {}", pairs(part))),
-        (_, value) => Some(format!("{key}={}", plain(value))),
-    };
-    let shown: Vec<String> = settings(run).iter().filter_map(shown).collect();
-    shown.join(" ")
+    words(settings(run), "/method", &|_, _| true)
 }
 
-fn pairs(part: &Map<String, Value>) -> String {
-    let shown = part.iter().filter(|(key, _)| *key != "kind");
-    shown
-        .map(|(key, value)| format!("{key}={}", plain(value)))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// [`described`], less what is no size and the same in all runs of this kind: `bottleneck=8`.
+pub(crate) fn sizes(run: &RunRecord, among: &[&RunRecord]) -> String {
+    let alike: Vec<&&RunRecord> = among.iter().filter(|other| kind(other) == kind(run)).collect();
+    let shown = |path: &str, value: &Value| {
+        let size = value.is_u64() || path.ends_with("/targets");
+        size || alike.iter().any(|other| other.config.pointer(path) != Some(value))
+    };
+    words(settings(run), "/method", &shown)
+}
+
+/// `at` is the settings' path in the config; `shown` is asked of each by its path.
+fn words(settings: &Map<String, Value>, at: &str, shown: &dyn Fn(&str, &Value) -> bool) -> String {
+    let word = |(key, value): (&String, &Value)| {
+        let path = format!("{at}/{key}");
+        match (key.as_str(), value) {
+            ("kind" | "train", _) => None,
+            (_, Value::Object(part)) => Some(format!("{key}: {}", words(part, &path, shown))),
+            _ if !shown(&path, value) => None,
+            ("targets", Value::Array(targets)) => {
+                Some(weights(&targets.iter().filter_map(Value::as_str).collect::<Vec<_>>()))
+            }
+            (_, value) => Some(format!("{key}={}", plain(value))),
+        }
+    };
+    settings.iter().filter_map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Array(all) if all.is_empty() => "none".to_owned(),
         Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
@@ -177,6 +188,26 @@ pub(crate) struct SweepRow<'a> {
     pub(crate) runs: Vec<&'a RunRecord>,
 }
 
+impl SweepRow<'_> {
+    /// Its first `heads`, and what sets it apart from rows of the same name: for sentences.
+    pub(crate) fn name(&self, heads: usize) -> String {
+        let name = self.heads[..heads].join(", ");
+        if self.variant.is_empty() {
+            name
+        } else {
+            format!("{name} ({})", self.variant)
+        }
+    }
+
+    /// The highest cell of some columns, with its column.
+    pub(crate) fn best(&self, among: impl Fn(&str) -> bool) -> Option<(&str, Number)> {
+        let cells = self.cells.iter().filter(|(column, _)| among(column));
+        cells
+            .map(|(column, number)| (column.as_str(), *number))
+            .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+    }
+}
+
 /// Collects entries into rows. A cell never mixes runs that differ in more than their seed: where a cell has several such
 /// groups, each gets a row, named after its settings. `swept` are the beginnings of the config's keys which rows and columns
 /// already stand for (`method.r`).
@@ -236,26 +267,28 @@ fn row<'a, 'b>(heads: &[String], variant: String, entries: impl Iterator<Item = 
 where
     'a: 'b,
 {
-    let mut cells: BTreeMap<String, Vec<(u64, &str, f64)>> = BTreeMap::new();
+    // A seed that was run under two names counts once, with the mean of its runs.
+    let mut cells: BTreeMap<String, BTreeMap<u64, BTreeMap<&str, f64>>> = BTreeMap::new();
     let mut runs: Vec<&RunRecord> = Vec::new();
     for entry in entries {
-        let of = cells.entry(entry.column.clone()).or_default();
-        of.push((entry.run.seed, &entry.run.id, entry.value));
+        let seeds = cells.entry(entry.column.clone()).or_default();
+        let runs_of = seeds.entry(entry.run.seed).or_default();
+        runs_of.insert(&entry.run.id, entry.value);
         if !runs.iter().any(|run| run.id == entry.run.id) {
             runs.push(entry.run);
         }
     }
-    let number = |mut values: Vec<(u64, &str, f64)>| {
-        // Sums of floats depend on their order.
-        values.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        mean(&values.iter().map(|(_, _, value)| *value).collect::<Vec<_>>())
+    // Sums of floats depend on their order: by seed, then by id.
+    let number = |seeds: BTreeMap<u64, BTreeMap<&str, f64>>| {
+        let of_seed = |runs: &BTreeMap<&str, f64>| mean(&runs.values().copied().collect::<Vec<_>>()).value;
+        mean(&seeds.values().map(of_seed).collect::<Vec<_>>())
     };
     SweepRow {
         heads: heads.to_vec(),
         variant,
         cells: cells
             .into_iter()
-            .map(|(column, values)| (column, number(values)))
+            .map(|(column, seeds)| (column, number(seeds)))
             .collect(),
         runs,
     }

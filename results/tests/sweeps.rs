@@ -96,11 +96,10 @@ fn settings_that_are_not_swept_are_never_mixed() {
     let mut stored = small();
     stored.runs[1].config["optim"]["lr"] = json!(0.5);
     let text = csv("table5", &stored);
-    let lines = ours(&text);
-    assert_eq!(lines.len(), 2, "{text}");
-    assert!(
-        lines[0].contains("(optim.lr=0.1),70.0000,1,81.0000") && lines[1].ends_with("(optim.lr=0.5),72.0000,1"),
-        "{text}"
+    // The other rate's row would have one cell, which nothing stands beside.
+    assert_eq!(
+        ours(&text),
+        ["ours,tiny,MRPC (optim.lr=0.1),8,70.0000,1,81.0000,1.4142,2"]
     );
     stored.runs[0].config["optim"]["lr"] = json!(0.5);
     let one = &table("table5", &stored)[0];
@@ -150,6 +149,91 @@ fn amounts_of_data_have_their_table_and_stay_out_of_the_others() {
     );
     assert_eq!(csv("table5", &stored), csv("table5", &small()));
     assert_eq!(csv("table15", &stored), csv("table15", &small()));
+}
+
+#[test]
+fn a_seed_that_was_run_under_two_names_counts_once() {
+    let mut stored = small();
+    let mut again = lora(30, &["query"], 8, 1, 0.72);
+    again.method = "lora-q-r8".into();
+    stored.runs.push(again);
+    // Seed 1 has 70 and 72, seed 2 has 72.
+    let lines = ours(&csv("table5", &stored));
+    assert_eq!(lines, ["ours,tiny,MRPC,8,71.5000,0.7071,2,81.0000,1.4142,2"]);
+}
+
+#[test]
+fn budgets_stand_in_the_order_of_their_size() {
+    let mut stored = small();
+    stored.runs.push(lora(30, &["query"], 128, 1, 0.7));
+    stored.runs.push(lora(31, &["query"], 16, 1, 0.7));
+    stored.runs.push(lora(32, &["value"], 16, 1, 0.7));
+    let budgets = |line: &String| line.split(',').nth(3).map(str::to_owned);
+    let budgets: Vec<_> = ours(&csv("table5", &stored)).iter().filter_map(budgets).collect();
+    assert_eq!(budgets, ["8", "16", "128"]);
+}
+
+#[test]
+fn tables_say_whether_they_show_what_the_paper_found() {
+    let notes = |name: &str, stored: &Selection| table(name, stored)[0].notes.join("\n");
+    let mut stored = small();
+    let said = notes("table5", &stored);
+    let several =
+        "tiny, MRPC: several matrices of a lower rank have 81.0 at best (Wq,Wv), one of a higher rank 71.0 (Wq)";
+    assert!(said.contains(&format!("{several}: more, as the paper")), "{said}");
+    let said = notes("table6", &stored);
+    assert!(said.contains("tiny, MRPC, Wq,Wv: r=4"), "{said}");
+
+    let little = |n, mut run: RunRecord, value| {
+        run.id = format!("{n:016x}");
+        run.config["limit"] = json!({"train": 100});
+        for metric in run.evals.iter_mut().flat_map(|eval| eval.metrics.values_mut()) {
+            *metric = Some(value);
+        }
+        run
+    };
+    let (lora, full) = (stored.runs[2].clone(), stored.runs[5].clone());
+    stored.runs.push(little(40, lora, 0.6));
+    stored.runs.push(little(41, full, 0.5));
+    let said = notes("table16", &stored);
+    let words = "tiny, MRPC: lora r=4 alpha=16 Wq,Wv is as good as full fine-tuning or better at 1 of 2 amounts of data, unlike";
+    assert!(said.contains(words), "{said}");
+
+    for run in &mut stored.runs {
+        if run.config["method"]["r"] == 64 {
+            *run = little(42, run.clone(), 0.95);
+            run.config["limit"] = json!(null);
+        } else if run.config["method"]["r"] == 8 {
+            *run = little(43 + run.seed, run.clone(), 0.90);
+            run.config["limit"] = json!(null);
+        }
+    }
+    let (weights, ranks) = (notes("table5", &stored), notes("table6", &stored));
+    assert!(
+        weights.contains("90.0 (Wq): not more, unlike in the paper"),
+        "{weights}"
+    );
+    assert!(
+        ranks.contains("r=4 has 81.0, r=64, the best, 95.0: 14.0 less (more than in the paper"),
+        "{ranks}"
+    );
+}
+
+#[test]
+fn of_settings_that_say_no_size_table_15_shows_those_that_differ() {
+    let mut stored = small();
+    for (n, std) in [(50, 0.02), (51, 0.02), (52, 0.5)] {
+        let mut run = run(n, "adapter_h", "mrpc", 1, 0.8);
+        run.config["method"] =
+            json!({"kind": "adapter_h", "bottleneck": n, "std": std, "drop": [], "layer_norm": false});
+        run.params.method = n as i64;
+        stored.runs.push(run);
+    }
+    let text = csv("table15", &stored);
+    assert!(text.contains("ours,tiny,adapter_h,bottleneck=50 std=0.02,"), "{text}");
+    stored.runs.pop();
+    let text = csv("table15", &stored);
+    assert!(text.contains("ours,tiny,adapter_h,bottleneck=50,"), "{text}");
 }
 
 #[test]

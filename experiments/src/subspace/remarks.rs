@@ -106,7 +106,9 @@ fn amplification(found: &Subspace) -> Option<String> {
         .filter_map(|p| Some((found.adapters.get(p.adapter)?.rank, p.amplification?, p)))
         .collect();
     known.sort_by_key(|(rank, ..)| *rank);
-    let (first, last) = (known.first()?, known.last()?);
+    // Of several adapters of the largest rank the first, which the figures show.
+    let (first, widest) = (known.first()?, known.last()?.0);
+    let last = known.iter().find(|(rank, ..)| *rank == widest)?;
     let one = |(rank, factor, _): &(u32, f64, &Projection)| format!("{factor:.1} at r = {rank}");
     let head = format!(
         "In layer {} the update amplifies its directions in W_{} by",
@@ -226,11 +228,17 @@ mod tests {
         found.grids.push(grid(Comparison::Seeds, Some(Module::Query), 0.3));
         found.grids.push(grid(Comparison::Seeds, Some(Module::Value), 0.1));
         found.grids.push(grid(Comparison::Weight, Some(Module::Query), 0.15));
-        found.projections = vec![cell(0, 20.0), cell(1, 2.0)];
+        found.adapters.push(adapter(64));
+        found.projections = vec![cell(0, 20.0), cell(1, 2.0), cell(2, 3.0)];
         let said = remarks(&found);
         for about in ["ranks", "seeds", "amplification"] {
             assert!(said[about].contains("as the paper found"), "{}", said[about]);
         }
+        assert!(
+            said["amplification"].contains("20.0 at r = 4 and 2.0 at r = 64"),
+            "{}",
+            said["amplification"]
+        );
         assert!(
             said["weight"].contains("little") && said["weight"].contains("0.15"),
             "{}",

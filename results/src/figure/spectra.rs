@@ -41,21 +41,17 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         .collect();
     let panels =
         (0..found.adapters.len()).map(|adapter| modules.iter().map(|module| panel(found, adapter, *module)).collect());
-    let verdicts = found
-        .spectra
-        .iter()
-        .filter(|s| s.layer == found.probe)
-        .map(|s| verdict(found, s));
+    let verdicts = modules.iter().filter_map(|module| verdict(found, *module));
     Sheet {
         name: name("spectra", analysis, stored),
         title: format!("Singular values of updates: {}", analysis.model),
         foot: foot(analysis, found),
         caption: format!(
-            "Singular values of BA as shares of the layer's largest, layers downwards; {}. The paper argues that few directions carry an update. At \
-            layer {}: {}.",
+            "Singular values of BA as shares of the layer's largest, layers downwards; {}. The paper argues that few directions carry an update. In \
+            layer {} nine tenths of its squared norm lie in {}.",
             analysis.label,
             found.probe,
-            verdicts.collect::<Vec<_>>().join("; ")
+            verdicts.collect::<Vec<_>>().join(" and ")
         ),
         panels: panels.collect(),
         widths: vec![1.0; modules.len().max(1)],
@@ -98,8 +94,28 @@ fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
     }
 }
 
-/// How many directions hold nine tenths of the update's squared norm.
-fn verdict(found: &Subspace, spectrum: &Spectrum) -> String {
+/// In how many of its directions nine tenths of a linear's update lie, an adapter each: few are no more than half.
+fn verdict(found: &Subspace, module: Module) -> Option<String> {
+    let here = found
+        .spectra
+        .iter()
+        .filter(|s| s.layer == found.probe && s.module == module);
+    let counts: Vec<(usize, usize)> = here.map(|s| carrying(found, s)).collect();
+    let few = counts.iter().filter(|(needed, rank)| 2 * needed <= *rank).count();
+    let words = match few {
+        0 => "not as few as the paper argues".to_owned(),
+        n if n == counts.len() => "as the paper argues".to_owned(),
+        n => format!("as few as the paper argues in {n} of {}", counts.len()),
+    };
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(needed, rank)| format!("{needed} of {rank}"))
+        .collect();
+    (!counts.is_empty()).then(|| format!("{} directions of {} ({words})", counts.join(", "), delta(module)))
+}
+
+/// How many directions hold nine tenths of the update's squared norm, and how many there are.
+fn carrying(found: &Subspace, spectrum: &Spectrum) -> (usize, usize) {
     let squares: Vec<f64> = spectrum.values.iter().map(|v| f64::from(*v).powi(2)).collect();
     let all: f64 = squares.iter().sum();
     let mut held = 0.0;
@@ -113,15 +129,7 @@ fn verdict(found: &Subspace, spectrum: &Spectrum) -> String {
         .adapters
         .get(spectrum.adapter)
         .map_or(squares.len(), |a| a.rank as usize);
-    let words = if 2 * needed <= rank {
-        "as the paper argues"
-    } else {
-        "not as few as the paper argues"
-    };
-    format!(
-        "{needed} of {rank} directions of {} hold nine tenths of its squared norm ({words})",
-        delta(spectrum.module)
-    )
+    (needed, rank)
 }
 
 fn nothing() -> Sheet {

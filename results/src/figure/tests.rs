@@ -169,14 +169,12 @@ fn spectra_say_how_many_directions_carry_an_update() {
     assert!(
         sheet
             .caption
-            .contains("3 of 4 directions of ΔW_q hold nine tenths of its squared norm (not as few"),
+            .contains("In layer 1 nine tenths of its squared norm lie in 3 of 4 directions of ΔW_q (not as few"),
         "{}",
         sheet.caption
     );
     assert!(
-        sheet
-            .caption
-            .contains("1 of 4 directions of ΔW_v hold nine tenths of its squared norm (as the paper"),
+        sheet.caption.contains("and 1 of 4 directions of ΔW_v (as the paper"),
         "{}",
         sheet.caption
     );

@@ -152,7 +152,7 @@ impl PaperGrid {
     }
 
     /// The table of a sweep over runs, or none where there are no rows. `columns` in the order in which they stand; `note` says
-    /// what the cells are.
+    /// what the cells are, `verdicts` whether they show what the paper found.
     pub(super) fn sweep(
         &self,
         name: &str,
@@ -160,6 +160,7 @@ impl PaperGrid {
         columns: Vec<String>,
         swept: &[&str],
         note: &str,
+        verdicts: Vec<String>,
     ) -> Vec<Table> {
         if rows.is_empty() {
             return Vec::new();
@@ -172,6 +173,7 @@ impl PaperGrid {
             "Cells: {note}; mean over seeds ± sample standard deviation (n - 1). {}",
             seeds_of(&runs)
         )];
+        notes.extend(verdicts);
         let uneven = sweep::uneven(rows, swept);
         if !uneven.is_empty() {
             notes.push(format!("Not the same in all cells of a row: {}.", uneven.join("; ")));
@@ -198,8 +200,9 @@ impl PaperGrid {
                 }
             })
             .collect();
-        if let (false, Some(Cell::Text(last))) = (row.variant.is_empty(), cells.last_mut()) {
-            *last = format!("{last} ({})", row.variant);
+        let name = cells.iter_mut().rfind(|cell| cell.is_name());
+        if let (false, Some(Cell::Text(name))) = (row.variant.is_empty(), name) {
+            *name = format!("{name} ({})", row.variant);
         }
         cells.extend(columns.iter().map(|column| {
             row.cells.get(column).map_or(Cell::Missing, |number| {

@@ -174,7 +174,7 @@ impl Table {
     fn shown(&self, row: &Row) -> Vec<Vec<String>> {
         let seeds_of = || row.cells.iter().filter_map(Cell::seeds);
         let uniform = seeds_of().next().filter(|first| seeds_of().all(|n| n == *first));
-        let name = row.cells.iter().rposition(|cell| matches!(cell, Cell::Text(_)));
+        let name = row.cells.iter().rposition(Cell::is_name);
         let each = self.show_n && (uniform.is_none() || name.is_none());
         let part = |(i, cell): (usize, &Cell)| match cell {
             Cell::Text(text) => {
@@ -202,6 +202,11 @@ impl Table {
 }
 
 impl Cell {
+    /// Words, by which a row may be called; what sets it apart or how many seeds it has is written behind the last of them.
+    pub(super) fn is_name(&self) -> bool {
+        matches!(self, Self::Text(text) if !text.starts_with(|first: char| first.is_ascii_digit()))
+    }
+
     fn seeds(&self) -> Option<usize> {
         match self {
             Self::Number(number) => number.n,

@@ -6,7 +6,7 @@ use super::Table;
 use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
+use crate::sweep::{self, Entry, SweepRow};
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 
@@ -34,7 +34,8 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| sizes.get(&entry.row).is_some_and(|sizes| sizes.len() > 1));
-    let (paper, rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    rows.retain(|row| row.cells.len() > 1);
     let columns = columns(&paper, &rows, |column| column.parse().unwrap_or(u64::MAX));
     Ok(paper.sweep(
         "table16",
@@ -42,5 +43,29 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         columns,
         &SWEPT,
         "the task's metric on all of dev in per cent, by rows of training data",
+        verdicts(&rows),
     ))
+}
+
+/// The paper's: LoRA is as good as full fine-tuning or better at three of its four amounts of data.
+fn verdicts(rows: &[SweepRow<'_>]) -> Vec<String> {
+    let pairs = rows.iter().flat_map(|lora| rows.iter().map(move |full| (lora, full)));
+    let pairs = pairs.filter(|(lora, full)| {
+        lora.heads[..2] == full.heads[..2] && lora.heads[2].starts_with("lora ") && full.heads[2] == "full"
+    });
+    let said = pairs.filter_map(|(lora, full)| {
+        let shared = lora.cells.iter().filter_map(|(rows, cell)| Some((cell, full.cells.get(rows)?)));
+        let shared: Vec<bool> = shared.map(|(lora, full)| lora.value >= full.value).collect();
+        let as_good = shared.iter().filter(|yes| **yes).count();
+        let words = if 2 * as_good > shared.len() { "as the paper found" } else { "unlike in the paper" };
+        (!shared.is_empty()).then(|| {
+            format!(
+                "{}: {} is as good as full fine-tuning or better at {as_good} of {} amounts of data, {words} (there 3 of 4).",
+                lora.name(2),
+                lora.heads[2],
+                shared.len()
+            )
+        })
+    });
+    said.collect()
 }

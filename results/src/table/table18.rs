@@ -57,5 +57,6 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         columns,
         &SWEPT,
         "loss on dev, all others on test; BLEU in per cent",
+        Vec::new(),
     ))
 }

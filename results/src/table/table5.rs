@@ -6,7 +6,7 @@ use super::Table;
 use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
+use crate::sweep::{self, Entry, SweepRow};
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -37,7 +37,37 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| choices.get(&entry.row).is_some_and(|weights| weights.len() > 1));
-    let (paper, rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    rows.retain(|row| row.cells.len() > 1);
+    let budget = |row: &SweepRow<'_>| row.heads[2].parse::<u64>().unwrap_or_default();
+    rows.sort_by(|a, b| (&a.heads[..2], budget(a)).cmp(&(&b.heads[..2], budget(b))));
     let columns = columns(&paper, &rows, |column| paper.place(column));
-    Ok(paper.sweep("table5", &rows, columns, &SWEPT, "the task's metric on dev in per cent"))
+    let verdicts = rows.iter().filter_map(verdict).collect();
+    Ok(paper.sweep(
+        "table5",
+        &rows,
+        columns,
+        &SWEPT,
+        "the task's metric on dev in per cent",
+        verdicts,
+    ))
+}
+
+/// The paper's: several matrices of a lower rank are worth more than one of a higher.
+fn verdict(row: &SweepRow<'_>) -> Option<String> {
+    let several = row.best(|weights| weights.contains(','))?;
+    let one = row.best(|weights| !weights.contains(','))?;
+    let words = if several.1.value > one.1.value {
+        "more, as the paper found"
+    } else {
+        "not more, unlike in the paper"
+    };
+    Some(format!(
+        "{}: several matrices of a lower rank have {:.1} at best ({}), one of a higher rank {:.1} ({}): {words}.",
+        row.name(2),
+        several.1.value,
+        several.0,
+        one.1.value,
+        one.0
+    ))
 }

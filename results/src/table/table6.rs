@@ -6,7 +6,7 @@ use super::Table;
 use super::grid::{columns, paper_grid};
 use crate::error::Result;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
+use crate::sweep::{self, Entry, SweepRow};
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -33,8 +33,44 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| ranks.get(&entry.row).is_some_and(|ranks| ranks.len() > 1));
-    let (paper, rows) = (paper()?, sweep::collect(&entries, &SWEPT));
-    let rank = |column: &str| column.trim_start_matches("r=").parse::<u64>().unwrap_or_default();
+    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    rows.retain(|row| row.cells.len() > 1);
     let columns = columns(&paper, &rows, rank);
-    Ok(paper.sweep("table6", &rows, columns, &SWEPT, "the task's metric on dev in per cent"))
+    let verdicts = rows.iter().filter_map(verdict).collect();
+    Ok(paper.sweep(
+        "table6",
+        &rows,
+        columns,
+        &SWEPT,
+        "the task's metric on dev in per cent",
+        verdicts,
+    ))
+}
+
+/// How far the smallest rank is behind the best in the paper's table, at most: Wq on WikiSQL.
+const GAP: f64 = 1.7;
+
+/// The paper's: a very small rank suffices.
+fn verdict(row: &SweepRow<'_>) -> Option<String> {
+    let (smallest, first) = row.cells.iter().min_by_key(|(column, _)| rank(column))?;
+    let (largest, best) = row.best(|_| true)?;
+    let (name, gap) = (row.name(3), best.value - first.value);
+    if smallest == largest {
+        return Some(format!(
+            "{name}: {smallest} is the best, no larger rank is needed, as the paper found."
+        ));
+    }
+    let words = if gap <= GAP {
+        format!("no more than in the paper, where it is {GAP} at most")
+    } else {
+        format!("more than in the paper, where it is {GAP} at most")
+    };
+    Some(format!(
+        "{name}: {smallest} has {:.1}, {largest}, the best, {:.1}: {gap:.1} less ({words}).",
+        first.value, best.value
+    ))
+}
+
+fn rank(column: &str) -> u64 {
+    column.trim_start_matches("r=").parse().unwrap_or_default()
 }
