@@ -75,6 +75,12 @@ pub(crate) fn sizes(run: &RunRecord, among: &[&RunRecord]) -> String {
     words(settings(run), "/method", &shown)
 }
 
+/// What methods have in common that differ in their sizes alone: which weights, how they begin, how they are trained.
+pub(crate) fn but_for_sizes(run: &RunRecord) -> String {
+    let method = words(settings(run), "/method", &|_, value| !value.is_u64());
+    format!("{method} {:?}", run.config.get("train"))
+}
+
 /// `at` is the settings' path in the config; `shown` is asked of each by its path.
 fn words(settings: &Map<String, Value>, at: &str, shown: &dyn Fn(&str, &Value) -> bool) -> String {
     let word = |(key, value): (&String, &Value)| {

@@ -203,6 +203,23 @@ fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
         said.contains("cpu, bf16, 2 threads (lora); cpu, fp32, 2 threads ("),
         "{said}"
     );
+    for (i, run) in part.runs.iter_mut().filter(|run| run.method == "lora").enumerate() {
+        if i > 0 {
+            run.provenance.dtype = "fp32".into();
+        }
+    }
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let mut run = part.runs[0].clone();
+        run.method = name.into();
+        run.id = format!("{name:0>16}");
+        run.provenance.dtype = "fp32".into();
+        part.runs.push(run);
+    }
+    let said = text(&part).replace('\n', " ");
+    assert!(
+        said.contains("cpu, bf16, 2 threads (lora in part); cpu, fp32, 2 threads (the rest)"),
+        "{said}"
+    );
 }
 
 #[test]

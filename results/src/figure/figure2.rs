@@ -1,4 +1,4 @@
-//! Figure 2 of the paper: quality against the number of trained parameters, a line a method.
+//! Figure 2 of the paper: quality against the number of trained parameters, a line a method and choice of weights.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,11 @@ impl Figure for Figure2 {
 struct Task {
     name: String,
     metric: String,
-    lines: BTreeMap<String, Vec<(i64, Number)>>,
+    lines: BTreeMap<Line, Vec<(i64, Number)>>,
 }
+
+/// The method, and what its points have in common beside.
+type Line = (String, String);
 
 fn sheet(model: &str, runs: &[&RunRecord]) -> Option<Sheet> {
     let tasks: Vec<Task> = tasks(runs)
@@ -56,7 +59,8 @@ fn sheet(model: &str, runs: &[&RunRecord]) -> Option<Sheet> {
         panels.push(row.iter().map(panel).collect());
     }
     let mut foot = vec![format!(
-        "Model: {model}. {} A point: mean over seeds, its bar ± the sample standard deviation. Parameters are counted without \
+        "Model: {model}. {} A point: mean over seeds, its bar ± the sample standard deviation. A line joins \
+        what differs in size alone. Parameters are counted without \
         the task's head; the head alone (none) is not drawn.",
         seeds_of(runs)
     )];
@@ -87,7 +91,14 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
             // The whole of the method's settings and its training: a point is never a mean over two of them.
             let recipe = format!("{:?} {:?}", run.config.get("method"), run.config.get("train"));
             let trained = format!("{:015}", sweep::trained(run));
-            let row = vec![sweep::task(run), metric, sweep::kind(run).to_owned(), trained, recipe];
+            let row = vec![
+                sweep::task(run),
+                metric,
+                sweep::kind(run).to_owned(),
+                sweep::but_for_sizes(run),
+                trained,
+                recipe,
+            ];
             let column = String::new();
             entries.push(Entry {
                 row,
@@ -108,9 +119,10 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
             });
         }
         let task = tasks.iter_mut().find(|task| task.name == heads[0]);
-        let trained = heads[3].parse().unwrap_or_default();
+        let trained = heads[4].parse().unwrap_or_default();
         if let Some(task) = task {
-            task.lines.entry(heads[2].clone()).or_default().push((trained, *number));
+            let line = (heads[2].clone(), heads[3].clone());
+            task.lines.entry(line).or_default().push((trained, *number));
         }
     }
     tasks
@@ -120,7 +132,7 @@ fn panel(task: &Task) -> Panel {
     let all = || task.lines.values().flatten();
     let log = |trained: i64| (trained.max(1) as f64).log10();
     let ends = all().flat_map(|(_, n)| [n.value - n.spread.unwrap_or(0.0), n.value + n.spread.unwrap_or(0.0)]);
-    let series = task.lines.iter().map(|(method, points)| Series {
+    let series = task.lines.iter().map(|((method, _), points)| Series {
         name: method.clone(),
         method: method.clone(),
         points: points
@@ -155,8 +167,10 @@ fn words(metric: &str) -> &str {
 /// How the best of LoRA stands to full fine-tuning.
 fn verdict(task: &Task) -> String {
     let best = |method: &str| {
-        let points = task.lines.get(method)?;
-        points.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+        let lines = task.lines.iter().filter(|((kind, _), _)| kind == method);
+        lines
+            .flat_map(|(_, points)| points)
+            .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
     };
     let (Some(lora), Some(full)) = (best("lora"), best("full")) else {
         return format!("{}: LoRA or full fine-tuning was not run", task.name);

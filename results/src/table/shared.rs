@@ -207,6 +207,9 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     .collect()
 }
 
+/// So many methods of one place are named; beyond that, they are the rest.
+const NAMED: usize = 6;
+
 /// Where the runs were computed and how; if not all at one place, with the methods of each.
 fn places(runs: &[&RunRecord]) -> Option<String> {
     let mut places: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -214,10 +217,32 @@ fn places(runs: &[&RunRecord]) -> Option<String> {
         places.entry(run.provenance.place()).or_default().insert(&run.method);
     }
     let several = places.len() > 1;
-    distinct(places.into_iter().map(|(place, methods)| {
-        let methods = methods.into_iter().collect::<Vec<_>>().join(", ");
-        if several { format!("{place} ({methods})") } else { place }
-    }))
+    let most = places.values().map(BTreeSet::len).max().filter(|most| *most > NAMED);
+    let mut rest = false;
+    let said: Vec<String> = places
+        .iter()
+        .map(|(place, methods)| {
+            if several && !rest && Some(methods.len()) == most {
+                rest = true;
+                return format!("{place} (the rest)");
+            }
+            let elsewhere = |method: &str| places.iter().any(|(p, m)| p != place && m.contains(method));
+            let name = |method: &&str| {
+                if elsewhere(method) {
+                    format!("{method} in part")
+                } else {
+                    (*method).to_owned()
+                }
+            };
+            let methods = methods.iter().map(name).collect::<Vec<_>>().join(", ");
+            if several {
+                format!("{place} ({methods})")
+            } else {
+                place.clone()
+            }
+        })
+        .collect();
+    distinct(said.into_iter())
 }
 
 /// The different ones, sorted; `None` where there are none.

@@ -9,6 +9,9 @@ use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
+/// What may differ between the cells of a row, and is then said below: fewer rows are gone through more often, in smaller
+/// batches, as in the paper's Table 17.
+const RECIPE: [&str; 2] = ["train.epochs", "train.batch_size"];
 
 paper_grid!("table16");
 
@@ -34,7 +37,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| sizes.get(&entry.row).is_some_and(|sizes| sizes.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &[&SWEPT[..], &RECIPE].concat()));
     rows.retain(|row| row.cells.len() > 1);
     let columns = columns(&paper, &rows, |column| column.parse().unwrap_or(u64::MAX));
     Ok(paper.sweep(
