@@ -1,7 +1,7 @@
 //! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
 
 use super::grids::{COMMAND, at_layers, caption, captioned, delta, find, foot, layers_in_words, name, panel, sheets};
-use super::{Bar, Figure, Panel, Sheet};
+use super::{Bar, Content, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
 use crate::error::Result;
 use crate::store::Selection;
@@ -62,10 +62,16 @@ impl Seeds {
             all.chunks(4).map(<[Panel]>::to_vec).collect()
         };
         let columns = panels.first().map_or(1, Vec::len);
+        let bar = self.bar(&panels);
+        let ends = if bar.range == self.range {
+            format!("colours end at {:.1}, as in the paper", self.range.1)
+        } else {
+            format!("colours end at {:.1}, in the paper at {:.1}", bar.range.1, self.range.1)
+        };
         let what = format!(
             "How much of the i strongest directions of one seed lies in the j strongest of another (phi, eq. 4), {words} of \
-                    {}; colours end at {:.1}, as in the paper",
-            found.layers, self.range.1
+                    {}; {ends}",
+            found.layers
         );
         Sheet {
             name: name(self.name, analysis, stored),
@@ -82,7 +88,7 @@ impl Seeds {
             panels,
             widths: vec![1.0; columns],
             height: if self.probe { 262 } else { 220 },
-            bar: Some(self.bar()),
+            bar: Some(bar),
         }
     }
 
@@ -107,14 +113,24 @@ impl Seeds {
             panels: vec![titles.iter().map(|title| Panel::empty(*title, COMMAND)).collect()],
             widths: vec![1.0; titles.len()],
             height: 230,
-            bar: Some(self.bar()),
+            bar: Some(self.bar(&[])),
         }
     }
 
-    fn bar(&self) -> Bar {
+    /// The paper's colours, unless more than a quarter of what is shown would lie beyond them.
+    fn bar(&self, panels: &[Vec<Panel>]) -> Bar {
+        let shown = panels.iter().flatten().filter_map(|panel| match &panel.content {
+            Content::Cells { rows, .. } => Some(rows.iter().flatten().flatten()),
+            _ => None,
+        });
+        let (mut all, mut beyond) = (0, 0);
+        for phi in shown.flatten() {
+            all += 1;
+            beyond += usize::from(*phi > self.range.1);
+        }
         Bar {
             label: "φ(i, j)".into(),
-            range: self.range,
+            range: if 4 * beyond > all { (0.0, 1.0) } else { self.range },
         }
     }
 }

@@ -179,3 +179,27 @@ fn spectra_say_how_many_directions_carry_an_update() {
         sheet.caption
     );
 }
+
+#[test]
+fn colours_end_where_the_papers_do_unless_much_lies_beyond() {
+    let mut stored = stored();
+    let figure = FIGURES.iter().find(|figure| figure.name() == "figure4").unwrap();
+    let shown = |stored: &Selection| {
+        let sheet = figure.sheets(stored).unwrap().remove(0);
+        (sheet.bar.unwrap().range, sheet.caption)
+    };
+    for (phi, end, words) in [
+        (0.4, 0.5, "colours end at 0.5, as in the paper"),
+        (0.9, 1.0, "colours end at 1.0, in the paper at 0.5"),
+    ] {
+        let Findings::Subspace(found) = &mut stored.analyses[0].findings else {
+            panic!("no subspaces")
+        };
+        for grid in found.grids.iter_mut().filter(|grid| grid.about == Comparison::Seeds) {
+            grid.values.fill(phi);
+        }
+        let (range, caption) = shown(&stored);
+        assert_eq!(range, (0.0, end));
+        assert!(caption.contains(words), "{caption}");
+    }
+}
