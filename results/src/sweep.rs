@@ -246,7 +246,7 @@ pub(crate) fn collect<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow
     out
 }
 
-/// A flattened config.
+/// A flattened config, and which weights went in.
 type Recipe = BTreeMap<String, String>;
 
 fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
@@ -254,6 +254,9 @@ fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
     all.retain(|key, _| {
         key != "method_name" && key != "experiment" && !swept.iter().any(|start| key.starts_with(start))
     });
+    if let Some(hash) = &run.provenance.weights_sha256 {
+        all.insert("weights".to_owned(), hash.chars().take(12).collect());
+    }
     all
 }
 

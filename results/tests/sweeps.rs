@@ -101,6 +101,11 @@ fn settings_that_are_not_swept_are_never_mixed() {
         ours(&text),
         ["ours,tiny,MRPC (optim.lr=0.1),8,70.0000,1,81.0000,1.4142,2"]
     );
+    let mut other = small();
+    other.runs[1].provenance.weights_sha256 = Some("ab".repeat(32));
+    let lines = ours(&csv("table5", &other));
+    assert_eq!(lines, ["ours,tiny,MRPC (weights=none),8,70.0000,1,81.0000,1.4142,2"]);
+
     stored.runs[0].config["optim"]["lr"] = json!(0.5);
     let one = &table("table5", &stored)[0];
     assert!(
