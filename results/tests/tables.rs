@@ -420,7 +420,20 @@ fn table_4_quotes_gpt3_below_runs_of_other_models() {
     let mut wikisql = e2e(2, "lora", 1, 0.7, None);
     (wikisql.experiment, wikisql.task) = ("wikisql".into(), "wikisql".into());
     wikisql.evals[1].metrics = [("dev/logical_form".to_owned(), Some(0.25))].into();
-    let table = only(results::table::table4::build(&selection(vec![samsum, wikisql])).unwrap());
+    let both = selection(vec![samsum, wikisql]);
+    let mut apart = both.clone();
+    apart.runs[0].label = "chats".into();
+    let names = results::table::table4::build(&apart)
+        .unwrap()
+        .into_iter()
+        .map(|t| t.name);
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    assert!(
+        names[0].starts_with("table4-samsum-") && names[1].starts_with("table4-wikisql-"),
+        "{names:?}"
+    );
+    let table = only(results::table::table4::build(&both).unwrap());
     let markdown = table.markdown();
     assert!(
         markdown.contains("| tiny | lora | 73,728 | 25.0 | 40.0 | 20.0 | 30.0 |"),

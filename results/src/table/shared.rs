@@ -65,7 +65,8 @@ fn part(run: &RunRecord) -> Option<(Option<String>, String)> {
 }
 
 /// The tables of some experiments' runs: first that of the runs which are rows of the paper; then, apart from it, one for
-/// each other (preset, label), whose label `one` is given. Their names begin with `stem`.
+/// each other (preset, label), whose label `one` is given. Their names begin with `stem`, and go on with the experiment where
+/// there are several.
 pub(super) fn each_part(
     selection: &Selection,
     experiments: &[&str],
@@ -91,7 +92,12 @@ pub(super) fn each_part(
         let mut table = one(key.as_ref().map(|(_, label)| label.as_str()), part)?;
         let own = match key {
             None => stem.to_owned(),
-            Some((preset, label)) => format!("{stem}-{}", slug(preset.as_ref().unwrap_or(label))),
+            Some((preset, label)) => {
+                let which: BTreeSet<&str> = part.runs.iter().map(|run| run.experiment.as_str()).collect();
+                let which = which.iter().filter(|_| experiments.len() > 1 && which.len() == 1);
+                let words = which.copied().chain([preset.as_ref().unwrap_or(label).as_str()]);
+                format!("{stem}-{}", slug(&words.collect::<Vec<_>>().join(" ")))
+            }
         };
         table.name.clone_from(&own);
         for i in 2.. {
