@@ -14,6 +14,40 @@ for a in analyses:
     print(a["id"], a["findings"]["kind"], a["model"], "-", a["label"])
 print(f"{len(analyses)} analyses")
 
+# %% Which weights, which rank
+#: Tables 5 and 6 above, again: LoRA's runs on as much data as any other of their model and task, the score in per cent of the epoch that
+#: was chosen, mean over seeds (a seed that was run under two names counts once).
+LETTER = {"query": "q", "key": "k", "value": "v", "attn_out": "o", "qkv": "qkv", "ffn_in": "ffn1", "ffn_out": "ffn2"}
+TEXTS = ("test/BLEU", "test/rouge1", "/logical_form")
+rows = []
+for path in sorted((Path(RESULTS) / "runs").rglob("*.json")):
+    run = json.loads(path.read_text())
+    if run["status"] != "finished" or run["best"] is None:
+        continue
+    best = next(e["metrics"] for e in run["evals"] if e["epoch"] == run["best"]["epoch"])
+    value = next((best[name] for end in TEXTS for name in best if name.endswith(end)), best.get(run["metric"]))
+    method, train = run["config"]["method"], run["config"]["train"]
+    lora = method["kind"] == "lora" and value is not None
+    weights = [LETTER.get(t, t) for t in sorted(method["targets"], key=lambda t: list(LETTER).index(t))] if lora else []
+    limit = (run["config"].get("limit") or {}).get("train")
+    rows.append([run["model"], run["task"], ",".join(weights), method.get("r") if lora else None, len(weights), train["lr"],
+                 run["provenance"]["weights_sha256"], limit, run["seed"], 100 * value if lora else None])
+schema = {"model": pl.String, "task": pl.String, "weights": pl.String, "r": pl.Int64, "matrices": pl.Int64, "lr": pl.Float64,
+          "base": pl.String, "limit": pl.Int64, "seed": pl.UInt64, "value": pl.Float64}
+frame = pl.DataFrame(rows, schema=schema, orient="row")
+frame = frame.filter(pl.col("limit").fill_null(2**62) == pl.col("limit").fill_null(2**62).max().over("model", "task"))
+keys = ["model", "task", "lr", "base", "weights", "matrices", "r"]
+cells = frame.drop_nulls("value").group_by(*keys, "seed").agg(pl.col("value").mean()).group_by(keys).agg(pl.col("value").mean().round(1))
+cells = cells.with_columns(budget=pl.col("r") * pl.col("matrices"), rank=pl.format("r={}", "r")).sort(keys)
+for title, column, beside in (("Table 5", "weights", "budget"), ("Table 6", "rank", "weights")):
+    index = ["model", "task", "lr", "base", beside]
+    several = cells.filter(pl.col(column).n_unique().over(index) > 1)
+    if not several.height:
+        print(f"{title}: no runs yet: cargo run -p experiments --bin ablations")
+        continue
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=140):
+        print(title, several.sort("matrices", "r").pivot(column, index=index, values="value").drop("base").sort("model", "task", beside), sep="\n")
+
 # %% Overlap of subspaces
 #: phi(i, j) of Figures 3, 4 and 8, drawn again: at the probed layer, i downwards, j across. It is kept in whole thousandths.
 def grids(found, about):
@@ -47,9 +81,9 @@ for a in subspaces:
 #: Table 7 again, every layer and linear that was analysed.
 rows = [{"model": a["model"], "rank": a["findings"]["adapters"][p["adapter"]]["rank"], **p} for a in subspaces for p in a["findings"]["projections"]]
 if rows:
-    table = pl.DataFrame(rows, infer_schema_length=None).drop("adapter")
+    table = pl.DataFrame(rows, infer_schema_length=None).drop("adapter", "a", "b", "ba").rename({"amplification_unscaled": "unscaled"})
     table = table.with_columns(pl.col(name).round(3) for name, kind in table.schema.items() if kind == pl.Float64)
-    with pl.Config(tbl_rows=40, tbl_cols=-1, tbl_width_chars=160):
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=170):
         print(table.sort("model", "module", "layer", "rank"))
 else:
     print("no projections yet: cargo run -p experiments --bin subspace")
