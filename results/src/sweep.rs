@@ -109,7 +109,7 @@ fn plain(value: &Value) -> String {
 
 /// Parameters trained without the head, as the paper counts.
 pub(crate) fn trained(run: &RunRecord) -> i64 {
-    run.params.base + run.params.method
+    run.params.base.saturating_add(run.params.method)
 }
 
 /// Rows of training data, if not all.
@@ -244,6 +244,22 @@ pub(crate) fn collect<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow
         }
     }
     out
+}
+
+/// [`collect`], less the rows of one cell: nothing stands beside it.
+pub(crate) fn compared<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
+    let mut rows = collect(entries, swept);
+    rows.retain(|row| row.cells.len() > 1);
+    rows
+}
+
+/// What is said behind a verdict over these cells if one of them has one seed.
+pub(crate) fn doubt(cells: &[Number]) -> &'static str {
+    if cells.iter().any(|cell| cell.spread.is_none()) {
+        " (from one seed)"
+    } else {
+        ""
+    }
 }
 
 /// A flattened config, and which weights went in.

@@ -24,7 +24,7 @@ def look(kind):
 
 def line(config):
     """What runs have in common that differ in size alone."""
-    method = {k: v for k, v in config["method"].items() if not isinstance(v, int) or isinstance(v, bool)}
+    method = {k: v for k, v in config.get("method", {}).items() if not isinstance(v, int) or isinstance(v, bool)}
     return json.dumps([method, config.get("train")], sort_keys=True)
 
 
@@ -40,7 +40,7 @@ for path in sorted((Path(RESULTS) / "runs").rglob("*.json")):
         value = e["metrics"][names[0]] if names else None
         if value is not None:
             rows.append([run["experiment"], run["preset"], run["label"], run["paper_row"], run["model"], run["method"], run["task"],
-                         json.dumps(config, sort_keys=True), config["method"]["kind"], json.dumps(config["method"], sort_keys=True),
+                         json.dumps(config, sort_keys=True), config.get("method", {}).get("kind", run["method"]), json.dumps(config.get("method"), sort_keys=True),
                          line(config), (config.get("limit") or {}).get("train"), run["seed"],
                          run["params"]["base"] + run["params"]["method"], e["epoch"], e["epoch"] == run["best"]["epoch"], 100 * value])
 

@@ -24,13 +24,14 @@ for path in sorted((Path(RESULTS) / "runs").rglob("*.json")):
     run = json.loads(path.read_text())
     if run["status"] != "finished" or run["best"] is None:
         continue
-    best = next(e["metrics"] for e in run["evals"] if e["epoch"] == run["best"]["epoch"])
+    best = next((e["metrics"] for e in run["evals"] if e["epoch"] == run["best"]["epoch"]), {})
     value = next((best[name] for end in TEXTS for name in best if name.endswith(end)), best.get(run["metric"]))
-    method, train = run["config"]["method"], run["config"]["train"]
-    lora = method["kind"] == "lora" and value is not None
-    weights = [LETTER.get(t, t) for t in sorted(method["targets"], key=lambda t: list(LETTER).index(t))] if lora else []
+    method = run["config"].get("method", {})
+    lora = method.get("kind") == "lora" and value is not None
+    targets = method.get("targets", []) if lora else []
+    weights = [letter for t, letter in LETTER.items() if t in targets] + sorted(set(targets) - set(LETTER))
     limit = (run["config"].get("limit") or {}).get("train")
-    rows.append([run["model"], run["task"], ",".join(weights), method.get("r") if lora else None, len(weights), train["lr"],
+    rows.append([run["model"], run["task"], ",".join(weights), method.get("r") if lora else None, len(weights), run["config"].get("train", {}).get("lr"),
                  run["provenance"]["weights_sha256"], limit, run["seed"], 100 * value if lora else None])
 schema = {"model": pl.String, "task": pl.String, "weights": pl.String, "r": pl.Int64, "matrices": pl.Int64, "lr": pl.Float64,
           "base": pl.String, "limit": pl.Int64, "seed": pl.UInt64, "value": pl.Float64}

@@ -1,9 +1,7 @@
 //! Table 16 of the paper: little training data.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::Table;
 use super::grid::{columns, paper_grid};
+use super::{Number, Table};
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
@@ -20,14 +18,12 @@ paper_grid!("table16");
 /// # Errors
 /// [`crate::Error::Paper`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let mut sizes: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
     let mut entries = Vec::new();
     for run in sweep::finished(selection) {
         if let Some((_, value)) = sweep::headline(run) {
             let method = format!("{} {}", sweep::kind(run), sweep::described(run));
             let row = vec![run.model.clone(), sweep::task(run), method.trim_end().to_owned()];
             let column = sweep::rows_of_data(run).map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-            sizes.entry(row.clone()).or_default().insert(column.clone());
             entries.push(Entry {
                 row,
                 column,
@@ -36,9 +32,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             });
         }
     }
-    entries.retain(|entry| sizes.get(&entry.row).is_some_and(|sizes| sizes.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &[&SWEPT[..], &RECIPE].concat()));
-    rows.retain(|row| row.cells.len() > 1);
+    let (paper, rows) = (paper()?, sweep::compared(&entries, &[&SWEPT[..], &RECIPE].concat()));
     let columns = columns(&paper, &rows, |column| column.parse().unwrap_or(u64::MAX));
     Ok(paper.sweep(
         "table16",
@@ -57,16 +51,17 @@ fn verdicts(rows: &[SweepRow<'_>]) -> Vec<String> {
         lora.heads[..2] == full.heads[..2] && lora.heads[2].starts_with("lora ") && full.heads[2] == "full"
     });
     let said = pairs.filter_map(|(lora, full)| {
-        let shared = lora.cells.iter().filter_map(|(rows, cell)| Some((cell, full.cells.get(rows)?)));
-        let shared: Vec<bool> = shared.map(|(lora, full)| lora.value >= full.value).collect();
-        let as_good = shared.iter().filter(|yes| **yes).count();
-        let words = if 2 * as_good > shared.len() { "as the paper found" } else { "unlike in the paper" };
+        let shared = lora.cells.iter().filter_map(|(rows, cell)| Some([*cell, *full.cells.get(rows)?]));
+        let shared: Vec<[Number; 2]> = shared.collect();
+        let as_good = shared.iter().filter(|[lora, full]| lora.value >= full.value).count();
+        let words = if 2 * as_good > shared.len() { "as in the paper" } else { "unlike in the paper" };
         (!shared.is_empty()).then(|| {
             format!(
-                "{}: {} is as good as full fine-tuning or better at {as_good} of {} amounts of data, {words} (there 3 of 4).",
+                "{}: {} is as good as full fine-tuning or better at {as_good} of {} amounts of data, {words}, where it is 3 of 4{}.",
                 lora.name(2),
                 lora.heads[2],
-                shared.len()
+                shared.len(),
+                sweep::doubt(shared.as_flattened())
             )
         })
     });

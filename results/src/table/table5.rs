@@ -1,7 +1,5 @@
 //! Table 5 of the paper: which weights to adapt with a fixed number of parameters.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Table;
 use super::grid::{columns, paper_grid};
 use crate::error::Result;
@@ -17,16 +15,14 @@ paper_grid!("table5");
 /// # Errors
 /// [`crate::Error::Paper`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let mut choices: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
     let mut entries = Vec::new();
     for run in sweep::full_data(selection) {
         if let (Some((weights, matrices, rank)), Some((_, value))) = (sweep::lora(run), sweep::headline(run)) {
             let row = vec![
                 run.model.clone(),
                 sweep::task(run),
-                (rank * matrices as u64).to_string(),
+                rank.saturating_mul(matrices as u64).to_string(),
             ];
-            choices.entry(row.clone()).or_default().insert(weights.clone());
             let column = weights;
             entries.push(Entry {
                 row,
@@ -36,9 +32,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             });
         }
     }
-    entries.retain(|entry| choices.get(&entry.row).is_some_and(|weights| weights.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
-    rows.retain(|row| row.cells.len() > 1);
+    let (paper, mut rows) = (paper()?, sweep::compared(&entries, &SWEPT));
     let budget = |row: &SweepRow<'_>| row.heads[2].parse::<u64>().unwrap_or_default();
     rows.sort_by(|a, b| (&a.heads[..2], budget(a)).cmp(&(&b.heads[..2], budget(b))));
     let columns = columns(&paper, &rows, |column| paper.place(column));
@@ -63,11 +57,12 @@ fn verdict(row: &SweepRow<'_>) -> Option<String> {
         "not more, unlike in the paper"
     };
     Some(format!(
-        "{}: several matrices of a lower rank have {:.1} at best ({}), one of a higher rank {:.1} ({}): {words}.",
+        "{}: several matrices of a lower rank have {:.1} at best ({}), one of a higher rank {:.1} ({}): {words}{}.",
         row.name(2),
         several.1.value,
         several.0,
         one.1.value,
-        one.0
+        one.0,
+        sweep::doubt(&[several.1, one.1])
     ))
 }

@@ -1,7 +1,5 @@
 //! Table 6 of the paper: the rank of LoRA.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Table;
 use super::grid::{columns, paper_grid};
 use crate::error::Result;
@@ -17,12 +15,10 @@ paper_grid!("table6");
 /// # Errors
 /// [`crate::Error::Paper`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let mut ranks: BTreeMap<Vec<String>, BTreeSet<u64>> = BTreeMap::new();
     let mut entries = Vec::new();
     for run in sweep::full_data(selection) {
         if let (Some((weights, _, rank)), Some((_, value))) = (sweep::lora(run), sweep::headline(run)) {
             let row = vec![run.model.clone(), sweep::task(run), weights];
-            ranks.entry(row.clone()).or_default().insert(rank);
             let column = format!("r={rank}");
             entries.push(Entry {
                 row,
@@ -32,9 +28,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             });
         }
     }
-    entries.retain(|entry| ranks.get(&entry.row).is_some_and(|ranks| ranks.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
-    rows.retain(|row| row.cells.len() > 1);
+    let (paper, rows) = (paper()?, sweep::compared(&entries, &SWEPT));
     let columns = columns(&paper, &rows, rank);
     let verdicts = rows.iter().filter_map(verdict).collect();
     Ok(paper.sweep(
@@ -55,18 +49,15 @@ fn verdict(row: &SweepRow<'_>) -> Option<String> {
     let (smallest, first) = row.cells.iter().min_by_key(|(column, _)| rank(column))?;
     let (largest, best) = row.best(|_| true)?;
     let (name, gap) = (row.name(3), best.value - first.value);
+    let doubt = sweep::doubt(&[*first, best]);
     if smallest == largest {
         return Some(format!(
-            "{name}: {smallest} is the best, no larger rank is needed, as the paper found."
+            "{name}: {smallest} is the best, no larger rank is needed, as the paper found{doubt}."
         ));
     }
-    let words = if gap <= GAP {
-        format!("no more than in the paper, where it is {GAP} at most")
-    } else {
-        format!("more than in the paper, where it is {GAP} at most")
-    };
+    let words = if gap <= GAP { "no more" } else { "more" };
     Some(format!(
-        "{name}: {smallest} has {:.1}, {largest}, the best, {:.1}: {gap:.1} less ({words}).",
+        "{name}: {smallest} has {:.1}, {largest}, the best, {:.1}: {gap:.1} less, {words} than in the paper, where it is {GAP} at most{doubt}.",
         first.value, best.value
     ))
 }
