@@ -175,6 +175,7 @@ fn mnli_as_tsv_and_as_json_lines() {
     let data = load_from("mnli", &dir).unwrap();
     let names: Vec<&str> = data.evals.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["dev_matched", "dev_mismatched"]);
+    assert_eq!(data.task.primary_split(), "dev_matched");
     for split in std::iter::once(&data.train).chain(&data.evals) {
         assert_eq!(split.examples, [pair("A", "B", 2)], "{}", split.name);
     }

@@ -175,7 +175,7 @@ impl Exam for GlueExam {
 
     fn criterion(&self) -> Criterion {
         Criterion {
-            key: format!("dev/{}", self.task.primary().name()),
+            key: format!("{}/{}", self.task.primary_split(), self.task.primary().name()),
             lower_is_better: false,
         }
     }
@@ -184,7 +184,7 @@ impl Exam for GlueExam {
         self.splits.iter().map(|s| s.rows.as_slice()).collect()
     }
 
-    /// Every metric of every split, and of all splits together as `dev` where there are several (the paper's MNLI number).
+    /// Every metric of every split, and of all splits together as `dev_pooled` where there are several.
     fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
         let mut metrics = Metrics::new();
         let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
@@ -203,7 +203,7 @@ impl Exam for GlueExam {
             labels.extend(&split.labels);
         }
         if self.splits.len() > 1 {
-            score("dev", &all, &labels)?;
+            score("dev_pooled", &all, &labels)?;
         }
         Ok(metrics)
     }

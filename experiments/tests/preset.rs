@@ -177,10 +177,20 @@ fn a_preset_runs_from_the_hub_to_the_table() {
         assert_eq!(record.config.get("start").is_some(), started);
     }
     let mnli = records.iter().find(|r| r.task == "mnli").unwrap();
-    for metric in ["dev/accuracy", "dev_matched/accuracy", "dev_mismatched/accuracy"] {
+    for metric in ["dev_pooled/accuracy", "dev_matched/accuracy", "dev_mismatched/accuracy"] {
         assert!(mnli.evals[0].metrics[metric].is_some(), "{metric}");
     }
     assert_eq!(mnli.evals.len(), 30, "the paper's epochs");
+    let matched = |eval: &results::record::Eval| eval.metrics["dev_matched/accuracy"].unwrap();
+    let highest = mnli.evals.iter().map(matched).fold(0.0, f64::max);
+    let first = mnli.evals.iter().find(|eval| matched(eval) == highest).unwrap();
+    let best = mnli.best.unwrap();
+    assert_eq!(mnli.metric, "dev_matched/accuracy");
+    assert_eq!(
+        (best.epoch, best.value),
+        (first.epoch, highest),
+        "matched chooses the epoch"
+    );
     let table = std::fs::read_to_string(dir.path().join("out/tables/table2.md")).unwrap();
     assert!(table.contains("paper: LoRA") && table.contains("87.5"), "{table}");
 

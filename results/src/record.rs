@@ -80,7 +80,7 @@ pub struct Eval {
     pub step: u64,
     /// Mean training loss since the evaluation before.
     pub train_loss: Option<f64>,
-    /// Metrics as `split/metric` (`dev/accuracy`, `dev_mismatched/accuracy`), as fractions; `None` where undefined.
+    /// Metrics as `split/metric` (`dev/accuracy`, `dev_matched/accuracy`), as fractions; `None` where undefined.
     pub metrics: BTreeMap<String, Option<f64>>,
 }
 
@@ -198,9 +198,34 @@ impl RunRecord {
     /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::NewerSchema`],
     /// [`Error::Invalid`].
     pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
-        let record: Self = json::versioned(text, SCHEMA, path)?;
+        let mut record: Self = json::versioned(text, SCHEMA, path)?;
         record.validate(path)?;
+        record.by_matched();
         Ok(record)
+    }
+
+    /// Reads a record of MNLI that was selected by the accuracy over both dev sets, once called `dev/accuracy`, as one selected
+    /// by the matched set, from the evaluations that it has: records made before and after stand in one table.
+    fn by_matched(&mut self) {
+        const MATCHED: &str = "dev_matched/accuracy";
+        let known = |eval: &Eval| eval.metrics.contains_key(MATCHED);
+        if self.task != "mnli" || self.metric != "dev/accuracy" || !self.evals.iter().all(known) {
+            return;
+        }
+        for eval in &mut self.evals {
+            if let Some(pooled) = eval.metrics.remove("dev/accuracy") {
+                eval.metrics.insert("dev_pooled/accuracy".into(), pooled);
+            }
+        }
+        self.metric = MATCHED.into();
+        let scored = |eval: &Eval| Some((eval.epoch, (*eval.metrics.get(MATCHED)?)?));
+        let best = if self.selection == "last epoch" {
+            self.best_eval().and_then(scored)
+        } else {
+            let first_best = |best: (u32, f64), next: (u32, f64)| if next.1 > best.1 { next } else { best };
+            self.evals.iter().filter_map(scored).reduce(first_best)
+        };
+        self.best = best.map(|(epoch, value)| Best { epoch, value });
     }
 
     /// The record as indented JSON with a closing newline. Numbers that are not finite become `null`.

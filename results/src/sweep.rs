@@ -130,9 +130,10 @@ pub(crate) fn headline(run: &RunRecord) -> Option<(String, f64)> {
             return Some((name.to_owned(), value * 100.0));
         }
     }
-    let name = run.metric.rsplit('/').next().unwrap_or(&run.metric);
+    let (split, name) = run.metric.split_once('/').unwrap_or(("", &run.metric));
     let value = (*eval.metrics.get(&run.metric)?)?;
-    (name != "loss").then(|| (name.to_owned(), value * 100.0))
+    let of = if split == "dev_matched" { "matched " } else { "" };
+    (name != "loss").then(|| (format!("{of}{name}"), value * 100.0))
 }
 
 /// A task as it is written in print: `mrpc` as `MRPC`.

@@ -191,6 +191,51 @@ fn a_paper_row_brings_the_papers_numbers_and_the_difference() {
 }
 
 #[test]
+fn mnli_is_the_matched_set() {
+    let mut runs = paper_like();
+    for eval in &mut runs.runs[0].evals {
+        eval.metrics.insert("dev_mismatched/accuracy".into(), Some(0.11));
+        eval.metrics.insert("dev_pooled/accuracy".into(), Some(0.22));
+    }
+    let before = only(build(&paper_like()).unwrap());
+    assert_eq!(only(build(&runs).unwrap()).rows, before.rows);
+    assert!(before.markdown().contains("(MNLI: matched)"));
+}
+
+#[test]
+fn a_record_of_mnli_selected_by_both_sets_is_read_as_selected_by_the_matched_one() {
+    let mut old = run(1, "lora", "mnli", 1, 0.85);
+    let scores = [(0.80, 0.84, 0.76), (0.82, 0.83, 0.81), (0.81, 0.84, 0.78)];
+    let eval = |(i, (pooled, matched, mismatched)): (usize, &(f64, f64, f64))| {
+        let mut eval = old.evals[0].clone();
+        eval.epoch = i as u32 + 1;
+        eval.metrics = [
+            ("dev", pooled),
+            ("dev_matched", matched),
+            ("dev_mismatched", mismatched),
+        ]
+        .map(|(split, value)| (format!("{split}/accuracy"), Some(*value)))
+        .into();
+        eval
+    };
+    old.evals = scores.iter().enumerate().map(eval).collect();
+    old.metric = "dev/accuracy".into();
+    old.best = Some(results::record::Best { epoch: 2, value: 0.82 });
+    let read = |record: &RunRecord| RunRecord::from_json(&record.to_json().unwrap(), "x.json".as_ref()).unwrap();
+    let new = read(&old);
+    let best = new.best.unwrap();
+    assert_eq!(new.metric, "dev_matched/accuracy");
+    assert_eq!((best.epoch, best.value), (1, 0.84));
+    assert_eq!(new.evals[1].metrics["dev_pooled/accuracy"], Some(0.82));
+    assert!(!new.evals[1].metrics.contains_key("dev/accuracy"));
+    assert_eq!(read(&new), new, "and is as it was when it is read again");
+    old.selection = "last epoch".into();
+    old.best = Some(results::record::Best { epoch: 3, value: 0.81 });
+    let best = read(&old).best.unwrap();
+    assert_eq!((best.epoch, best.value), (3, 0.84));
+}
+
+#[test]
 fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
     let mut part = small();
     let text = |part: &Selection| only(build(part).unwrap()).terminal(TERMINAL_WIDTH);

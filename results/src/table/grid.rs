@@ -173,6 +173,7 @@ impl PaperGrid {
             "Cells: {note}; mean over seeds ± sample standard deviation (n - 1). {}",
             seeds_of(&runs)
         )];
+        notes.extend(matched(&runs));
         notes.extend(verdicts);
         let uneven = sweep::uneven(rows, swept);
         if !uneven.is_empty() {
@@ -213,6 +214,14 @@ impl PaperGrid {
         }));
         cells
     }
+}
+
+/// Which of MNLI's two dev sets is shown.
+fn matched(runs: &[&RunRecord]) -> Option<String> {
+    let shown = runs.iter().any(|run| run.metric.starts_with("dev_matched/"));
+    shown.then(|| {
+        "MNLI: the accuracy on the matched dev set; records have the mismatched and the pooled one too.".to_owned()
+    })
 }
 
 /// The paper's columns, then ours that it lacks in the order of `key`.

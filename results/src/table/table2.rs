@@ -122,9 +122,10 @@ fn place(paper: &PaperTable, s: &Summary) -> Result<Option<usize>> {
 
 /// The summary of the task's main metric on the dev set (for MNLI: the matched one).
 fn main_metric<'a>(group: &[&'a Summary], task: &PaperTask) -> Option<&'a Summary> {
+    let split = if task.task == "MNLI" { "dev_matched" } else { "dev" };
     let is_main = |key: &str| {
-        key.strip_prefix("dev/")
-            .is_some_and(|metric| metric.starts_with(&task.metric))
+        key.split_once('/')
+            .is_some_and(|(of, metric)| of == split && metric.starts_with(&task.metric))
     };
     group
         .iter()

@@ -10,6 +10,7 @@ pub fn run(n: u64, method: &str, task: &str, seed: u64, value: f64) -> RunRecord
     let metric = match task {
         "cola" => "dev/matthews",
         "sts-b" => "dev/pearson",
+        "mnli" => "dev_matched/accuracy",
         _ => "dev/accuracy",
     };
     let eval = |epoch: u32, value: f64| Eval {
