@@ -37,7 +37,7 @@ impl Question {
     /// # Errors
     /// None that is known: the settings are plain values.
     pub fn id(&self) -> Result<String> {
-        crate::plan::hash(&self.config)
+        crate::identity::hash(&self.config)
     }
 
     /// The record in the store, if there is one and it is not to be made anew; else what `find` finds, kept. Tells which.

@@ -1,12 +1,12 @@
 //! The flags that every experiment takes.
 
-use crate::config::{self, RawExperiment};
+use crate::config::{self, Flag, RawExperiment};
 use crate::console::Show;
 use crate::embedded::PREFIX;
 use crate::experiment::Experiment;
 use crate::presets;
 use crate::settings::Dtype;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ impl ExperimentArgs {
         let Some(preset) = self.preset() else { return Ok(None) };
         let mut layers = experiment.defaults.to_vec();
         layers.push(("the preset", experiment.preset(preset)?));
-        config::read(&layers, &[]).map(Some)
+        config::read(experiment, &layers, &[]).map(Some)
     }
 
     /// The experiment after defaults, preset or file, and flags.
@@ -118,24 +118,7 @@ impl ExperimentArgs {
             (name, text) = (format!("the preset `{preset}`"), found.to_string());
             layers.push((&name, &text));
         }
-        let mut sets = self.sets.clone();
-        if !self.grid.is_empty() {
-            sets.push(format!("grid={}", serde_json::to_string(&self.grid)?));
-        }
-        let mut raw = config::read(&layers, &sets)?;
-        if let Some(epochs) = self.epochs {
-            set_epochs(&mut raw, epochs);
-        }
-        raw.model = self.model.clone().or(raw.model);
-        raw.data = self.data.clone().or(raw.data);
-        if let Some(dtype) = self.dtype {
-            raw.dtype = dtype;
-            forget(&mut raw, "dtype");
-        }
-        if let Some(seeds) = &self.seeds {
-            raw.seeds = config::seeds(seeds)?;
-            forget(&mut raw, "seeds");
-        }
+        let mut raw = config::read(experiment, &layers, &self.flags()?)?;
         if !self.tasks.is_empty() {
             raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
                 Ok(experiment.task(name)?.id().to_string())
@@ -143,8 +126,51 @@ impl ExperimentArgs {
         }
         if !self.methods.is_empty() {
             raw.methods = chosen(&self.methods, &raw.methods, |name| Ok(name.to_string()))?;
+            let of_grids = raw.methods_of_grids()?;
+            ensure!(
+                self.grid.is_empty() || of_grids.iter().any(|name| raw.methods.contains_key(name)),
+                "--grid {} has no effect: it makes the methods {}, and --methods names none of them",
+                self.grid.join(","),
+                of_grids.join(", ")
+            );
         }
         Ok(raw)
+    }
+
+    /// The flags that stand for settings, in the order in which they override each other.
+    fn flags(&self) -> Result<Vec<Flag>> {
+        let mut sets: Vec<&String> = Vec::new();
+        for set in &self.sets {
+            let path = |set: &str| set.split('=').next().map(|path| path.trim().to_string());
+            // Of two for one setting the last counts, so that an alias can be overridden.
+            sets.retain(|other| path(other) != path(set));
+            sets.push(set);
+        }
+        let mut flags = sets.iter().map(|set| Flag::set(set)).collect::<Result<Vec<_>>>()?;
+        let mut add = |shown: String, path: &str, value: Value| flags.push(Flag::of(shown, path, value));
+        if !self.grid.is_empty() {
+            add(
+                format!("--grid {}", self.grid.join(",")),
+                "grid",
+                self.grid.clone().into(),
+            );
+        }
+        if let Some(epochs) = self.epochs {
+            add(format!("--epochs {epochs}"), "train.epochs", epochs.into());
+        }
+        if let Some(model) = &self.model {
+            add(format!("--model {model}"), "model", model.as_str().into());
+        }
+        if let Some(data) = &self.data {
+            add(format!("--data {data}"), "data", data.as_str().into());
+        }
+        if let Some(dtype) = self.dtype {
+            add(format!("--dtype {}", dtype.name()), "dtype", dtype.name().into());
+        }
+        if let Some(seeds) = &self.seeds {
+            add(format!("--seeds {seeds}"), "seeds", config::seeds(seeds)?.into());
+        }
+        Ok(flags)
     }
 
     /// What `--list` prints.
@@ -165,29 +191,6 @@ impl ExperimentArgs {
             text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
         }
         text
-    }
-}
-
-/// What methods say of `key` has no weight: a flag is stronger.
-fn forget(raw: &mut RawExperiment, key: &str) {
-    for (_, method) in raw.methods.iter_mut() {
-        method.as_mapping_mut().and_then(|own| own.remove(key));
-    }
-}
-
-/// `--epochs` is stronger than what a method, a task, or a method of a task says of its own.
-fn set_epochs(raw: &mut RawExperiment, epochs: u64) {
-    fn set(entry: &mut Value, epochs: u64) {
-        if let Some(train) = entry.get_mut("train").and_then(Value::as_mapping_mut) {
-            train.insert("epochs".into(), epochs.into());
-        }
-        let tasks = entry.get_mut("tasks").and_then(Value::as_mapping_mut);
-        tasks.into_iter().flatten().for_each(|(_, task)| set(task, epochs));
-    }
-    let own = raw.tasks.iter_mut().chain(raw.methods.iter_mut());
-    own.for_each(|(_, entry)| set(entry, epochs));
-    if let Some(train) = raw.train.as_mapping_mut() {
-        train.insert("epochs".into(), epochs.into());
     }
 }
 

@@ -1,14 +1,15 @@
 //! From YAML to validated runs: [`RawExperiment`] is what may be written, [`RunConfig`] what a run may see.
 //!
-//! Layers, each over the one before: `configs/defaults.yaml`, the preset or the user's file, `--set` and the other flags;
-//! then, for one run, the method's own `train` and the task's own `train`.
+//! [`crate::layers`] has the rule by which defaults, presets, files and flags override each other.
 
 use crate::experiment::Experiment;
+use crate::layers::{Layer, Layers, merge};
 use crate::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::source::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An experiment as it is written, all layers merged.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +46,9 @@ pub struct RawExperiment {
     pub limit: Limit,
     /// How texts are written, for tasks that ask for texts.
     pub decode: Option<DecodeConfig>,
+    /// What came from where.
+    #[serde(skip)]
+    layers: Layers,
 }
 
 /// One run, validated: everything that decides its numbers, but for weights and data (the plan adds their hashes).
@@ -93,158 +97,99 @@ pub struct Start {
     pub runs: Vec<String>,
 }
 
-/// What a method may say of one task: stronger than anything else.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Special {
-    #[serde(default)]
-    train: Mapping,
-    start: Option<String>,
-}
+/// What may be said of one task, and of a method on one task.
+const OF_TASK: [&str; 2] = ["train", "prompt"];
+const OF_METHOD_ON_TASK: [&str; 2] = ["train", "start"];
 
-/// The keys of a method's entry that are not the method's own settings.
-struct Entry {
-    settings: Mapping,
-    train: Mapping,
-    tasks: Mapping,
-    decode: Mapping,
-    limit: Mapping,
-    paper_row: Option<String>,
-    seeds: Option<Vec<u64>>,
-    dtype: Option<Dtype>,
-}
-
-impl Entry {
-    fn read(name: &str, value: &Value) -> Result<Entry> {
-        let mut settings = mapping(value, &format!("methods.{name}"))?;
-        let mut take = |key: &str| {
-            mapping(
-                &settings.remove(key).unwrap_or_default(),
-                &format!("methods.{name}.{key}"),
-            )
-        };
-        let (train, tasks) = (take("train")?, take("tasks")?);
-        let (decode, limit) = (take("decode")?, take("limit")?);
-        let paper_row = settings.remove("paper_row").and_then(|v| v.as_str().map(String::from));
-        let seeds = settings.remove("seeds").map(serde_yaml::from_value).transpose();
-        let seeds =
-            seeds.with_context(|| format!("`methods.{name}.seeds` must be a list of the experiment's seeds"))?;
-        let dtype = settings.remove("dtype").map(serde_yaml::from_value).transpose();
-        let dtype = dtype.with_context(|| format!("`methods.{name}.dtype` must be fp32 or bf16"))?;
-        settings.entry("kind".into()).or_insert(name.into());
-        Ok(Entry {
-            settings,
-            train,
-            tasks,
-            decode,
-            limit,
-            paper_row,
-            seeds,
-            dtype,
-        })
-    }
-
-    /// Whether the method runs with this of the experiment's seeds: all of them, if it does not say which.
-    fn has_seed(&self, seed: u64) -> bool {
-        self.seeds.as_ref().is_none_or(|own| own.contains(&seed))
-    }
-
-    fn starts_others(&self, experiment: &Experiment, task: &str) -> bool {
-        let starts = self.tasks.iter().filter_map(|(_, v)| v.get("start")?.as_str());
-        starts
-            .filter_map(|name| experiment.task(name).ok())
-            .any(|t| t.id() == task)
-    }
-
-    fn special(&self, experiment: &Experiment, name: &str, task: &str) -> Result<Special> {
-        for (key, value) in &self.tasks {
-            let known = experiment.task(key.as_str().unwrap_or_default());
-            if known.with_context(|| format!("`methods.{name}.tasks`"))?.id() == task {
-                let at = format!("methods.{name}.tasks.{task}");
-                let settings = Value::Mapping(mapping(value, &at)?);
-                return serde_yaml::from_value(settings).with_context(|| format!("`{at}`"));
-            }
-        }
-        Ok(Special::default())
-    }
-}
-
-/// Reads the layers, each YAML text with the name that errors call it by, and lays `sets` (`path=value`) over them.
+/// Reads the layers, each YAML text with the name that errors call it by, and lays the flags over them.
 ///
 /// # Errors
-/// Text that is not YAML, unknown keys (with the known ones), values of the wrong type.
-pub fn read(layers: &[(&str, &str)], sets: &[String]) -> Result<RawExperiment> {
+/// Text that is not YAML, unknown keys and tasks (with the known ones), values of the wrong type.
+pub fn read(experiment: &Experiment, texts: &[(&str, &str)], flags: &[Flag]) -> Result<RawExperiment> {
     let mut merged = Value::Mapping(Mapping::new());
+    let mut layers = Vec::new();
     let mut last = "the configuration";
-    for (name, text) in layers {
-        let layer: Value = serde_yaml::from_str(text).with_context(|| format!("{name} is not valid YAML"))?;
-        ensure!(layer.is_mapping(), "{name}: expected `key: value` lines at the top");
-        merge(&mut merged, layer);
-        // Read after each layer, so that a mistake is laid at the right door.
+    for (name, text) in texts {
+        let mut layer = Layer::yaml(name, text)?;
+        layer.name_tasks(experiment).with_context(|| format!("in {name}"))?;
+        merge(&mut merged, layer.value.clone());
+        // Read after each layer, so that a mistake is attributed to the layer that made it.
         RawExperiment::deserialize(merged.clone()).with_context(|| format!("in {name}"))?;
+        layers.push(layer);
         last = name;
     }
-    for set in sets {
-        lay(&mut merged, set)?;
-        RawExperiment::deserialize(merged.clone()).with_context(|| format!("in --set {set}"))?;
+    let files = merged.clone();
+    let mut over = Vec::new();
+    for flag in flags {
+        let mut layer = flag.0.clone();
+        layer
+            .name_tasks(experiment)
+            .with_context(|| format!("in {}", layer.name))?;
+        merge(&mut merged, layer.value.clone());
+        RawExperiment::deserialize(merged.clone()).with_context(|| format!("in {}", layer.name))?;
+        over.push(layer);
     }
-    let raw = RawExperiment::deserialize(merged).with_context(|| format!("in {last}"))?;
+    let mut raw = RawExperiment::deserialize(merged).with_context(|| format!("in {last}"))?;
+    let (grids, named) = (grids(&raw)?, files.get("methods").and_then(Value::as_mapping));
+    for (name, method) in grids.value["methods"].as_mapping().into_iter().flatten() {
+        let other = named
+            .and_then(|methods| methods.get(name))
+            .filter(|there| *there != method);
+        ensure!(
+            other.is_none(),
+            "`{}` is a method of a grid and another one under `methods:`; call that something else",
+            name.as_str().unwrap_or_default()
+        );
+        let mut whole = method.clone();
+        merge(
+            &mut whole,
+            raw.methods.remove(name).unwrap_or(Value::Mapping(Mapping::new())),
+        );
+        raw.methods.insert(name.clone(), whole);
+    }
+    layers.push(grids);
+    layers.extend(over);
+    raw.layers = Layers(layers);
     TrainConfig::deserialize(raw.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
-    raw.with_grids()
+    Ok(raw)
 }
 
-/// Lays `a.b.c=value` over `target`; the value is read as YAML.
-pub(crate) fn lay(target: &mut Value, set: &str) -> Result<()> {
-    let (path, value) = set
-        .split_once('=')
-        .with_context(|| format!("--set {set}: expected key=value, such as train.epochs=3"))?;
-    let value: Value =
-        serde_yaml::from_str(value).with_context(|| format!("--set {set}: the value is not valid YAML"))?;
-    let layer = path.trim().rsplit('.').fold(value, |inner, key| {
-        let mut map = Mapping::new();
-        map.insert(key.into(), inner);
-        Value::Mapping(map)
-    });
-    merge(target, layer);
-    Ok(())
+/// The methods that the grids stand for, as a layer.
+fn grids(raw: &RawExperiment) -> Result<Layer> {
+    let methods = crate::grids::expand(&raw.grids, &raw.grid)?;
+    let mut value = Mapping::new();
+    value.insert("methods".into(), Value::Mapping(methods));
+    Ok(Layer {
+        name: "`grids`".into(),
+        flag: false,
+        value: Value::Mapping(value),
+    })
 }
 
-/// Lays `over` on `base`: mappings key by key, anything else replaced.
-pub(crate) fn merge(base: &mut Value, over: Value) {
-    match (base, over) {
-        (Value::Mapping(base), Value::Mapping(over)) => {
-            for (key, value) in over {
-                match base.get_mut(&key) {
-                    Some(slot) => merge(slot, value),
-                    None => {
-                        base.insert(key, value);
-                    }
-                }
-            }
-        }
-        (base, over) => *base = over,
+/// A flag of the command line that stands for a setting.
+#[derive(Clone, Debug)]
+pub struct Flag(Layer);
+
+impl Flag {
+    /// `--set a.b.c=value`.
+    ///
+    /// # Errors
+    /// Text of another form.
+    pub fn set(set: &str) -> Result<Flag> {
+        Layer::set(set).map(Flag)
+    }
+
+    /// Another flag, by what it stands for.
+    pub fn of(shown: String, path: &str, value: Value) -> Flag {
+        Flag(Layer::flag(shown, path, value))
     }
 }
 
 impl RawExperiment {
-    /// The methods that the grids stand for, beside the others.
-    fn with_grids(mut self) -> Result<RawExperiment> {
-        for (name, method) in crate::grids::expand(&self.grids, &self.grid)? {
-            let other = self.methods.get(&name).filter(|there| **there != method);
-            ensure!(
-                other.is_none(),
-                "`{}` is a method of a grid and another one under `methods:`; call that something else",
-                name.as_str().unwrap_or_default()
-            );
-            self.methods.insert(name, method);
-        }
-        Ok(self)
-    }
-
     /// Every run of the grid, seeds outermost, so that a table has its first column of numbers as early as can be.
     ///
     /// # Errors
-    /// Unknown tasks or methods (with the known ones), settings that cannot be used.
+    /// Unknown tasks or methods (with the known ones), settings that cannot be used, flags without effect.
     pub fn runs(&self, experiment: &'static Experiment) -> Result<Vec<RunConfig>> {
         ensure!(
             !self.tasks.is_empty(),
@@ -255,14 +200,17 @@ impl RawExperiment {
             "no methods are named; give --methods, or `methods:` in the configuration"
         );
         ensure!(!self.seeds.is_empty(), "no seeds are named; give --seeds, such as 1..5");
+        for (name, entry) in &self.tasks {
+            let name = name.as_str().context("a task's name must be text")?;
+            experiment.task(name)?;
+            known_keys(entry, &format!("tasks.{name}"), &OF_TASK)?;
+        }
         let mut runs: Vec<RunConfig> = Vec::new();
+        let methods = self.methods.iter().map(|(name, entry)| self.check_method(name, entry));
+        let methods = methods.collect::<Result<Vec<&str>>>()?;
         for seed in &self.seeds {
-            for task in self.tasks.iter() {
-                for method in self.methods.iter() {
-                    let name = method.0.as_str().unwrap_or_default();
-                    if !Entry::read(name, method.1)?.has_seed(*seed) {
-                        continue;
-                    }
+            for task in self.tasks.keys().filter_map(Value::as_str) {
+                for method in methods.iter().filter(|method| self.has_seed(method, *seed)) {
                     let run = self.run(experiment, task, method, *seed)?;
                     ensure!(
                         !runs.contains(&run),
@@ -274,7 +222,61 @@ impl RawExperiment {
                 }
             }
         }
+        self.check_flags(experiment, &runs)?;
         Ok(runs)
+    }
+
+    /// The names of the methods that the grids make.
+    ///
+    /// # Errors
+    /// As [`crate::grids::expand`].
+    pub fn methods_of_grids(&self) -> Result<Vec<String>> {
+        let methods = crate::grids::expand(&self.grids, &self.grid)?;
+        Ok(methods.keys().filter_map(Value::as_str).map(String::from).collect())
+    }
+
+    /// A method's name, if what is said of it can be read and it has seeds to run with.
+    fn check_method<'a>(&self, name: &'a Value, entry: &Value) -> Result<&'a str> {
+        let name = name.as_str().context("a method's name must be text")?;
+        let at = format!("methods.{name}");
+        let entry = mapping(entry, &at)?;
+        for key in ["train", "tasks", "decode", "limit"] {
+            mapping(entry.get(key).unwrap_or(&Value::Null), &format!("{at}.{key}"))?;
+        }
+        for (task, own) in entry.get("tasks").and_then(Value::as_mapping).into_iter().flatten() {
+            let at = format!("{at}.tasks.{}", task.as_str().unwrap_or("?"));
+            known_keys(own, &at, &OF_METHOD_ON_TASK)?;
+            let start = own.get("start").unwrap_or(&Value::Null);
+            ensure!(
+                start.is_null() || start.is_string(),
+                "`{at}.start` must be a task's name"
+            );
+        }
+        if let Some(seeds) = self.own_seeds(name)? {
+            let known = seeds.iter().any(|seed| self.seeds.contains(seed));
+            ensure!(
+                known,
+                "`{at}.seeds` is {seeds:?}, none of which is among the experiment's seeds {:?}: {name} would not run",
+                self.seeds
+            );
+        }
+        Ok(name)
+    }
+
+    /// The seeds that a method has of its own, if it does not run with all.
+    fn own_seeds(&self, method: &str) -> Result<Option<Vec<u64>>> {
+        let Some(said) = self.layers.value("seeds", method).filter(|said| said.own) else {
+            return Ok(None);
+        };
+        let seeds = serde_yaml::from_value(said.value.clone());
+        seeds
+            .map(Some)
+            .with_context(|| format!("`methods.{method}.seeds` must be a list of the experiment's seeds"))
+    }
+
+    /// Whether the method runs with this of the experiment's seeds: all of them, if it does not say which.
+    fn has_seed(&self, method: &str, seed: u64) -> bool {
+        !matches!(self.own_seeds(method), Ok(Some(own)) if !own.contains(&seed))
     }
 
     /// The runs whose weights `run` can start from: the same method on the task that it names, one a seed.
@@ -283,20 +285,9 @@ impl RawExperiment {
     /// As [`RawExperiment::runs`].
     pub fn sources(&self, experiment: &'static Experiment, run: &RunConfig) -> Result<Vec<RunConfig>> {
         let Some(start) = &run.start else { return Ok(Vec::new()) };
-        let named = |map: &Mapping, name: &str, same: &dyn Fn(&str) -> bool| {
-            let found = map.iter().find(|(k, _)| k.as_str().is_some_and(same));
-            (Value::from(name), found.map_or(Value::Null, |(_, v)| v.clone()))
-        };
-        let task = named(&self.tasks, start.task, &|k| {
-            experiment.task(k).is_ok_and(|t| t.id() == start.task)
-        });
-        let method = named(&self.methods, &run.method_name, &|k| k == run.method_name);
-        let one = |seed: &u64| self.run(experiment, (&task.0, &task.1), (&method.0, &method.1), *seed);
-        let entry = Entry::read(&run.method_name, &method.1)?;
-        self.seeds
-            .iter()
-            .filter(|seed| entry.has_seed(**seed))
-            .map(one)
+        let seeds = self.seeds.iter().filter(|seed| self.has_seed(&run.method_name, **seed));
+        seeds
+            .map(|seed| self.run(experiment, start.task, &run.method_name, *seed))
             .collect()
     }
 
@@ -308,128 +299,227 @@ impl RawExperiment {
         preset: &RawExperiment,
         run: &RunConfig,
     ) -> Option<String> {
-        let (method, task) = (preset.methods.get(&run.method_name)?, preset.tasks.get(run.task)?);
+        let method = preset.methods.get(&run.method_name)?;
+        preset.tasks.get(run.task)?;
+        let mut own = preset.run(experiment, run.task, &run.method_name, run.seed).ok()?;
         let same_sources = (&self.model, &self.data) == (&preset.model, &preset.data);
         let same_starts = run.start.is_none() || self.seeds == preset.seeds;
-        let own = preset.run(
-            experiment,
-            (&run.task.into(), task),
-            (&run.method_name.as_str().into(), method),
-            run.seed,
-        );
-        let mut own = own.ok()?;
         let same_starts = same_starts && own.start.as_ref().map(|s| s.task) == run.start.as_ref().map(|s| s.task);
         own.start.clone_from(&run.start);
-        let same = same_sources && same_starts && own == *run;
-        Entry::read(&run.method_name, method).ok()?.paper_row.filter(|_| same)
+        let row = method.get("paper_row").and_then(Value::as_str);
+        row.filter(|_| same_sources && same_starts && own == *run)
+            .map(String::from)
     }
 
-    /// How texts are written, with what a method says of it on top.
-    fn decode(&self, own: Mapping) -> Result<Option<DecodeConfig>> {
-        if own.is_empty() {
-            self.decode.iter().try_for_each(DecodeConfig::validate)?;
-            return Ok(self.decode.clone());
-        }
-        let mut merged = serde_yaml::to_value(&self.decode)?;
-        merge(&mut merged, Value::Mapping(own));
-        let decode: DecodeConfig = serde_yaml::from_value(merged)?;
-        decode.validate()?;
-        Ok(Some(decode))
-    }
-
-    /// How much of the data is taken, with what a method says of it on top.
-    fn limit(&self, own: Mapping) -> Result<Limit> {
-        let mut merged = serde_yaml::to_value(self.limit)?;
-        merge(&mut merged, Value::Mapping(own));
-        let limit: Limit = serde_yaml::from_value(merged)?;
-        limit.validate()?;
-        Ok(limit)
-    }
-
-    fn run(
-        &self,
-        experiment: &'static Experiment,
-        task: (&Value, &Value),
-        method: (&Value, &Value),
-        seed: u64,
-    ) -> Result<RunConfig> {
-        let task_name = task.0.as_str().context("a task's name must be text")?;
-        let method_name = method.0.as_str().context("a method's name must be text")?;
-        let known = experiment.task(task_name)?;
-        let entry = Entry::read(method_name, method.1)?;
-        let special = entry.special(experiment, method_name, known.id())?;
-        let keep = entry.starts_others(experiment, known.id());
-        let own = TaskEntry::read(task_name, task.1)?;
-        let mut train = self.train.clone();
-        for layer in [entry.train, own.train, special.train] {
-            merge(&mut train, Value::Mapping(layer));
-        }
-        let train: TrainConfig = serde_yaml::from_value(train)
-            .with_context(|| format!("under `train:` of `methods.{method_name}` or `tasks.{task_name}`"))?;
+    fn run(&self, experiment: &'static Experiment, task: &str, method: &str, seed: u64) -> Result<RunConfig> {
+        let known = experiment.task(task)?;
+        let task = known.id();
+        let train: TrainConfig = serde_yaml::from_value(self.layers.train(task, method).value)
+            .with_context(|| format!("under `train:` of `methods.{method}` or `tasks.{task}`"))?;
         train.validate()?;
-        let limit = self
-            .limit(entry.limit)
-            .with_context(|| format!("`methods.{method_name}.limit`"))?;
-        let decode = self
-            .decode(entry.decode)
-            .with_context(|| format!("`methods.{method_name}.decode`"))?;
-        let method = lora_core::method::resolved(&Value::Mapping(entry.settings))
-            .with_context(|| format!("`methods.{method_name}`"))?;
-        let model = match (&self.model_name, &self.model) {
-            (Some(name), _) => name.clone(),
-            (None, Some(word)) => ModelSource::name(word),
-            (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
-        };
+        let at = |key: &str| format!("`methods.{method}.{key}`");
+        let decode = self.layers.part("decode", method).value;
+        let decode = decode.as_mapping().filter(|decode| !decode.is_empty());
+        let decode = decode.map(|decode| serde_yaml::from_value::<DecodeConfig>(Value::Mapping(decode.clone())));
+        let decode = decode.transpose().with_context(|| at("decode"))?;
+        decode
+            .iter()
+            .try_for_each(DecodeConfig::validate)
+            .with_context(|| at("decode"))?;
+        let limit: Limit =
+            serde_yaml::from_value(self.layers.part("limit", method).value).with_context(|| at("limit"))?;
+        limit.validate().with_context(|| at("limit"))?;
+        let settings = lora_core::method::resolved(&self.layers.method(method).value);
+        let settings = settings.with_context(|| format!("`methods.{method}`"))?;
+        let dtype = self.layers.value("dtype", method).map(|said| said.value.clone());
+        let dtype = dtype.map(serde_yaml::from_value).transpose();
+        let dtype = dtype.with_context(|| format!("{} must be fp32 or bf16", at("dtype")))?;
+        let start = self.layers.of_method_on_task("start", method, task);
+        let start = start.and_then(|said| said.value.as_str());
         let run = RunConfig {
             experiment: experiment.name,
-            model,
-            task: known.id(),
-            method_name: method_name.into(),
-            method,
+            model: self.model_name()?,
+            task,
+            method_name: method.into(),
+            method: settings,
             seed,
-            dtype: entry.dtype.unwrap_or(self.dtype),
+            dtype: dtype.unwrap_or(self.dtype),
             train,
             limit,
             decode,
-            prompt: own.prompt,
-            start: special
-                .start
-                .map(|task| start(experiment, &task, known.id()))
-                .transpose()?,
-            keep,
+            prompt: self.prompt(task)?,
+            start: start.map(|of| start_of(experiment, of, task)).transpose()?,
+            keep: self.starts_others(experiment, method, task),
         };
         known.check(&run)?;
-        Ok(run)
+        run.normal(experiment)
     }
-}
 
-/// What is said of one task.
-struct TaskEntry {
-    train: Mapping,
-    prompt: Option<String>,
-}
-
-impl TaskEntry {
-    fn read(name: &str, value: &Value) -> Result<TaskEntry> {
-        let mut rest = mapping(value, &format!("tasks.{name}"))?;
-        let train = rest.remove("train").unwrap_or_default();
-        let prompt = match rest.remove("prompt").unwrap_or_default() {
-            Value::Null => None,
-            Value::String(prompt) => Some(prompt),
-            _ => bail!("`tasks.{name}.prompt` must be text"),
-        };
-        if let Some((key, _)) = rest.iter().next() {
-            bail!(
-                "`tasks.{name}`: unknown key `{}`; known: train, prompt",
-                key.as_str().unwrap_or("?")
-            );
+    /// The model's name in tables.
+    fn model_name(&self) -> Result<String> {
+        match (&self.model_name, &self.model) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, Some(word)) => Ok(ModelSource::name(word)),
+            (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
         }
-        let train = mapping(&train, &format!("tasks.{name}.train"))?;
-        Ok(TaskEntry { train, prompt })
+    }
+
+    fn prompt(&self, task: &str) -> Result<Option<String>> {
+        match self.layers.of_task("prompt", task).map(|said| said.value) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(prompt)) => Ok(Some(prompt.clone())),
+            Some(_) => bail!("`tasks.{task}.prompt` must be text"),
+        }
+    }
+
+    /// Whether the method starts from this task on another one.
+    fn starts_others(&self, experiment: &Experiment, method: &str, task: &str) -> bool {
+        (experiment.tasks)().iter().any(|other| {
+            let start = self.layers.of_method_on_task("start", method, other.id());
+            let start = start.and_then(|said| experiment.task(said.value.as_str()?).ok());
+            start.is_some_and(|start| start.id() == task)
+        })
+    }
+
+    /// Refuses flags without effect on any of the runs.
+    fn check_flags(&self, experiment: &'static Experiment, runs: &[RunConfig]) -> Result<()> {
+        let (mut used, mut idle) = (BTreeSet::new(), BTreeMap::new());
+        for key in ["label", "closing", "model", "model_name", "data", "seeds", "grid"] {
+            used.extend(self.layers.top(&[key]).map(|said| said.layer));
+        }
+        used.extend(self.layers.that_say("grids", |grid| {
+            self.grid.is_empty() || self.grid.iter().any(|g| g == grid)
+        }));
+        let mut seen = BTreeSet::new();
+        for run in runs.iter().filter(|run| seen.insert((run.task, &run.method_name))) {
+            let (task, method) = (run.task, run.method_name.as_str());
+            used.extend(self.layers.first_to_name("tasks", task));
+            used.extend(self.layers.first_to_name("methods", method));
+            for key in ["dtype", "seeds"] {
+                used.extend(self.layers.value(key, method).map(|said| said.layer));
+            }
+            used.extend(self.layers.of_task("prompt", task).map(|said| said.layer));
+            used.extend(
+                self.layers
+                    .of_method_on_task("start", method, task)
+                    .map(|said| said.layer),
+            );
+            used.extend(self.layers.method(method).from.values());
+            let without = run.without_influence(experiment)?;
+            let parts = [
+                ("train", self.layers.train(task, method)),
+                ("decode", self.layers.part("decode", method)),
+                ("limit", self.layers.part("limit", method)),
+            ];
+            for (part, settled) in parts {
+                for (path, layer) in settled.from {
+                    match without.iter().find(|(setting, _)| *setting == format!("{part}.{path}")) {
+                        Some((_, why)) => drop(idle.insert(layer, why.clone())),
+                        None => drop(used.insert(layer)),
+                    }
+                }
+            }
+        }
+        self.layers.all_flags_used(&used, &idle)
     }
 }
 
-fn start(experiment: &Experiment, task: &str, of: &str) -> Result<Start> {
+impl RunConfig {
+    /// The same run with what has no influence on it in one form, so that the same question has the same id.
+    ///
+    /// # Errors
+    /// As [`RunConfig::without_influence`].
+    fn normal(mut self, experiment: &Experiment) -> Result<RunConfig> {
+        for (setting, _) in self.without_influence(experiment)? {
+            match setting {
+                "train.warmup_ratio" => self.train.warmup_ratio = 0.0,
+                "train.label_smoothing" => self.train.label_smoothing = 0.0,
+                "limit.sample" => self.limit.sample = None,
+                "limit.test" => self.limit.test = None,
+                _ => self.decode.iter_mut().for_each(|decode| decode.reset(setting)),
+            }
+        }
+        Ok(self)
+    }
+
+    /// The settings that have no influence on this run beside its others, with the reason: `train.warmup_ratio` where
+    /// `train.warmup_steps` is given.
+    ///
+    /// # Errors
+    /// A task that the experiment does not have.
+    pub fn without_influence(&self, experiment: &Experiment) -> Result<Vec<(&'static str, String)>> {
+        let mut out = Vec::new();
+        if let Some(steps) = self.train.warmup_steps {
+            out.push((
+                "train.warmup_ratio",
+                format!("`train.warmup_steps` is {steps}; set it to null for a share of the steps"),
+            ));
+        }
+        if !experiment.task(self.task)?.smooths_labels() {
+            let why = format!("{} has no classes to smooth", self.task);
+            out.push(("train.label_smoothing", why));
+        }
+        if self.limit.train.is_none() {
+            out.push(("limit.sample", "`limit.train` does not say how many rows".into()));
+        }
+        match &self.decode {
+            None => out.push(("limit.test", format!("{} writes no texts", self.task))),
+            Some(decode) => out.extend(decode.without_influence()),
+        }
+        Ok(out)
+    }
+}
+
+/// The `config` of a record of an earlier version in today's form: see [`RunConfig::normal`].
+///
+/// # Errors
+/// A method that there is no longer.
+pub(crate) fn normal_form(config: &mut serde_json::Value, task: &str) -> Result<()> {
+    let method = config.get("method").cloned().unwrap_or_default();
+    let method = lora_core::method::resolved(&serde_yaml::to_value(method)?)?;
+    config["method"] = serde_json::to_value(method)?;
+    if config["train"]
+        .get("warmup_steps")
+        .is_some_and(|steps| !steps.is_null())
+    {
+        config["train"]["warmup_ratio"] = 0.0.into();
+    }
+    if let Some(limit) = config.get_mut("limit").and_then(serde_json::Value::as_object_mut) {
+        if !limit.contains_key("train") {
+            limit.remove("sample");
+        }
+    }
+    let smooths = crate::experiment::EXPERIMENTS.iter().find_map(|e| e.task(task).ok());
+    if smooths.is_some_and(|task| !task.smooths_labels()) {
+        config["train"]["label_smoothing"] = 0.0.into();
+    }
+    if let Some(decode) = config.get_mut("decode").filter(|decode| decode.is_object()) {
+        let mut normal: DecodeConfig = serde_json::from_value(decode.clone())?;
+        for (setting, _) in normal.without_influence() {
+            normal.reset(setting);
+        }
+        *decode = serde_json::to_value(normal)?;
+    }
+    Ok(())
+}
+
+/// Refuses keys that nothing reads.
+fn known_keys(entry: &Value, at: &str, known: &[&str]) -> Result<()> {
+    for (key, value) in &mapping(entry, at)? {
+        let key = key.as_str().unwrap_or("?");
+        ensure!(
+            known.contains(&key),
+            "`{at}`: unknown key `{key}`; known: {}",
+            known.join(", ")
+        );
+        if key == "train" {
+            mapping(value, &format!("{at}.train"))?;
+        }
+    }
+    Ok(())
+}
+
+fn start_of(experiment: &Experiment, task: &str, of: &str) -> Result<Start> {
     let task = experiment.task(task)?.id();
     ensure!(task != of, "`{of}` cannot start from `{task}`: that is the task itself");
     Ok(Start { task, runs: Vec::new() })

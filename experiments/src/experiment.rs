@@ -9,7 +9,7 @@ use crate::jobs;
 use crate::json::Json;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
-use crate::run::{Session, complete};
+use crate::run::{Session, add_names, complete};
 use crate::tables;
 use crate::task::Task;
 use crate::tensorboard::TensorBoard;
@@ -195,7 +195,9 @@ impl Experiment {
         });
         let outcome = jobs::run_all(session, runs, &mut tell)?;
         complete(session, runs)?;
-        let tables = tables::of(self, session.store, runs.iter().map(|r| r.id.clone()));
+        add_names(session, runs)?;
+        let preset = session.preset.as_deref();
+        let tables = tables::of(self, session.store, preset, runs.iter().map(|r| r.id.clone()));
         if outcome.interrupted {
             stopped(tables, session.resume, &mut tell);
             return Ok(ExitCode::from(INTERRUPTED as u8));

@@ -66,6 +66,10 @@ impl Task for datasets::Task {
         Ok(())
     }
 
+    fn smooths_labels(&self) -> bool {
+        matches!(self.kind, Kind::Classification { .. })
+    }
+
     fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows> {
         let task = datasets::find(self.id)?;
         let (data, source) = read(task, reader.data)?;

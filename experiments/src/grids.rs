@@ -9,23 +9,17 @@
 //! is the methods `lora-q-r1`, `lora-qv-r1`, `lora-q-r8` and `lora-qv-r8`, as if they had been written under `methods:`. A method
 //! that two grids ask for is one method, with one name, and so one run.
 
+use crate::layers::BESIDE;
 use anyhow::{Context, Result, bail, ensure};
 use serde_yaml::{Mapping, Value};
 
 /// The key that marks a list of values as alternatives.
 const EACH: &str = "each";
 
-/// What is not a setting of the method itself.
-const BESIDE: [&str; 8] = [
-    "kind",
-    "train",
-    "tasks",
-    "decode",
-    "seeds",
-    "dtype",
-    "paper_row",
-    "limit",
-];
+/// Whether a key is not one of the settings that tell methods of one kind apart.
+fn beside(key: &str) -> bool {
+    key == "kind" || BESIDE.contains(&key)
+}
 
 /// More methods than this are a mistake.
 const MOST: usize = 1000;
@@ -139,7 +133,7 @@ fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
     }
     let name = name(&one)?;
     match methods.get(name.as_str()) {
-        Some(there) if *there == one.value => {}
+        Some(there) if *there == one.value || same(there, &one.value) => {}
         Some(_) => bail!(
             "two different methods are called `{name}`: let them differ in what names them, or make them the same"
         ),
@@ -150,6 +144,23 @@ fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
     Ok(())
 }
 
+/// Whether two entries mean the same method, however they are written.
+fn same(one: &Value, other: &Value) -> bool {
+    let parts = |value: &Value| {
+        let (mut own, mut beside) = (Mapping::new(), Mapping::new());
+        for (key, value) in value.as_mapping().into_iter().flatten() {
+            let part = if BESIDE.contains(&key.as_str().unwrap_or_default()) {
+                &mut beside
+            } else {
+                &mut own
+            };
+            part.insert(key.clone(), value.clone());
+        }
+        Some((lora_core::method::resolved(&Value::Mapping(own)).ok()?, beside))
+    };
+    parts(one).is_some_and(|one| Some(one) == parts(other))
+}
+
 /// `lora-qv-r8`: the kind, the matrices, the sizes; whatever else was varied; and the number of rows.
 fn name(one: &One) -> Result<String> {
     let kind = one.value.get("kind").and_then(Value::as_str);
@@ -157,7 +168,7 @@ fn name(one: &One) -> Result<String> {
     let mut parts = Vec::new();
     for (key, value) in one.value.as_mapping().into_iter().flatten() {
         let key = key.as_str().unwrap_or_default();
-        if !BESIDE.contains(&key) {
+        if !beside(key) {
             sizes(&mut parts, key, value);
         }
     }
@@ -168,7 +179,7 @@ fn name(one: &One) -> Result<String> {
         let (Some(last), Some(value)) = (path.last(), at(&one.value, path)) else {
             continue;
         };
-        let named = !BESIDE.contains(&path[0].as_str()) && is_size(last);
+        let named = !beside(&path[0]) && is_size(last);
         if !named && path[0] != "limit" {
             name += &format!("-{last}{}", word(value));
         }
@@ -211,20 +222,31 @@ fn sizes(parts: &mut Vec<(usize, String)>, key: &str, value: &Value) {
 /// A value in a name: a list of matrices by their letters.
 fn word(value: &Value) -> String {
     match value {
-        Value::Sequence(list) => list.iter().map(|v| letter(&word(v))).collect(),
+        Value::Sequence(list) => {
+            let mut words: Vec<String> = list.iter().map(word).collect();
+            // Which matrices, not in which order.
+            words.sort_by_key(|word| {
+                LETTERS
+                    .iter()
+                    .position(|(role, _)| role == word)
+                    .unwrap_or(LETTERS.len())
+            });
+            words.dedup();
+            words.iter().map(|word| letter(word)).collect()
+        }
         Value::String(text) => text.clone(),
+        // 16.0 is 16.
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |x| x.to_string()),
         other => serde_yaml::to_string(other).unwrap_or_default().trim().to_string(),
     }
 }
 
+/// The letters of the matrices in attention, in the order of names.
+const LETTERS: [(&str, &str); 4] = [("query", "q"), ("key", "k"), ("value", "v"), ("attn_out", "o")];
+
 fn letter(role: &str) -> String {
-    match role {
-        "query" => "q".into(),
-        "key" => "k".into(),
-        "value" => "v".into(),
-        "attn_out" => "o".into(),
-        other => format!("_{other}"),
-    }
+    let known = LETTERS.iter().find(|(name, _)| *name == role);
+    known.map_or_else(|| format!("_{role}"), |(_, letter)| (*letter).into())
 }
 
 #[cfg(test)]
@@ -280,6 +302,8 @@ both:
             ["lora-q-r8", "lora-o-r8", "lora-qv-r4"]
         );
         assert_eq!(expanded("{}", &[]).unwrap(), Mapping::new());
+        let twice = "{a: [{kind: lora, alpha: {each: [16, 16.0]}, targets: {each: [[value, query], [query, value]]}}]}";
+        assert_eq!(names(&expanded(twice, &[]).unwrap()), ["lora-qv-alpha16"]);
     }
 
     #[test]

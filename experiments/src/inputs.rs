@@ -2,6 +2,7 @@
 
 use crate::config::RunConfig;
 use crate::experiment::Experiment;
+use crate::identity::Contents;
 use crate::source::{DataSource, ModelSource};
 use crate::task::{Needs, Reader, Task, TaskRows};
 use anyhow::{Context, Result};
@@ -18,6 +19,8 @@ pub struct Inputs {
     pub model: PathBuf,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
+    /// SHA-256 of what is read of its config.json.
+    pub config_sha256: String,
     /// Repository and commit, for a model from the hub.
     pub source: Option<String>,
     data: DataSource,
@@ -40,16 +43,33 @@ impl Inputs {
         let config = lora_core::model::read_config(model)?;
         lora_core::model::arch(&config).with_context(|| format!("the model {}", model.display()))?;
         let weights_sha256 = Weights::open(model)?.sha256()?;
+        let config_sha256 = lora_core::model::config_sha256(model)?;
         let tokenizer = Tokenizer::from_dir(model)?;
         Ok(Inputs {
             model: model.into(),
             weights_sha256,
+            config_sha256,
             source,
             data,
             tokenizer,
             cache: Cache::of_user(),
             tasks: HashMap::new(),
         })
+    }
+
+    /// SHA-256 of the tokenizer's files.
+    pub fn tokenizer_sha256(&self) -> &str {
+        self.tokenizer.sha256()
+    }
+
+    /// The contents that decide the numbers of a run over `rows`.
+    pub fn contents<'a>(&'a self, rows: &'a TaskRows) -> Contents<'a> {
+        Contents {
+            weights: &self.weights_sha256,
+            config: &self.config_sha256,
+            tokenizer: self.tokenizer.sha256(),
+            data: &rows.sha256,
+        }
     }
 
     /// The rows of `task` under the settings of `run`.

@@ -3,6 +3,7 @@
 use crate::calibrate;
 use crate::config::{RawExperiment, RunConfig};
 use crate::experiment::Experiment;
+use crate::identity;
 use crate::inputs::Inputs;
 use crate::jobs::Split;
 use crate::task::TaskRows;
@@ -11,8 +12,6 @@ use lora_core::model;
 use lora_core::nn::{Build, Counts};
 use lora_core::train::{Footprint, Load};
 use results::Store;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Device;
@@ -28,6 +27,8 @@ pub struct Planned {
     pub rows: Arc<TaskRows>,
     /// Where it stands.
     pub state: State,
+    /// The same run under other names, if it is asked for more than once.
+    pub also: Vec<RunConfig>,
 }
 
 /// Where a run stands.
@@ -52,14 +53,6 @@ impl State {
     }
 }
 
-/// Everything that decides a run's numbers; what the id is a hash of.
-#[derive(Serialize)]
-struct Identity<'a> {
-    config: &'a RunConfig,
-    weights_sha256: &'a str,
-    data_sha256: &'a str,
-}
-
 /// Every run of the experiment with its state.
 ///
 /// # Errors
@@ -80,6 +73,10 @@ pub fn plan(
                 .collect::<Result<_>>()?;
         }
         let (id, rows) = identify(experiment, &config, inputs)?;
+        if let Some(same) = planned.iter_mut().find(|run: &&mut Planned| run.id == id) {
+            same.also.push(config);
+            continue;
+        }
         let state = if store.has(&id)? {
             State::Done
         } else if checkpoint_path(store.dir(), &id).exists() {
@@ -92,6 +89,7 @@ pub fn plan(
             id,
             rows,
             state,
+            also: Vec::new(),
         });
     }
     // Whatever others start from comes first; otherwise the order stays.
@@ -107,30 +105,7 @@ pub fn keep(runs: &mut [Planned], all: bool) {
 /// The id of a run, and its rows.
 fn identify(experiment: &Experiment, config: &RunConfig, inputs: &mut Inputs) -> Result<(String, Arc<TaskRows>)> {
     let rows = inputs.rows(experiment.task(config.task)?, config)?;
-    Ok((identity(config, &inputs.weights_sha256, &rows.sha256)?, rows))
-}
-
-/// The id of a run: 16 hex digits, a hash of its configuration and of the weights and data that go in.
-///
-/// # Errors
-/// None that is known: the configuration is plain values.
-pub fn identity(config: &RunConfig, weights_sha256: &str, data_sha256: &str) -> Result<String> {
-    let identity = Identity {
-        config,
-        weights_sha256,
-        data_sha256,
-    };
-    hash(&identity)
-}
-
-/// 16 hex digits that stand for a value.
-///
-/// # Errors
-/// A value that JSON cannot hold.
-pub fn hash(value: &impl Serialize) -> Result<String> {
-    let bytes = serde_json::to_vec(value).context("hashing the configuration")?;
-    let hash = Sha256::digest(&bytes);
-    Ok(hash.iter().take(8).map(|b| format!("{b:02x}")).collect())
+    Ok((identity::of(config, &inputs.contents(&rows))?, rows))
 }
 
 /// Refuses a plan in which a run starts from another that is not to come and whose record or weights are not in the store.

@@ -16,7 +16,7 @@ use lora_core::nn::{Adopted, Build};
 use lora_core::train::{Checkpoint, Keep, Progress, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
-use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
+use results::record::{Best, Eval, Memory, Named, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tch::Device;
@@ -273,6 +273,37 @@ fn best_of(store: &Store, start: &Start) -> Result<String> {
     Ok(id.clone())
 }
 
+/// What a run is called in this session.
+fn named(session: &Session, config: &RunConfig) -> Named {
+    Named {
+        experiment: config.experiment.into(),
+        preset: session.preset.clone(),
+        label: session.label.clone(),
+        paper_row: (session.paper_row)(config),
+        model: config.model.clone(),
+        method: config.method_name.clone(),
+    }
+}
+
+/// Adds to the records of finished runs the names that they are asked for by now: the same question is not computed again
+/// for being asked elsewhere, and stands in the tables of both places.
+///
+/// # Errors
+/// Records that cannot be read or written.
+pub fn add_names(session: &Session, runs: &[Planned]) -> Result<()> {
+    for run in runs {
+        let Some(mut record) = session.store.get(&run.id)? else {
+            continue;
+        };
+        let names = std::iter::once(&run.config).chain(&run.also);
+        let new = names.filter(|config| record.add_name(named(session, config))).count();
+        if new > 0 {
+            session.store.put(&record).context("keeping the record")?;
+        }
+    }
+    Ok(())
+}
+
 /// A record with everything that is known before the run.
 pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
     let (commit, dirty) = host::commit();
@@ -287,6 +318,7 @@ pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime
         model: run.config.model.clone(),
         task: run.config.task.into(),
         method: run.config.method_name.clone(),
+        also: run.also.iter().map(|config| named(session, config)).collect(),
         seed: run.config.seed,
         config: serde_json::to_value(&run.config).unwrap_or_default(),
         status: Status::Finished,
@@ -300,6 +332,8 @@ pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime
             dirty,
             weights_sha256: Some(session.inputs.weights_sha256.clone()),
             data_sha256: Some(run.rows.sha256.clone()),
+            config_sha256: Some(session.inputs.config_sha256.clone()),
+            tokenizer_sha256: Some(session.inputs.tokenizer_sha256().into()),
             weights_source: session.inputs.source.clone(),
             data_source: run.rows.source.clone(),
             versions: host::versions(),

@@ -295,6 +295,33 @@ pub enum Flavour {
 }
 
 impl DecodeConfig {
+    /// The settings that have no influence beside the others, with the reason.
+    pub fn without_influence(&self) -> Vec<(&'static str, String)> {
+        let only = |wanted: Strategy, keys: &[&'static str], word: &str| -> Vec<(&'static str, String)> {
+            let why = format!("`decode.strategy` is not {word}");
+            let idle = keys.iter().filter(|_| self.strategy != wanted);
+            idle.map(|key| (*key, why.clone())).collect()
+        };
+        let mut out = only(Strategy::Sample, &["decode.temperature"], "sample");
+        out.extend(only(
+            Strategy::Beam,
+            &["decode.beams", "decode.length_penalty", "decode.flavour"],
+            "beam",
+        ));
+        out
+    }
+
+    /// Gives a setting without influence the value that stands for it in records.
+    pub(crate) fn reset(&mut self, setting: &str) {
+        match setting {
+            "decode.temperature" => self.temperature = 1.0,
+            "decode.beams" => self.beams = 1,
+            "decode.length_penalty" => self.length_penalty = 1.0,
+            "decode.flavour" => self.flavour = Flavour::Paper,
+            _ => {}
+        }
+    }
+
     /// Refuses what cannot be used.
     ///
     /// # Errors

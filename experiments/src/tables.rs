@@ -4,12 +4,22 @@ use crate::experiment::Experiment;
 use anyhow::Result;
 use results::{Filter, Store, Table};
 
-/// The experiment's tables of the runs with these ids.
+/// The experiment's tables of the runs with these ids, under the names that they have in it.
 ///
 /// # Errors
 /// Records that cannot be read.
-pub fn of(experiment: &Experiment, store: &Store, ids: impl Iterator<Item = String>) -> Result<Vec<Table>> {
-    kinds(experiment, store, &Filter::ids(ids))
+pub fn of(
+    experiment: &Experiment,
+    store: &Store,
+    preset: Option<&str>,
+    ids: impl Iterator<Item = String>,
+) -> Result<Vec<Table>> {
+    let filter = Filter {
+        experiment: Some(experiment.name.into()),
+        preset: preset.map(String::from),
+        ..Filter::ids(ids)
+    };
+    kinds(experiment, store, &filter)
 }
 
 /// Writes the experiment's tables of everything in the store to `OUT/tables`.

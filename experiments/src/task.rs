@@ -35,6 +35,11 @@ pub trait Task: Sync {
     /// The setting, and what to do.
     fn check(&self, run: &RunConfig) -> Result<()>;
 
+    /// Whether `train.label_smoothing` has something to smooth.
+    fn smooths_labels(&self) -> bool {
+        true
+    }
+
     /// Reads and tokenises what `run` trains on and is judged by. Depends on no more of `run` than [`Needs`] says.
     ///
     /// # Errors

@@ -26,8 +26,8 @@ const MIXED: [&str; 10] = [
     "train.clip=null",
     "--set",
     "train.batch_size=4",
-    "--epochs",
-    "3",
+    "--set",
+    "train.epochs=3",
 ];
 
 fn mixed<'a>(more: &[&'a str]) -> Vec<&'a str> {

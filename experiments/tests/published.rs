@@ -1,32 +1,62 @@
 //! Published records answer the questions that today's program asks: their ids are those of today's plans, so that
 //! nothing that is published would be computed again.
 
-use experiments::config;
+use experiments::config::{self, Flag};
 use experiments::experiment::EXPERIMENTS;
-use experiments::plan::identity;
-use results::Store;
-use std::path::Path;
+use experiments::identity::{self, Contents};
+use results::{RunRecord, Store};
+use std::path::{Path, PathBuf};
+
+fn contents(record: &RunRecord) -> Contents<'_> {
+    let p = &record.provenance;
+    Contents {
+        weights: p.weights_sha256.as_deref().unwrap(),
+        config: p.config_sha256.as_deref().unwrap(),
+        tokenizer: p.tokenizer_sha256.as_deref().unwrap(),
+        data: p.data_sha256.as_deref().unwrap(),
+    }
+}
+
+/// `results` and the stores of its sweeps.
+fn stores() -> Vec<PathBuf> {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    let sweeps = std::fs::read_dir(results.join("sweeps")).unwrap();
+    let mut all: Vec<PathBuf> = sweeps.map(|entry| entry.unwrap().path()).collect();
+    all.push(results);
+    all
+}
+
+#[test]
+fn the_id_of_a_record_is_that_of_its_settings_and_contents() {
+    for store in stores() {
+        let records = Store::open(&store).unwrap().records().unwrap();
+        assert!(!records.is_empty(), "{}", store.display());
+        for record in records {
+            let id = identity::of_settings(&record.config, &contents(&record)).unwrap();
+            assert_eq!(id, record.id, "{}", store.display());
+        }
+    }
+}
 
 #[test]
 fn published_runs_are_found_for_their_plan() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
     let records = Store::open(folder).unwrap().records().unwrap();
-    assert!(!records.is_empty());
-    for record in records {
+    for record in records.iter().flat_map(RunRecord::under_each_name) {
         let experiment = EXPERIMENTS.iter().find(|e| e.name == record.experiment).unwrap();
         let Some(preset) = &record.preset else { continue };
         let mut layers = experiment.defaults.to_vec();
         layers.push(("the preset", experiment.preset(preset).unwrap()));
-        let mut raw = config::read(&layers, &[]).unwrap();
-        raw.model.get_or_insert("model".into());
-        raw.seeds = vec![record.seed];
+        let flags = [
+            Flag::of("--seeds".into(), "seeds", vec![record.seed].into()),
+            Flag::of("--model".into(), "model", "model".into()),
+        ];
+        let raw = config::read(experiment, &layers, &flags).unwrap();
         let runs = raw.runs(experiment).unwrap();
         let same = runs
             .iter()
             .find(|r| (r.task, &r.method_name) == (record.task.as_str(), &record.method));
-        let p = &record.provenance;
-        let hashes = [&p.weights_sha256, &p.data_sha256].map(|h| h.as_deref().unwrap());
-        let id = identity(same.unwrap(), hashes[0], hashes[1]).unwrap();
+        let id = identity::of(same.unwrap(), &contents(&record)).unwrap();
         assert_eq!(id, record.id, "{} {} seed {}", record.task, record.method, record.seed);
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::json;
 
 /// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// One run: what was asked for, what came out, and where it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct RunRecord {
     pub task: String,
     /// The method's display id, such as `lora`.
     pub method: String,
+    /// Other names under which the same run was asked for. Since schema 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Named>,
     /// Seed of the run.
     pub seed: u64,
     /// The resolved config, whole.
@@ -55,6 +58,24 @@ pub struct RunRecord {
     pub timing: Timing,
     /// How much memory it took.
     pub memory: Memory,
+}
+
+/// What a run is called where it is asked for: names have no influence on its numbers, nor on its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// As [`RunRecord::experiment`].
+    pub experiment: String,
+    /// As [`RunRecord::preset`].
+    pub preset: Option<String>,
+    /// As [`RunRecord::label`].
+    pub label: String,
+    /// As [`RunRecord::paper_row`].
+    pub paper_row: Option<String>,
+    /// As [`RunRecord::model`].
+    pub model: String,
+    /// As [`RunRecord::method`].
+    pub method: String,
 }
 
 /// How a run ended.
@@ -120,6 +141,12 @@ pub struct Provenance {
     pub weights_sha256: Option<String>,
     /// SHA-256 of the task's data files.
     pub data_sha256: Option<String>,
+    /// SHA-256 of what is read of the model's config.json. Since schema 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<String>,
+    /// SHA-256 of the tokenizer's files. Since schema 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_sha256: Option<String>,
     /// Where the weights came from on the hub: `OWNER/NAME@COMMIT`. Since schema 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_source: Option<String>,
@@ -242,19 +269,58 @@ impl RunRecord {
         Ok(text)
     }
 
-    /// What a run of the same config must reproduce: all but timing, memory, commit, dirty flag and host. Two runs are
+    /// What a run of the same config must reproduce: all but names, timing, memory, commit, dirty flag and host. Two runs are
     /// equal, number for number, exactly if these are equal.
     #[must_use]
     pub fn numbers(&self) -> serde_json::Value {
         // A record is plain structs, strings and numbers: nothing in it that a JSON value cannot hold.
         let mut all = serde_json::to_value(self).unwrap_or_default();
         if let Some(map) = all.as_object_mut() {
-            map.retain(|key, _| key != "timing" && key != "memory");
+            map.retain(|key, _| !["timing", "memory", "also"].contains(&key.as_str()));
         }
         if let Some(map) = all.get_mut("provenance").and_then(serde_json::Value::as_object_mut) {
             map.retain(|key, _| !["commit", "dirty", "host"].contains(&key.as_str()));
         }
         all
+    }
+
+    /// Its first name.
+    #[must_use]
+    pub fn named(&self) -> Named {
+        Named {
+            experiment: self.experiment.clone(),
+            preset: self.preset.clone(),
+            label: self.label.clone(),
+            paper_row: self.paper_row.clone(),
+            model: self.model.clone(),
+            method: self.method.clone(),
+        }
+    }
+
+    /// Adds a name, unless it has that one; whether it was added.
+    pub fn add_name(&mut self, name: Named) -> bool {
+        let new = self.named() != name && !self.also.contains(&name);
+        if new {
+            self.also.push(name);
+        }
+        new
+    }
+
+    /// The record once under each of its names.
+    #[must_use]
+    pub fn under_each_name(&self) -> Vec<RunRecord> {
+        let names = std::iter::once(self.named()).chain(self.also.iter().cloned());
+        let under = |name: Named| RunRecord {
+            experiment: name.experiment,
+            preset: name.preset,
+            label: name.label,
+            paper_row: name.paper_row,
+            model: name.model,
+            method: name.method,
+            also: Vec::new(),
+            ..self.clone()
+        };
+        names.map(under).collect()
     }
 
     /// Whether the run came to its end.

@@ -43,7 +43,7 @@ pub struct Filter {
 /// What tables and figures are made of.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Finished runs.
+    /// Finished runs, each once under each of its names.
     pub runs: Vec<RunRecord>,
     /// Failed runs that no later success replaced.
     pub failed: Vec<RunRecord>,
@@ -241,6 +241,7 @@ impl Store {
     ) -> Selection {
         let done: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
         failed.retain(|run| filter.admits(run) && !done.contains(&run.id));
+        runs = runs.iter().flat_map(RunRecord::under_each_name).collect();
         runs.retain(|run| filter.admits(run));
         analyses.retain(|analysis| filter.admits_analysis(analysis));
         Selection { runs, failed, analyses }

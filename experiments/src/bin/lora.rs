@@ -1,7 +1,9 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{adapter, bench, bench_adapters, bench_generate, bench_memory, doctor, examples, params, score};
+use experiments::{
+    adapter, bench, bench_adapters, bench_generate, bench_memory, doctor, examples, params, score, upgrade,
+};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -19,6 +21,8 @@ enum Cli {
     /// Adapters: PEFT's in and out, loralib's in, merged models, and what is in a file
     #[command(subcommand)]
     Adapter(adapter::Command),
+    /// Gives records of earlier versions the ids that today's program gives the same runs
+    Upgrade(upgrade::UpgradeArgs),
     /// Measurements
     #[command(subcommand)]
     Bench(Bench),
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
         Cli::Score(args) => score::run(&args),
+        Cli::Upgrade(args) => upgrade::upgrade(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench_adapters::measure(&args),
         Cli::Bench(Bench::Memory(args)) => bench_memory::measure(&args),

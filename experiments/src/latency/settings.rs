@@ -1,6 +1,6 @@
 //! What is measured: presets, a file of the user's own, and `--set` over them.
 
-use crate::config::{lay, merge};
+use crate::layers::{Layer, merge};
 use crate::source::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
 use lora_core::model::{self, KNOWN};
@@ -137,7 +137,7 @@ impl Settings {
         let read = |layered: &Value| Settings::deserialize(layered.clone());
         let mut settings = read(&layered).with_context(|| format!("in {name}"))?;
         for set in sets {
-            lay(&mut layered, set)?;
+            merge(&mut layered, Layer::set(set)?.value);
             settings = read(&layered).with_context(|| format!("in --set {set}"))?;
         }
         settings.validate()?;

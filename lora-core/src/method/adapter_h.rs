@@ -4,13 +4,13 @@ use super::bottleneck::{Bottleneck, Reads};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, Method, Place, Scope, Tap};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// One after attention and one after the feed-forward network, each before its residual add, with a skip of its own: h + up(f(down(h))).
 ///
 /// The paper does not name f; its RoBERTa code has swish, which is the default here. There is no LayerNorm of its own.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterH(Bottleneck);
 

@@ -4,12 +4,12 @@ use super::bottleneck::{Bottleneck, Reads};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, Method, Place, Scope, Tap};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// On the output y of the block, after the residual add of the feed-forward network: y + up(relu(down(LN(y)))), LN trained.
 /// (In a post-LN block y has been through the block's own LayerNorm already; Lin et al. have GPT-2, which is pre-LN.)
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterL(Bottleneck);
 

@@ -4,13 +4,13 @@ use super::bottleneck::{Bottleneck, Reads};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, Method, Place, Scope, Tap};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// With h the output of the feed-forward network, x its input, and LN the block's own, frozen LayerNorm: z = LN(h + x), and the
 /// block hands on LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block, which normalises
 /// before a sub-layer, z = h + x and the block hands on up(relu(down(z))) + h + x.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterP(Bottleneck);
 

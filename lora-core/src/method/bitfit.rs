@@ -1,10 +1,10 @@
 use crate::model::ModelShape;
 use crate::nn::{Method, Param, Place};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// BitFit (Zaken et al., 2021): every bias is trained, LayerNorm's too.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BitFit {}
 

@@ -2,12 +2,12 @@
 
 use crate::nn::{Activation, Adapter, Init, Linear, Norm, Scope};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
 /// What can be set of an adapter. The registry states each method's defaults: the paper's, or its code's.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// r: features between down and up.
@@ -23,7 +23,7 @@ struct Settings {
 }
 
 /// How an adapter starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Start {
     /// Both matrices drawn: what the paper's RoBERTa code does. The model is not quite the pretrained one at step 0.
@@ -33,7 +33,7 @@ enum Start {
 }
 
 /// An adapter's settings, validated.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Settings")]
 pub(super) struct Bottleneck(Settings);
 

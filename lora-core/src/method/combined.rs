@@ -3,7 +3,7 @@
 use crate::model::ModelShape;
 use crate::nn::{Adapter, Branch, Method, Param, Place, PrefixKv, PromptTokens, Role, Scope, Site, Tap};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_yaml::{Mapping, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +33,13 @@ impl TryFrom<Mapping> for Combined {
             methods.push(method);
         }
         Ok(Combined(methods))
+    }
+}
+
+/// Its parts are written one by one: see [`super::resolved`].
+impl Serialize for Combined {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("a combination is written part by part"))
     }
 }
 

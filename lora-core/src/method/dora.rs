@@ -5,7 +5,7 @@ use super::factors::Factors;
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site, cast_like};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
@@ -14,7 +14,7 @@ use tch::{Kind, Tensor};
 /// m is kept as `gain` · ‖W‖ with a trained `gain` that starts at 1, because the weights are loaded after a method is built;
 /// the functions that can be reached are the same. As in the paper (Section 4.3) no gradient flows through ‖W + ΔW‖.
 /// Dropout falls on what the low-rank path reads.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct Dora(Lora);
 

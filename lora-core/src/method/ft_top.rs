@@ -1,10 +1,10 @@
 use crate::model::ModelShape;
 use crate::nn::{Method, Param, Place};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Fine-tuning of the last blocks alone (FT-Top2 in Tables 3 and 14, with `layers: 2`).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FtTop {
     #[serde(deserialize_with = "at_least_one")]

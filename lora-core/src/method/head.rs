@@ -1,10 +1,10 @@
 use crate::model::ModelShape;
 use crate::nn::{Method, Place};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The pretrained model as it is, with a trained head.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Head {}
 

@@ -23,10 +23,15 @@ pub struct LoraSettings {
     /// α: the updates are α / r times B A.
     pub alpha: f64,
     /// Dropout in front of A, in training.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
     /// Which matrices are adapted.
     pub targets: BTreeSet<Role>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Deref for Lora {

@@ -19,6 +19,7 @@ mod prefix_tuning;
 use crate::nn::Method;
 use crate::{Error, Result};
 use combined::Combined;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
@@ -34,9 +35,10 @@ pub struct Registered {
     /// Settings that are used where a configuration names the method alone, as YAML.
     pub defaults: &'static str,
     read: fn(Value) -> Result<Box<dyn Method>, serde_yaml::Error>,
+    normal: fn(Value) -> Result<Value, serde_yaml::Error>,
 }
 
-const fn method<M: Method + DeserializeOwned + 'static>(
+const fn method<M: Method + DeserializeOwned + Serialize + 'static>(
     kind: &'static str,
     about: &'static str,
     defaults: &'static str,
@@ -46,6 +48,7 @@ const fn method<M: Method + DeserializeOwned + 'static>(
         about,
         defaults,
         read: |v| Ok(Box::new(serde_yaml::from_value::<M>(v)?) as Box<dyn Method>),
+        normal: |v| serde_yaml::to_value(serde_yaml::from_value::<M>(v)?),
     }
 }
 
@@ -149,17 +152,54 @@ pub fn lora(value: &Value) -> Result<Lora> {
     serde_yaml::from_value(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))
 }
 
-/// The settings in full: the method's defaults under what `value` says, with `kind` first.
+/// The settings in full and in one form, with `kind` first: the method's defaults under what `value` says; lists of roles and
+/// blocks in order and without repetition, the methods of a combination in alphabetical order, `16.0` as `16`. Two mappings
+/// that mean the same method give the same value.
 ///
 /// # Errors
 /// As [`from_value`].
 pub fn resolved(value: &Value) -> Result<Value> {
     from_value(value)?;
-    let (kind, _, settings) = resolve(value)?;
+    let (kind, entry, settings) = resolve(value)?;
     let mut full = Mapping::new();
+    if kind.contains('+') {
+        let mut parts: Vec<(&str, Value)> = Vec::new();
+        for (part, own) in &settings {
+            let part = part.as_str().unwrap_or_default();
+            let mut own = own.as_mapping().cloned().unwrap_or_default();
+            own.insert("kind".into(), part.into());
+            let mut own = resolved(&Value::Mapping(own))?;
+            own.as_mapping_mut().and_then(|own| own.remove("kind"));
+            parts.push((part, own));
+        }
+        parts.sort_by_key(|(part, _)| *part);
+        let kinds: Vec<&str> = parts.iter().map(|(part, _)| *part).collect();
+        full.insert("kind".into(), kinds.join("+").into());
+        full.extend(parts.into_iter().map(|(part, own)| (part.into(), own)));
+        return Ok(Value::Mapping(full));
+    }
+    let normal = (entry.normal)(Value::Mapping(settings));
+    let mut normal = normal.map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
+    whole_numbers(&mut normal);
     full.insert("kind".into(), kind.into());
-    full.extend(settings);
+    full.extend(normal.as_mapping().cloned().unwrap_or_default());
     Ok(Value::Mapping(full))
+}
+
+/// Writes whole numbers without a fraction: `16.0` as `16`.
+fn whole_numbers(value: &mut Value) {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|x| number.is_f64() && x.fract() == 0.0);
+            if let Some(x) = whole.filter(|x| x.abs() < EXACT) {
+                *value = (x as i64).into();
+            }
+        }
+        Value::Sequence(all) => all.iter_mut().for_each(whole_numbers),
+        Value::Mapping(map) => map.iter_mut().for_each(|(_, value)| whole_numbers(value)),
+        _ => {}
+    }
 }
 
 /// The kind, who reads it, and its settings in full.
@@ -287,5 +327,40 @@ mod tests {
         let lora = "lora: {r: 2, alpha: 16, targets: [query, value]}";
         let both = format!("{{kind: lora+pre_embed, {lora}, pre_embed: {{prefix: 8, infix: 4, std: 0.02}}}}");
         assert_eq!(full, serde_yaml::from_str::<Value>(&both).unwrap());
+    }
+
+    #[test]
+    fn one_method_has_one_form() {
+        let full = |yaml: &str| {
+            let full = resolved(&serde_yaml::from_str(yaml).unwrap()).unwrap();
+            serde_json::to_string(&full).unwrap()
+        };
+        let lora = full("{kind: lora}");
+        assert_eq!(lora, r#"{"kind":"lora","r":8,"alpha":16,"targets":["query","value"]}"#);
+        for same in [
+            "alpha: 16.0",
+            "dropout: 0",
+            "dropout: 0.0",
+            "targets: [value, query]",
+            "targets: [query, query, value]",
+        ] {
+            assert_eq!(full(&format!("{{kind: lora, {same}}}")), lora, "{same}");
+        }
+        assert_ne!(full("{kind: lora, alpha: 16.5}"), lora);
+        assert_ne!(full("{kind: lora, dropout: 0.1}"), lora);
+        let joined = full("{kind: pre_embed+lora, lora: {alpha: 16.0}}");
+        assert_eq!(joined, full("{kind: lora+pre_embed}"));
+        assert!(
+            joined.starts_with(r#"{"kind":"lora+pre_embed","lora":{"r":8"#),
+            "{joined}"
+        );
+        assert_eq!(
+            full("{kind: adapter_h, nonlinearity: swish}"),
+            full("{kind: adapter_h}")
+        );
+        assert_eq!(
+            full("{kind: adapter_d, drop: [1, 0, 1]}"),
+            full("{kind: adapter_d, drop: [0, 1]}")
+        );
     }
 }

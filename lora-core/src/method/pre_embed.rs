@@ -3,12 +3,12 @@
 use crate::model::ModelShape;
 use crate::nn::{Init, Method, ParamKind, Place, PromptTokens, Scope};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
 /// How many special tokens, and how they start. The paper's `l_p` and `l_i`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Settings")]
 pub(super) struct PreEmbed {
     /// Tokens before the text: behind the class token in an encoder, before the context in GPT-2.

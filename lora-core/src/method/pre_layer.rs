@@ -4,7 +4,7 @@ use super::pre_embed::PreEmbed;
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Method, Place, PromptTokens, Scope};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Special tokens as in [`PreEmbed`], whose activations are overwritten with trained vectors after every block.
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// read by nobody and get no gradient. How they start the paper does not say: as its embeddings do.
 ///
 /// The paper's starred rows quote Li and Liang (2021), who train keys and values instead: see `prefix_tuning`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct PreLayer(PreEmbed);
 

@@ -3,7 +3,7 @@
 use crate::model::ModelShape;
 use crate::nn::{Init, Method, ParamKind, Place, PrefixKv, Scope};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
@@ -16,11 +16,11 @@ use tch::Tensor;
 ///
 /// The network starts as PyTorch's layers do (embedding normal(0, 1), linear layers uniform within 1 / sqrt(fan in));
 /// keys and values without it start from normal(0, 0.02), as the paper's embeddings.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(try_from = "Settings")]
 pub(super) struct PrefixTuning(Settings);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     prefix: i64,

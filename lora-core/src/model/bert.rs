@@ -1,6 +1,7 @@
 //! BERT (Devlin et al., 2019) for sequence classification, as transformers' `BertForSequenceClassification`.
 
 use super::Arch;
+use super::config::config_json;
 use super::encoder::{self, Config, Encoder};
 use super::head::{Body, Head, WithHead};
 use crate::Result;
@@ -19,6 +20,7 @@ pub(super) const ARCH: Arch = Arch {
     }),
     build_lm: None,
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config)?),
     prefix: "bert.",
     ignored: &["embeddings.position_ids", "cls.predictions.", "cls.seq_relationship."],
     transposed: &[],

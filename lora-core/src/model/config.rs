@@ -1,6 +1,8 @@
 //! What the readers of config.json check alike.
 
 use crate::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Each size is at least 1 and small enough that the product of two stays far inside 64 bits.
 pub(super) fn check_sizes(sizes: &[(&str, i64)]) -> Result<()> {
@@ -29,4 +31,9 @@ pub(super) fn check_heads((width_key, width): (&str, i64), (heads_key, heads): (
     Err(Error::Config(format!(
         "`{width_key}` {width} is not divisible by `{heads_key}` {heads}"
     )))
+}
+
+/// A configuration as JSON.
+pub(super) fn config_json(config: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(config).map_err(|e| Error::Config(format!("config.json: {e}")))
 }

@@ -7,7 +7,7 @@ use super::post_norm::{PostNorm, PostNormConfig};
 use crate::batch::Batch;
 use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tape, dropout};
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::rc::Rc;
 use tch::{Kind, Tensor};
@@ -19,7 +19,7 @@ pub(super) const DROPOUTS: &[&str] = &["hidden_dropout_prob", "attention_probs_d
 pub(super) const CLS_DROPOUT: &str = "classifier_dropout";
 
 /// The keys of config.json that these models use (others are left unread).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Config {
     pub(super) vocab_size: i64,
     pub(super) hidden_size: i64,

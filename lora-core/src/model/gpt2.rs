@@ -3,14 +3,14 @@
 //! The output layer is the table of the tokens, so there is no head of its own. Query, key and value are one weight with
 //! three roles; published files hold the matrices as `[in, out]` and are transposed when they are loaded.
 
-use super::config::{check_heads, check_rates, check_sizes};
+use super::config::{check_heads, check_rates, check_sizes, config_json};
 use super::{Arch, Causal, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, Attention, Embedding, Init, KvCache, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, Tape, dropout,
 };
 use crate::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::rc::Rc;
 use tch::{Kind, Tensor};
@@ -20,6 +20,7 @@ pub(super) const ARCH: Arch = Arch {
     build: None,
     build_lm: Some(|config, scope| Ok(Box::new(Gpt2::new(&Config::read(config)?, scope)?))),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config)?),
     prefix: "transformer.",
     ignored: &["lm_head.weight", ".attn.bias", ".attn.masked_bias"],
     transposed: &[".c_attn.weight", ".c_proj.weight", ".c_fc.weight"],
@@ -28,7 +29,7 @@ pub(super) const ARCH: Arch = Arch {
 };
 
 /// The keys of config.json that this model uses (others are left unread).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Config {
     vocab_size: i64,
     n_positions: i64,

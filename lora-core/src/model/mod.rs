@@ -15,6 +15,7 @@ use crate::batch::Batch;
 use crate::nn::{Build, KvCache, Linear, Scope, Tape};
 use crate::{Error, Result};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 use std::path::Path;
 use tch::Tensor;
@@ -89,6 +90,8 @@ pub struct Arch {
     pub build_lm: Option<BuildLm>,
     /// Reads the dimensions.
     pub shape: fn(&Value) -> Result<ModelShape>,
+    /// What the model takes from config.json, defaults filled in: two files that agree in it are the same model.
+    pub read: fn(&Value) -> Result<Value>,
     /// Stands before base names in task models and is absent in bare encoders' files.
     pub prefix: &'static str,
     /// How names begin (or end, with a point in front) that published files hold and this model does not: buffers and the
@@ -226,4 +229,30 @@ pub fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
     let arch = arch(&config).map_err(at)?;
     (arch.shape)(&config).map_err(at)?;
     Ok((config, arch))
+}
+
+/// SHA-256 of what a folder's config.json says of the model and of its head's classes: keys that are not read, their order
+/// and the way in which defaults are written have no influence.
+///
+/// # Errors
+/// As [`described`].
+pub fn config_sha256(dir: &Path) -> Result<String> {
+    let (config, arch) = described(dir)?;
+    let identity = serde_json::json!({
+        "model_type": arch.model_type,
+        "config": (arch.read)(&config)?,
+        "classes": named_classes(&config),
+    });
+    let hash = Sha256::digest(identity.to_string().as_bytes());
+    Ok(hash.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The classes of a head in the order of its outputs, where config.json names them: `LABEL_0` is no name.
+fn named_classes(config: &Value) -> Option<Vec<(usize, &str)>> {
+    let named = config.get("id2label")?.as_object()?.iter();
+    let named = named.map(|(id, name)| Some((id.parse().ok()?, name.as_str()?)));
+    let mut named = named.collect::<Option<Vec<(usize, &str)>>>()?;
+    named.sort_unstable();
+    let plain = |(_, name): &(usize, &str)| name.starts_with("LABEL_");
+    (!named.iter().all(plain)).then_some(named)
 }

@@ -2,6 +2,7 @@
 //! `RobertaForSequenceClassification` and `RobertaForMaskedLM`.
 
 use super::Arch;
+use super::config::config_json;
 use super::encoder::{self, Config, Encoder};
 use super::head::{Body, Head, MaskedLmHead, WithHead};
 use crate::Result;
@@ -36,6 +37,7 @@ pub(super) const ARCH: Arch = Arch {
         }))
     }),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config)?),
     prefix: "roberta.",
     ignored: &["embeddings.position_ids", "pooler.dense.", "lm_head."],
     transposed: &[],

@@ -30,6 +30,7 @@ pub fn run(n: u64, method: &str, task: &str, seed: u64, value: f64) -> RunRecord
         model: "tiny".into(),
         task: task.into(),
         method: method.into(),
+        also: Vec::new(),
         seed,
         config: serde_json::json!({"seed": seed, "method": {"name": method}, "optim": {"lr": 0.1}, "task": task}),
         status: Status::Finished,

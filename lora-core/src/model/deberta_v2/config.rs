@@ -5,12 +5,12 @@ use crate::model::post_norm::PostNormConfig;
 use crate::model::{ModelShape, Relative};
 use crate::nn::{Activation, Init};
 use crate::{Error, Result};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tch::Tensor;
 
 /// The keys of config.json that these models use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Config {
     pub(super) vocab_size: i64,
     pub(super) hidden_size: i64,
@@ -82,14 +82,14 @@ fn listed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
 }
 
 /// The nonlinearity of the convolution: tanh where config.json does not say.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum ConvActivation {
     Known(Activation),
     Tanh(Tanh),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Tanh {
     Tanh,

@@ -7,6 +7,7 @@
 mod config;
 
 use super::Arch;
+use super::config::config_json;
 use super::head::{Body, Head, MaskedLmHead, WithHead};
 use super::post_norm::PostNorm;
 use crate::Result;
@@ -41,6 +42,7 @@ pub(super) const ARCH: Arch = Arch {
         }))
     }),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config)?),
     prefix: "deberta.",
     ignored: &[
         "embeddings.position_ids",
