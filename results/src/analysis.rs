@@ -95,8 +95,8 @@ pub struct Subspace {
     pub spectra: Vec<Spectrum>,
     /// Table 7, a cell an update.
     pub projections: Vec<Projection>,
-    /// Whether it shows what the paper found, a plain sentence each, by what it is about: the name of a
-    /// [`Comparison`] (`ranks`, `seeds`, `weight`), `amplification` or `spectrum`.
+    /// What [`crate::claims`] said of it when it was computed, by what it is about: the name of a [`Comparison`] (`ranks`, `seeds`,
+    /// `weight`) or `amplification`. Tables and figures ask the rules again.
     pub remarks: BTreeMap<String, String>,
 }
 
@@ -314,7 +314,7 @@ pub struct Latency {
     pub warmup: u32,
     /// The measurements.
     pub cells: Vec<Cell>,
-    /// Whether it shows what the paper found, in a plain sentence.
+    /// What [`crate::claims`] said of it when it was computed; tables and figures ask the rules again.
     pub remark: String,
 }
 
@@ -366,11 +366,11 @@ impl Latency {
         self.cells.iter().find(same)
     }
 
-    /// Slow-down over the model alone, in per cent, of medians; 0 of the model alone.
+    /// Slow-down over the model alone, in per cent, of mean passes, as in the paper; 0 of the model alone.
     #[must_use]
     pub fn slowdown(&self, cell: &Cell) -> Option<f64> {
-        let base = self.base_of(cell)?.median_ms;
-        (base > 0.0).then(|| (cell.median_ms / base - 1.0) * 100.0)
+        let base = self.base_of(cell)?.mean_ms;
+        (base > 0.0).then(|| (cell.mean_ms / base - 1.0) * 100.0)
     }
 }
 
@@ -380,7 +380,7 @@ impl Latency {
 pub struct Efficiency {
     /// The rows.
     pub costs: Vec<Cost>,
-    /// Whether it shows what the paper says, in a plain sentence.
+    /// What [`crate::claims`] said of it when it was computed; tables ask the rules again.
     pub remark: String,
 }
 

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::{Error, Result};
 use crate::record::RunRecord;
+use crate::stats::{Estimate, holm};
 use crate::store::Selection;
 use crate::sweep;
 use crate::table::{Cell, Number, Row, RowKind, Table};
-
-/// Differences below this are called chance by nobody's measure but custom's.
-const ALPHA: f64 = 0.05;
+use crate::verdict::{FEWEST, LEVEL};
 
 /// One task: `method` minus `baseline` over the seeds that both have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,19 +55,21 @@ type Scores<'a> = BTreeMap<&'a str, BTreeMap<u64, Vec<f64>>>;
 /// # Errors
 /// [`Error::UnknownName`] of a method without runs; [`Error::Ambiguous`] where one method has several settings.
 pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result<Vec<Difference>> {
-    for name in std::iter::once(baseline).chain(methods.iter().map(String::as_str)) {
-        known(stored, name)?;
-    }
+    let baseline = known(stored, baseline)?;
+    let methods = methods
+        .iter()
+        .map(|name| known(stored, name))
+        .collect::<Result<Vec<&str>>>()?;
     let mut groups: BTreeMap<_, (Vec<&RunRecord>, Scores)> = BTreeMap::new();
     for run in sweep::finished(stored) {
-        if let Some((metric, value)) = sweep::headline(run) {
+        if let Some((metric, Some(value))) = sweep::headline(run) {
             let group = groups
                 .entry((&run.preset, &run.label, &run.model, sweep::task(run), metric))
                 .or_default();
             group.0.push(run);
             group
                 .1
-                .entry(&run.method)
+                .entry(run.shown_method())
                 .or_default()
                 .entry(run.seed)
                 .or_default()
@@ -83,7 +83,7 @@ pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result
             let wanted = if methods.is_empty() {
                 method != baseline
             } else {
-                methods.iter().any(|m| m == method)
+                methods.contains(&method)
             };
             if !wanted {
                 continue;
@@ -91,7 +91,7 @@ pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result
             unambiguous(runs, [baseline, method])?;
             let pairs: Vec<(u64, f64, f64)> = own
                 .iter()
-                .filter_map(|(seed, b)| Some((*seed, base.get(seed)?[0], b[0])))
+                .filter_map(|(seed, b)| Some((*seed, sweep::mean(base.get(seed)?).value, sweep::mean(b).value)))
                 .collect();
             let mut one = difference(&pairs);
             (one.preset, one.label, one.model) = (preset.to_owned().clone(), (*label).clone(), (*model).clone());
@@ -100,35 +100,40 @@ pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result
             found.push(one);
         }
     }
-    holm(&mut found);
+    correct(&mut found);
     for one in &mut found {
         one.verdict = verdict(one);
     }
     Ok(found)
 }
 
-fn known(stored: &Selection, name: &str) -> Result<()> {
-    let all: BTreeSet<&str> = sweep::finished(stored).map(|run| run.method.as_str()).collect();
-    if all.contains(name) {
-        return Ok(());
-    }
-    Err(Error::UnknownName {
-        name: name.to_owned(),
-        known: all.into_iter().collect::<Vec<_>>().join(", "),
+/// The name under which tables show the method that is called `name`, in records or in tables.
+fn known<'a>(stored: &'a Selection, name: &str) -> Result<&'a str> {
+    let found = sweep::finished(stored).find(|run| run.method == name || run.shown_method() == name);
+    found.map(RunRecord::shown_method).ok_or_else(|| {
+        let all: BTreeSet<&str> = sweep::finished(stored).map(RunRecord::shown_method).collect();
+        Error::UnknownName {
+            name: name.to_owned(),
+            known: all.into_iter().collect::<Vec<_>>().join(", "),
+        }
     })
 }
 
-/// A seed that was run twice under one method's name, with different settings, has no difference.
+/// A seed that was run twice under one method's name, with different settings, has no difference. Records of one question, as
+/// when two experiments have a run in common, are no two settings.
 fn unambiguous(runs: &[&RunRecord], methods: [&str; 2]) -> Result<()> {
     let mut seen: BTreeMap<(&str, u64), &RunRecord> = BTreeMap::new();
-    for run in runs.iter().filter(|run| methods.contains(&run.method.as_str())) {
-        if let Some(other) = seen.insert((&run.method, run.seed), run) {
-            return Err(Error::Ambiguous {
-                method: run.method.clone(),
-                task: run.task.clone(),
-                seed: run.seed,
-                ids: format!("{} and {}", other.id, run.id),
-            });
+    for run in runs.iter().filter(|run| methods.contains(&run.shown_method())) {
+        match seen.insert((run.shown_method(), run.seed), run) {
+            Some(other) if sweep::question(other) != sweep::question(run) => {
+                return Err(Error::Ambiguous {
+                    method: run.method.clone(),
+                    task: run.task.clone(),
+                    seed: run.seed,
+                    ids: format!("{} and {}", other.id, run.id),
+                });
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -146,6 +151,8 @@ fn difference(pairs: &[(u64, f64, f64)]) -> Difference {
     let sd = Some(&differences)
         .filter(|d| d.len() > 1)
         .and_then(|d| sweep::mean(d).spread);
+    let beside = Estimate::mean(&differences).and_then(|one| one.beside(0.0));
+    let two_sided = beside.map(|(above, below)| (2.0 * above.min(below)).min(1.0));
     let difference = mean(differences);
     Difference {
         preset: None,
@@ -160,36 +167,17 @@ fn difference(pairs: &[(u64, f64, f64)]) -> Difference {
         method_mean: mean(pairs.iter().map(|(_, _, b)| *b).collect()),
         difference,
         sd,
-        p: sd.and_then(|sd| paired_t(difference, sd, pairs.len())),
+        p: two_sided,
         p_holm: None,
         verdict: String::new(),
     }
 }
 
-/// Two-sided p of Student's paired test: the mean of `n` differences, with sample standard deviation `sd`, against none.
-fn paired_t(mean: f64, sd: f64, n: usize) -> Option<f64> {
-    // Differences of scores in per cent: what is below this is a rounding of the machine.
-    if sd < 1e-9 {
-        return None;
-    }
-    let t = mean / (sd / (n as f64).sqrt());
-    let student = StudentsT::new(0.0, 1.0, n as f64 - 1.0).ok()?;
-    Some((2.0 * student.cdf(-t.abs())).min(1.0))
-}
-
-/// Holm's correction: the smallest p times the number of tests, the next one times one less, and never falling.
-fn holm(all: &mut [Difference]) {
-    let mut order: Vec<(usize, f64)> = all
-        .iter()
-        .enumerate()
-        .filter_map(|(i, one)| Some((i, one.p?)))
-        .collect();
-    order.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut most = 0.0f64;
-    let n = order.len();
-    for (place, (i, p)) in order.into_iter().enumerate() {
-        most = most.max(p * (n - place) as f64).min(1.0);
-        all[i].p_holm = Some(most);
+fn correct(all: &mut [Difference]) {
+    let known: Vec<f64> = all.iter().filter_map(|one| one.p).collect();
+    let mut corrected = holm(&known).into_iter();
+    for one in all.iter_mut().filter(|one| one.p.is_some()) {
+        one.p_holm = corrected.next();
     }
 }
 
@@ -201,7 +189,7 @@ fn verdict(one: &Difference) -> String {
     };
     match (one.seeds.len(), one.p_holm) {
         (0, _) => "no seed in common".to_owned(),
-        (1, _) => "too few seeds: one says nothing of chance".to_owned(),
+        (n, _) if n < FEWEST => format!("not shown: n = {n}"),
         (_, None) if one.difference == 0.0 => "the same for every seed".to_owned(),
         (n, None) => format!("{better} by the same for all {n} seeds: no test"),
         (n, Some(p)) => {
@@ -210,7 +198,7 @@ fn verdict(one: &Difference) -> String {
             } else {
                 String::new()
             };
-            if p < ALPHA {
+            if p < LEVEL {
                 format!("{better} is better{few}")
             } else {
                 format!("no difference shown{few}")
@@ -272,7 +260,9 @@ pub fn table(all: &[Difference]) -> Table {
         rows: all.iter().map(row).collect(),
         notes: vec![
             format!("Runs: {}.", labels.into_iter().collect::<Vec<_>>().join("; ")),
-            "p: two-sided, Student's paired t over the seeds that both have; Holm: corrected for the number of comparisons.".to_owned(),
+            "Baseline and method: means over the seeds that both have, which a paired test is about; the tables show medians."
+                .to_owned(),
+            "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
         ],
         show_n: false,
     }
@@ -299,20 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn holm_never_falls_and_never_passes_one() {
-        let mut all: Vec<Difference> = [0.04, 0.01, 0.9]
-            .map(|p| Difference {
-                p: Some(p),
-                ..difference(&[])
-            })
-            .to_vec();
-        all.push(difference(&[(1, 1.0, 2.0)]));
-        holm(&mut all);
-        let corrected: Vec<_> = all.iter().map(|one| one.p_holm).collect();
-        assert_eq!(corrected, [Some(0.08), Some(0.03), Some(0.9), None]);
-    }
-
-    #[test]
     fn few_seeds_are_said() {
         let said = |pairs: &[(u64, f64, f64)]| {
             let mut all = [Difference {
@@ -320,14 +296,15 @@ mod tests {
                 baseline: "a".into(),
                 ..difference(pairs)
             }];
-            holm(&mut all);
+            correct(&mut all);
             verdict(&all[0])
         };
         assert_eq!(said(&[]), "no seed in common");
-        assert!(said(&[(1, 1.0, 2.0)]).contains("too few seeds"));
+        assert_eq!(said(&[(1, 1.0, 2.0)]), "not shown: n = 1");
+        assert_eq!(said(&[(1, 1.0, 2.0), (2, 1.0, 2.5)]), "not shown: n = 2");
         assert_eq!(
-            said(&[(1, 1.0, 2.0), (2, 1.0, 2.0)]),
-            "b by the same for all 2 seeds: no test"
+            said(&[(1, 1.0, 2.0), (2, 1.0, 2.0), (3, 1.5, 2.5)]),
+            "b by the same for all 3 seeds: no test"
         );
         assert!(said(&[(1, 1.0, 2.0), (2, 1.0, 1.5), (3, 1.0, 0.9)]).contains("3 seeds are few"));
     }

@@ -19,7 +19,7 @@ pub struct Summary {
     pub paper_row: Option<String>,
     /// [`RunRecord::model`].
     pub model: String,
-    /// [`RunRecord::method`].
+    /// [`RunRecord::shown_method`].
     pub method: String,
     /// The settings, if any, in which runs of one preset, model, method and task differ: `lr=0.001`.
     pub variant: String,
@@ -41,6 +41,18 @@ pub struct Summary {
     pub selection: String,
     /// Trained parameters without the head: smallest and largest over the runs.
     pub params: (i64, i64),
+    /// Trained parameters of the head: the most of any run.
+    pub head: i64,
+}
+
+impl Summary {
+    /// The seeds that were run, whether the metric is defined for them or not.
+    #[must_use]
+    pub fn run_seeds(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.seeds.iter().chain(&self.undefined).copied().collect();
+        all.sort_unstable();
+        all
+    }
 }
 
 /// One row a (finished run, metric at its best epoch). Columns: `id experiment preset label paper_row model task method
@@ -73,7 +85,7 @@ pub fn frame(runs: &[RunRecord]) -> Result<DataFrame> {
         "paper_row" => maybe(|run| run.paper_row.as_deref()),
         "model" => text(|run| &run.model),
         "task" => text(|run| &run.task),
-        "method" => text(|run| &run.method),
+        "method" => text(RunRecord::shown_method),
         "variant" => rows.iter().map(|row| row.1).collect::<Vec<_>>(),
         "seed" => rows.iter().map(|row| row.0.seed).collect::<Vec<_>>(),
         "metric" => rows.iter().map(|row| row.2).collect::<Vec<_>>(),
@@ -130,6 +142,7 @@ pub fn summary(frame: DataFrame) -> Result<Vec<Summary>> {
                 .alias("undefined"),
             col("trained").min().alias("fewest"),
             col("trained").max().alias("most"),
+            col("head_params").max().alias("head"),
         ])
         .collect()?;
     (0..out.height())
@@ -162,6 +175,7 @@ fn summary_row(out: &DataFrame, i: usize) -> PolarsResult<Summary> {
         undefined: seeds("undefined")?,
         selection: text("selection")?,
         params: (count("fewest")?, count("most")?),
+        head: count("head")?,
     })
 }
 
@@ -177,7 +191,7 @@ fn variants(runs: &[RunRecord]) -> Vec<String> {
             &run.label,
             &run.paper_row,
             &run.model,
-            &run.method,
+            run.shown_method(),
         );
         by_method.entry(key).or_default().entry(&run.task).or_default().push(i);
     }

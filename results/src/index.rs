@@ -85,12 +85,16 @@ fn runs(out: &mut String, stored: &Selection) {
     };
     runs.sort_by_key(key);
     for run in runs {
-        let score = sweep::headline(run).map_or_else(|| "–".to_owned(), |(name, value)| format!("{value:.1} {name}"));
+        let score = match sweep::headline(run) {
+            None => "–".to_owned(),
+            Some((name, None)) => format!("undefined {name}"),
+            Some((name, Some(value))) => format!("{value:.1} {name}"),
+        };
         let settings = sweep::described(run);
         let method = if settings.is_empty() {
-            run.method.clone()
+            run.shown_method().to_owned()
         } else {
-            format!("{} ({settings})", run.method)
+            format!("{} ({settings})", run.shown_method())
         };
         out.push_str(&format!(
             "| [{id}](runs/{id}.json) | {} | {} | {} | {} | {} | {score} | {} | {:.1} |\n",

@@ -17,18 +17,24 @@
 
 pub mod analysis;
 pub mod atomic;
+pub mod claims;
 pub mod compare;
 pub mod error;
+mod estimator;
 pub mod figure;
 pub mod frame;
 mod index;
 mod json;
 pub mod paper;
 pub mod publish;
+pub mod readme;
 pub mod record;
+pub mod stats;
+mod stem;
 pub mod store;
 mod sweep;
 pub mod table;
+pub mod verdict;
 
 pub use analysis::Analysis;
 pub use atomic::write_atomic;

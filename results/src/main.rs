@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use results::table::TERMINAL_WIDTH;
-use results::{Filter, Store, compare, publish};
+use results::{Filter, Store, compare, publish, readme};
 
 /// Looks at stored results.
 #[derive(Parser)]
@@ -19,10 +19,23 @@ enum Cli {
   results compare lora bitfit --tasks mrpc,rte --json
 
 The difference is the second method's score minus the first's, or each method's minus the baseline's, over the seeds
-that both have. With one seed there is no test; with fewer than five, only large differences can show.")]
+that both have. With fewer than three seeds there is no verdict; with fewer than five, only large differences can show.")]
     Compare(CompareArgs),
     /// All tables and figures again, and the page that shows them
     Figures(publish::Args),
+    /// Whether the numbers of a page are those of the committed records
+    #[command(
+        after_help = "Blocks between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` are made anew from the records.
+Without --write a page that differs is an error."
+    )]
+    Readme {
+        /// The page
+        #[arg(value_name = "FILE", default_value = "README.md")]
+        page: PathBuf,
+        /// Write it anew
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 #[derive(Args)]
@@ -61,6 +74,7 @@ fn main() -> ExitCode {
         Cli::Figures(args) => publish::publish(&args)
             .map(|written| written.to_string())
             .map_err(Into::into),
+        Cli::Readme { page, write } => numbers(&page, write),
     };
     match done {
         Ok(text) => {
@@ -74,13 +88,25 @@ fn main() -> ExitCode {
     }
 }
 
+fn numbers(page: &std::path::Path, write: bool) -> Result<String> {
+    let name = page.display();
+    match (readme::refresh(page, write)?, write) {
+        (false, _) => Ok(format!("{name}: every number is as the records have it\n")),
+        (true, true) => Ok(format!("{name}: numbers written anew\n")),
+        (true, false) => bail!("{name}: numbers are not those of the records; cargo run -p results -- readme --write"),
+    }
+}
+
 fn compared(args: &CompareArgs) -> Result<String> {
     let filter = Filter {
         model: args.model.clone(),
         preset: args.preset.clone(),
         ..Filter::default()
     };
-    let mut stored = Store::open(&args.results)?.select(&filter)?;
+    let (mut stored, bad) = Store::existing(&args.results)?.select_readable(&filter)?;
+    for error in &bad {
+        eprintln!("skipped: {}", error.whole());
+    }
     if !args.tasks.is_empty() {
         stored
             .runs

@@ -46,6 +46,8 @@ pub struct Written {
     pub unchanged: usize,
     /// Files of tables and figures that are no longer made, and were removed.
     pub removed: Vec<PathBuf>,
+    /// Files in the store that are no records, with the reason: nothing of them is shown.
+    pub skipped: Vec<String>,
 }
 
 impl std::fmt::Display for Written {
@@ -56,12 +58,19 @@ impl std::fmt::Display for Written {
         for path in &self.removed {
             writeln!(f, "{} removed", path.display())?;
         }
+        for reason in &self.skipped {
+            writeln!(f, "skipped: {reason}")?;
+        }
         let (changed, unchanged) = (self.changed.len(), self.unchanged);
-        writeln!(
+        write!(
             f,
             "{changed} files written, {unchanged} as they were, {} removed",
             self.removed.len()
-        )
+        )?;
+        match self.skipped.len() {
+            0 => writeln!(f),
+            n => writeln!(f, "; {n} files of the store are no records and are left out"),
+        }
     }
 }
 
@@ -87,15 +96,15 @@ pub fn gather(stored: &Selection, wants: impl Fn(&str) -> bool) -> Result<Publis
 /// Writes tables, figures and the page.
 ///
 /// # Errors
-/// [`Error::UnknownName`], those of the store (a broken record, or one of a newer version), of tables and figures: before
-/// anything is written; [`Error::Io`].
+/// [`Error::UnknownName`], a folder that is no store, those of tables and figures: before anything is written; [`Error::Io`]. A
+/// record that cannot be read is no error: it is named in [`Written::skipped`].
 pub fn publish(args: &Args) -> Result<Written> {
     let only = args
         .only
         .iter()
         .map(|name| kind(name))
         .collect::<Result<BTreeSet<_>>>()?;
-    let stored = Store::open(&args.results)?.select(&Filter::default())?;
+    let (stored, bad) = Store::existing(&args.results)?.select_readable(&Filter::default())?;
     let all = gather(&stored, |name| only.is_empty() || only.contains(name))?;
     let out = args.out.as_ref().unwrap_or(&args.results);
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
@@ -115,14 +124,16 @@ pub fn publish(args: &Args) -> Result<Written> {
     if only.is_empty() {
         files.push((out.join("README.md"), index::page(&stored, &all).into_bytes()));
     }
-    write(
-        &files,
-        if only.is_empty() {
-            stale(out, &files)?
-        } else {
-            Vec::new()
-        },
-    )
+    let stale = if only.is_empty() {
+        stale(out, &files)?
+    } else {
+        Vec::new()
+    };
+    let skipped = bad.iter().map(Error::whole).collect();
+    Ok(Written {
+        skipped,
+        ..write(&files, stale)?
+    })
 }
 
 /// `fig3`, `figure3` and `Figure 3` are one.

@@ -323,6 +323,16 @@ impl RunRecord {
         names.map(under).collect()
     }
 
+    /// The one name under which tables and figures show the run's method. Some experiments call a kind of method otherwise: `bare`
+    /// is `head`, `prefix` whichever kind of prefix it is.
+    #[must_use]
+    pub fn shown_method(&self) -> &str {
+        const OTHERWISE: [&str; 3] = ["bare", "prefix", "ft_top2"];
+        let kind = self.config.pointer("/method/kind").and_then(serde_json::Value::as_str);
+        kind.filter(|_| OTHERWISE.contains(&self.method.as_str()))
+            .unwrap_or(&self.method)
+    }
+
     /// Whether the run came to its end.
     #[must_use]
     pub fn finished(&self) -> bool {

@@ -95,6 +95,27 @@ impl Store {
         Ok(Self { dir })
     }
 
+    /// The store in `dir`, to be read: it must hold runs/, failed/ or analyses/.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where none of them is there, as of a name that is misspelt.
+    pub fn existing(dir: impl Into<PathBuf>) -> Result<Self> {
+        let store = Self::open(dir)?;
+        let parts = [store.runs_dir(), store.failed_dir(), store.analyses_dir()];
+        if parts.iter().any(|dir| dir.is_dir()) {
+            return Ok(store);
+        }
+        let reason = if store.dir.is_dir() {
+            "no store: it holds neither runs/ nor analyses/; give the folder that does"
+        } else {
+            "no such folder; give the one that holds runs/ and analyses/"
+        };
+        Err(Error::Invalid {
+            path: store.dir,
+            reason: reason.into(),
+        })
+    }
+
     /// Its folder.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::estimator::Estimator;
 use crate::frame::flatten;
 use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::table::Number;
+use crate::verdict::Scores;
 
 /// The settings of a run's method, as its resolved config has them; empty for records without.
 pub(crate) fn settings(run: &RunRecord) -> &Map<String, Value> {
@@ -118,22 +120,26 @@ pub(crate) fn rows_of_data(run: &RunRecord) -> Option<u64> {
 }
 
 /// The one number that stands for a run in a sweep, in per cent, with what it is: the metric that chose the epoch, or of
-/// generated texts BLEU, ROUGE-1 or the logical form. `None` where it is undefined.
-pub(crate) fn headline(run: &RunRecord) -> Option<(String, f64)> {
-    let eval = run.best_eval()?;
+/// generated texts BLEU, ROUGE-1 or the logical form. Without a value where it is undefined; none where a run has no such number.
+pub(crate) fn headline(run: &RunRecord) -> Option<(String, Option<f64>)> {
+    let percent = |value: f64| Some(value * 100.0).filter(|value| value.is_finite());
+    let (split, name) = run.metric.split_once('/').unwrap_or(("", &run.metric));
+    let of = if split == "dev_matched" { "matched " } else { "" };
+    let name = format!("{of}{name}");
+    let Some(eval) = run.best_eval() else {
+        return (name != "loss").then_some((name, None));
+    };
     for (ending, name) in [
         ("test/BLEU", "BLEU"),
         ("test/rouge1", "ROUGE-1"),
         ("/logical_form", "logical form"),
     ] {
         if let Some((_, Some(value))) = eval.metrics.iter().find(|(key, _)| key.ends_with(ending)) {
-            return Some((name.to_owned(), value * 100.0));
+            return Some((name.to_owned(), percent(*value)));
         }
     }
-    let (split, name) = run.metric.split_once('/').unwrap_or(("", &run.metric));
-    let value = (*eval.metrics.get(&run.metric)?)?;
-    let of = if split == "dev_matched" { "matched " } else { "" };
-    (name != "loss").then(|| (format!("{of}{name}"), value * 100.0))
+    let value = eval.metrics.get(&run.metric)?.and_then(percent);
+    (name != "loss").then(|| (name, value))
 }
 
 /// A task as it is written in print: `mrpc` as `MRPC`.
@@ -176,10 +182,21 @@ pub(crate) struct Entry<'a> {
     pub(crate) row: Vec<String>,
     /// The column.
     pub(crate) column: String,
-    /// In the column's unit.
-    pub(crate) value: f64,
+    /// In the column's unit; none where it is undefined.
+    pub(crate) value: Option<f64>,
     /// Its run.
     pub(crate) run: &'a RunRecord,
+}
+
+/// What the seeds of one cell have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Level {
+    /// Of the seeds for which the metric is defined, the number that the estimator of the task makes of them.
+    pub(crate) number: Option<Number>,
+    /// Each of these.
+    pub(crate) scores: Scores,
+    /// Seeds for which it is undefined.
+    pub(crate) undefined: BTreeSet<u64>,
 }
 
 /// A row of a sweep.
@@ -189,8 +206,8 @@ pub(crate) struct SweepRow<'a> {
     pub(crate) heads: Vec<String>,
     /// Settings apart from those swept in which it differs from other rows of the same name; usually empty.
     pub(crate) variant: String,
-    /// Means over seeds with the sample standard deviation, by column.
-    pub(crate) cells: BTreeMap<String, Number>,
+    /// By column.
+    pub(crate) cells: BTreeMap<String, Level>,
     /// The runs behind it.
     pub(crate) runs: Vec<&'a RunRecord>,
 }
@@ -198,7 +215,7 @@ pub(crate) struct SweepRow<'a> {
 impl SweepRow<'_> {
     /// Its first `heads`, and what sets it apart from rows of the same name: for sentences.
     pub(crate) fn name(&self, heads: usize) -> String {
-        let name = self.heads[..heads].join(", ");
+        let name = self.heads[..heads].join(" ");
         if self.variant.is_empty() {
             name
         } else {
@@ -206,12 +223,13 @@ impl SweepRow<'_> {
         }
     }
 
-    /// The highest cell of some columns, with its column.
-    pub(crate) fn best(&self, among: impl Fn(&str) -> bool) -> Option<(&str, Number)> {
-        let cells = self.cells.iter().filter(|(column, _)| among(column));
-        cells
-            .map(|(column, number)| (column.as_str(), *number))
-            .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+    /// The scores of its columns, where `key` knows them.
+    pub(crate) fn scores<K: Ord>(&self, key: impl Fn(&str) -> Option<K>) -> BTreeMap<K, Scores> {
+        let known = self
+            .cells
+            .iter()
+            .filter_map(|(column, level)| Some((key(column)?, level.scores.clone())));
+        known.collect()
     }
 }
 
@@ -254,15 +272,6 @@ pub(crate) fn compared<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRo
     rows
 }
 
-/// What is said behind a verdict over these cells if one of them has one seed.
-pub(crate) fn doubt(cells: &[Number]) -> &'static str {
-    if cells.iter().any(|cell| cell.spread.is_none()) {
-        " (from one seed)"
-    } else {
-        ""
-    }
-}
-
 /// A flattened config, and which weights went in.
 type Recipe = BTreeMap<String, String>;
 
@@ -275,6 +284,18 @@ fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
         all.insert("weights".to_owned(), hash.chars().take(12).collect());
     }
     all
+}
+
+/// What a run asks: its settings and what went in, but for the experiment and the names that it was computed under. Records of one
+/// question are one run.
+pub(crate) fn question(run: &RunRecord) -> String {
+    let p = &run.provenance;
+    let mut settings = recipe(run, &[]);
+    if p.weights_sha256.is_some() {
+        settings.remove("model");
+    }
+    let went_in = (&p.weights_sha256, &p.data_sha256, &p.dtype);
+    format!("{settings:?} {} {} {went_in:?}", run.task, run.seed)
 }
 
 /// What sets `one` apart from the others.
@@ -294,43 +315,53 @@ where
     'a: 'b,
 {
     // A seed that was run under two names counts once, with the mean of its runs.
-    let mut cells: BTreeMap<String, BTreeMap<u64, BTreeMap<&str, f64>>> = BTreeMap::new();
+    let mut cells: BTreeMap<String, (Estimator, BTreeMap<u64, BTreeMap<&str, Option<f64>>>)> = BTreeMap::new();
     let mut runs: Vec<&RunRecord> = Vec::new();
     for entry in entries {
-        let seeds = cells.entry(entry.column.clone()).or_default();
+        let estimator = Estimator::of(&entry.run.task);
+        let (_, seeds) = cells
+            .entry(entry.column.clone())
+            .or_insert_with(|| (estimator, BTreeMap::new()));
         let runs_of = seeds.entry(entry.run.seed).or_default();
         runs_of.insert(&entry.run.id, entry.value);
         if !runs.iter().any(|run| run.id == entry.run.id) {
             runs.push(entry.run);
         }
     }
-    // Sums of floats depend on their order: by seed, then by id.
-    let number = |seeds: BTreeMap<u64, BTreeMap<&str, f64>>| {
-        let of_seed = |runs: &BTreeMap<&str, f64>| mean(&runs.values().copied().collect::<Vec<_>>()).value;
-        mean(&seeds.values().map(of_seed).collect::<Vec<_>>())
-    };
+    let cells = cells
+        .into_iter()
+        .map(|(column, (estimator, seeds))| (column, level(estimator, seeds)));
     SweepRow {
         heads: heads.to_vec(),
         variant,
-        cells: cells
-            .into_iter()
-            .map(|(column, seeds)| (column, number(seeds)))
-            .collect(),
+        cells: cells.collect(),
         runs,
     }
 }
 
-/// Mean, sample standard deviation (n - 1; none for one value) and how many.
-pub(crate) fn mean(values: &[f64]) -> Number {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();
-    Number {
-        value: mean,
-        spread: (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
-        n: Some(values.len()),
-        decimals: 1,
+fn level(estimator: Estimator, seeds: BTreeMap<u64, BTreeMap<&str, Option<f64>>>) -> Level {
+    let mut level = Level::default();
+    for (seed, runs) in seeds {
+        // Sums of floats depend on their order: by id.
+        let defined: Vec<f64> = runs.values().copied().flatten().collect();
+        if defined.is_empty() {
+            level.undefined.insert(seed);
+        } else {
+            level.scores.seeds.insert(seed, mean(&defined).value);
+        }
     }
+    let scores: Vec<f64> = level.scores.seeds.values().copied().collect();
+    level.number = (!scores.is_empty()).then(|| Number {
+        n: Some(scores.len() + level.undefined.len()),
+        ..estimator.number(&scores)
+    });
+    level.scores.printed = level.number.map(|number| number.value);
+    level
+}
+
+/// Their mean as [`Estimator`] has it.
+pub(crate) fn mean(values: &[f64]) -> Number {
+    Estimator::Mean.number(values)
 }
 
 /// Where cells of one row differ in settings that are not swept, in words: said below the table.

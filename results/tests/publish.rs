@@ -104,7 +104,7 @@ fn one_figure_alone_leaves_the_rest_as_it_is() {
 }
 
 #[test]
-fn broken_records_lose_nothing_that_was_published() {
+fn a_broken_record_is_named_and_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     store.put(&run(1, "lora", "mrpc", 1, 0.5)).unwrap();
@@ -126,10 +126,38 @@ fn broken_records_lose_nothing_that_was_published() {
     ];
     for (file, text, said) in broken {
         results::write_atomic(dir.path().join(file), text.as_bytes()).unwrap();
-        let error = publish(&all).unwrap_err().to_string();
-        assert!(error.contains(file) && error.contains(said), "{error}");
+        let written = publish(&all).unwrap();
+        assert_eq!(written.skipped.len(), 1, "{written}");
+        assert!(
+            written.skipped[0].contains(file) && written.skipped[0].contains(said),
+            "{written}"
+        );
+        assert!(written.to_string().contains("skipped: "), "{written}");
+        let tables = results::tables(&store, &results::Filter::default(), |kind| kind == "table2").unwrap();
+        assert!(
+            tables[0]
+                .notes
+                .iter()
+                .any(|note| note.starts_with("Left out: ") && note.contains(file))
+        );
         std::fs::remove_file(dir.path().join(file)).unwrap();
         assert!(contents(dir.path()) == before);
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_store_is_an_error_and_nothing_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    for (name, said) in [
+        ("resluts", "no such folder"),
+        ("", "it holds neither runs/ nor analyses/"),
+    ] {
+        let error = publish(&args(&dir.path().join(name), &out, &[]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(!out.exists());
     }
 }
 

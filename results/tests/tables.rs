@@ -91,11 +91,72 @@ fn an_undefined_metric_is_left_out_and_said() {
     let text = table.terminal(TERMINAL_WIDTH);
     assert!(text.contains("50.0") && !text.contains("±0"), "{text}");
     assert!(text.contains("undefined and left out for seeds 2"), "{text}");
+    // Run and undefined is not the same as not run: the average alone is missing.
+    let line = text.lines().find(|l| l.contains("head")).unwrap();
     assert_eq!(
-        text.lines().find(|l| l.contains("head")).unwrap().matches('–').count(),
-        2,
+        (line.matches("undef.").count(), line.matches('–').count()),
+        (1, 1),
         "{text}"
     );
+    assert!(
+        text.contains("undef.: it was run and the metric is undefined"),
+        "{text}"
+    );
+    assert!(
+        text.contains("lora (n=2)") && text.contains("head (n=1)"),
+        "an undefined run is a seed\n{text}"
+    );
+    assert!(
+        text.replace("\n ", "").contains("Seeds: from 1, 2, not the same"),
+        "{text}"
+    );
+    let csv = table.csv().unwrap();
+    assert!(csv.contains("ours,tiny,head,73728,770,NaN,,1,,,"), "{csv}");
+}
+
+#[test]
+fn a_run_whose_metric_is_never_defined_is_no_missing_run() {
+    let mut alone = run(1, "lora", "sts-b", 1, 0.5);
+    alone.best = None;
+    alone.evals.iter_mut().for_each(|eval| {
+        eval.metrics.insert("dev/pearson".into(), None);
+    });
+    let text = only(build(&selection(vec![alone])).unwrap()).markdown();
+    assert!(text.contains("undef.") && text.contains("Seeds: 1."), "{text}");
+    assert!(!text.contains("No seeds yet"), "{text}");
+}
+
+#[test]
+fn a_method_has_one_name_in_every_table() {
+    let mut runs = Vec::new();
+    for (n, (name, kind)) in [("bare", "head"), ("prefix", "pre_layer"), ("ft_top2", "ft_top")]
+        .into_iter()
+        .enumerate()
+    {
+        let mut text = e2e(n as u64, name, 1, 0.5, None);
+        text.config["method"] = serde_json::json!({"kind": kind});
+        runs.push(text);
+        let mut glue = run(10 + n as u64, kind, "mrpc", 1, 0.5);
+        glue.config["method"] = serde_json::json!({"kind": kind});
+        runs.push(glue);
+    }
+    let stored = selection(runs);
+    let names = |table: &Table| {
+        let mut names: Vec<String> = table
+            .printed()
+            .iter()
+            .filter(|row| row[0] == "tiny")
+            .map(|row| row[1].clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    for kind in ["table2", "table3", "table15"] {
+        let kind = TABLES.iter().find(|known| known.name == kind).unwrap();
+        let table = only((kind.build)(&stored).unwrap());
+        assert_eq!(names(&table), ["ft_top", "head", "pre_layer"], "{}", kind.name);
+    }
 }
 
 #[test]
@@ -105,19 +166,19 @@ fn small_store_in_every_rendering() {
     assert_eq!(
         table.csv().unwrap(),
         "\
-numbers,Model,Method,Trained,MRPC,MRPC ±,MRPC n,CoLA,CoLA ±,CoLA n,RTE,RTE ±,RTE n,Avg,Avg ±,Avg n
-ours,tiny,lora,73728,84.0000,5.0332,3,55.0000,7.0711,2,62.5000,,1,67.1667,,
-ours,tiny,full,1000,87.5000,,1,,,,,,,,,
+numbers,Model,Method,Trained,+ Head,MRPC,MRPC ±,MRPC n,CoLA,CoLA ±,CoLA n,RTE,RTE ±,RTE n,Avg,Avg ±,Avg n
+ours,tiny,lora,73728,770,84.0000,5.0332,3,55.0000,7.0711,2,62.5000,,1,67.1667,,
+ours,tiny,full,1000,770,87.5000,,1,,,,,,,,,
 "
     );
     let markdown = table.markdown();
     assert!(markdown.starts_with("\
 **GLUE dev sets: made-up numbers**
 
-| Model | Method | Trained | MRPC | CoLA | RTE | Avg |
-| --- | --- | ---: | ---: | ---: | ---: | ---: |
-| tiny | lora | 73,728 | 84.0 ±5.0 (n=3) | 55.0 ±7.1 (n=2) | 62.5 (n=1) | 67.2 |
-| tiny | full (n=1) | 1,000 | 87.5 | – | – | – |
+| Model | Method | Trained | + Head | MRPC | CoLA | RTE | Avg |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| tiny | lora | 73,728 | 770 | 84.0 ±5.0 (n=3) | 55.0 ±7.1 (n=2) | 62.5 (n=1) | 67.2 |
+| tiny | full (n=1) | 1,000 | 770 | 87.5 | – | – | – |
 
 - All numbers are ours; none is quoted, and no row is a row of the paper.
 - Cells: median over seeds ± sample standard deviation (n - 1), in per cent; accuracy for MRPC, RTE; matthews for CoLA. Seeds: from 1, 2, 3, not the same in every cell.
@@ -133,11 +194,11 @@ ours,tiny,full,1000,87.5000,,1,,,,,,,,,
     );
     let latex = table.latex();
     assert!(
-        latex.contains("tiny & lora & 73,728 & 84.0 $\\pm$5.0 (n=3) & 55.0 $\\pm$7.1 (n=2)"),
+        latex.contains("tiny & lora & 73,728 & 770 & 84.0 $\\pm$5.0 (n=3) & 55.0 $\\pm$7.1 (n=2)"),
         "{latex}"
     );
     assert!(
-        latex.contains("\\begin{tabular}{llrrrrr}\n\\toprule\n") && latex.contains("\\bottomrule"),
+        latex.contains("\\begin{tabular}{llrrrrrr}\n\\toprule\n") && latex.contains("\\bottomrule"),
         "{latex}"
     );
     let mut reversed = small();
@@ -159,27 +220,36 @@ fn a_paper_row_brings_the_papers_numbers_and_the_difference() {
     let csv = table.csv().unwrap();
     let mut lines = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
     let (ours, paper, difference) = (lines.next().unwrap(), lines.next().unwrap(), lines.next().unwrap());
-    // Columns: numbers, model, method, trained, then MNLI, ±, n.
+    // Columns: numbers, model, method, trained, head, then MNLI, ±, n.
     assert_eq!(
-        ours[..7],
-        ["ours", "roberta-base", "lora", "73728", "86.5000", "0.7071", "2"]
+        ours[..8],
+        ["ours", "roberta-base", "lora", "73728", "770", "86.5000", "0.7071", "2"]
     );
     assert_eq!(
-        paper[..7],
-        ["paper", "roberta-base", "paper: LoRA", "0.3M", "87.5000", "0.3000", ""]
+        paper[..8],
+        [
+            "paper",
+            "roberta-base",
+            "paper: LoRA",
+            "0.3M",
+            "",
+            "87.5000",
+            "0.3000",
+            ""
+        ]
     );
     assert_eq!(
-        difference[..7],
-        ["difference", "roberta-base", "ours - paper", "", "-1.0000", "", ""]
+        difference[..8],
+        ["difference", "roberta-base", "ours - paper", "", "", "-1.0000", "", ""]
     );
     assert_eq!(
-        (ours[28], paper[28], difference[28]),
+        (ours[29], paper[29], difference[29]),
         ("86.5000", "87.2000", "-0.7000"),
         "averages"
     );
     let latex = table.latex();
     assert!(
-        latex.contains("ours - paper & -- & $-$1.0 & $-$8.6 & $-$3.2 & +23.1"),
+        latex.contains("ours - paper & -- & -- & $-$1.0 & $-$8.6 & $-$3.2 & +23.1"),
         "{latex}"
     );
     let text = table.terminal(TERMINAL_WIDTH);
@@ -303,10 +373,18 @@ fn other_runs_never_stand_beside_the_papers_rows() {
     });
     let tables = build(&mixed).unwrap();
     let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["table2", "table2-made-up", "table2-made-up-2"]);
+    assert_eq!((names.len(), names[0]), (3, "table2"));
+    // Two labels of one preset: each name ends in a hash of its own.
+    assert!(
+        names[1..].iter().all(|name| name.starts_with("table2-made-up-")) && names[1] != names[2],
+        "{names:?}"
+    );
     assert!(!tables[0].markdown().contains("tiny"));
     assert!(!tables[1].markdown().contains("roberta") && tables[1].notes[0].contains("no row is a row of the paper"));
-    assert_eq!(tables[2].header, ["Model", "Method", "Trained", "WNLI", "Avg"]);
+    assert_eq!(
+        tables[2].header,
+        ["Model", "Method", "Trained", "+ Head", "WNLI", "Avg"]
+    );
 }
 
 #[test]
@@ -319,11 +397,11 @@ fn settings_are_never_mixed_in_one_median() {
     runs[2].config["optim"]["lr"] = serde_json::json!(0.5);
     let markdown = only(build(&selection(runs)).unwrap()).markdown();
     assert!(
-        markdown.contains("| lora optim.lr=0.1 (n=2) | 73,728 | 55.0 ±7.1 |"),
+        markdown.contains("| lora optim.lr=0.1 (n=2) | 73,728 | 770 | 55.0 ±7.1 |"),
         "{markdown}"
     );
     assert!(
-        markdown.contains("| lora optim.lr=0.5 (n=1) | 73,728 | 90.0 |"),
+        markdown.contains("| lora optim.lr=0.5 (n=1) | 73,728 | 770 | 90.0 |"),
         "{markdown}"
     );
 }
@@ -356,6 +434,31 @@ fn no_runs_no_table_and_an_unknown_paper_row_is_refused() {
     let mut elsewhere = run(1, "lora", "mrpc", 1, 0.5);
     elsewhere.experiment = "ablations".into();
     assert!(build(&selection(vec![elsewhere])).unwrap().is_empty());
+}
+
+#[test]
+fn free_text_makes_file_names_that_file_systems_take() {
+    let long = "a long label of the runs in this study, ".repeat(7);
+    let mut runs = Vec::new();
+    for (n, label) in ["../x", "X", "x", &long, &format!("{long}again")]
+        .into_iter()
+        .enumerate()
+    {
+        let mut run = run(n as u64, "lora", "mrpc", 1, 0.5);
+        (run.preset, run.label) = (None, label.to_owned());
+        runs.push(run);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tables = build(&selection(runs)).unwrap();
+    for table in &tables {
+        table.write(&dir.path().join("tables")).unwrap();
+    }
+    // No two have one name, on file systems either that know no case.
+    let mut names: Vec<String> = tables.iter().map(|table| table.name.to_lowercase()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(std::fs::read_dir(dir.path().join("tables")).unwrap().count(), 15);
 }
 
 #[test]

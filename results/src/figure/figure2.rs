@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{Axis, Content, Figure, Panel, Point, Series, Sheet};
+use crate::claims::{self, Tried};
 use crate::error::Result;
+use crate::estimator::Estimator;
 use crate::record::RunRecord;
+use crate::stem::slugs;
 use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
-use crate::table::{Number, grouped, provenance, seeds_of, slug};
+use crate::table::{Number, grouped, provenance, seeds_of};
+use crate::verdict::said;
 
 /// Quality against trained parameters.
 pub(super) struct Figure2;
@@ -30,7 +34,12 @@ impl Figure for Figure2 {
         for run in sweep::full_data(stored) {
             models.entry(&run.model).or_default().push(run);
         }
-        let sheets: Vec<Sheet> = models.iter().filter_map(|(model, runs)| sheet(model, runs)).collect();
+        let same = |model: &&str| ((*model).to_owned(), (*model).to_owned());
+        let names = slugs(&models.keys().map(same).collect::<Vec<_>>());
+        let all = models.iter().zip(names);
+        let sheets: Vec<Sheet> = all
+            .filter_map(|((model, runs), name)| sheet(model, runs, &name))
+            .collect();
         Ok(if sheets.is_empty() { vec![nothing()] } else { sheets })
     }
 }
@@ -39,13 +48,15 @@ impl Figure for Figure2 {
 struct Task {
     name: String,
     metric: String,
+    /// Every setting of every method, for what is said of them.
+    tried: Vec<Tried>,
     lines: BTreeMap<Line, Vec<(i64, Number)>>,
 }
 
 /// The method, and what its points have in common beside.
 type Line = (String, String);
 
-fn sheet(model: &str, runs: &[&RunRecord]) -> Option<Sheet> {
+fn sheet(model: &str, runs: &[&RunRecord], name: &str) -> Option<Sheet> {
     let tasks: Vec<Task> = tasks(runs)
         .into_iter()
         .filter(|task| task.lines.values().map(Vec::len).sum::<usize>() > 1)
@@ -59,21 +70,22 @@ fn sheet(model: &str, runs: &[&RunRecord]) -> Option<Sheet> {
         panels.push(row.iter().map(panel).collect());
     }
     let mut foot = vec![format!(
-        "Model: {model}. {} A point: mean over seeds, its bar ± the sample standard deviation. A line joins \
-        what differs in size alone. Parameters are counted without \
-        the task's head; the head alone (none) is not drawn.",
-        seeds_of(runs)
+        "Model: {model}. {} A point: {}. A line joins what differs in size alone. Parameters are counted without the task's head, \
+        which trains {} besides; the head alone (none) is not drawn.",
+        seeds_of(runs),
+        Estimator::words(runs.iter().map(|run| run.task.as_str())),
+        grouped(runs.iter().map(|run| run.params.head).max().unwrap_or_default())
     )];
     foot.extend(provenance(runs));
-    let verdicts: Vec<String> = tasks.iter().map(verdict).collect();
+    let claims = tasks.iter().flat_map(|task| claims::figure2(&task.name, &task.tried));
     let caption = format!(
         "Quality on the dev sets against trained parameters, {model} ({}). The paper shows GPT-3 175B on WikiSQL and MultiNLI, \
-        where LoRA matches or exceeds full fine-tuning at a ten-thousandth of its parameters. Here: {}.",
+        where LoRA matches or exceeds full fine-tuning at a ten-thousandth of its parameters. {}",
         seeds_of(runs).trim_end_matches('.').to_lowercase(),
-        verdicts.join("; ")
+        said(claims.collect())
     );
     Some(Sheet {
-        name: format!("figure2-{}", slug(model)),
+        name: format!("figure2-{name}"),
         title: format!("Quality against trained parameters: {model}"),
         foot,
         caption,
@@ -109,12 +121,16 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
         }
     }
     let mut tasks: Vec<Task> = Vec::new();
-    for SweepRow { heads, cells, .. } in sweep::collect(&entries, &SWEPT) {
-        let Some(number) = cells.values().next() else { continue };
+    for SweepRow { heads, cells, runs, .. } in sweep::collect(&entries, &SWEPT) {
+        let Some(level) = cells.into_values().next() else {
+            continue;
+        };
+        let Some(number) = level.number else { continue };
         if !tasks.iter().any(|task| task.name == heads[0]) {
             tasks.push(Task {
                 name: heads[0].clone(),
                 metric: heads[1].clone(),
+                tried: Vec::new(),
                 lines: BTreeMap::new(),
             });
         }
@@ -122,7 +138,13 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
         let trained = heads[4].parse().unwrap_or_default();
         if let Some(task) = task {
             let line = (heads[2].clone(), heads[3].clone());
-            task.lines.entry(line).or_default().push((trained, *number));
+            task.lines.entry(line).or_default().push((trained, number));
+            task.tried.push(Tried {
+                method: heads[2].clone(),
+                setting: runs.first().map(|run| sweep::described(run)).unwrap_or_default(),
+                trained,
+                scores: level.scores,
+            });
         }
     }
     tasks
@@ -162,41 +184,6 @@ fn words(metric: &str) -> &str {
         "pearson" => "Pearson correlation",
         other => other,
     }
-}
-
-/// How the best of LoRA stands to full fine-tuning.
-fn verdict(task: &Task) -> String {
-    let best = |method: &str| {
-        let lines = task.lines.iter().filter(|((kind, _), _)| kind == method);
-        lines
-            .flat_map(|(_, points)| points)
-            .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
-    };
-    let (Some(lora), Some(full)) = (best("lora"), best("full")) else {
-        return format!("{}: LoRA or full fine-tuning was not run", task.name);
-    };
-    let gap = lora.1.value - full.1.value;
-    let noise = lora.1.spread.zip(full.1.spread).map(|(a, b)| (a * a + b * b).sqrt());
-    let words = match noise {
-        _ if gap >= 0.0 => "as the paper found".to_owned(),
-        Some(noise) if -gap <= noise => format!("{:.1} less, within one standard deviation: as the paper found", -gap),
-        Some(_) => format!(
-            "{:.1} less, more than one standard deviation: not what the paper found",
-            -gap
-        ),
-        None => format!(
-            "{:.1} less, from one seed: it does not show what the paper found, nor refute it",
-            -gap
-        ),
-    };
-    format!(
-        "{}: LoRA's best {:.1} with {} parameters, full fine-tuning {:.1} with {} ({words})",
-        task.name,
-        lora.1.value,
-        grouped(lora.0),
-        full.1.value,
-        grouped(full.0)
-    )
 }
 
 fn nothing() -> Sheet {

@@ -1,10 +1,13 @@
 //! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
 
-use super::grids::{COMMAND, at_layers, caption, captioned, delta, find, foot, layers_in_words, name, panel, sheets};
+use super::grids::{COMMAND, caption, delta, find, foot, layers_in_words, panel, sheets};
 use super::{Bar, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
+use crate::claims;
 use crate::error::Result;
+use crate::stem::of_analysis;
 use crate::store::Selection;
+use crate::verdict::said;
 
 /// phi between two ranks: at the probed layer (Figure 3), or at the others (Figure 6).
 pub(super) struct Ranks {
@@ -52,14 +55,10 @@ impl Ranks {
             found.layers
         );
         Sheet {
-            name: name(self.name, analysis, stored),
+            name: of_analysis(self.name, analysis, stored),
             title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
             foot: foot(analysis, found),
-            caption: if self.probe {
-                caption(analysis, found, &what, Comparison::Ranks.name())
-            } else {
-                captioned(analysis, found, &what, &Self::remark(found, layers))
-            },
+            caption: caption(analysis, found, &what, &said(claims::ranks(found, layers))),
             panels: layers
                 .iter()
                 .map(|layer| row(found, *layer, layers.len() > 1))
@@ -68,14 +67,6 @@ impl Ranks {
             height: if self.probe { 250 } else { 190 },
             bar: Some(bar()),
         }
-    }
-
-    /// What the other layers show: the record's sentence is about the probed one.
-    fn remark(found: &Subspace, layers: &[u32]) -> String {
-        let shared = at_layers(found, Comparison::Ranks, layers, |q, v| {
-            q.at(1, 1) > 0.5 && v.at(1, 1) > 0.5
-        });
-        format!("The strongest directions share phi above 0.5 for both W_q and W_v, as the paper found, in {shared}.")
     }
 
     fn nothing(&self) -> Sheet {

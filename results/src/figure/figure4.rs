@@ -1,10 +1,13 @@
 //! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
 
-use super::grids::{COMMAND, at_layers, caption, captioned, delta, find, foot, layers_in_words, name, panel, sheets};
+use super::grids::{COMMAND, caption, delta, find, foot, layers_in_words, panel, sheets};
 use super::{Bar, Content, Figure, Panel, Sheet};
-use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
+use crate::analysis::{Analysis, Comparison, Module, Subspace};
+use crate::claims;
 use crate::error::Result;
+use crate::stem::of_analysis;
 use crate::store::Selection;
+use crate::verdict::said;
 
 /// phi between two seeds: at the probed layer beside a random control (Figure 4), or at the others (Figure 7).
 pub(super) struct Seeds {
@@ -74,29 +77,18 @@ impl Seeds {
             found.layers
         );
         Sheet {
-            name: name(self.name, analysis, stored),
+            name: of_analysis(self.name, analysis, stored),
             title: format!(
                 "Subspaces learned from two seeds: {}, {words} of {}",
                 analysis.model, found.layers
             ),
             foot: foot(analysis, found),
-            caption: if self.probe {
-                caption(analysis, found, &what, Comparison::Seeds.name())
-            } else {
-                captioned(analysis, found, &what, &Self::remark(found, layers))
-            },
+            caption: caption(analysis, found, &what, &said(claims::seeds(found, layers))),
             panels,
             widths: vec![1.0; columns],
             height: if self.probe { 262 } else { 220 },
             bar: Some(bar),
         }
-    }
-
-    /// What the other layers show: the record's sentence is about the probed one.
-    fn remark(found: &Subspace, layers: &[u32]) -> String {
-        let mean = |grid: &Grid| grid.values.iter().sum::<f32>() / grid.values.len().max(1) as f32;
-        let more = at_layers(found, Comparison::Seeds, layers, |q, v| mean(q) > mean(v));
-        format!("Two seeds share more of W_q than of W_v on average, as the paper found, in {more}.")
     }
 
     fn nothing(&self) -> Sheet {

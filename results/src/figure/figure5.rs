@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::grids::name;
 use super::{Axis, Bar, Content, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Cell, Design, Findings, Latency};
+use crate::claims;
 use crate::error::Result;
+use crate::stem::of_analysis;
 use crate::store::Selection;
+use crate::verdict::said;
 
 /// Slow-down over batch size, length and bottleneck.
 pub(super) struct Figure5;
@@ -70,10 +72,10 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     let device = analysis.provenance.place();
     Sheet {
-        name: name("figure5", analysis, stored),
+        name: of_analysis("figure5", analysis, stored),
         title: format!("Slow-down by adapters: {}", analysis.model),
         foot: vec![format!(
-            "Model: {} ({} blocks, width {}). Slow-down of the median forward pass over the model alone, which merged LoRA is, in \
+            "Model: {} ({} blocks, width {}). Slow-down of the mean forward pass over the model alone, which merged LoRA is, in \
             per cent. Device: {device}. Passes a cell: {}, after {} that do not count. Analysis {}.",
             analysis.model,
             found.layers,
@@ -84,7 +86,8 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
         )],
         caption: format!(
             "Slow-down of a forward pass by adapters over batch size, length and bottleneck; {}, on {device}. {}",
-            analysis.label, found.remark
+            analysis.label,
+            said(claims::latency(found))
         ),
         widths: vec![1.0; lengths.len().max(1)],
         height: if lengths.len() > 3 { 170 } else { 190 },

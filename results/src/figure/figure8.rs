@@ -1,10 +1,13 @@
 //! Figure 8 of the paper: how far the directions of an update lie in the strongest ones of the frozen weight.
 
-use super::grids::{COMMAND, analyses, axis, caption, foot, layers, name, panel};
+use super::grids::{COMMAND, analyses, axis, caption, foot, layers, panel};
 use super::{Bar, Figure, Panel, Sheet};
 use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
+use crate::claims;
 use crate::error::Result;
+use crate::stem::of_analysis;
 use crate::store::Selection;
+use crate::verdict::said;
 
 /// phi between the frozen weight and updates of several ranks, with a random control.
 pub(super) struct Figure8;
@@ -68,13 +71,13 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         found.layers
     );
     Sheet {
-        name: name("figure8", analysis, stored),
+        name: of_analysis("figure8", analysis, stored),
         title: format!(
             "Updates in the strongest directions of W_q: {}, layer {layer} of {}",
             analysis.model, found.layers
         ),
         foot: foot(analysis, found),
-        caption: caption(analysis, found, &what, Comparison::Weight.name()),
+        caption: caption(analysis, found, &what, &said(claims::weight(found, layer))),
         widths: vec![1.0; panels.len().max(1)],
         panels: vec![panels],
         height: 300,

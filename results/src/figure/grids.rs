@@ -3,7 +3,6 @@
 use super::{Axis, Content, Panel, Sheet};
 use crate::analysis::{Adapter, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
 use crate::store::Selection;
-use crate::table::slug;
 
 pub(super) const COMMAND: &str = "cargo run -p experiments --bin subspace";
 
@@ -131,53 +130,11 @@ pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
     ]
 }
 
-/// At how many of `layers` something holds of the grids of q and v, in words; of those that have both.
-pub(super) fn at_layers(
-    found: &Subspace,
-    about: Comparison,
-    layers: &[u32],
-    holds: impl Fn(&Grid, &Grid) -> bool,
-) -> String {
-    let pair = |layer: &u32| {
-        let of = |module| find(found, about, Some(*layer), Some(module));
-        of(Module::Query).zip(of(Module::Value))
-    };
-    let pairs: Vec<_> = layers.iter().filter_map(pair).collect();
-    let held = pairs.iter().filter(|(q, v)| holds(q, v)).count();
-    format!("{held} of the {} layers shown", pairs.len())
-}
-
-/// What it is and whether it shows what the paper found.
-pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, about: &str) -> String {
-    let remark = found.remarks.get(about);
-    captioned(
-        analysis,
-        found,
-        what,
-        remark.map_or("Nothing is said about what it shows.", |remark| remark),
-    )
-}
-
-/// The same with a sentence of its own about what it shows.
-pub(super) fn captioned(analysis: &Analysis, found: &Subspace, what: &str, remark: &str) -> String {
-    format!(
-        "{what}; {}. Chance gives max(i, j) / {} on average. {remark}",
+/// What it is, and what was found.
+pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, claims: &str) -> String {
+    let caption = format!(
+        "{what}; {}. Chance gives max(i, j) / {} on average. {claims}",
         analysis.label, found.width
-    )
-}
-
-/// A file's stem for an analysis: two of one name are told apart by id.
-pub(super) fn name(stem: &str, analysis: &Analysis, stored: &Selection) -> String {
-    let own = |a: &Analysis| slug(a.preset.as_ref().unwrap_or(&a.model));
-    let short = own(analysis);
-    let alone = stored
-        .analyses
-        .iter()
-        .filter(|a| a.findings.kind() == analysis.findings.kind() && own(a) == short)
-        .count()
-        == 1;
-    if alone {
-        return format!("{stem}-{short}");
-    }
-    format!("{stem}-{short}-{}", &analysis.id[..analysis.id.len().min(6)])
+    );
+    caption.trim_end().to_owned()
 }

@@ -3,8 +3,10 @@
 use super::grid::{Ours, paper_grid};
 use super::{Cell, Number, Table};
 use crate::analysis::{Cost, Findings, How};
+use crate::claims;
 use crate::error::Result;
 use crate::store::Selection;
+use crate::verdict::said;
 
 paper_grid!("efficiency");
 
@@ -33,7 +35,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             analysis.label,
             analysis.id,
             analysis.provenance.place(),
-            found.remark
+            said(claims::efficiency(found))
         ));
     }
     if rows.is_empty() {

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::shared::not_run;
+use super::shared::{marks, not_run};
 use super::{Cell, Number, Row, RowKind, Table, provenance, seeds_of};
 use crate::error::{Error, Result};
+use crate::estimator::Estimator;
 use crate::paper::Score;
 use crate::record::RunRecord;
 use crate::sweep::{self, SweepRow};
@@ -105,10 +106,8 @@ impl PaperGrid {
         }
         notes.extend(ours.notes);
         notes.push("–: not measured.".to_owned());
-        let n = rows
-            .iter()
-            .flat_map(|row| &row.cells)
-            .filter_map(|cell| if let Cell::Number(x) = cell { x.n } else { None });
+        notes.extend(marks(&rows));
+        let n = rows.iter().flat_map(|row| &row.cells).filter_map(Cell::seeds);
         Table {
             name: name.to_owned(),
             title: self.title.clone(),
@@ -160,7 +159,7 @@ impl PaperGrid {
         columns: Vec<String>,
         swept: &[&str],
         note: &str,
-        verdicts: Vec<String>,
+        verdicts: String,
     ) -> Vec<Table> {
         if rows.is_empty() {
             return Vec::new();
@@ -170,11 +169,13 @@ impl PaperGrid {
         runs.sort_by(|a, b| a.id.cmp(&b.id));
         runs.dedup_by(|a, b| a.id == b.id);
         let mut notes = vec![format!(
-            "Cells: {note}; mean over seeds ± sample standard deviation (n - 1). {}",
+            "Cells: {note}; {}. {}",
+            Estimator::words(runs.iter().map(|run| run.task.as_str())),
             seeds_of(&runs)
         )];
         notes.extend(matched(&runs));
-        notes.extend(verdicts);
+        notes.extend(Some(verdicts).filter(|said| !said.is_empty()));
+        notes.extend(rows.iter().flat_map(undefined));
         let uneven = sweep::uneven(rows, swept);
         if !uneven.is_empty() {
             notes.push(format!("Not the same in all cells of a row: {}.", uneven.join("; ")));
@@ -206,10 +207,15 @@ impl PaperGrid {
             *name = format!("{name} ({})", row.variant);
         }
         cells.extend(columns.iter().map(|column| {
-            row.cells.get(column).map_or(Cell::Missing, |number| {
+            row.cells.get(column).map_or(Cell::Missing, |level| {
+                let Some(number) = level.number else {
+                    return Cell::Undefined {
+                        undefined: level.undefined.len(),
+                    };
+                };
                 let at = self.columns.iter().position(|c| c == column);
                 let decimals = at.and_then(|at| self.decimals.get(at).copied()).unwrap_or(1);
-                Cell::Number(Number { decimals, ..*number })
+                Cell::Number(Number { decimals, ..number })
             })
         }));
         cells
@@ -222,6 +228,17 @@ fn matched(runs: &[&RunRecord]) -> Option<String> {
     shown.then(|| {
         "MNLI: the accuracy on the matched dev set; records have the mismatched and the pooled one too.".to_owned()
     })
+}
+
+/// For which seeds a cell's metric is undefined.
+fn undefined(row: &SweepRow<'_>) -> Vec<String> {
+    let some = row.cells.iter().filter(|(_, level)| !level.undefined.is_empty());
+    let join = |seeds: &BTreeSet<u64>| seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    some.map(|(column, level)| {
+        let (name, seeds) = (row.name(2), join(&level.undefined));
+        format!("{name} {column}: undefined and left out for seeds {seeds}, which count as seeds.")
+    })
+    .collect()
 }
 
 /// The paper's columns, then ours that it lacks in the order of `key`.

@@ -20,8 +20,8 @@ pub mod table7;
 mod texts;
 
 pub use render::TERMINAL_WIDTH;
-pub(crate) use render::grouped;
-pub(crate) use shared::{provenance, seeds_of, slug};
+pub(crate) use render::{grouped, wrap};
+pub(crate) use shared::{provenance, seeds_of};
 pub use table2::table2;
 
 use std::path::{Path, PathBuf};
@@ -127,16 +127,21 @@ pub static TABLES: &[TableKind] = &[
     },
 ];
 
-/// Every table of a kind that `wants` admits by its name, of the runs that `filter` admits, from a store without unreadable
-/// files.
+/// Every table of a kind that `wants` admits by its name, of the runs that `filter` admits. A record that cannot be read is
+/// left out, and named below every table.
 ///
 /// # Errors
-/// As [`Store::select`], and those of the tables.
+/// As [`Store::select_readable`], and those of the tables.
 pub fn tables(store: &Store, filter: &Filter, wants: impl Fn(&str) -> bool) -> Result<Vec<Table>> {
-    let selection = store.select(filter)?;
+    let (selection, bad) = store.select_readable(filter)?;
     let kinds = TABLES.iter().filter(|kind| wants(kind.name));
     let built: Result<Vec<_>> = kinds.map(|kind| (kind.build)(&selection)).collect();
-    Ok(built?.into_iter().flatten().collect())
+    let mut built: Vec<Table> = built?.into_iter().flatten().collect();
+    for table in &mut built {
+        let left_out = bad.iter().map(|error| format!("Left out: {}.", error.whole()));
+        table.notes.extend(left_out);
+    }
+    Ok(built)
 }
 
 /// A table, ready for any renderer: [`Table::terminal`], [`Table::markdown`], [`Table::latex`], [`Table::csv`].
@@ -199,6 +204,11 @@ pub enum Cell {
     Count(i64),
     /// A measured or quoted number.
     Number(Number),
+    /// It was run, for so many seeds, and the metric is defined for none of them.
+    Undefined {
+        /// How many.
+        undefined: usize,
+    },
     /// Nothing was measured; printed as a dash, never filled in.
     Missing,
 }
@@ -210,7 +220,7 @@ pub struct Number {
     pub value: f64,
     /// What stands behind the ±.
     pub spread: Option<f64>,
-    /// Seeds behind it; `None` for quoted numbers, averages and differences.
+    /// Seeds behind it, with those for which the metric is undefined; `None` for quoted numbers, averages and differences.
     pub n: Option<usize>,
     /// Digits behind the point.
     pub decimals: usize,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 pub const TERMINAL_WIDTH: usize = 100;
 
 const MISSING: &str = "–";
+const UNDEFINED: &str = "undef.";
 
 impl Table {
     /// For a terminal of `width` columns, plain text without colours. Where the table is too wide, the spread goes below
@@ -116,7 +117,7 @@ impl Table {
     }
 
     /// As CSV: a column `numbers` (ours, paper, difference), then each column of words or counts as it is and each
-    /// column of numbers as three: value (four decimals), `±` and `n`. Missing is empty.
+    /// column of numbers as three: value (four decimals), `±` and `n`. Missing is empty, undefined is NaN.
     ///
     /// # Errors
     /// [`Error::Csv`].
@@ -149,6 +150,7 @@ impl Table {
                 Cell::Text(text) => (text.clone(), None, None),
                 Cell::Count(count) => (count.to_string(), None, None),
                 Cell::Number(x) => (number(x.value), x.spread.map(number), x.n),
+                Cell::Undefined { undefined } => ("NaN".to_owned(), None, Some(*undefined)),
                 Cell::Missing => (String::new(), None, None),
             };
             cells.push(value);
@@ -183,12 +185,16 @@ impl Table {
             }
             Cell::Count(count) => vec![grouped(*count)],
             Cell::Number(number) => number.shown(row.kind, each),
+            Cell::Undefined { undefined } => {
+                let n = each.then(|| with_seeds(*undefined));
+                std::iter::once(UNDEFINED.to_owned()).chain(n).collect()
+            }
             Cell::Missing => vec![MISSING.to_owned()],
         };
         row.cells.iter().enumerate().map(part).collect()
     }
 
-    fn is_text(&self, column: usize) -> bool {
+    pub(crate) fn is_text(&self, column: usize) -> bool {
         let mut cells = self.rows.iter().filter_map(|row| row.cells.get(column));
         let first = cells.find(|cell| !matches!(cell, Cell::Missing));
         first.map_or(self.rows.is_empty(), |cell| matches!(cell, Cell::Text(_)))
@@ -197,7 +203,7 @@ impl Table {
     fn has_numbers(&self, column: usize) -> bool {
         self.rows
             .iter()
-            .any(|row| matches!(row.cells.get(column), Some(Cell::Number(_))))
+            .any(|row| matches!(row.cells.get(column), Some(Cell::Number(_) | Cell::Undefined { .. })))
     }
 }
 
@@ -207,9 +213,10 @@ impl Cell {
         matches!(self, Self::Text(text) if !text.starts_with(|first: char| first.is_ascii_digit()))
     }
 
-    fn seeds(&self) -> Option<usize> {
+    pub(super) fn seeds(&self) -> Option<usize> {
         match self {
             Self::Number(number) => number.n,
+            Self::Undefined { undefined } => Some(*undefined),
             _ => None,
         }
     }
@@ -287,7 +294,7 @@ fn latex_escape(text: &str) -> String {
 }
 
 /// Breaks at blanks so that lines stay within `width`; later lines are indented.
-fn wrap(text: &str, width: usize, indent: &str) -> String {
+pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for word in text.split_whitespace() {

@@ -7,6 +7,7 @@ use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::Summary;
 use crate::record::{RunRecord, Status};
+use crate::stem::slugs;
 use crate::store::Selection;
 
 /// Runs of one row differ by task and seed alone. Ordered as the rows are printed.
@@ -86,26 +87,19 @@ pub(super) fn each_part(
     for run in ours(&selection.failed) {
         parts.entry(part(&run)).or_default().failed.push(run);
     }
-    let mut names = BTreeSet::new();
+    let named = |(preset, label): &(Option<String>, String), part: &Selection| {
+        let which: BTreeSet<&str> = part.runs.iter().map(|run| run.experiment.as_str()).collect();
+        let which = which.iter().filter(|_| experiments.len() > 1 && which.len() == 1);
+        let words = which.copied().chain([preset.as_ref().unwrap_or(label).as_str()]);
+        (words.collect::<Vec<_>>().join(" "), format!("{preset:?} {label}"))
+    };
+    let others = parts.iter().filter_map(|(key, part)| Some(named(key.as_ref()?, part)));
+    let mut names = slugs(&others.collect::<Vec<_>>()).into_iter();
     let mut tables = Vec::new();
     for (key, part) in &parts {
         let mut table = one(key.as_ref().map(|(_, label)| label.as_str()), part)?;
-        let own = match key {
-            None => stem.to_owned(),
-            Some((preset, label)) => {
-                let which: BTreeSet<&str> = part.runs.iter().map(|run| run.experiment.as_str()).collect();
-                let which = which.iter().filter(|_| experiments.len() > 1 && which.len() == 1);
-                let words = which.copied().chain([preset.as_ref().unwrap_or(label).as_str()]);
-                format!("{stem}-{}", slug(&words.collect::<Vec<_>>().join(" ")))
-            }
-        };
-        table.name.clone_from(&own);
-        for i in 2.. {
-            if names.insert(table.name.clone()) {
-                break;
-            }
-            table.name = format!("{own}-{i}");
-        }
+        let own = key.as_ref().and_then(|_| names.next());
+        table.name = own.map_or_else(|| stem.to_owned(), |own| format!("{stem}-{own}"));
         tables.push(table);
     }
     Ok(tables)
@@ -135,12 +129,20 @@ pub(super) fn not_run(columns: usize) -> Vec<Cell> {
     first.chain((1..columns).map(|_| Cell::Missing)).collect()
 }
 
+/// What marks in cells mean.
+pub(super) fn marks(rows: &[Row]) -> Option<String> {
+    let cells = || rows.iter().flat_map(|row| &row.cells);
+    let undefined = cells().any(|cell| matches!(cell, Cell::Undefined { .. }));
+    let words = "undef.: it was run and the metric is undefined, as a correlation with answers that are all the same.";
+    undefined.then(|| words.to_owned())
+}
+
 /// For which seeds a metric that stands in a cell is undefined.
 pub(super) fn undefined(used: &[&Summary]) -> Vec<String> {
     let some = used.iter().filter(|s| !s.undefined.is_empty());
     some.map(|s| {
         format!(
-            "{} {} {}: undefined and left out for seeds {}.",
+            "{} {} {}: undefined and left out for seeds {}, which count as seeds.",
             s.model,
             s.method,
             s.task,
@@ -179,7 +181,7 @@ pub(crate) fn seeds_of(runs: &[&RunRecord]) -> String {
 
 /// The seeds behind the cells, in words.
 pub(super) fn seeds(used: &[&Summary]) -> String {
-    let sets: BTreeSet<&Vec<u64>> = used.iter().map(|s| &s.seeds).collect();
+    let sets: BTreeSet<Vec<u64>> = used.iter().map(|s| s.run_seeds()).collect();
     let all: BTreeSet<u64> = sets.iter().flat_map(|set| set.iter().copied()).collect();
     match sets.len() {
         0 => "No seeds yet.".to_owned(),
@@ -220,7 +222,10 @@ const NAMED: usize = 6;
 fn places(runs: &[&RunRecord]) -> Option<String> {
     let mut places: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for run in runs {
-        places.entry(run.provenance.place()).or_default().insert(&run.method);
+        places
+            .entry(run.provenance.place())
+            .or_default()
+            .insert(run.shown_method());
     }
     let several = places.len() > 1;
     let most = places.values().map(BTreeSet::len).max().filter(|most| *most > NAMED);
@@ -267,14 +272,4 @@ pub(super) fn plain(task: &str) -> String {
         .filter(char::is_ascii_alphanumeric)
         .collect::<String>()
         .to_ascii_lowercase()
-}
-
-/// A file name's stem: lower-case words joined by hyphens.
-pub(crate) fn slug(text: &str) -> String {
-    let lower = text.to_lowercase();
-    lower
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::grid::{Ours, paper_grid};
-use super::{Cell, Number, Table, slug};
+use super::{Cell, Number, Table};
 use crate::analysis::{self, Analysis, Design, Findings, Latency};
+use crate::claims;
 use crate::error::Result;
+use crate::stem::of_analysis;
 use crate::store::Selection;
+use crate::verdict::said;
 
 paper_grid!("table1");
 
@@ -16,16 +19,12 @@ paper_grid!("table1");
 /// [`crate::Error::Paper`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     let paper = paper()?;
-    let mut names = BTreeSet::new();
     let mut tables = Vec::new();
     for analysis in &selection.analyses {
         let Findings::Latency(found) = &analysis.findings else {
             continue;
         };
-        let mut name = format!("table1-{}", slug(analysis.preset.as_ref().unwrap_or(&analysis.model)));
-        if !names.insert(name.clone()) {
-            name = format!("{name}-{}", &analysis.id[..analysis.id.len().min(6)]);
-        }
+        let name = of_analysis("table1", analysis, selection);
         let mut table = paper.table(&name, Some(ours(analysis, found)));
         table.title = format!("{}: {}", table.title, analysis.model);
         tables.push(table);
@@ -87,8 +86,8 @@ fn ours(analysis: &Analysis, found: &Latency) -> Ours {
             let cell = found.cells.iter().find(meant);
             cells.push(cell.map_or(Cell::Missing, |c| {
                 Cell::Number(Number {
-                    value: c.median_ms,
-                    spread: Some(c.iqr_ms),
+                    value: c.mean_ms,
+                    spread: Some(c.sd_ms).filter(|_| c.trials > 1),
                     n: None,
                     decimals: 1,
                 })
@@ -111,12 +110,17 @@ fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     vec![
         format!(
-            "Columns: batch x length; ms: median of single forward passes ± interquartile range; %: slow-down of the median over the \
-                model alone. Passes a cell: {}, after {} that do not count.",
+            "Columns: batch x length; ms: mean of single forward passes ± sample standard deviation, as in the paper; %: slow-down of \
+                the mean over the model alone. Passes a cell: {}, after {} that do not count.",
             trials.join(", "),
             found.warmup
         ),
-        format!("Ours: {}, analysis {}. {}", analysis.label, analysis.id, found.remark),
+        format!(
+            "Ours: {}, analysis {}. {}",
+            analysis.label,
+            analysis.id,
+            said(claims::latency(found))
+        ),
         format!("Device: {}.", analysis.provenance.place()),
     ]
 }

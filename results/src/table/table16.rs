@@ -1,10 +1,12 @@
 //! Table 16 of the paper: little training data.
 
+use super::Table;
 use super::grid::{columns, paper_grid};
-use super::{Number, Table};
+use crate::claims;
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
+use crate::verdict::said;
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 /// What may differ between the cells of a row, and is then said below: fewer rows are gone through more often, in smaller
@@ -44,26 +46,21 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     ))
 }
 
-/// The paper's: LoRA is as good as full fine-tuning or better at three of its four amounts of data.
-fn verdicts(rows: &[SweepRow<'_>]) -> Vec<String> {
-    let pairs = rows.iter().flat_map(|lora| rows.iter().map(move |full| (lora, full)));
-    let pairs = pairs.filter(|(lora, full)| {
-        lora.heads[..2] == full.heads[..2] && lora.heads[2].starts_with("lora ") && full.heads[2] == "full"
-    });
-    let said = pairs.filter_map(|(lora, full)| {
-        let shared = lora.cells.iter().filter_map(|(rows, cell)| Some([*cell, *full.cells.get(rows)?]));
-        let shared: Vec<[Number; 2]> = shared.collect();
-        let as_good = shared.iter().filter(|[lora, full]| lora.value >= full.value).count();
-        let words = if 2 * as_good > shared.len() { "as in the paper" } else { "unlike in the paper" };
-        (!shared.is_empty()).then(|| {
-            format!(
-                "{}: {} is as good as full fine-tuning or better at {as_good} of {} amounts of data, {words}, where it is 3 of 4{}.",
-                lora.name(2),
-                lora.heads[2],
-                shared.len(),
-                sweep::doubt(shared.as_flattened())
-            )
-        })
-    });
-    said.collect()
+/// LoRA in each of its settings against full fine-tuning, with every prefix of the same model and task.
+fn verdicts(rows: &[SweepRow<'_>]) -> String {
+    let of = |place: &[String], kind: &str| {
+        let is = |row: &&SweepRow<'_>| row.heads[..2] == *place && row.heads[2].split(' ').next() == Some(kind);
+        rows.iter().filter(is).collect::<Vec<_>>()
+    };
+    let scores = |row: &SweepRow<'_>| row.scores(|column| Some(column.parse().unwrap_or(u64::MAX)));
+    let mut claims = Vec::new();
+    for lora in rows.iter().filter(|row| row.heads[2].starts_with("lora ")) {
+        let place = &lora.heads[..2];
+        let prefixes = ["pre_embed", "pre_layer"].map(|kind| of(place, kind)).concat();
+        let prefixes: Vec<_> = prefixes.iter().map(|row| (row.heads[2].clone(), scores(row))).collect();
+        for full in of(place, "full") {
+            claims.extend(claims::table16(&lora.name(3), &scores(lora), &scores(full), &prefixes));
+        }
+    }
+    said(claims)
 }

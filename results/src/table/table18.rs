@@ -41,7 +41,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
                 entries.push(Entry {
                     row: row.clone(),
                     column: column.to_owned(),
-                    value: value * scale,
+                    value: Some(value * scale),
                     run,
                 });
             }
@@ -57,6 +57,6 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         columns,
         &SWEPT,
         "loss on dev, all others on test; BLEU in per cent",
-        Vec::new(),
+        String::new(),
     ))
 }

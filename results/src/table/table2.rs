@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shared::{
-    RowKey, difference_row, distinct, each_part, failures, not_run, plain, provenance, seeds, undefined,
+    RowKey, difference_row, distinct, each_part, failures, marks, not_run, plain, provenance, seeds, undefined,
 };
-use super::{Cell, Number, Row, RowKind, Table};
+use super::{Cell, Number, Row, RowKind, Table, grouped};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable, PaperTask, Setup};
 use crate::store::{Filter, Selection, Store};
 
-/// Table 2 over the runs that `filter` admits, from a store without unreadable files; see [`build`].
+/// Table 2 over the runs that `filter` admits, as [`super::tables`] has it.
 ///
 /// # Errors
-/// As [`Store::select`] and [`build`].
+/// As [`super::tables`].
 pub fn table2(store: &Store, filter: &Filter) -> Result<Vec<Table>> {
-    build(&store.select(filter)?)
+    super::tables(store, filter, |kind| kind == "table2")
 }
 
 /// Table 2 over the runs of the experiment `glue`: first the table of the runs that are rows of the paper, with the
@@ -53,7 +53,7 @@ fn empty(label: Option<&str>, tasks: &[PaperTask]) -> Table {
             None => "GLUE dev sets: runs in the paper's setting, beside the numbers of its Table 2".to_owned(),
             Some(label) => format!("GLUE dev sets: {label}"),
         },
-        header: ["Model", "Method", "Trained"].map(String::from).to_vec(),
+        header: ["Model", "Method", "Trained", "+ Head"].map(String::from).to_vec(),
         rows: Vec::new(),
         notes: Vec::new(),
         show_n: false,
@@ -84,13 +84,16 @@ fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Tabl
             }
         }
     }
-    table.show_n = used.windows(2).any(|pair| pair[0].seeds.len() != pair[1].seeds.len());
+    table.show_n = used
+        .windows(2)
+        .any(|pair| pair[0].run_seeds().len() != pair[1].run_seeds().len());
     let quoted: Vec<&PaperRow> = rows
         .keys()
         .filter_map(|key| key.place)
         .map(|i| &paper.rows[i])
         .collect();
     table.notes = notes(paper, &quoted, &used, part, &tasks);
+    table.notes.extend(marks(&table.rows));
     Ok(table)
 }
 
@@ -136,17 +139,20 @@ fn main_metric<'a>(group: &[&'a Summary], task: &PaperTask) -> Option<&'a Summar
 
 fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &mut Vec<&'a Summary>) -> Row {
     let mut cells = key.cells(group);
+    cells.push(Cell::Count(group.iter().map(|s| s.head).max().unwrap_or_default()));
     let mut medians = Vec::new();
     for task in tasks {
-        let found = main_metric(group, task).and_then(|s| s.median.map(|median| (s, median)));
-        cells.push(found.map_or(Cell::Missing, |(s, median)| {
+        cells.push(main_metric(group, task).map_or(Cell::Missing, |s| {
             used.push(s);
+            let n = s.run_seeds().len();
+            let Some(median) = s.median else {
+                return Cell::Undefined { undefined: n };
+            };
             medians.push(median * 100.0);
-            let n = Some(s.seeds.len());
             Cell::Number(Number {
                 value: median * 100.0,
                 spread: s.std.map(|std| std * 100.0),
-                n,
+                n: Some(n),
                 decimals: 1,
             })
         }));
@@ -167,6 +173,7 @@ fn paper_row(row: &PaperRow) -> Row {
         Cell::Text(row.model.clone()),
         Cell::Text(format!("paper: {}{star}{dagger}", row.name)),
         Cell::Text(format!("{:.1}M", row.params_m)),
+        Cell::Missing,
     ];
     let number = |value, spread| {
         Cell::Number(Number {
@@ -219,10 +226,34 @@ fn notes(
         where no task is missing. –: not measured."
             .to_owned(),
     );
+    notes.extend(heads(used));
     notes.extend(provenance(&part.runs));
     notes.extend(undefined(used));
     notes.extend(failures(&part.failed));
     notes
+}
+
+/// What heads have, task by task where they differ.
+fn heads(used: &[&Summary]) -> Option<String> {
+    let mut sizes: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
+    for s in used {
+        sizes.entry(s.head).or_default().insert(&s.task);
+    }
+    let words = "+ Head: parameters of the task's head, which every row trains besides";
+    match sizes.len() {
+        0 => None,
+        1 => Some(format!("{words}; the paper leaves them out.")),
+        _ => {
+            let size = |(count, tasks): (&i64, &BTreeSet<&str>)| {
+                let tasks = tasks.iter().copied().collect::<Vec<_>>().join(", ");
+                format!("{} for {tasks}", grouped(*count))
+            };
+            let each = sizes.iter().rev().map(size).collect::<Vec<_>>().join("; ");
+            Some(format!(
+                "{words}, the most of any task ({each}); the paper leaves them out."
+            ))
+        }
+    }
 }
 
 fn metrics(tasks: &[PaperTask]) -> String {

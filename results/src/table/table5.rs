@@ -2,9 +2,11 @@
 
 use super::Table;
 use super::grid::{columns, paper_grid};
+use crate::claims;
 use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
+use crate::verdict::said;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -36,7 +38,10 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     let budget = |row: &SweepRow<'_>| row.heads[2].parse::<u64>().unwrap_or_default();
     rows.sort_by(|a, b| (&a.heads[..2], budget(a)).cmp(&(&b.heads[..2], budget(b))));
     let columns = columns(&paper, &rows, |column| paper.place(column));
-    let verdicts = rows.iter().filter_map(verdict).collect();
+    let claims = rows
+        .iter()
+        .flat_map(|row| claims::table5(&row.name(3), &row.scores(|weights| Some(weights.to_owned()))));
+    let verdicts = said(claims.collect());
     Ok(paper.sweep(
         "table5",
         &rows,
@@ -44,25 +49,5 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         &SWEPT,
         "the task's metric on dev in per cent",
         verdicts,
-    ))
-}
-
-/// The paper's: several matrices of a lower rank are worth more than one of a higher.
-fn verdict(row: &SweepRow<'_>) -> Option<String> {
-    let several = row.best(|weights| weights.contains(','))?;
-    let one = row.best(|weights| !weights.contains(','))?;
-    let words = if several.1.value > one.1.value {
-        "more, as the paper found"
-    } else {
-        "not more, unlike in the paper"
-    };
-    Some(format!(
-        "{}: several matrices of a lower rank have {:.1} at best ({}), one of a higher rank {:.1} ({}): {words}{}.",
-        row.name(2),
-        several.1.value,
-        several.0,
-        one.1.value,
-        one.0,
-        sweep::doubt(&[several.1, one.1])
     ))
 }

@@ -2,9 +2,11 @@
 
 use super::Table;
 use super::grid::{columns, paper_grid};
+use crate::claims;
 use crate::error::Result;
 use crate::store::Selection;
-use crate::sweep::{self, Entry, SweepRow};
+use crate::sweep::{self, Entry};
+use crate::verdict::said;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -30,7 +32,10 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     }
     let (paper, rows) = (paper()?, sweep::compared(&entries, &SWEPT));
     let columns = columns(&paper, &rows, rank);
-    let verdicts = rows.iter().filter_map(verdict).collect();
+    let claims = rows
+        .iter()
+        .flat_map(|row| claims::table6(&row.name(3), &row.heads[2], &row.scores(|column| Some(rank(column)))));
+    let verdicts = said(claims.collect());
     Ok(paper.sweep(
         "table6",
         &rows,
@@ -38,27 +43,6 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         &SWEPT,
         "the task's metric on dev in per cent",
         verdicts,
-    ))
-}
-
-/// How far the smallest rank is behind the best in the paper's table, at most: Wq on WikiSQL.
-const GAP: f64 = 1.7;
-
-/// The paper's: a very small rank suffices.
-fn verdict(row: &SweepRow<'_>) -> Option<String> {
-    let (smallest, first) = row.cells.iter().min_by_key(|(column, _)| rank(column))?;
-    let (largest, best) = row.best(|_| true)?;
-    let (name, gap) = (row.name(3), best.value - first.value);
-    let doubt = sweep::doubt(&[*first, best]);
-    if smallest == largest {
-        return Some(format!(
-            "{name}: {smallest} is the best, no larger rank is needed, as the paper found{doubt}."
-        ));
-    }
-    let words = if gap <= GAP { "no more" } else { "more" };
-    Some(format!(
-        "{name}: {smallest} has {:.1}, {largest}, the best, {:.1}: {gap:.1} less, {words} than in the paper, where it is {GAP} at most{doubt}.",
-        first.value, best.value
     ))
 }
 

@@ -3,8 +3,10 @@
 use super::grid::{Ours, paper_grid};
 use super::{Cell, Number, Table};
 use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
+use crate::claims;
 use crate::error::Result;
 use crate::store::Selection;
+use crate::verdict::said;
 
 paper_grid!("table7");
 
@@ -14,7 +16,7 @@ paper_grid!("table7");
 /// [`crate::Error::Paper`].
 pub fn build(selection: &Selection) -> Result<Vec<Table>> {
     let paper = paper()?;
-    let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW.".to_owned()]);
+    let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW, and holds the factor alpha / r, which by itself makes a smaller rank amplify more.".to_owned()]);
     for analysis in &selection.analyses {
         let Findings::Subspace(found) = &analysis.findings else {
             continue;
@@ -26,14 +28,12 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         let before = rows.len();
         rows.extend(of_q.map(|p| row(analysis, found, p)));
         if rows.len() > before {
-            let remark = found
-                .remarks
-                .get("amplification")
-                .map(|remark| format!(" {remark}"))
-                .unwrap_or_default();
             notes.push(format!(
-                "{}: {}, analysis {}.{remark}",
-                analysis.model, analysis.label, analysis.id
+                "{}: {}, analysis {}. {}",
+                analysis.model,
+                analysis.label,
+                analysis.id,
+                said(claims::amplification(found))
             ));
         }
     }

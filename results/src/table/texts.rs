@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::shared::{RowKey, difference_row, distinct, each_part, failures, not_run, provenance, seeds, undefined};
+use super::shared::{
+    RowKey, difference_row, distinct, each_part, failures, marks, not_run, provenance, seeds, undefined,
+};
 use super::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
@@ -27,6 +29,9 @@ pub(super) struct TextTable {
     /// Why the paper's rows are quoted beside runs that are none of them; none where they are not.
     pub quoted_anyway: Option<&'static str>,
 }
+
+/// Metrics that are not measured where their data are not at hand.
+const NEED_DATA: [&str; 2] = ["METEOR", "TER"];
 
 /// A column.
 pub(super) struct Column {
@@ -110,8 +115,11 @@ impl TextTable {
             table.rows.extend(paper.rows.iter().map(|row| self.paper_row(row)));
             quoted.extend(&paper.rows);
         }
-        table.show_n = used.windows(2).any(|pair| pair[0].seeds.len() != pair[1].seeds.len());
+        table.show_n = used
+            .windows(2)
+            .any(|pair| pair[0].run_seeds().len() != pair[1].run_seeds().len());
         table.notes = self.notes(paper, &quoted, &used, part, label.is_some());
+        table.notes.extend(marks(&table.rows));
         Ok(table)
     }
 
@@ -119,13 +127,18 @@ impl TextTable {
         let mut cells = key.cells(group);
         for column in self.columns {
             let found = group.iter().copied().find(|s| column.is_of(s));
-            let found = found.and_then(|s| s.mean.map(|mean| (s, mean)));
-            cells.push(found.map_or(Cell::Missing, |(s, mean)| {
+            // A score that needs data which were not at hand is recorded without a value.
+            let found = found.filter(|s| s.mean.is_some() || !NEED_DATA.contains(&column.metric));
+            cells.push(found.map_or(Cell::Missing, |s| {
                 used.push(s);
+                let n = s.run_seeds().len();
+                let Some(mean) = s.mean else {
+                    return Cell::Undefined { undefined: n };
+                };
                 Cell::Number(Number {
                     value: mean * column.scale,
                     spread: s.std.map(|std| std * column.scale),
-                    n: Some(s.seeds.len()),
+                    n: Some(n),
                     decimals: column.decimals,
                 })
             }));

@@ -1,0 +1,587 @@
+//! What the paper concludes from its tables and figures, as rules: each conclusion apart, tested against seeds. Sentences below
+//! tables and figures come from here and from nowhere else; [`crate::verdict`] says what a test comes to.
+//!
+//! Methods are compared over the seeds that they share (Student's paired t), groups of adapters and forward passes by Welch's
+//! test; conclusions that are drawn together are corrected for their number (Holm).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::analysis::{
+    Cell, Comparison, Cost, Design, Efficiency, Grid, How, Latency, Module, Of, Projection, Subspace,
+};
+use crate::stats::Estimate;
+use crate::verdict::{Claim, Scores, Tested, above, all, any, below, few, groups, mean, middle, paired};
+
+/// Points of a score in per cent by which a setting may be behind and still be called as good: what the paper prints as the
+/// spread over seeds of WikiSQL (Tables 4, 5 and 6).
+pub const MARGIN: f64 = 0.5;
+/// The same of Table 16, whose text calls differences within it comparable.
+pub const MARGIN_LITTLE_DATA: f64 = 0.3;
+
+fn level(scores: &Scores) -> String {
+    format!("{:.1}", scores.level())
+}
+
+/// A method in one setting, as Figure 2 draws it.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    /// The kind of method: `lora`, `full`.
+    pub method: String,
+    /// What sets the setting apart from others of the method: sizes, weights, rates.
+    pub setting: String,
+    /// Parameters trained without the head.
+    pub trained: i64,
+    /// Its scores.
+    pub scores: Scores,
+}
+
+/// Figure 2 on one task: LoRA matches or exceeds full fine-tuning and is ahead of the other methods; prefixes fall off with size.
+#[must_use]
+pub fn figure2(task: &str, tried: &[Tried]) -> Vec<Claim> {
+    let of = |method: &str| tried.iter().filter(|t| t.method == method).collect::<Vec<_>>();
+    let lora = of("lora");
+    let mut claims = Vec::new();
+    let says = format!("LoRA matches or exceeds full fine-tuning, within {MARGIN}");
+    claims.extend(like_with_like(says, &lora, &of("full"), -MARGIN));
+    for (other, name) in [
+        ("adapter_h", "Adapter^H"),
+        ("pre_embed", "prefixes as embeddings"),
+        ("pre_layer", "prefixes as activations"),
+    ] {
+        let says = format!("LoRA is ahead of {name}");
+        claims.extend(like_with_like(says, &lora, &of(other), 0.0));
+    }
+    for (method, name) in [("pre_embed", "embeddings"), ("pre_layer", "activations")] {
+        let mut sizes = of(method);
+        sizes.sort_by_key(|t| t.trained);
+        let Some((largest, smaller)) = sizes.split_last().filter(|(_, rest)| !rest.is_empty()) else {
+            continue;
+        };
+        let behind: Vec<Tested> = smaller
+            .iter()
+            .map(|t| above(paired(&t.scores, &largest.scores), 0.0))
+            .collect();
+        claims.push(Claim {
+            says: format!("prefixes as {name} fall off at the largest size"),
+            about: String::new(),
+            numbers: format!("{} of {}", level(&largest.scores), largest.setting),
+            tested: any(&behind),
+        });
+    }
+    about(task, claims)
+}
+
+fn about(what: &str, mut claims: Vec<Claim>) -> Vec<Claim> {
+    for claim in &mut claims {
+        claim.about = what.to_owned();
+    }
+    claims
+}
+
+/// LoRA against another method. The best of many settings is not held against the best of few: both sides must have been tried
+/// equally often, and of several settings each side enters with its best.
+fn like_with_like(says: String, lora: &[&Tried], other: &[&Tried], margin: f64) -> Option<Claim> {
+    let best = |side: &[&Tried]| {
+        let level = |t: &Tried| t.scores.level();
+        side.iter()
+            .copied()
+            .max_by(|a, b| level(a).total_cmp(&level(b)))
+            .cloned()
+    };
+    let (a, b) = (best(lora)?, best(other)?);
+    let alike = lora.len() == other.len();
+    let tested = if alike {
+        above(paired(&a.scores, &b.scores), margin)
+    } else {
+        Err("the best of many settings is not held against the best of few".to_owned())
+    };
+    let of = |n: usize| match n {
+        1 => " (1 setting)".to_owned(),
+        n => format!(" (best of {n} settings)"),
+    };
+    let said = |tried: &Tried, n: usize| {
+        level(&tried.scores) + &Some(n).filter(|_| !alike || n > 1).map(of).unwrap_or_default()
+    };
+    Some(Claim {
+        says,
+        about: String::new(),
+        numbers: format!("{} against {}", said(&a, lora.len()), said(&b, other.len())),
+        tested,
+    })
+}
+
+/// Table 5 at one budget, by weights (`Wq,Wv`): all of it in Wq or in Wk is behind, and Wq with Wv is as good as any other.
+#[must_use]
+pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
+    let Some(both) = cells.get("Wq,Wv") else {
+        return Vec::new();
+    };
+    let mut claims = Vec::new();
+    let singles: Vec<&String> = cells.keys().filter(|weights| !weights.contains(',')).collect();
+    for alone in ["Wq", "Wk"] {
+        if let Some(scores) = cells.get(alone) {
+            claims.push(Claim {
+                says: format!("{alone} alone is behind Wq,Wv of half the rank"),
+                about: row.to_owned(),
+                numbers: format!("{} against {}", level(scores), level(both)),
+                tested: above(paired(both, scores), 0.0),
+            });
+        }
+    }
+    if !singles.is_empty() {
+        let ahead: Vec<Tested> = singles.iter().map(|s| above(paired(both, &cells[*s]), 0.0)).collect();
+        claims.push(Claim {
+            says: "Wq,Wv is ahead of every single matrix of a higher rank".to_owned(),
+            about: row.to_owned(),
+            numbers: String::new(),
+            tested: all(&ahead),
+        });
+    }
+    let others: Vec<Tested> = cells
+        .iter()
+        .filter(|(weights, _)| *weights != "Wq,Wv")
+        .map(|(_, scores)| above(paired(both, scores), -MARGIN))
+        .collect();
+    if !others.is_empty() {
+        claims.push(Claim {
+            says: format!("no other choice is ahead of Wq,Wv by more than {MARGIN}"),
+            about: row.to_owned(),
+            numbers: String::new(),
+            tested: all(&others),
+        });
+    }
+    claims
+}
+
+/// Table 6 of one choice of weights, by rank: the smallest suffices for several matrices, Wq alone needs a larger one.
+#[must_use]
+pub fn table6(row: &str, weights: &str, cells: &BTreeMap<u64, Scores>) -> Vec<Claim> {
+    let mut ranks = cells.iter();
+    let Some((smallest, first)) = ranks.next() else {
+        return Vec::new();
+    };
+    let larger: Vec<(&u64, &Scores)> = ranks.collect();
+    if larger.is_empty() {
+        return Vec::new();
+    }
+    let numbers = std::iter::once((smallest, first))
+        .chain(larger.iter().copied())
+        .map(|(rank, scores)| format!("r={rank} {}", level(scores)));
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let (says, tested) = if weights == "Wq" {
+        let better: Vec<Tested> = larger.iter().map(|(_, s)| above(paired(s, first), 0.0)).collect();
+        (format!("Wq alone needs a rank above {smallest}"), any(&better))
+    } else {
+        let close: Vec<Tested> = larger.iter().map(|(_, s)| above(paired(first, s), -MARGIN)).collect();
+        (
+            format!("rank {smallest} is within {MARGIN} of every larger one"),
+            all(&close),
+        )
+    };
+    let about = row.to_owned();
+    vec![Claim {
+        says,
+        about,
+        numbers,
+        tested,
+    }]
+}
+
+/// Table 16, by rows of training data (all of them as the largest number): LoRA against full fine-tuning, and prefixes against both.
+#[must_use]
+pub fn table16(
+    row: &str,
+    lora: &BTreeMap<u64, Scores>,
+    full: &BTreeMap<u64, Scores>,
+    prefixes: &[(String, BTreeMap<u64, Scores>)],
+) -> Vec<Claim> {
+    let shared: Vec<u64> = lora.keys().filter(|rows| full.contains_key(rows)).copied().collect();
+    let (Some(&least), Some(&most)) = (shared.first(), shared.last()) else {
+        return Vec::new();
+    };
+    let amount = |rows: u64| match rows {
+        u64::MAX => "all rows".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    let mut claims = Vec::new();
+    for rows in shared {
+        let (a, b) = (&lora[&rows], &full[&rows]);
+        let (words, tested) = if rows == least || rows == most {
+            ("is ahead of".to_owned(), above(paired(a, b), 0.0))
+        } else {
+            let within = [
+                above(paired(a, b), -MARGIN_LITTLE_DATA),
+                below(paired(a, b), MARGIN_LITTLE_DATA),
+            ];
+            (format!("is within {MARGIN_LITTLE_DATA} of"), all(&within))
+        };
+        claims.push(Claim {
+            says: format!("LoRA {words} full fine-tuning on {}", amount(rows)),
+            about: row.to_owned(),
+            numbers: format!("{} against {}", level(a), level(b)),
+            tested,
+        });
+    }
+    for (name, prefix) in prefixes {
+        let Some(little) = prefix.get(&least) else { continue };
+        let behind = [&lora[&least], &full[&least]].map(|side| above(paired(side, little), 0.0));
+        claims.push(Claim {
+            says: format!("{name} is behind LoRA and full fine-tuning on {}", amount(least)),
+            about: row.to_owned(),
+            numbers: level(little),
+            tested: all(&behind),
+        });
+        let Some(much) = prefix.get(&most).filter(|_| most != least) else {
+            continue;
+        };
+        let gap = |side: &Scores, prefix: &Scores| Scores {
+            seeds: side
+                .seeds
+                .iter()
+                .filter_map(|(seed, score)| Some((*seed, score - prefix.seeds.get(seed)?)))
+                .collect(),
+            printed: None,
+        };
+        let shrinks = paired(&gap(&lora[&least], little), &gap(&lora[&most], much));
+        claims.push(Claim {
+            says: format!("{name} comes nearer to LoRA with more data"),
+            about: row.to_owned(),
+            numbers: String::new(),
+            tested: above(shrinks, 0.0),
+        });
+    }
+    claims
+}
+
+/// Where adapters differ, their pairs that share no adapter: independent of each other.
+fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec<(&Grid, (usize, usize))> {
+    let rank = |n: usize| found.adapters.get(n).map(|adapter| adapter.rank);
+    let mut used = BTreeSet::new();
+    let mut kept: Vec<(&Grid, (usize, usize))> = Vec::new();
+    let here = |g: &&Grid| g.about == about && g.layer == Some(layer) && g.module == Some(module);
+    for grid in found.grids.iter().filter(here) {
+        let (Of::Adapter(i), Of::Adapter(j)) = (grid.i.of, grid.j.of) else {
+            continue;
+        };
+        let alike = kept
+            .first()
+            .is_none_or(|(_, (a, b))| (rank(*a), rank(*b)) == (rank(i), rank(j)));
+        if alike && used.insert(i) && used.insert(j) {
+            kept.push((grid, (i, j)));
+        }
+    }
+    kept
+}
+
+fn average(grid: &Grid) -> f64 {
+    middle(grid.values.iter().map(|phi| f64::from(*phi)))
+}
+
+/// What random subspaces share on average over all i and j: max(i, j) / d each.
+fn chance(grid: &Grid, width: u32) -> f64 {
+    let cells = (1..=grid.i.len).flat_map(|i| (1..=grid.j.len).map(move |j| i.max(j) as f64));
+    middle(cells) / f64::from(width.max(1))
+}
+
+fn at(layer: u32, module: Module) -> String {
+    format!("W_{} in layer {layer}", module.letter())
+}
+
+/// Figures 3 and 6: the strongest directions of two ranks share more than 0.5, the others do not.
+#[must_use]
+pub fn ranks(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for &layer in layers {
+        for module in [Module::Query, Module::Value] {
+            let grids: Vec<&Grid> = pairs(found, Comparison::Ranks, layer, module)
+                .into_iter()
+                .map(|p| p.0)
+                .collect();
+            if grids.is_empty() {
+                continue;
+            }
+            let top: Vec<f64> = grids.iter().map(|g| f64::from(g.at(1, 1))).collect();
+            claims.push(Claim {
+                says: "the strongest directions share phi above 0.5".to_owned(),
+                about: at(layer, module),
+                numbers: format!("{:.2}", middle(top.iter().copied())),
+                tested: above(mean(&top), 0.5),
+            });
+            // Of the squared overlaps of the first i directions of both, what does not come from the two strongest.
+            let rest = |g: &&Grid| {
+                let i = g.i.len.min(g.j.len);
+                (i > 1).then(|| (i as f64 * f64::from(g.at(i, i)) - f64::from(g.at(1, 1))) / (i as f64 - 1.0))
+            };
+            let rest: Vec<f64> = grids.iter().filter_map(rest).collect();
+            if !rest.is_empty() {
+                claims.push(Claim {
+                    says: "the other directions do not share as much".to_owned(),
+                    about: at(layer, module),
+                    numbers: format!("{:.2} each", middle(rest.iter().copied())),
+                    tested: below(mean(&rest), 0.5),
+                });
+            }
+        }
+    }
+    claims
+}
+
+/// Figures 4 and 7: two seeds share more of W_q than of W_v, and both more than chance.
+#[must_use]
+pub fn seeds(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for &layer in layers {
+        let of = |module| pairs(found, Comparison::Seeds, layer, module);
+        let (q, v) = (of(Module::Query), of(Module::Value));
+        let both: Vec<(f64, f64)> = q
+            .iter()
+            .filter_map(|(grid, who)| Some((average(grid), average(v.iter().find(|(_, other)| other == who)?.0))))
+            .collect();
+        if !both.is_empty() {
+            let more: Vec<f64> = both.iter().map(|(q, v)| q - v).collect();
+            claims.push(Claim {
+                says: "two seeds share more of W_q than of W_v".to_owned(),
+                about: format!("layer {layer}"),
+                numbers: format!(
+                    "{:.3} and {:.3}",
+                    middle(both.iter().map(|p| p.0)),
+                    middle(both.iter().map(|p| p.1))
+                ),
+                tested: above(mean(&more), 0.0),
+            });
+        }
+        for (module, grids) in [(Module::Query, q), (Module::Value, v)] {
+            let Some((first, _)) = grids.first() else { continue };
+            let random = chance(first, found.width);
+            let values: Vec<f64> = grids.iter().map(|(grid, _)| average(grid)).collect();
+            claims.push(Claim {
+                says: "two seeds share more than chance does".to_owned(),
+                about: at(layer, module),
+                numbers: format!("{:.3} and {random:.3}", middle(values.iter().copied())),
+                tested: above(mean(&values), random),
+            });
+        }
+    }
+    claims
+}
+
+/// Figure 8: the update's directions are hardly among the strongest tenth of the weight's, those of a larger rank more so.
+#[must_use]
+pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
+    let mut shares: BTreeMap<u32, BTreeMap<usize, f64>> = BTreeMap::new();
+    let here = |g: &&Grid| g.about == Comparison::Weight && g.layer == Some(layer) && g.module == Some(Module::Query);
+    for grid in found.grids.iter().filter(here) {
+        let Of::Adapter(n) = grid.j.of else { continue };
+        let Some(adapter) = found.adapters.get(n) else { continue };
+        let (tenth, rank) = (grid.i.len, grid.j.len);
+        // The share of the update's directions: phi's sum of squares over r, whichever of the two is fewer.
+        let share = f64::from(grid.at(tenth, rank)) * tenth.min(rank) as f64 / rank.max(1) as f64;
+        shares.entry(adapter.rank).or_default().insert(n, share);
+    }
+    let values = |of: &BTreeMap<usize, f64>| of.values().copied().collect::<Vec<_>>();
+    let Some((least, small)) = shares.first_key_value() else {
+        return Vec::new();
+    };
+    let mut claims = vec![Claim {
+        says: "no more than 0.2 of an update of W_q lies in the strongest tenth of W_q".to_owned(),
+        about: format!("r = {least} in layer {layer}"),
+        numbers: format!("{:.2}", middle(small.values().copied())),
+        tested: below(mean(&values(small)), 0.2),
+    }];
+    if let Some((most, large)) = shares.last_key_value().filter(|(most, _)| *most > least) {
+        claims.push(Claim {
+            says: format!("more of it does at r = {most}"),
+            about: String::new(),
+            numbers: format!("{:.2}", middle(large.values().copied())),
+            tested: above(groups(&values(large), &values(small)), 0.0),
+        });
+    }
+    claims
+}
+
+/// Table 7: W_q lies in an update's directions more than in random ones, less than in its own strongest; the update amplifies
+/// them, by more at a smaller rank once alpha / r is taken out.
+#[must_use]
+pub fn amplification(found: &Subspace) -> Vec<Claim> {
+    let mut ranks: BTreeMap<u32, Vec<&Projection>> = BTreeMap::new();
+    let here = |p: &&Projection| p.layer == found.probe && p.module == Module::Query;
+    for projection in found.projections.iter().filter(here) {
+        if let Some(adapter) = found.adapters.get(projection.adapter) {
+            ranks.entry(adapter.rank).or_default().push(projection);
+        }
+    }
+    let log = |of: &[&Projection], value: &dyn Fn(&Projection) -> Option<f64>| -> Vec<f64> {
+        of.iter()
+            .filter_map(|p| value(p))
+            .map(f64::ln)
+            .filter(|x| x.is_finite())
+            .collect()
+    };
+    let factor = |logs: &[f64]| format!("{:.2} times", middle(logs.iter().copied()).exp());
+    let mut claims = Vec::new();
+    let mut add = |says: &str, about: String, logs: Vec<f64>, tested: Tested| {
+        let (says, numbers) = (says.to_owned(), factor(&logs));
+        if !logs.is_empty() {
+            claims.push(Claim {
+                says,
+                about,
+                numbers,
+                tested,
+            });
+        }
+    };
+    for (rank, of) in &ranks {
+        let random = log(of, &|p| Some(p.onto_delta? / p.onto_random?));
+        let tested = above(mean(&random), 0.0);
+        let at = || format!("r = {rank}");
+        add(
+            "W_q lies in an update's directions more than in random ones",
+            at(),
+            random,
+            tested,
+        );
+        // Nearer, as a ratio, to what random directions hold than to what its own strongest do.
+        let own = log(of, &|p| Some(p.onto_delta? / (p.onto_random? * p.onto_weight?).sqrt()));
+        let tested = below(mean(&own), 0.0);
+        let says = "the update's directions are nearer to random ones than to those that W_q emphasises";
+        add(says, at(), own, tested);
+        let amplified = log(of, &|p| p.amplification);
+        let tested = above(mean(&amplified), 0.0);
+        add("an update amplifies its directions", at(), amplified, tested);
+    }
+    if let (Some((least, small)), Some((most, large))) = (ranks.first_key_value(), ranks.last_key_value())
+        && least < most
+    {
+        let unscaled = |of: &[&Projection]| log(of, &|p| p.amplification_unscaled);
+        let (small, large) = (unscaled(small), unscaled(large));
+        let ratio = vec![middle(small.iter().copied()) - middle(large.iter().copied())];
+        let ratio = if small.is_empty() || large.is_empty() {
+            Vec::new()
+        } else {
+            ratio
+        };
+        let tested = above(groups(&small, &large), 0.0);
+        let at = format!("r = {least} against {most}");
+        add("a smaller rank amplifies more, alpha / r taken out", at, ratio, tested);
+    }
+    claims
+}
+
+/// Slow-down as the logarithm of a ratio of mean passes, less that of the model alone.
+fn pass(cell: &Cell) -> Result<Estimate, String> {
+    let n = cell.trials as usize;
+    let enough = n >= crate::verdict::FEWEST && cell.mean_ms > 0.0;
+    let error = cell.sd_ms / cell.mean_ms / (n as f64).sqrt();
+    let estimate = Estimate {
+        value: cell.mean_ms.ln(),
+        error,
+        freedom: n as f64 - 1.0,
+    };
+    enough.then_some(estimate).ok_or_else(|| few(n))
+}
+
+/// Table 1 and Figure 5: adapters slow every pass down, by over 30 % where there is least to compute, and less so elsewhere. The
+/// passes of one sitting stand for seeds.
+#[must_use]
+pub fn latency(found: &Latency) -> Vec<Claim> {
+    let adapters = |c: &&Cell| matches!(c.design, Design::AdapterL | Design::AdapterH);
+    let slowed: Vec<(&Cell, &Cell, f64)> = found
+        .cells
+        .iter()
+        .filter(adapters)
+        .filter_map(|c| Some((c, found.base_of(c)?, found.slowdown(c)?)))
+        .collect();
+    let tokens = |c: &Cell| (u64::from(c.batch) * u64::from(c.length), c.batch, c.length);
+    let places: BTreeSet<(u64, u32, u32)> = slowed.iter().map(|(c, ..)| tokens(c)).collect();
+    let (Some(least), Some(most)) = (places.first(), places.last()) else {
+        return Vec::new();
+    };
+    let ratio = |(cell, base, _): &(&Cell, &Cell, f64)| -> Result<Estimate, String> {
+        Ok(Estimate::sum(&[(1.0, pass(cell)?), (-1.0, pass(base)?)]))
+    };
+    let percents = |of: &mut dyn Iterator<Item = f64>| {
+        let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        format!("{low:+.1} % to {high:+.1} %")
+    };
+    let slower: Vec<Tested> = slowed.iter().map(|s| above(ratio(s), 0.0)).collect();
+    let here = || slowed.iter().filter(|(c, ..)| tokens(c) == *least);
+    let much: Vec<Tested> = here().map(|s| above(ratio(s), 1.3f64.ln())).collect();
+    let mut claims = vec![
+        Claim {
+            says: "adapters slow every pass down".to_owned(),
+            about: String::new(),
+            numbers: percents(&mut slowed.iter().map(|s| s.2)),
+            tested: all(&slower),
+        },
+        Claim {
+            says: format!("by over 30 % with some adapter at {} x {}", least.1, least.2),
+            about: String::new(),
+            numbers: percents(&mut here().map(|s| s.2)),
+            tested: any(&much),
+        },
+    ];
+    if least != most {
+        let sum = |place| -> Result<Estimate, String> {
+            let here: Vec<_> = slowed.iter().filter(|(c, ..)| tokens(c) == place).collect();
+            let share = 1.0 / here.len() as f64;
+            let mut parts = vec![(-1.0, pass(here[0].1)?)];
+            for (cell, ..) in here {
+                parts.push((share, pass(cell)?));
+            }
+            Ok(Estimate::sum(&parts))
+        };
+        let less = || -> Result<Estimate, String> { Ok(Estimate::sum(&[(1.0, sum(*least)?), (-1.0, sum(*most)?)])) };
+        let percent = |place| {
+            let here = slowed.iter().filter(|(c, ..)| tokens(c) == place);
+            format!("{:+.1} %", middle(here.map(|s| s.2)))
+        };
+        claims.push(Claim {
+            says: format!("less so at {} x {} than at {} x {}", most.1, most.2, least.1, least.2),
+            about: String::new(),
+            numbers: format!("{} and {} on average", percent(*most), percent(*least)),
+            tested: above(less(), 0.0),
+        });
+    }
+    claims
+}
+
+/// Section 4.2: LoRA's checkpoint is smaller, its training takes less memory and is faster. Sizes are counted; memory and speed
+/// are one measurement each.
+#[must_use]
+pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
+    let of = |name: &str| found.costs.iter().find(|c| c.how == How::Measured && c.method == name);
+    let (Some(full), Some(lora)) = (of("full"), of("lora")) else {
+        return Vec::new();
+    };
+    let numbers = |value: &dyn Fn(&Cost) -> Option<f64>| Some((value(lora)?, value(full)?));
+    let one = || Err(few(1));
+    let mut claims = Vec::new();
+    if let Some((a, b)) = numbers(&|c| c.checkpoint_bytes.map(|n| n as f64)) {
+        claims.push(Claim {
+            says: format!(
+                "a checkpoint of LoRA is smaller than one of full fine-tuning on {}",
+                full.model
+            ),
+            about: String::new(),
+            numbers: format!("{:.0} times; the paper has 10,000", b / a),
+            tested: Ok(if a < b { (0.0, 1.0) } else { (1.0, 0.0) }),
+        });
+    }
+    if let Some((a, b)) = numbers(&|c| c.memory_mib) {
+        claims.push(Claim {
+            says: "LoRA trains in less memory".to_owned(),
+            about: String::new(),
+            numbers: format!("{:.2} of it; the paper has 0.29", a / b),
+            tested: one(),
+        });
+    }
+    if let Some((a, b)) = numbers(&|c| c.tokens_per_second) {
+        claims.push(Claim {
+            says: "LoRA trains faster".to_owned(),
+            about: String::new(),
+            numbers: format!("{:.2} times the tokens a second; the paper has 1.33", a / b),
+            tested: one(),
+        });
+    }
+    claims
+}

@@ -1,0 +1,81 @@
+//! How the scores of several seeds become one number: the same in every table, figure and caption.
+
+use crate::table::Number;
+
+/// Tasks whose scores are of generated texts.
+const TEXTS: [&str; 5] = ["e2e", "webnlg", "dart", "wikisql", "samsum"];
+
+/// The paper's rules: the median on GLUE (Table 2), the mean of generated texts (Table 3). A task has one of them wherever it
+/// stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Estimator {
+    Median,
+    Mean,
+}
+
+impl Estimator {
+    /// That of a task, by its name in records or in print.
+    pub(crate) fn of(task: &str) -> Self {
+        if TEXTS.iter().any(|text| text.eq_ignore_ascii_case(task)) {
+            Self::Mean
+        } else {
+            Self::Median
+        }
+    }
+
+    /// What stands below tables of these tasks.
+    pub(crate) fn words<'a>(tasks: impl IntoIterator<Item = &'a str>) -> String {
+        let mut all: Vec<Self> = tasks.into_iter().map(Self::of).collect();
+        all.sort_unstable();
+        all.dedup();
+        let which = match all[..] {
+            [Self::Median] => "median over seeds",
+            [Self::Mean] => "mean over seeds",
+            _ => "median over seeds, of generated texts their mean,",
+        };
+        format!("{which} ± sample standard deviation (n - 1)")
+    }
+
+    /// The number, its sample standard deviation (none for one value) and how many. Of no values it is no number.
+    pub(crate) fn number(self, values: &[f64]) -> Number {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();
+        let value = match self {
+            Self::Mean => mean,
+            Self::Median => median(values),
+        };
+        Number {
+            value,
+            spread: (values.len() > 1).then(|| (squares / (values.len() as f64 - 1.0)).sqrt()),
+            n: Some(values.len()),
+            decimals: 1,
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    match (sorted.get(half), sorted.len() % 2) {
+        (Some(middle), 1) => *middle,
+        (Some(upper), _) => (sorted[half - 1] + upper) / 2.0,
+        (None, _) => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glue_has_medians_and_texts_have_means() {
+        assert_eq!(Estimator::of("mrpc").number(&[1.0, 5.0, 2.0]).value, 2.0);
+        assert_eq!(Estimator::of("STS-B").number(&[1.0, 5.0]).value, 3.0);
+        assert_eq!(Estimator::of("E2E").number(&[1.0, 5.0, 3.0]).value, 3.0);
+        assert!(Estimator::Median.number(&[]).value.is_nan());
+        assert!(Estimator::words(["mrpc", "cola"]).starts_with("median over seeds ±"));
+        assert!(Estimator::words(["e2e"]).starts_with("mean over seeds ±"));
+        assert!(Estimator::words(["e2e", "cola"]).contains("of generated texts their mean"));
+    }
+}

@@ -1,0 +1,277 @@
+//! Numbers in Markdown pages come from committed records: between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` stands
+//! what is made of them, and nothing that was typed. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without
+//! spreads`), `compare BASELINE METHOD MODEL` or `peer`; DIR is a store (of `peer` a folder of its records), as seen from the page. A
+//! folder that is not there yet is said to be so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::atomic::write_atomic;
+use crate::compare;
+use crate::error::{Error, Result};
+use crate::estimator::Estimator;
+use crate::store::{Filter, Selection, Store};
+use crate::sweep;
+use crate::table::{Cell, Table, tables};
+
+const BEGIN: &str = "<!-- numbers: ";
+const END: &str = "<!-- end of numbers -->";
+/// Columns of a page.
+const WIDTH: usize = 100;
+
+/// Makes the blocks of a page anew; whether it differs from what is there. Writes it if `write` is set.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Invalid`] of a block that does not end, that asks for what is not known, or whose store is not there.
+pub fn refresh(page: &Path, write: bool) -> Result<bool> {
+    let bytes = std::fs::read(page).map_err(Error::io(page, "read the page"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let new = made(&text, page)?;
+    let differs = new != text;
+    if differs && write {
+        write_atomic(page, new.as_bytes())?;
+    }
+    Ok(differs)
+}
+
+fn made(text: &str, page: &Path) -> Result<String> {
+    let fail = |reason: String| Error::Invalid {
+        path: page.to_owned(),
+        reason,
+    };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let (what, _) = after
+            .split_once(" -->")
+            .ok_or_else(|| fail("a block without ` -->`".into()))?;
+        let (_, after) = after
+            .split_once(END)
+            .ok_or_else(|| fail(format!("`{BEGIN}{what} -->` without `{END}`")))?;
+        let body = block(what, page.parent().unwrap_or(Path::new(".")))
+            .map_err(|error| fail(format!("`{what}`: {}", error.whole())))?;
+        out.push_str(&format!("{before}{BEGIN}{what} -->\n```text\n{body}```\n{END}"));
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn block(what: &str, beside: &Path) -> Result<String> {
+    let unknown = || Error::UnknownName {
+        name: what.to_owned(),
+        known: "TABLE of DIR, TABLE without spreads of DIR, compare BASELINE METHOD MODEL of DIR, peer of DIR".into(),
+    };
+    let (what, dir) = what.rsplit_once(" of ").ok_or_else(unknown)?;
+    let named = dir;
+    let dir = beside.join(dir);
+    if !dir.exists() {
+        return Ok(format!("There are no records in {named} yet.\n"));
+    }
+    let words: Vec<&str> = what.split(' ').collect();
+    match words[..] {
+        ["peer"] => peer(
+            &dir,
+            &Store::existing(beside.join("results"))?.select(&Filter::default())?,
+        ),
+        ["compare", baseline, method, model] => {
+            let filter = Filter {
+                model: Some(model.to_owned()),
+                ..Filter::default()
+            };
+            let stored = Store::existing(&dir)?.select(&filter)?;
+            let found = compare::compare(&stored, baseline, &[method.to_owned()])?;
+            Ok(plain(&compare::table(&found), &["p: ", "Baseline"]))
+        }
+        [name] | [name, "without", "spreads"] => {
+            let store = Store::existing(&dir)?;
+            let kind = name.split('-').next().unwrap_or(name);
+            let all = tables(&store, &Filter::default(), |known| known == kind)?;
+            let mut table = all.into_iter().find(|table| table.name == *name).ok_or_else(unknown)?;
+            if words.len() > 1 {
+                without_spreads(&mut table);
+            }
+            Ok(plain(&table, &["Cells: ", "+ Head: ", "Device: ", "undef.: "]))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn without_spreads(table: &mut Table) {
+    for cell in table.rows.iter_mut().flat_map(|row| &mut row.cells) {
+        if let Cell::Number(number) = cell {
+            number.spread = None;
+        }
+    }
+}
+
+/// Columns two blanks apart, then the notes that begin so.
+fn plain(table: &Table, notes: &[&str]) -> String {
+    let mut lines = vec![table.header.clone()];
+    lines.extend(table.printed());
+    let mut out = aligned(&lines, |column| table.is_text(column));
+    for note in table
+        .notes
+        .iter()
+        .filter(|note| notes.iter().any(|start| note.starts_with(start)))
+    {
+        out.push_str(&crate::table::wrap(note, WIDTH, "  "));
+    }
+    out
+}
+
+fn aligned(lines: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
+    let wide = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let mut out = String::new();
+    for line in lines {
+        let cells = line.iter().enumerate().map(|(column, cell)| {
+            let room = " ".repeat(wide(column) - cell.chars().count());
+            if left(column) {
+                format!("{cell}{room}")
+            } else {
+                format!("{room}{cell}")
+            }
+        });
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// What another program reached with a recipe of ours: `tools/check-peft-accuracy` writes it.
+#[derive(Deserialize)]
+struct Peer {
+    task: String,
+    method: String,
+    model: String,
+    seed: u64,
+    best: f64,
+    versions: BTreeMap<String, String>,
+    weights_sha256: String,
+}
+
+/// The peer's scores beside ours.
+fn peer(dir: &Path, ours: &Selection) -> Result<String> {
+    let mut all: Vec<Peer> = Vec::new();
+    let mut paths: Vec<_> = std::fs::read_dir(dir)
+        .map_err(Error::io(dir, "list the folder"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    for path in paths {
+        let text = std::fs::read(&path).map_err(Error::io(&path, "read the record"))?;
+        all.push(serde_json::from_slice(&text).map_err(|source| Error::Corrupt { path, source })?);
+    }
+    let tasks: BTreeMap<(&str, &str, &str), Vec<&Peer>> = all.iter().fold(BTreeMap::new(), |mut tasks, peer| {
+        let key = (peer.model.as_str(), peer.method.as_str(), peer.task.as_str());
+        tasks.entry(key).or_insert_with(Vec::new).push(peer);
+        tasks
+    });
+    let mut lines = vec![
+        ["Model", "Method", "Task", "Transformers and PEFT", "ours"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for ((model, method, task), peers) in &tasks {
+        let same = |run: &&crate::RunRecord| {
+            let weights = run.provenance.weights_sha256.as_ref();
+            (run.model.as_str(), run.shown_method(), run.task.as_str()) == (*model, *method, *task)
+                && peers.iter().all(|peer| weights == Some(&peer.weights_sha256))
+        };
+        let runs: BTreeMap<u64, f64> = sweep::finished(ours)
+            .filter(same)
+            .filter_map(|run| Some((run.seed, sweep::headline(run)?.1?)))
+            .collect();
+        let theirs: BTreeMap<u64, f64> = peers.iter().map(|peer| (peer.seed, peer.best * 100.0)).collect();
+        let shown = |scores: &BTreeMap<u64, f64>| {
+            if scores.is_empty() {
+                return "–".to_owned();
+            }
+            let number = Estimator::of(task).number(&scores.values().copied().collect::<Vec<_>>());
+            let spread = number.spread.map(|spread| format!(" ±{spread:.1}")).unwrap_or_default();
+            format!("{:.1}{spread} (n={})", number.value, scores.len())
+        };
+        let names = [*model, *method, *task].map(String::from);
+        lines.push(names.into_iter().chain([shown(&theirs), shown(&runs)]).collect());
+    }
+    let versions: BTreeMap<&String, &String> = all.iter().flat_map(|peer| &peer.versions).collect();
+    let versions: Vec<String> = versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    let note = format!(
+        "Accuracy on dev, {}, each program with seeds of its own; {}.",
+        Estimator::words(tasks.keys().map(|key| key.2)),
+        versions.join(", ")
+    );
+    Ok(aligned(&lines, |column| column < 3) + &crate::table::wrap(&note, WIDTH, "  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_the_marks_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = dir.path().join("README.md");
+        let marked = |body: &str| format!("before\n{BEGIN}peer of peer -->\n{body}{END}\nafter 70.0\n");
+        std::fs::create_dir_all(dir.path().join("results/runs")).unwrap();
+        let record = serde_json::json!({"task": "mrpc", "method": "lora", "model": "tiny", "seed": 1, "best": 0.7654,
+            "versions": {"peft": "0.21.0"}, "weights_sha256": "ab"});
+        write_atomic(dir.path().join("peer/mrpc-1.json"), record.to_string().as_bytes()).unwrap();
+        std::fs::write(&page, marked("typed 99.9\n")).unwrap();
+        assert!(refresh(&page, false).unwrap(), "it differs");
+        assert_eq!(std::fs::read_to_string(&page).unwrap(), marked("typed 99.9\n"));
+        assert!(refresh(&page, true).unwrap());
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            text.contains("tiny   lora    mrpc") && text.contains("76.5 (n=1)"),
+            "{text}"
+        );
+        assert!(
+            text.starts_with("before\n") && text.ends_with("\nafter 70.0\n") && !text.contains("99.9"),
+            "{text}"
+        );
+        assert!(!refresh(&page, false).unwrap());
+        // Where there are no records, there is no number.
+        std::fs::write(&page, marked("88.8\n").replace("peer of peer", "table2-x of gone")).unwrap();
+        assert!(refresh(&page, true).unwrap());
+        let gone = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            gone.contains("no records in gone yet") && !gone.contains("88.8"),
+            "{gone}"
+        );
+        // A number that is changed by hand is found.
+        std::fs::write(&page, text.replace("76.5", "86.5")).unwrap();
+        assert!(refresh(&page, false).unwrap());
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_made_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = dir.path().join("README.md");
+        for (text, said) in [
+            (
+                "<!-- numbers: table2-x of . -->\n<!-- end of numbers -->",
+                "neither runs/ nor",
+            ),
+            ("<!-- numbers: nonsense -->\n<!-- end of numbers -->", "TABLE of DIR"),
+            (
+                "<!-- numbers: table2-x of gone -->\n",
+                "without `<!-- end of numbers -->`",
+            ),
+        ] {
+            std::fs::write(&page, text).unwrap();
+            let error = refresh(&page, true).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("README.md"), "{error}");
+            assert_eq!(std::fs::read_to_string(&page).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Names of files that are made from free text: labels, presets, models.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::analysis::Analysis;
+use crate::store::Selection;
+
+/// Bytes of a name that come from free text; file systems allow 255 for the whole of it.
+const LONGEST: usize = 80;
+
+/// Lower-case words joined by hyphens. What is cut, and what holds no letter or digit, ends in a hash of the whole text.
+pub(crate) fn slug(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let whole = words.join("-");
+    if whole.is_empty() {
+        return hash(text);
+    }
+    if whole.len() <= LONGEST {
+        return whole;
+    }
+    let end = whole.floor_char_boundary(LONGEST);
+    format!("{}-{}", whole[..end].trim_end_matches('-'), hash(text))
+}
+
+/// The slug of each text. Where different things have one slug, as names do that differ in case or signs alone, each ends in a hash
+/// of what it is.
+pub(crate) fn slugs(things: &[(String, String)]) -> Vec<String> {
+    let mut same: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (text, thing) in things {
+        same.entry(slug(text)).or_default().insert(thing);
+    }
+    let one = |(text, thing): &(String, String)| match slug(text) {
+        slug if same[&slug].len() > 1 => format!("{slug}-{}", hash(thing)),
+        slug => slug,
+    };
+    things.iter().map(one).collect()
+}
+
+/// A file's stem for an analysis, after its preset or its model: those of one name are told apart by id.
+pub(crate) fn of_analysis(kind: &str, analysis: &Analysis, stored: &Selection) -> String {
+    let own = |a: &Analysis| slug(a.preset.as_ref().unwrap_or(&a.model));
+    let short = own(analysis);
+    let alike = |a: &&Analysis| a.findings.kind() == analysis.findings.kind() && own(a) == short;
+    if stored.analyses.iter().filter(alike).count() <= 1 {
+        return format!("{kind}-{short}");
+    }
+    format!("{kind}-{short}-{}", &analysis.id[..analysis.id.len().min(6)])
+}
+
+/// Six hex digits that are the same everywhere: FNV-1a, folded.
+fn hash(text: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let whole = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    format!("{:06x}", (whole ^ (whole >> 24) ^ (whole >> 48)) & 0x00ff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_has_a_name_that_a_file_system_takes() {
+        let long = "a long label of the runs in this study, ".repeat(7);
+        for text in [
+            "../x",
+            "/etc/passwd",
+            "",
+            "...",
+            "\0",
+            &long,
+            &"ß漢".repeat(200),
+            "con\n",
+        ] {
+            let name = slug(text);
+            assert!(!name.is_empty() && name.len() < 100, "{text:?}: {name:?}");
+            let fine = |c: char| c.is_alphanumeric() || c == '-';
+            assert!(name.chars().all(fine) && !name.starts_with('-'), "{text:?}: {name:?}");
+        }
+        assert_eq!(slug("MiniLM L6 (on real GLUE)"), "minilm-l6-on-real-glue");
+        let other = format!("{long}, the second of them");
+        assert_ne!(slug(&long), slug(&other), "cut where they are still the same");
+        assert_ne!(slug("..."), slug("???"));
+    }
+
+    #[test]
+    fn names_that_differ_in_case_or_signs_alone_are_told_apart() {
+        let same = |text: &str| (text.to_owned(), text.to_owned());
+        let all = ["Base", "base", "base?", "other"].map(same);
+        let names = slugs(&all);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 4, "{names:?}");
+        assert!(names[0].starts_with("base-") && names[3] == "other", "{names:?}");
+        // Whatever else there is and in whichever order, a name that is shared stays the same.
+        let fewer = slugs(&[all[1].clone(), all[0].clone()]);
+        assert_eq!(fewer, [names[1].clone(), names[0].clone()]);
+        assert_eq!(slugs(&[same("base"), same("base")]), ["base", "base"]);
+    }
+}
