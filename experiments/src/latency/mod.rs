@@ -13,8 +13,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lora_core::device;
-use results::Store;
+use lora_core::model::arch;
 use results::analysis::Findings;
+use results::verdict::said;
+use results::{Store, claims};
 use serde::Serialize;
 use settings::Settings;
 use std::io::IsTerminal;
@@ -82,6 +84,7 @@ struct Asked<'a> {
 pub fn run(args: &LatencyArgs) -> Result<String> {
     let settings = Settings::read(&args.preset, args.config.as_deref(), &args.sets)?;
     let config = settings.config()?;
+    let params = (arch(&config)?.shape)(&config)?.total();
     let threads = set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
     if let Some(name) = &args.only {
@@ -104,8 +107,8 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
         threads,
     };
     let question = Question {
-        label: settings.label.clone(),
-        model: settings.name(),
+        label: settings.label(params),
+        model: settings.name(params),
         preset: args.config.is_none().then(|| args.preset.clone()),
         config: resolved(&asked)?,
         weights: (None, None),
@@ -119,7 +122,7 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
             return Ok(Findings::Efficiency(cost::all(&settings)?));
         }
         let mut found = passes::measure(&settings, &config, device, args.dtype, &bar)?;
-        found.remark = show::remark(&found);
+        found.remark = said(claims::latency(&found));
         Ok(Findings::Latency(found))
     };
     let answer = question.answer(&store, args.again, find);

@@ -43,7 +43,7 @@ pub fn measure(settings: &Settings, config: &Json, device: Device, dtype: Dtype,
             i64::from(place.length) <= longest,
             "rows of {} tokens are longer than the {longest} that {} takes",
             place.length,
-            settings.name()
+            settings.model
         );
     }
     bar.set_length(places.iter().map(|p| work(p, settings)).sum());

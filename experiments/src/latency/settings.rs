@@ -21,14 +21,14 @@ pub static PRESETS: &[(&str, &str)] = &[
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the numbers are, in words.
-    #[serde(skip_serializing)]
-    pub label: String,
+    /// What the numbers are, in words; where left out, what the model and its shape say.
+    #[serde(default, skip_serializing)]
+    label: Option<String>,
     /// A shape that is known by name, `embedded:gpt2`, or a Hugging Face model folder: its weights are not read.
     pub model: String,
     /// The model's name in tables.
     #[serde(default, skip_serializing)]
-    pub name: Option<String>,
+    name: Option<String>,
     /// What differs from its config.json.
     #[serde(default)]
     pub shape: serde_json::Map<String, Json>,
@@ -123,16 +123,19 @@ impl Settings {
         let mut layered: Value = serde_yaml::from_str(PRESETS[0].1).context("the preset `demo`")?;
         let own: Value = serde_yaml::from_str(&text).with_context(|| format!("{name} is not valid YAML"))?;
         ensure!(own.is_mapping(), "{name}: expected `key: value` lines at the top");
-        let forget = |value: &mut Value| {
-            for key in ["name", "shape", "cells"] {
-                value.as_mapping_mut().and_then(|map| map.remove(key));
+        let forget = |value: &mut Value, keys: &[&str]| {
+            for key in keys {
+                value.as_mapping_mut().and_then(|map| map.remove(*key));
             }
         };
-        // A shape is of its own model alone.
-        forget(&mut layered);
+        // A shape is of its own model alone, and words are of their own shape.
+        forget(&mut layered, &["label", "name", "shape", "cells"]);
         merge(&mut layered, own);
         if sets.iter().any(|set| set.starts_with("model=")) {
-            forget(&mut layered);
+            forget(&mut layered, &["label", "name", "shape", "cells"]);
+        }
+        if sets.iter().any(|set| set.starts_with("shape")) {
+            forget(&mut layered, &["label", "name"]);
         }
         let read = |layered: &Value| Settings::deserialize(layered.clone());
         let mut settings = read(&layered).with_context(|| format!("in {name}"))?;
@@ -150,6 +153,13 @@ impl Settings {
             ensure!(!list.is_empty(), "`{key}` is empty; give at least one number");
             ensure!(!list.contains(&0), "`{key}` holds 0; numbers from 1 are wanted");
         }
+        let places = self.places();
+        let most = places.iter().map(|p| u64::from(p.batch) * u64::from(p.length)).max();
+        ensure!(
+            most.is_none_or(|most| most <= MOST_TOKENS),
+            "`batch` times `length` is {} tokens a pass; at most {MOST_TOKENS} are measured",
+            most.unwrap_or_default()
+        );
         let extra = self
             .cells
             .iter()
@@ -167,7 +177,17 @@ impl Settings {
             self.warmup <= 100_000 && self.trials <= 100_000,
             "`warmup` and `trials` must be at most 100000"
         );
+        let widest = places.iter().flat_map(|p| &p.kinds).map(|(_, size)| *size).max();
+        ensure!(
+            widest.is_none_or(|widest| widest <= WIDEST),
+            "`bottleneck` is {}; at most {WIDEST} is measured",
+            widest.unwrap_or_default()
+        );
         let t = self.train;
+        ensure!(
+            u64::from(t.batch) * u64::from(t.length) <= MOST_TOKENS && t.steps <= 100_000 && t.rank <= WIDEST,
+            "`train` is too much: at most {MOST_TOKENS} tokens a step, 100000 steps and rank {WIDEST} are measured"
+        );
         ensure!(
             [t.batch, t.length, t.steps, t.rank].iter().all(|n| *n > 0),
             "`train` holds a 0; numbers from 1 are wanted"
@@ -194,13 +214,38 @@ impl Settings {
         let known = config
             .as_object_mut()
             .with_context(|| format!("{}: config.json is no mapping", self.model))?;
+        for key in self.shape.keys() {
+            ensure!(
+                known.contains_key(key) || OPTIONAL.contains(&key.as_str()),
+                "shape.{key}: the config.json of {} has no `{key}`; it has {}",
+                self.model,
+                known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            );
+        }
         known.extend(self.shape.clone());
         Ok(config)
     }
 
-    /// The model's name in tables.
-    pub fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| ModelSource::name(&self.model))
+    /// The model's name in tables: with its size where its shape is not that of the model that is named.
+    pub fn name(&self, params: i64) -> String {
+        let model = ModelSource::name(&self.model);
+        let own = if self.shape.is_empty() {
+            model
+        } else {
+            format!("{model}-{}", size(params).to_lowercase())
+        };
+        self.name.clone().unwrap_or(own)
+    }
+
+    /// What the numbers are, in words.
+    pub fn label(&self, params: i64) -> String {
+        let what = if self.shape.is_empty() {
+            ModelSource::name(&self.model)
+        } else {
+            format!("a model of {}'s shape and {} parameters", self.model, size(params))
+        };
+        let label = || format!("{what} with random weights; the paper measured GPT-2 medium on a Quadro RTX8000");
+        self.label.clone().unwrap_or_else(label)
     }
 
     /// Where is measured, and what, smallest first, everything once.
@@ -233,9 +278,28 @@ impl Settings {
             let own = [(Design::AdapterL, cell.adapter_l), (Design::AdapterH, cell.adapter_h)];
             add(cell.batch, cell.length, own.into());
         }
-        places.sort_by_key(|p| (p.batch * p.length, p.batch));
+        places.sort_by_key(|p| (u64::from(p.batch) * u64::from(p.length), p.batch));
         places
     }
+}
+
+/// Tokens of a pass beyond which no machine has the memory.
+const MOST_TOKENS: u64 = 1 << 24;
+/// The same of bottlenecks and ranks.
+const WIDEST: u32 = 1 << 20;
+/// Keys that a config.json may leave out.
+const OPTIONAL: [&str; 5] = [
+    "n_inner",
+    "initializer_range",
+    "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx",
+    "tie_word_embeddings",
+];
+
+/// `82.1M`, `355M`.
+fn size(params: i64) -> String {
+    let millions = params as f64 / 1e6;
+    format!("{millions:.*}M", usize::from(millions < 100.0))
 }
 
 #[cfg(test)]
@@ -253,7 +317,7 @@ mod tests {
         let kinds = [(Design::Base, 0), (Design::AdapterL, 224), (Design::AdapterH, 112)];
         assert_eq!(medium.places()[0].kinds, kinds);
         let paper = Settings::read("paper", None, &[]).unwrap();
-        assert!(paper.shape.is_empty() && paper.name() == "gpt2-medium");
+        assert!(paper.shape.is_empty() && paper.name(354_823_168) == "gpt2-medium");
         let places = paper.places();
         assert_eq!(places.len(), 18, "Table 1's cells are of Figure 5's grid");
         let table1 = places.iter().find(|p| (p.batch, p.length) == (1, 128)).unwrap();
@@ -264,10 +328,51 @@ mod tests {
     }
 
     #[test]
+    fn words_are_of_what_is_measured() {
+        let read = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            Settings::read("demo", None, &sets).unwrap()
+        };
+        let params = |settings: &Settings| {
+            let config = settings.config().unwrap();
+            (model::arch(&config).unwrap().shape)(&config).unwrap().total()
+        };
+        let demo = read(&[]);
+        assert_eq!(demo.name(params(&demo)), "gpt2-21.5m");
+        assert!(demo.label(params(&demo)).contains("gpt2's shape and 21.5M parameters"));
+        let other = read(&["shape.n_embd=768", "shape.n_head=12", "shape.vocab_size=50257"]);
+        assert_eq!(other.name(params(&other)), "gpt2-81.9m");
+        assert!(
+            other.label(params(&other)).contains("81.9M"),
+            "{}",
+            other.label(params(&other))
+        );
+        let medium = read(&["model=gpt2-medium"]);
+        assert_eq!(medium.name(params(&medium)), "gpt2-medium");
+        let named = read(&["shape.n_layer=2", "name=mine", "label=my words"]);
+        assert_eq!(
+            (named.name(1), named.label(1)),
+            ("mine".to_owned(), "my words".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_typo_in_the_shape_is_an_error_that_lists_what_there_is() {
+        let wrong = Settings::read("demo", None, &["shape.n_layers=12".to_owned()]).unwrap();
+        let said = format!("{:#}", wrong.config().unwrap_err());
+        assert!(said.contains("shape.n_layers") && said.contains("n_layer,"), "{said}");
+        let fine = Settings::read("demo", None, &["shape.n_inner=64".to_owned()]).unwrap();
+        fine.config().unwrap();
+    }
+
+    #[test]
     fn settings_that_cannot_be_are_refused() {
         let said = |set: &str| format!("{:#}", Settings::read("demo", None, &[set.to_string()]).unwrap_err());
         assert!(said("batch=[0]").contains("`batch` holds 0"));
         assert!(said("length=[]").contains("`length` is empty"));
+        assert!(said("batch=[4294967295]").contains("549755813760 tokens a pass"));
+        assert!(said("bottleneck=[4294967295]").contains("`bottleneck` is 4294967295"));
+        assert!(said("train.batch=4294967295").contains("`train` is too much"));
         assert!(said("trials=0").contains("`trials` is 0"));
         assert!(said("designs=[adapter_x]").contains("adapter_x"));
         assert!(said("colour=1").contains("unknown field `colour`"));

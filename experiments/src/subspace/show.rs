@@ -1,9 +1,10 @@
 //! What was found, as a person reads it.
 
+use super::remarks::remarks;
 use results::Analysis;
 use results::analysis::{Adapter, Axis, Comparison, Grid, Of, Subspace};
 
-/// The numbers, and whether they show what the paper found.
+/// The numbers, and what they show of what the paper concludes.
 pub fn text(analysis: &Analysis, found: &Subspace) -> String {
     let mut text = format!("{}: {}\n", analysis.model, analysis.label);
     for (n, adapter) in found.adapters.iter().enumerate() {
@@ -17,7 +18,7 @@ pub fn text(analysis: &Analysis, found: &Subspace) -> String {
     }
     text += &overlaps(found);
     text += &updates(found);
-    for remark in found.remarks.values() {
+    for remark in remarks(found).values() {
         text += &format!("\n{remark}\n");
     }
     text
