@@ -43,7 +43,10 @@ fn main() -> ExitCode {
 
 /// Writes everything, or nothing where something cannot be made; a line a file.
 fn run(args: &Args) -> Result<Vec<String>> {
-    let stored = Store::open(&args.results)?.select(&Filter::default())?;
+    let (stored, bad) = Store::existing(&args.results)?.select_readable(&Filter::default())?;
+    for error in &bad {
+        eprintln!("skipped: {}", error.whole());
+    }
     let digest = digest(&stored)?;
     let (notebooks, pages) = (args.out.join("notebooks"), args.out.join("html"));
     let store = relative(&args.results, &notebooks)?;

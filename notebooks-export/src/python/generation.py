@@ -15,7 +15,8 @@ for path in sorted((Path(RESULTS) / "runs").rglob("*.json")):
     if run["task"] not in EXPERIMENTS or run["status"] != "finished" or run["best"] is None:
         continue
     config = json.dumps({k: v for k, v in run["config"].items() if k != "seed"}, sort_keys=True)
-    head = [run["model"], run["task"], run["method"], config, run["seed"], run["params"]["base"] + run["params"]["method"]]
+    method = run["config"].get("method", {}).get("kind", run["method"]) if run["method"] in ("bare", "prefix", "ft_top2") else run["method"]
+    head = [run["model"], run["task"], method, config, run["seed"], run["params"]["base"] + run["params"]["method"]]
     best = next(e for e in run["evals"] if e["epoch"] == run["best"]["epoch"])
     rows += [[*head, metric, value] for metric, value in best["metrics"].items() if value is not None]
     losses += [[*head, e["epoch"], e["metrics"].get("dev/loss")] for e in run["evals"]]

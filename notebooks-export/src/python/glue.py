@@ -31,18 +31,21 @@ def line(config):
 rows = []
 for path in sorted((Path(RESULTS) / "runs").rglob("*.json")):
     run = json.loads(path.read_text())
-    if run["experiment"] not in ("glue", "ablations") or run["status"] != "finished" or run["best"] is None:
+    if run["experiment"] not in ("glue", "ablations") or run["status"] != "finished":
         continue
     task = "".join(c for c in run["task"].lower() if c.isalnum())
     config = {k: v for k, v in run["config"].items() if k != "seed"}  # runs of one median differ by seed alone
+    head = [run["experiment"], run["preset"], run["label"], run["paper_row"], run["model"], run["method"], run["task"],
+            json.dumps(config, sort_keys=True), config.get("method", {}).get("kind", run["method"]), json.dumps(config.get("method"), sort_keys=True),
+            line(config), (config.get("limit") or {}).get("train"), run["seed"], run["params"]["base"] + run["params"]["method"]]
+    if run["best"] is None:  # its metric is undefined at every epoch; it is a run all the same
+        rows.append([*head, None, True, None])
+        continue
     for e in run["evals"]:
         names = [n for n in sorted(e["metrics"]) if n.startswith("dev/" + METRIC.get(task, "accuracy"))]
         value = e["metrics"][names[0]] if names else None
         if value is not None:
-            rows.append([run["experiment"], run["preset"], run["label"], run["paper_row"], run["model"], run["method"], run["task"],
-                         json.dumps(config, sort_keys=True), config.get("method", {}).get("kind", run["method"]), json.dumps(config.get("method"), sort_keys=True),
-                         line(config), (config.get("limit") or {}).get("train"), run["seed"],
-                         run["params"]["base"] + run["params"]["method"], e["epoch"], e["epoch"] == run["best"]["epoch"], 100 * value])
+            rows.append([*head, e["epoch"], e["epoch"] == run["best"]["epoch"], 100 * value])
 
 names = ("experiment", "preset", "label", "paper_row", "model", "method", "task", "config", "kind", "settings", "line")
 schema = {name: pl.String for name in names} | {"limit": pl.Int64, "seed": pl.UInt64, "trained": pl.Int64, "epoch": pl.Int64,
@@ -80,29 +83,29 @@ with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=120):
     print(medians.drop("config").sort("preset", "model", "task", "method"))
 
 # %% Quality against trained parameters
-#: Table 15 and Figure 2 above, again: means over seeds (a seed that was run under two names counts once). A line joins what differs
+#: Table 15 and Figure 2 above, again: medians over seeds (a seed that was run under two names counts once). A line joins what differs
 #: in size alone; runs on less data than others are left out, and the head alone, which trains no other parameter.
 most = pl.col("limit").fill_null(2**62).max().over("model", "task")
 full = frame.filter(pl.col("best") & (pl.col("limit").fill_null(2**62) == most))
 seeds = full.group_by("model", "task", "kind", "line", "settings", "trained", "seed").agg(pl.col("value").mean())
-means = seeds.group_by("model", "task", "kind", "line", "settings", "trained").agg(
-    pl.col("value").mean().alias("mean"), pl.col("value").std().alias("std"), pl.len().alias("n")
+levels = seeds.group_by("model", "task", "kind", "line", "settings", "trained").agg(
+    pl.col("value").median().alias("median"), pl.col("value").std().alias("std"), pl.len().alias("n")
 )
-fig, panels = axes_of(means)
+fig, panels = axes_of(levels)
 for ax, (model, task) in panels:
-    shown = means.filter((pl.col("model") == model) & (pl.col("task") == task) & (pl.col("trained") > 0)).sort("kind", "line", "trained")
+    shown = levels.filter((pl.col("model") == model) & (pl.col("task") == task) & (pl.col("trained") > 0)).sort("kind", "line", "trained")
     for (kind, _), points in shown.group_by("kind", "line", maintain_order=True):
-        ax.plot(points["trained"].log10(), points["mean"], label=kind, **look(kind))
+        ax.plot(points["trained"].log10(), points["median"], label=kind, **look(kind))
     ax.set(title=f"{model}, {task}", xlabel="log10 of trained parameters", ylabel="score (%)")
 legend(fig)
 plt.show()
 
 # %% Little data
-#: Table 16 above, again: methods that were also trained on fewer rows, at the score of the best epoch, mean over seeds.
+#: Table 16 above, again: methods that were also trained on fewer rows, at the score of the best epoch, median over seeds.
 some = frame.filter("best").with_columns(rows=pl.col("limit").cast(pl.String).fill_null("all"))
 lr = pl.col("config").str.json_path_match("$.train.lr")
 seeds = some.group_by("model", "task", "kind", "settings", lr.alias("lr"), "rows", "seed").agg(pl.col("value").mean())
-cells = seeds.group_by("model", "task", "kind", "settings", "lr", "rows").agg(pl.col("value").mean().round(1))
+cells = seeds.group_by("model", "task", "kind", "settings", "lr", "rows").agg(pl.col("value").median().round(1))
 cells = cells.filter(pl.col("rows").n_unique().over("model", "task", "kind", "settings", "lr") > 1)
 if cells.height:
     order = sorted(cells["rows"].unique(), key=lambda rows: float("inf") if rows == "all" else int(rows))

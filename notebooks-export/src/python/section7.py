@@ -16,7 +16,7 @@ print(f"{len(analyses)} analyses")
 
 # %% Which weights, which rank
 #: Tables 5 and 6 above, again: LoRA's runs on as much data as any other of their model and task, the score in per cent of the epoch that
-#: was chosen, mean over seeds (a seed that was run under two names counts once).
+#: was chosen, over seeds their median, of generated texts their mean (a seed that was run under two names counts once).
 LETTER = {"query": "q", "key": "k", "value": "v", "attn_out": "o", "qkv": "qkv", "ffn_in": "ffn1", "ffn_out": "ffn2"}
 TEXTS = ("test/BLEU", "test/rouge1", "/logical_form")
 rows = []
@@ -38,7 +38,9 @@ schema = {"model": pl.String, "task": pl.String, "weights": pl.String, "r": pl.I
 frame = pl.DataFrame(rows, schema=schema, orient="row")
 frame = frame.filter(pl.col("limit").fill_null(2**62) == pl.col("limit").fill_null(2**62).max().over("model", "task"))
 keys = ["model", "task", "lr", "base", "weights", "matrices", "r"]
-cells = frame.drop_nulls("value").group_by(*keys, "seed").agg(pl.col("value").mean()).group_by(keys).agg(pl.col("value").mean().round(1))
+values = pl.col("value")
+level = pl.when(pl.col("task").first().is_in(["e2e", "webnlg", "dart", "wikisql", "samsum"])).then(values.mean()).otherwise(values.median())
+cells = frame.drop_nulls("value").group_by(*keys, "seed").agg(values.mean()).group_by(keys).agg(level.round(1).alias("value"))
 cells = cells.with_columns(budget=pl.col("r") * pl.col("matrices"), rank=pl.format("r={}", "r")).sort(keys)
 for title, column, beside in (("Table 5", "weights", "budget"), ("Table 6", "rank", "weights")):
     index = ["model", "task", "lr", "base", beside]
@@ -75,8 +77,6 @@ for a in subspaces:
         ax.set(title=f"{g['about']}, {g.get('module') or 'no module'}, layer {g.get('layer') or '-'}", xlabel="j", ylabel="i")
     fig.suptitle(f"{a['model']}: {a['label']}", fontsize=9)
     plt.show()
-    for about, remark in found["remarks"].items():
-        print(f"{about}: {remark}")
 
 # %% Projections and amplification
 #: Table 7 again, every layer and linear that was analysed.
@@ -90,14 +90,14 @@ else:
     print("no projections yet: cargo run -p experiments --bin subspace")
 
 # %% Latency
-#: Table 1 and Figure 5 again: medians, and the slow-down over the model alone in per cent.
+#: Table 1 and Figure 5 again: means, and the slow-down over the model alone in per cent.
 cells = [{"model": a["model"], "device": a["provenance"]["device"], **c} for a in latencies for c in a["findings"]["cells"]]
 if cells:
     frame = pl.DataFrame(cells, infer_schema_length=None)
-    base = frame.filter(pl.col("design") == "base").select("model", "device", "batch", "length", base="median_ms")
+    base = frame.filter(pl.col("design") == "base").select("model", "device", "batch", "length", base="mean_ms")
     frame = frame.join(base, on=["model", "device", "batch", "length"], how="left")
-    frame = frame.with_columns(slowdown=((pl.col("median_ms") / pl.col("base") - 1) * 100).round(1))
+    frame = frame.with_columns(slowdown=((pl.col("mean_ms") / pl.col("base") - 1) * 100).round(1))
     with pl.Config(tbl_rows=60, tbl_cols=-1, tbl_width_chars=160):
-        print(frame.select("model", "device", "design", "bottleneck", "batch", "length", "median_ms", "iqr_ms", "slowdown"))
+        print(frame.select("model", "device", "design", "bottleneck", "batch", "length", "mean_ms", "sd_ms", "slowdown"))
 else:
     print("no latencies yet: cargo run -p experiments --bin latency")
