@@ -79,54 +79,6 @@ fn summaries_for_odd_even_and_single_seeds() {
 }
 
 #[test]
-fn an_undefined_metric_is_left_out_and_said() {
-    let mut runs = vec![
-        run(1, "lora", "cola", 1, 0.5),
-        run(2, "lora", "cola", 2, 0.7),
-        run(3, "head", "cola", 1, 0.5),
-    ];
-    runs[1].best = None;
-    runs[2].evals[1].metrics.insert("dev/matthews".into(), None);
-    let table = only(build(&selection(runs)).unwrap());
-    let text = table.terminal(TERMINAL_WIDTH);
-    assert!(text.contains("50.0") && !text.contains("±0"), "{text}");
-    assert!(text.contains("undefined and left out for seeds 2"), "{text}");
-    // Run and undefined is not the same as not run: the average alone is missing.
-    let line = text.lines().find(|l| l.contains("head")).unwrap();
-    assert_eq!(
-        (line.matches("undef.").count(), line.matches('–').count()),
-        (1, 1),
-        "{text}"
-    );
-    assert!(
-        text.contains("undef.: it was run and the metric is undefined"),
-        "{text}"
-    );
-    assert!(
-        text.contains("lora (n=2)") && text.contains("head (n=1)"),
-        "an undefined run is a seed\n{text}"
-    );
-    assert!(
-        text.replace("\n ", "").contains("Seeds: from 1, 2, not the same"),
-        "{text}"
-    );
-    let csv = table.csv().unwrap();
-    assert!(csv.contains("ours,tiny,head,73728,770,NaN,,1,,,"), "{csv}");
-}
-
-#[test]
-fn a_run_whose_metric_is_never_defined_is_no_missing_run() {
-    let mut alone = run(1, "lora", "sts-b", 1, 0.5);
-    alone.best = None;
-    alone.evals.iter_mut().for_each(|eval| {
-        eval.metrics.insert("dev/pearson".into(), None);
-    });
-    let text = only(build(&selection(vec![alone])).unwrap()).markdown();
-    assert!(text.contains("undef.") && text.contains("Seeds: 1."), "{text}");
-    assert!(!text.contains("No seeds yet"), "{text}");
-}
-
-#[test]
 fn a_method_has_one_name_in_every_table() {
     let mut runs = Vec::new();
     for (n, (name, kind)) in [("bare", "head"), ("prefix", "pre_layer"), ("ft_top2", "ft_top")]
@@ -434,31 +386,6 @@ fn no_runs_no_table_and_an_unknown_paper_row_is_refused() {
     let mut elsewhere = run(1, "lora", "mrpc", 1, 0.5);
     elsewhere.experiment = "ablations".into();
     assert!(build(&selection(vec![elsewhere])).unwrap().is_empty());
-}
-
-#[test]
-fn free_text_makes_file_names_that_file_systems_take() {
-    let long = "a long label of the runs in this study, ".repeat(7);
-    let mut runs = Vec::new();
-    for (n, label) in ["../x", "X", "x", &long, &format!("{long}again")]
-        .into_iter()
-        .enumerate()
-    {
-        let mut run = run(n as u64, "lora", "mrpc", 1, 0.5);
-        (run.preset, run.label) = (None, label.to_owned());
-        runs.push(run);
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let tables = build(&selection(runs)).unwrap();
-    for table in &tables {
-        table.write(&dir.path().join("tables")).unwrap();
-    }
-    // No two have one name, on file systems either that know no case.
-    let mut names: Vec<String> = tables.iter().map(|table| table.name.to_lowercase()).collect();
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), 5, "{names:?}");
-    assert_eq!(std::fs::read_dir(dir.path().join("tables")).unwrap().count(), 15);
 }
 
 #[test]
