@@ -11,6 +11,10 @@ pub struct Frame {
     pub separator: u32,
     /// After the completion.
     pub end: u32,
+    /// What stands before the context.
+    pub lead: &'static str,
+    /// What stands between the separator and the completion.
+    pub gap: &'static str,
 }
 
 const ENDS: [&str; 2] = [END_OF_TEXT, "</s>"];
@@ -23,7 +27,24 @@ impl Frame {
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, TokenizeError> {
         let end = ENDS.iter().find_map(|t| tokenizer.token_id(t));
         let end = end.ok_or_else(|| TokenizeError::NoEnd { known: ENDS.join(", ") })?;
-        Ok(Self { separator: end, end })
+        Ok(Self {
+            separator: end,
+            end,
+            lead: "",
+            gap: " ",
+        })
+    }
+
+    /// That of Li and Liang's code for the data set `id`: a blank before the context, before WebNLG's a bar too, and none before
+    /// the completion, because their tokenizer strips the text around the separator.
+    #[must_use]
+    pub fn li_liang(self, id: &str) -> Self {
+        let lead = if id == "webnlg" { "  | " } else { " " };
+        Self { lead, gap: "", ..self }
+    }
+
+    fn context(&self, context: &str) -> String {
+        format!("{}{context}", self.lead)
     }
 }
 
@@ -68,8 +89,8 @@ pub fn rows(
     cut: Cut,
 ) -> Result<Rows, TokenizeError> {
     check(max_len, 2)?;
-    let contexts: Vec<&str> = pairs.iter().map(|p| p.context.as_str()).collect();
-    let completions: Vec<String> = pairs.iter().map(|p| format!(" {}", p.completion)).collect();
+    let contexts: Vec<String> = pairs.iter().map(|p| frame.context(&p.context)).collect();
+    let completions: Vec<String> = pairs.iter().map(|p| format!("{}{}", frame.gap, p.completion)).collect();
     let (contexts, completions) = (tokenizer.ids(&contexts)?, tokenizer.ids(&completions)?);
     let mut found = Rows {
         rows: Vec::with_capacity(pairs.len()),
@@ -111,7 +132,8 @@ pub fn prompts<T: AsRef<str> + Sync>(
     max_len: usize,
 ) -> Result<Vec<Vec<u32>>, TokenizeError> {
     check(max_len, 1)?;
-    let mut all = tokenizer.ids(contexts)?;
+    let contexts: Vec<String> = contexts.iter().map(|c| frame.context(c.as_ref())).collect();
+    let mut all = tokenizer.ids(&contexts)?;
     for ids in &mut all {
         ids.push(frame.separator);
         let excess = ids.len().saturating_sub(max_len);

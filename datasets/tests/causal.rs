@@ -45,6 +45,26 @@ fn rows_are_context_end_completion_end() {
     assert_eq!(prompt[0], ids[..*scored_from]);
 }
 
+/// By hand from Li and Liang's code: `' {} {} '.format(context, separator) + completion + ' {}'.format(end)`, of which their
+/// tokenizer strips what stands left and right of a special token; WebNLG's contexts begin with ` | `.
+#[test]
+fn rows_of_li_and_liang_have_other_blanks() {
+    let tokenizer = learnt();
+    for (id, lead) in [("e2e", " "), ("dart", " "), ("webnlg", "  | ")] {
+        let frame = Frame::of(&tokenizer).unwrap().li_liang(id);
+        let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
+        let Row { ids, scored_from } = &found.rows[0];
+        let context = format!("{lead}{}", pair().context);
+        assert_eq!(tokenizer.decode(&ids[..scored_from - 1]).unwrap(), context);
+        assert_eq!(
+            tokenizer.decode(&ids[*scored_from..]).unwrap(),
+            "The Mill is a pub .<|endoftext|>"
+        );
+        let prompt = prompts(&tokenizer, &[pair().context], frame, 448).unwrap();
+        assert_eq!(prompt[0], ids[..*scored_from]);
+    }
+}
+
 #[test]
 fn what_is_too_long_is_cut_where_it_is_said() {
     let tokenizer = learnt();

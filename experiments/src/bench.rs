@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::nn::{Adopted, Build};
-use lora_core::train::{FitConfig, Objective, Schedule, Stepper};
+use lora_core::train::{AdamForm, FitConfig, Objective, Schedule, Stepper};
 use lora_core::weights::Weights;
 use lora_core::{device, interop, method, model};
 use serde::{Deserialize, Serialize};
@@ -221,6 +221,7 @@ fn fit_config(lr: f64, batches: &[Vec<Row>], writes: bool, device: tch::Device) 
         clip: None,
         betas: (0.9, 0.999),
         eps: 1e-8,
+        adamw: AdamForm::Torch,
         objective: match writes {
             true => Objective::Tokens { label_smoothing: 0.0 },
             false => Objective::Classes { label_smoothing: 0.0 },

@@ -10,7 +10,7 @@ use lora_core::batch::{Batch, Row, Target};
 use lora_core::device;
 use lora_core::interop::{Base, Tensors};
 use lora_core::many::Many;
-use lora_core::method::{self, Lora, LoraSettings};
+use lora_core::method::{self, Lora, LoraSettings, StartOfA};
 use lora_core::model::Model;
 use lora_core::nn::Role;
 use serde::Serialize;
@@ -103,6 +103,8 @@ impl Models {
             r: args.r,
             alpha: 16.0,
             dropout: 0.0,
+            shared_mask: false,
+            init: StartOfA::Kaiming,
             targets: [Role::Query, Role::Value].into(),
         })?;
         let head = method::from_yaml("{kind: head}")?;

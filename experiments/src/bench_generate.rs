@@ -133,6 +133,7 @@ fn settings(args: &GenerateArgs) -> Settings {
         max_new_tokens: args.new,
         end: Vec::new(),
         no_repeat_ngram: 4,
+        bad_words: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use lora_core::batch::{Row, Target};
 use lora_core::method;
 use lora_core::model::{self, Model};
 use lora_core::nn::{Adopted, BaseInit, Build};
-use lora_core::train::{FitConfig, Footprint, Load, Objective, Schedule, Stepper};
+use lora_core::train::{AdamForm, FitConfig, Footprint, Load, Objective, Schedule, Stepper};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
@@ -242,6 +242,7 @@ fn fit_config(args: &MemoryArgs, objective: Objective) -> FitConfig {
         clip: Some(1.0),
         betas: (0.9, 0.999),
         eps: 1e-8,
+        adamw: AdamForm::Torch,
         objective,
         seed: 0,
         checkpoint_every: 0,

@@ -1,6 +1,7 @@
 //! How fast this device is: a few steps of each method, so that a plan can say how long it takes.
 
 use crate::plan::{Planned, State};
+use crate::settings::Pooler;
 use anyhow::Result;
 use lora_core::batch::Row;
 use lora_core::device::synchronize;
@@ -57,7 +58,8 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     let method = lora_core::method::from_value(&run.config.method)?;
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(device)
-        .base_kind(run.config.dtype.kind());
+        .base_kind(run.config.dtype.kind())
+        .freeze_pooler(run.config.train.pooler == Pooler::Frozen);
     let exam = &run.rows.exam;
     let (model, arch) = exam.answers().build(model_dir, run.config.train.dropout(), &build)?;
     let params = build.adopt()?.params;

@@ -119,6 +119,9 @@ impl ExperimentArgs {
             layers.push((&name, &text));
         }
         let mut raw = config::read(experiment, &layers, &self.flags()?)?;
+        if let Some(path) = &self.config {
+            config::claims_no_paper_row(&raw.methods, &path.display().to_string())?;
+        }
         if !self.tasks.is_empty() {
             raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
                 Ok(experiment.task(name)?.id().to_string())

@@ -125,6 +125,9 @@ pub fn read(experiment: &Experiment, texts: &[(&str, &str)], flags: &[Flag]) -> 
         layer
             .name_tasks(experiment)
             .with_context(|| format!("in {}", layer.name))?;
+        if let Some(methods) = layer.value.get("methods").and_then(Value::as_mapping) {
+            claims_no_paper_row(methods, &layer.name)?;
+        }
         merge(&mut merged, layer.value.clone());
         RawExperiment::deserialize(merged.clone()).with_context(|| format!("in {}", layer.name))?;
         over.push(layer);
@@ -152,6 +155,20 @@ pub fn read(experiment: &Experiment, texts: &[(&str, &str)], flags: &[Flag]) -> 
     raw.layers = Layers(layers);
     TrainConfig::deserialize(raw.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
     Ok(raw)
+}
+
+/// Refuses `methods` of a file or flag of the user's own, called `name`, that say which rows of the paper they are: a preset's
+/// settings are checked against the paper's, others are not.
+///
+/// # Errors
+/// The method, and what to do.
+pub fn claims_no_paper_row(methods: &Mapping, name: &str) -> Result<()> {
+    let claims = |method: &Value| method.get("paper_row").is_some_and(|row| !row.is_null());
+    if let Some((method, _)) = methods.iter().find(|(_, method)| claims(method)) {
+        let method = method.as_str().unwrap_or_default();
+        bail!("{name}: `methods.{method}.paper_row` is for presets, whose settings are the paper's; leave it out");
+    }
+    Ok(())
 }
 
 /// The methods that the grids stand for, as a layer.

@@ -2,7 +2,7 @@
 
 use crate::config::RunConfig;
 use crate::experiment::Experiment;
-use crate::settings::{Limit, TrainConfig};
+use crate::settings::{Encoding, Limit, LossOver, TrainConfig};
 use crate::source::DataSource;
 use crate::task::{Answers, Criterion, Exam, Metrics, Reader, Task, TaskRows};
 use anyhow::{Result, ensure};
@@ -38,6 +38,10 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that goes on
             include_str!("../configs/roberta-large-dagger.yaml"),
         ),
         ("deberta-v2-xxlarge", include_str!("../configs/deberta-v2-xxlarge.yaml")),
+        (
+            "deberta-v2-xxlarge-table10",
+            include_str!("../configs/deberta-v2-xxlarge-table10.yaml"),
+        ),
         ("deberta-v3-base", include_str!("../configs/deberta-v3-base.yaml")),
     ],
     tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
@@ -61,6 +65,11 @@ impl Task for datasets::Task {
         ensure!(
             run.decode.is_none() && run.prompt.is_none(),
             "`decode` and `prompt` are for tasks that write text; {} is none",
+            self.id
+        );
+        ensure!(
+            run.train.encoding == Encoding::Paper && run.train.loss_over == LossOver::Tokens,
+            "`train.encoding` and `train.loss_over` are for tasks that write text; {} is none",
             self.id
         );
         Ok(())

@@ -6,6 +6,7 @@ use crate::experiment::Experiment;
 use crate::identity;
 use crate::inputs::Inputs;
 use crate::jobs::Split;
+use crate::settings::Pooler;
 use crate::task::TaskRows;
 use anyhow::{Context, Result, ensure};
 use lora_core::model;
@@ -174,7 +175,9 @@ impl Planned {
     pub fn counted(&self, model_dir: &Path) -> Result<Counted> {
         let (train, kind) = (&self.config.train, self.config.dtype.kind());
         let method = lora_core::method::from_value(&self.config.method)?;
-        let build = Build::new(method.as_ref(), self.config.seed).base_kind(kind);
+        let build = Build::new(method.as_ref(), self.config.seed)
+            .base_kind(kind)
+            .freeze_pooler(train.pooler == Pooler::Frozen);
         let answers = self.rows.exam.answers();
         let (model, arch) = answers.build(model_dir, train.dropout(), &build)?;
         let adopted = build.adopt()?;

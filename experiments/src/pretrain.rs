@@ -11,7 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::{self, Model};
 use lora_core::nn::{Adopted, BaseInit, Build, Params};
-use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores};
+use lora_core::train::{
+    AdamForm, Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores,
+};
 use lora_core::weights::{Precision, published, save_as};
 use lora_core::{device, method, seed};
 use rand::{Rng, SeedableRng};
@@ -353,6 +355,7 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
         clip: Some(c.clip),
         betas: (0.9, 0.98), // RoBERTa's, and good enough for a small GPT-2
         eps: 1e-6,
+        adamw: AdamForm::Torch,
         objective: Objective::Tokens { label_smoothing: 0.0 },
         seed: c.seed,
         checkpoint_every: SAVE_EVERY,

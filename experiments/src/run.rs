@@ -6,7 +6,7 @@ use crate::inputs::Inputs;
 use crate::jobs::Split;
 use crate::news::News;
 use crate::plan::{Planned, checkpoint_path, weights_path};
-use crate::settings::Select;
+use crate::settings::{Pooler, Select};
 use crate::task::Criterion;
 use crate::text::{Place, Tools};
 use anyhow::{Context, Result};
@@ -233,7 +233,8 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
     let method = lora_core::method::from_value(&run.config.method)?;
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(session.device)
-        .base_kind(run.config.dtype.kind());
+        .base_kind(run.config.dtype.kind())
+        .freeze_pooler(run.config.train.pooler == Pooler::Frozen);
     let (model, arch) = run
         .rows
         .exam

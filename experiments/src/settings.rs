@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use lora_core::model::Dropout;
-use lora_core::train::{FitConfig, Objective};
+use lora_core::train::{AdamForm, FitConfig, Objective};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -62,19 +62,31 @@ pub struct TrainConfig {
     pub beta2: f64,
     /// Adam's epsilon.
     pub eps: f64,
+    /// Where epsilon and decay stand in AdamW.
+    #[serde(default, skip_serializing_if = "AdamForm::is_torch")]
+    pub adamw: AdamForm,
     /// Tokens of a row.
     pub max_len: usize,
+    /// How contexts and completions of texts become tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoding: Encoding,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
+    /// What the loss of texts is a mean over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss_over: LossOver,
     /// Dropout everywhere in the model, in place of what its config.json says; that of methods is their own setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_dropout: Option<f64>,
     /// Dropout before the classifier, in place of what config.json and `model_dropout` say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cls_dropout: Option<f64>,
+    /// Whether BERT's pooler is trained with the head.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pooler: Pooler,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
-    /// Whether what lies inside a block is computed again in the backward pass. Not written: on a CPU it changes no number.
+    /// Whether what lies inside a block is computed again in the backward pass. Not written: it changes no number.
     #[serde(skip_serializing)]
     pub recompute: bool,
     /// Which epoch counts.
@@ -160,6 +172,7 @@ impl TrainConfig {
             clip: self.clip,
             betas: (self.beta1, self.beta2),
             eps: self.eps,
+            adamw: self.adamw,
             objective,
             seed,
             checkpoint_every: self.checkpoint_every,
@@ -167,6 +180,43 @@ impl TrainConfig {
             device,
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How contexts and completions of texts become tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As in the paper's GPT-2 code.
+    #[default]
+    Paper,
+    /// As in Li and Liang's, whose rows the paper quotes: other blanks around the separator.
+    LiLiang,
+}
+
+/// What the loss of texts is a mean over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossOver {
+    /// All scored tokens of the step.
+    #[default]
+    Tokens,
+    /// The texts of the step, each with the sum over its tokens: Li and Liang's prefix tuning.
+    Texts,
+}
+
+/// Whether BERT's pooler, which comes with the pretrained weights, is trained with the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooler {
+    /// By every method.
+    #[default]
+    Trained,
+    /// As any pretrained weight: by full fine-tuning, and its bias by BitFit. So do PEFT and the paper's code.
+    Frozen,
 }
 
 /// Which epoch counts.
@@ -264,6 +314,9 @@ pub struct DecodeConfig {
     pub length_penalty: f64,
     /// No so many tokens in a row may come twice; 0 = no such ban.
     pub no_repeat_ngram: usize,
+    /// Tokens, or several in a row, that are never written: `bad_words_ids` of transformers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad_words: Vec<Vec<i64>>,
     /// Tokens to write at most.
     pub max_new_tokens: usize,
     /// Of sampling.
@@ -292,6 +345,9 @@ pub enum Flavour {
     Paper,
     /// That of transformers.
     Transformers,
+    /// That of transformers 3, as Li and Liang have it: a text's length counts the prompt too.
+    #[serde(rename = "transformers_3")]
+    Transformers3,
 }
 
 impl DecodeConfig {
@@ -339,6 +395,10 @@ impl DecodeConfig {
                 "`decode.{key}` is {value}; it must be from {least} to {most}"
             );
         }
+        ensure!(
+            self.bad_words.iter().all(|word| !word.is_empty()),
+            "`decode.bad_words` holds an empty list; each must name at least one token, such as [[628], [198]]"
+        );
         ensure!(
             self.length_penalty.is_finite(),
             "`decode.length_penalty` is {}; it must be a number",

@@ -76,7 +76,13 @@ impl Needs {
     /// # Errors
     /// None that is known: the settings are plain values.
     pub fn of(run: &RunConfig) -> Result<Needs> {
-        let settings = serde_json::to_string(&(run.train.max_len, &run.limit, &run.decode, &run.prompt));
+        let settings = serde_json::to_string(&(
+            run.train.max_len,
+            run.train.encoding,
+            &run.limit,
+            &run.decode,
+            &run.prompt,
+        ));
         Ok(Needs {
             task: run.task,
             settings: settings.context("reading the settings of the data")?,

@@ -67,6 +67,24 @@ fn without_arguments_it_is_the_demonstration_and_repeats_itself() {
     );
 }
 
+#[test]
+fn a_file_of_ones_own_cannot_say_that_it_is_a_row_of_the_paper() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mine.yaml");
+    let yaml =
+        "model: embedded:roberta\ndata: embedded\ntasks: {rte: {}}\nmethods: {lora: {paper_row: rob_base_lora}}\n";
+    std::fs::write(&config, yaml).unwrap();
+    for args in [
+        &["--config", config.to_str().unwrap()][..],
+        &["--set", "methods.lora.paper_row=rob_base_lora"],
+    ] {
+        let output = glue(dir.path(), "out", args);
+        assert!(!output.status.success());
+        let said = text(&output);
+        assert!(said.contains("paper_row") && said.contains("leave it out"), "{said}");
+    }
+}
+
 const STARTS: &str = "
 label: a test
 model: embedded:roberta

@@ -211,7 +211,7 @@ fn a_preset_runs_from_the_hub_to_the_table() {
 }
 
 #[test]
-fn the_largest_preset_has_the_settings_of_table_10() {
+fn the_largest_preset_has_the_settings_of_the_authors_scripts() {
     let hub = hub("deberta", "microsoft/deberta-v2-xxlarge");
     let dir = tempfile::tempdir().unwrap();
     let xxlarge = |args: &[&str]| preset("deberta-v2-xxlarge", dir.path(), &hub, args);
@@ -221,16 +221,22 @@ fn the_largest_preset_has_the_settings_of_table_10() {
     assert!(output.status.success(), "{}", text(&output));
     let records = Store::open(dir.path().join("out")).unwrap().records().unwrap();
     let expected = [
-        ("mnli", 5, 0.15, 1000, 256),
-        ("cola", 10, 0.1, 100, 64),
-        ("rte", 11, 0.2, 50, 320),
+        ("mnli", 5, 0.15, 1000, 256, 0.0001),
+        ("cola", 10, 0.1, 100, 64, 0.00013),
+        ("rte", 11, 0.2, 50, 320, 0.00026),
     ];
     assert_eq!(records.len(), expected.len());
-    for (task, epochs, cls_dropout, warmup, max_len) in expected {
+    for (task, epochs, cls_dropout, warmup, max_len, lr) in expected {
         let record = records.iter().find(|r| r.task == task).unwrap();
         let train = &record.config["train"];
         assert_eq!(record.evals.len(), epochs, "{task}");
         assert_eq!(train["cls_dropout"], cls_dropout, "{task}");
+        assert_eq!(
+            (train["lr"].as_f64(), &train["adamw"]),
+            (Some(lr), &"transformers".into()),
+            "{task}"
+        );
+        assert_eq!(record.config["method"]["init"], "normal");
         assert_eq!(
             (&train["warmup_steps"], &train["max_len"]),
             (&warmup.into(), &max_len.into()),

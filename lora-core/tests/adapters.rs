@@ -5,7 +5,7 @@ mod common;
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::interop::{Adapter, Base, Export, Tensors, open_loralib, open_peft};
 use lora_core::many::Many;
-use lora_core::method::{Lora, LoraSettings};
+use lora_core::method::{Lora, LoraSettings, StartOfA};
 use lora_core::model::Model;
 use lora_core::nn::{Adopted, Method, Role};
 use lora_core::train::{Schedule, Stepper};
@@ -240,6 +240,13 @@ fn an_adapter_of_another_base_is_refused() {
             .to_string()
             .contains("(roberta): it is an adapter of another base")
     );
+    refused(
+        &|a| {
+            a.tensors.insert(layer(0) + ".lora_A.weight", random(&[33, 32]));
+            a.tensors.insert(layer(0) + ".lora_B.weight", random(&[32, 33]));
+        },
+        "has rank 33",
+    );
     // Half a pair, two ranks, an alpha that is none.
     refused(
         &|a| a.tensors.retain(|n, _| *n != layer(0) + ".lora_A.weight"),
@@ -320,6 +327,8 @@ fn lora(r: i64, targets: &[Role]) -> Lora {
         r,
         alpha: 5.0,
         dropout: 0.0,
+        shared_mask: false,
+        init: StartOfA::Kaiming,
         targets: targets.iter().copied().collect(),
     };
     Lora::try_from(settings).unwrap()

@@ -362,6 +362,7 @@ fn writing_goes_on_from_what_was_read() {
         max_new_tokens: 8,
         end: vec![],
         no_repeat_ngram: 2, // or a tiny model repeats one token
+        bad_words: Vec::new(),
     };
     each(|model, kind, method| {
         let (mut built, adopted) = build(model, method, 1);
@@ -474,7 +475,7 @@ fn computing_blocks_again_changes_nothing() {
         if adopted.params.trainable().next().is_none() {
             return Vec::new(); // a language model under `head`
         }
-        let tape = if again { Tape::on(1) } else { Tape::off() };
+        let tape = Tape::training(1, again);
         let rows = rows(model, 8);
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
         lora_core::seed::seed_step(1, 1); // with dropout
@@ -493,6 +494,39 @@ fn computing_blocks_again_changes_nothing() {
             assert!(difference < 1e-5, "{kind} on {model}: {name} differs by {difference:e}");
         }
     });
+}
+
+#[test]
+fn accumulation_is_a_large_batch() {
+    for model_type in model_types() {
+        let full = method::from_yaml("{kind: full}").unwrap();
+        let mut config = common::config(model_type);
+        let still = Dropout {
+            everywhere: Some(0.0),
+            classifier: None,
+        };
+        arch(&config).unwrap().set_dropout(&mut config, still).unwrap();
+        // Seven rows of different lengths: passes of unlike size, in rows and in scored tokens.
+        let trained = |batch_size: usize, accumulate: usize| {
+            let (model, adopted) = common::finish(&config, Build::new(full.as_ref(), 1)).unwrap();
+            let fit = lora_core::train::FitConfig {
+                batch_size,
+                accumulate,
+                ..fit_config(model_type)
+            };
+            let mut stepper = Stepper::new(model.as_ref(), &adopted.params, &fit, Schedule::constant(1e-2)).unwrap();
+            let rows = rows(model_type, 7);
+            let loss = |_| f64::try_from(stepper.step(&rows.iter().collect::<Vec<_>>()).unwrap()).unwrap();
+            (0..3).map(loss).collect::<Vec<f64>>()
+        };
+        let whole = trained(7, 1);
+        for (batch_size, accumulate) in [(4, 2), (3, 3), (2, 4), (1, 7)] {
+            for (step, (a, b)) in whole.iter().zip(trained(batch_size, accumulate)).enumerate() {
+                let what = format!("{model_type}, {batch_size} x {accumulate}, step {step}");
+                assert!((a - b).abs() < 1e-4, "{what}: {b}, and {a} in one pass");
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::score::{Judge, Tools};
 use crate::settings::{DecodeConfig, Flavour, Strategy};
 use crate::task::Metrics;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::causal::{self, Frame};
 use datasets::nlg::{Dataset, Prompt};
@@ -111,6 +111,13 @@ impl Writing {
             "the model does not write from left to right: {} needs a GPT-2",
             self.dataset.id
         );
+        let beyond = self.decode.bad_words.iter().flatten();
+        if let Some(id) = beyond.copied().find(|id| !(0..model.vocab()).contains(id)) {
+            bail!(
+                "`decode.bad_words` names token {id}, and the model has tokens 0 to {}",
+                model.vocab() - 1
+            );
+        }
         let longest = self.ids.iter().map(Vec::len).max().unwrap_or(0) + self.decode.max_new_tokens;
         ensure!(
             longest as i64 <= model.max_len(),
@@ -256,6 +263,7 @@ impl Writing {
                 flavour: match d.flavour {
                     Flavour::Paper => generate::Flavour::Paper,
                     Flavour::Transformers => generate::Flavour::Transformers,
+                    Flavour::Transformers3 => generate::Flavour::Transformers3,
                 },
             },
         };
@@ -264,6 +272,7 @@ impl Writing {
             max_new_tokens: d.max_new_tokens,
             end: self.ends.clone(),
             no_repeat_ngram: d.no_repeat_ngram,
+            bad_words: d.bad_words.clone(),
         }
     }
 

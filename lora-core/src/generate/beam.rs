@@ -5,8 +5,13 @@ use super::{Beam, Flavour, Generation, Live, Rule, Settings, generation};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// The rule of `flavour` for one prompt.
-pub(super) fn rule(s: &Settings, beams: usize, length_penalty: f64, flavour: Flavour) -> Box<dyn Rule> {
+/// The rule of `flavour` for one prompt of `prompt` tokens.
+pub(super) fn rule(
+    s: &Settings,
+    (beams, length_penalty): (usize, f64),
+    flavour: Flavour,
+    prompt: usize,
+) -> Box<dyn Rule> {
     let judge = Judge {
         end: s.end.clone(),
         steps: s.max_new_tokens,
@@ -18,7 +23,13 @@ pub(super) fn rule(s: &Settings, beams: usize, length_penalty: f64, flavour: Fla
             judge,
             beams,
             early: flavour == Flavour::TransformersEarly,
-            finished: Vec::new(),
+            finished: Finished::default(),
+        }),
+        Flavour::Transformers3 => Box::new(Transformers3 {
+            judge,
+            beams,
+            prompt,
+            finished: Finished::default(),
         }),
     }
 }
@@ -27,7 +38,7 @@ pub(super) fn rule(s: &Settings, beams: usize, length_penalty: f64, flavour: Fla
 pub(super) fn count(s: &Settings, beams: usize, flavour: Flavour) -> usize {
     match flavour {
         Flavour::Paper => beams,
-        Flavour::Transformers | Flavour::TransformersEarly => beams * (1 + s.end.len()).max(2),
+        _ => beams * (1 + s.end.len()).max(2),
     }
 }
 
@@ -35,8 +46,8 @@ pub(super) fn count(s: &Settings, beams: usize, flavour: Flavour) -> usize {
 pub(super) fn candidates(scores: Tensor, live: &[Live], s: &Settings, flavour: Flavour) -> Result<Vec<Vec<Beam>>> {
     let (vocab, rows) = (scores.size()[1], live.first().map_or(1, |l| l.beams.len()));
     let gained = match flavour {
-        Flavour::Paper => ban(scores, live, s.no_repeat_ngram, false).log_softmax(-1, Kind::Float),
-        _ => ban(scores.log_softmax(-1, Kind::Float), live, s.no_repeat_ngram, true),
+        Flavour::Paper => ban(scores, live, s, false).log_softmax(-1, Kind::Float),
+        _ => ban(scores.log_softmax(-1, Kind::Float), live, s, true),
     };
     let sums: Vec<f32> = live.iter().flat_map(|l| l.beams.iter().map(|b| b.score)).collect();
     let sums = Tensor::from_slice(&sums).to_device(gained.device()).unsqueeze(-1);
@@ -131,28 +142,35 @@ impl Rule for Paper {
     }
 }
 
+/// The best finished texts, at most as many as beams, best first.
+#[derive(Debug, Default)]
+struct Finished(Vec<Generation>);
+
+impl Finished {
+    /// Among equals, what was finished earlier comes first.
+    fn add(&mut self, text: Generation, beams: usize) {
+        self.0.push(text);
+        self.0.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.0.truncate(beams);
+    }
+
+    /// The score of the worst, once there are as many as beams.
+    fn worst(&self, beams: usize) -> Option<f64> {
+        self.0.last().filter(|_| self.0.len() == beams).map(|f| f.score)
+    }
+
+    fn take_best(&mut self) -> Generation {
+        self.0.drain(..).next().unwrap_or_default()
+    }
+}
+
 /// See [`Flavour::Transformers`]. Where transformers lowers scores by 1e9 to keep a text out, it is left out here.
 #[derive(Debug)]
 struct Transformers {
     judge: Judge,
     beams: usize,
     early: bool,
-    /// The best finished texts, at most as many as beams, best first.
-    finished: Vec<Generation>,
-}
-
-impl Transformers {
-    fn full(&self) -> bool {
-        self.finished.len() == self.beams
-    }
-
-    /// Among equals, what was finished earlier comes first.
-    fn finish(&mut self, beam: &Beam) {
-        let score = self.judge.score(beam.score, beam.tokens.len());
-        self.finished.push(generation(beam, score, &self.judge.end));
-        self.finished.sort_by(|a, b| b.score.total_cmp(&a.score));
-        self.finished.truncate(self.beams);
-    }
+    finished: Finished,
 }
 
 impl Rule for Transformers {
@@ -161,26 +179,154 @@ impl Rule for Transformers {
         // Of the candidates at their end, those count that would have gone on.
         for beam in candidates.iter().take(self.beams) {
             if last_step || self.judge.ends(beam) {
-                self.finish(beam);
+                let score = self.judge.score(beam.score, beam.tokens.len());
+                self.finished.add(generation(beam, score, &self.judge.end), self.beams);
             }
         }
         let mut running = candidates;
         running.retain(|beam| !self.judge.ends(beam));
         running.truncate(self.beams);
-        if last_step || self.early && self.full() {
+        let worst = self.finished.worst(self.beams);
+        if last_step || self.early && worst.is_some() {
             return Vec::new();
         }
         let best = running
             .first()
             .map(|b| f64::from(self.judge.score(b.score, b.tokens.len())));
-        let worst = self.finished.last().map(|f| f.score);
-        if self.full() && best <= worst {
+        if worst.is_some() && best <= worst {
             return Vec::new();
         }
         running
     }
 
     fn outcome(&mut self) -> Generation {
-        self.finished.drain(..).next().unwrap_or_default()
+        self.finished.take_best()
+    }
+}
+
+/// See [`Flavour::Transformers3`].
+#[derive(Debug)]
+struct Transformers3 {
+    judge: Judge,
+    beams: usize,
+    /// Tokens of the prompt.
+    prompt: usize,
+    finished: Finished,
+}
+
+impl Transformers3 {
+    fn finish(&mut self, beam: &Beam, written: usize) {
+        let score = self.judge.score(beam.score, self.prompt + written);
+        self.finished.add(generation(beam, score, &self.judge.end), self.beams);
+    }
+}
+
+impl Rule for Transformers3 {
+    fn advance(&mut self, candidates: Vec<Beam>) -> Vec<Beam> {
+        let Some(best) = candidates.first() else {
+            return Vec::new();
+        };
+        let (written, best) = (best.tokens.len(), best.score);
+        for beam in candidates
+            .iter()
+            .take(self.beams)
+            .filter(|b| self.judge.ends(b))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.finish(&beam, written - 1);
+        }
+        let best = f64::from(self.judge.score(best, self.prompt + written - 1));
+        if self.finished.worst(self.beams).is_some_and(|worst| worst >= best) {
+            return Vec::new();
+        }
+        let mut running = candidates;
+        running.retain(|beam| !self.judge.ends(beam));
+        running.truncate(self.beams);
+        if written >= self.judge.steps {
+            running.iter().for_each(|beam| self.finish(beam, written));
+            return Vec::new();
+        }
+        running
+    }
+
+    fn outcome(&mut self) -> Generation {
+        self.finished.take_best()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: i64 = 9;
+
+    fn rule_of(steps: usize) -> Transformers3 {
+        Transformers3 {
+            judge: Judge {
+                end: vec![END],
+                steps,
+                length_penalty: 1.0,
+            },
+            beams: 2,
+            prompt: 10,
+            finished: Finished::default(),
+        }
+    }
+
+    fn beam(tokens: &[i64], score: f32) -> Beam {
+        Beam {
+            tokens: tokens.to_vec(),
+            score,
+            parent: 0,
+        }
+    }
+
+    /// By hand from transformers 3.2: a text that ends is worth its sum over the prompt's and its own tokens, the end token not
+    /// among them; the search is over when there are two and the likeliest candidate over the same length is no better than
+    /// the worse of them.
+    #[test]
+    fn transformers_3_counts_the_prompt_and_not_the_end() {
+        let mut rule = rule_of(5);
+        let running = rule.advance(vec![
+            beam(&[1, END], -2.2),
+            beam(&[1, 2], -2.3),
+            beam(&[2, 2], -2.4),
+            beam(&[3, END], -2.5),
+        ]);
+        assert_eq!(
+            running.iter().map(|b| b.tokens.clone()).collect::<Vec<_>>(),
+            [[1, 2], [2, 2]]
+        );
+        // -2.2 over 10 + 1 tokens; the end at place four does not count, since two others are before it.
+        assert_eq!(rule.finished.0.len(), 1);
+        assert!((rule.finished.0[0].score + 0.2).abs() < 1e-6);
+        // -2.88 over 12 is -0.24: two are finished. -2.76 over 12 is -0.23, which is better than -0.24: it goes on.
+        let running = rule.advance(vec![
+            beam(&[1, 2, 3], -2.76),
+            beam(&[1, 2, END], -2.88),
+            beam(&[2, 2, 2], -2.9),
+        ]);
+        assert_eq!(running.len(), 2);
+        // -3.25 over 13 is -0.25, no better than -0.24: it is over.
+        assert!(
+            rule.advance(vec![beam(&[1, 2, 3, 4], -3.25), beam(&[2, 2, 2, 2], -3.3)])
+                .is_empty()
+        );
+        let best = rule.outcome();
+        assert_eq!((best.tokens, best.ended), (vec![1, END], true));
+    }
+
+    #[test]
+    fn transformers_3_judges_what_is_left_at_the_last_step_with_all_its_tokens() {
+        let mut rule = rule_of(1);
+        assert!(
+            rule.advance(vec![beam(&[1], -1.1), beam(&[END], -1.5), beam(&[2], -2.2)])
+                .is_empty()
+        );
+        // -1.1 over 11 is -0.1, -1.5 over 10 is -0.15, -2.2 over 11 is -0.2.
+        let scores: Vec<f64> = rule.finished.0.iter().map(|f| (f.score * 100.0).round()).collect();
+        assert_eq!(scores, [-10.0, -15.0]);
+        assert!(!rule.outcome().ended);
     }
 }

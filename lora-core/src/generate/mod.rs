@@ -69,6 +69,11 @@ pub enum Flavour {
     Transformers,
     /// The same with `early_stopping=True`: it stops once there are as many finished texts as beams.
     TransformersEarly,
+    /// transformers' of 2020 (3.x), which Li and Liang's code uses, with `early_stopping=False`: a text is judged by its length
+    /// with the prompt and without the end token; and it stops once the likeliest candidate, ended or not, judged without its
+    /// last token, is no better than the worst finished text.
+    #[serde(rename = "transformers_3")]
+    Transformers3,
 }
 
 /// What is written, and for how long.
@@ -84,6 +89,10 @@ pub struct Settings {
     /// No n-gram of this length is written twice; 0 = no such ban. It looks at prompt and text, but see [`Flavour::Paper`].
     #[serde(default)]
     pub no_repeat_ngram: usize,
+    /// Tokens, or several in a row, that are never written: transformers' `bad_words_ids` (an end token is banned too, where
+    /// transformers ignores the ban). They are looked for where n-grams are.
+    #[serde(default)]
+    pub bad_words: Vec<Vec<i64>>,
 }
 
 /// What was written behind a prompt.
@@ -195,7 +204,7 @@ impl Generator<'_> {
                 beams,
                 length_penalty,
                 flavour,
-            } => beam::rule(s, beams, length_penalty, flavour),
+            } => beam::rule(s, (beams, length_penalty), flavour, prompt.len()),
             _ => Box::new(single::Single::new(s)),
         };
         Live {
@@ -294,9 +303,14 @@ impl Settings {
                 Some(format!("{beams} beams are too many for a vocabulary of {vocab}"))
             }
             _ if self.max_new_tokens == 0 => Some("max_new_tokens must be at least 1".into()),
+            _ if self.bad_words.iter().any(Vec::is_empty) => {
+                Some("bad_words holds an empty list; each must name at least one token".into())
+            }
             _ => {
-                let beyond = self.end.iter().find(|id| !(0..vocab).contains(*id));
-                beyond.map(|id| format!("the end token {id} is beyond the model's vocabulary of {vocab}"))
+                let named = self.end.iter().map(|id| ("end", id));
+                let mut named = named.chain(self.bad_words.iter().flatten().map(|id| ("bad_words", id)));
+                let beyond = named.find(|(_, id)| !(0..vocab).contains(*id));
+                beyond.map(|(what, id)| format!("the {what} token {id} is beyond the model's vocabulary of {vocab}"))
             }
         };
         fault.map_or(Ok(()), |fault| Err(Error::Config(fault)))
@@ -351,6 +365,7 @@ mod tests {
             max_new_tokens: 64,
             end: vec![50256, 628],
             no_repeat_ngram: 4,
+            bad_words: Vec::new(),
         };
         assert_eq!(read(beam), Ok(expected));
         let sample = read("{strategy: {kind: sample, top_p: 0.9, seed: 1}, max_new_tokens: 5, end: []}").unwrap();
@@ -369,7 +384,7 @@ mod tests {
         );
         let text = read("{strategy: {kind: beam, beams: 2, flavour: papre}, max_new_tokens: 5, end: []}").unwrap_err();
         assert!(
-            text.contains("expected one of `paper`, `transformers`, `transformers_early`"),
+            text.contains("expected one of `paper`, `transformers`, `transformers_early`, `transformers_3`"),
             "{text}"
         );
         let text = read("{strategy: {kind: greedy}, max_new_tokens: 5, end: [], beams: 3}").unwrap_err();

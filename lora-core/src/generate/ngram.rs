@@ -1,6 +1,6 @@
-//! Bans on repeating an n-gram.
+//! Bans: on repeating an n-gram, and on words that are never to be written.
 
-use super::Live;
+use super::{Live, Settings};
 use tch::Tensor;
 
 /// The tokens that would make `history` end in an n-gram that it has already.
@@ -14,9 +14,18 @@ fn banned(history: &[i64], n: usize) -> impl Iterator<Item = i64> {
         .filter_map(|window| window.last().copied())
 }
 
+/// The tokens that would complete one of `words` behind `history`.
+fn completing<'a>(history: &'a [i64], words: &'a [Vec<i64>]) -> impl Iterator<Item = i64> + 'a {
+    words.iter().filter_map(move |word| {
+        let (last, before) = word.split_last()?;
+        history.ends_with(before).then_some(*last)
+    })
+}
+
 /// `scores` `[rows, vocab]` with -inf at what each row of `live` may not write; `with_prompt`: the prompt counts too.
-pub(super) fn ban(scores: Tensor, live: &[Live], n: usize, with_prompt: bool) -> Tensor {
-    if n == 0 {
+pub(super) fn ban(scores: Tensor, live: &[Live], s: &Settings, with_prompt: bool) -> Tensor {
+    let (n, words) = (s.no_repeat_ngram, &s.bad_words);
+    if n == 0 && words.is_empty() {
         return scores;
     }
     let vocab = scores.size()[1];
@@ -28,7 +37,9 @@ pub(super) fn ban(scores: Tensor, live: &[Live], n: usize, with_prompt: bool) ->
         } else {
             &beam.tokens
         };
-        cells.extend(banned(history, n).map(|token| row as i64 * vocab + token));
+        let repeated = (n > 0).then(|| banned(history, n)).into_iter().flatten();
+        let tokens = repeated.chain(completing(history, words));
+        cells.extend(tokens.map(|token| row as i64 * vocab + token));
     }
     if cells.is_empty() {
         return scores;
@@ -42,7 +53,16 @@ pub(super) fn ban(scores: Tensor, live: &[Live], n: usize, with_prompt: bool) ->
 
 #[cfg(test)]
 mod tests {
-    use super::banned;
+    use super::{banned, completing};
+
+    #[test]
+    fn a_bad_word_is_not_completed() {
+        let words = [vec![628], vec![198], vec![5, 6, 7], vec![6, 8]];
+        let of = |history: &[i64]| completing(history, &words).collect::<Vec<_>>();
+        assert_eq!(of(&[]), [628, 198]);
+        assert_eq!(of(&[1, 5, 6]), [628, 198, 7, 8]);
+        assert_eq!(of(&[6]), [628, 198, 8]);
+    }
 
     #[test]
     fn an_n_gram_is_not_completed_twice() {

@@ -44,7 +44,7 @@ impl Rule for Single {
 
 /// The likeliest token of each row.
 pub(super) fn greedy(scores: Tensor, live: &[Live], s: &Settings) -> Result<Vec<Vec<Beam>>> {
-    let tokens = ban(scores.shallow_clone(), live, s.no_repeat_ngram, true).argmax(-1, false);
+    let tokens = ban(scores.shallow_clone(), live, s, true).argmax(-1, false);
     continued(&scores, &tokens, live)
 }
 
@@ -56,7 +56,7 @@ pub(super) fn sample(
     left: impl Fn(&Tensor) -> (Tensor, Tensor),
     seed: u64,
 ) -> Result<Vec<Vec<Beam>>> {
-    let (p, tokens) = left(&ban(scores.shallow_clone(), live, s.no_repeat_ngram, true));
+    let (p, tokens) = left(&ban(scores.shallow_clone(), live, s, true));
     let draw = |l: &Live| {
         let written = l.beams.first().map_or(0, |b| b.tokens.len());
         let purpose = format!("sample token {written} of prompt");

@@ -1,7 +1,7 @@
 //! What a file of another library holds of an adapter, held against a base model.
 
 use super::base::{Base, Layer, Tensors};
-use crate::method::{Lora, LoraSettings};
+use crate::method::{Lora, LoraSettings, StartOfA};
 use crate::nn::Role;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -105,6 +105,12 @@ impl Adapter {
                     "`{name}` is for a matrix of {fo} x {fi} and the base's is {o} x {i}: it is an adapter of another base"
                 )));
             }
+            let (rank, (i, o)) = (a.size()[0], wanted);
+            if rank > i.min(o) {
+                return Err(self.fault(format!(
+                    "has rank {rank} at `{name}`, more than the matrix of {o} x {i} can have, which is not supported"
+                )));
+            }
             targets.insert(layer.role);
             ranks.insert(a.size()[0]);
             tensors.insert(format!("{}{A}", layer.name), a.shallow_clone());
@@ -131,6 +137,8 @@ impl Adapter {
             r,
             alpha,
             dropout: self.dropout,
+            shared_mask: false,
+            init: StartOfA::Kaiming,
             targets,
         });
         Ok((lora.map_err(|e| self.fault(e.to_string()))?, tensors))

@@ -1,7 +1,7 @@
 //! Methods at work together, such as LoRA+PreEmbed (Section 5.1, Table 15).
 
 use crate::model::ModelShape;
-use crate::nn::{Adapter, Branch, Method, Param, Place, PrefixKv, PromptTokens, Role, Scope, Site, Tap};
+use crate::nn::{Adapter, Branch, Method, Param, Params, Place, PrefixKv, PromptTokens, Role, Scope, Site, Tap};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_yaml::{Mapping, Value};
@@ -79,6 +79,14 @@ impl Method for Combined {
 
     fn at_embedding(&self, width: i64, blocks: usize, scope: &Scope) -> Result<Option<PromptTokens>> {
         self.only(|method| method.at_embedding(width, blocks, scope))
+    }
+
+    fn shift(&self) -> i64 {
+        self.0.iter().map(|method| method.shift()).sum()
+    }
+
+    fn check(&self, params: &Params) -> Result<()> {
+        self.0.iter().try_for_each(|method| method.check(params))
     }
 
     fn changes_start(&self) -> Option<&'static str> {

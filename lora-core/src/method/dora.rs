@@ -71,6 +71,10 @@ impl Branch for DoraBranch {
         y + own * (&ratio - 1.0) + self.factors.forward(x, train) * ratio
     }
 
+    fn shared_dropout(&self) -> Option<f64> {
+        self.factors.shared_dropout()
+    }
+
     fn delta(&self) -> Option<Tensor> {
         let weight = self.weight.to_kind(Kind::Float);
         Some((&weight + self.factors.product()) * self.ratio().unsqueeze(1) - weight)

@@ -1,7 +1,38 @@
 //! The low-rank product that LoRA and DoRA share.
 
-use crate::nn::{Branch, LowRank, cast_like, dropout};
+use crate::nn::{Branch, Init, LowRank, cast_like, dropout};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
+
+/// How A starts; B starts at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartOfA {
+    /// Uniform within 1 / sqrt(d_in), which is `kaiming_uniform(a = sqrt 5)`: loralib, and PEFT.
+    #[default]
+    Kaiming,
+    /// Normal with a standard deviation of 0.02: the paper's DeBERTa code, whose initialiser of the whole model comes last. (The
+    /// paper says Gaussian, and not which.)
+    Normal,
+}
+
+impl StartOfA {
+    pub(super) fn is_kaiming(&self) -> bool {
+        *self == StartOfA::Kaiming
+    }
+
+    /// For an A that reads `width` features.
+    pub(super) fn of(self, width: i64) -> Init {
+        match self {
+            StartOfA::Kaiming => Init::Uniform(1.0 / (width as f64).sqrt()),
+            StartOfA::Normal => Init::Normal(0.02),
+        }
+    }
+}
+
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
+}
 
 /// ΔW = `scale` · B · A.
 #[derive(Debug)]
@@ -14,12 +45,18 @@ pub(super) struct Factors {
     pub(super) scale: f64,
     /// On what A reads.
     pub(super) dropout: f64,
+    /// Whether that dropout is one for all branches of a weight, which the layer draws.
+    pub(super) shared_mask: bool,
 }
 
 impl Factors {
     /// `scale` · A x: `[T, in]` to `[T, r]`.
     fn down(&self, x: &Tensor, train: bool) -> Tensor {
-        let x = dropout(x, self.dropout, train);
+        let x = if self.shared_mask {
+            x.shallow_clone()
+        } else {
+            dropout(x, self.dropout, train)
+        };
         x.linear(&cast_like(&self.a, &x), None::<&Tensor>) * self.scale
     }
 
@@ -41,6 +78,10 @@ impl Branch for Factors {
         y.addmm(&low, &cast_like(&self.b, &low).tr()) // one kernel: y + low Bᵀ
     }
 
+    fn shared_dropout(&self) -> Option<f64> {
+        self.shared_mask.then_some(self.dropout)
+    }
+
     fn delta(&self) -> Option<Tensor> {
         Some(self.product())
     }
@@ -51,5 +92,70 @@ impl Branch for Factors {
             b: &self.b,
             scale: self.scale,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method;
+    use crate::nn::{Build, Linear, Params, Role};
+    use tch::{Device, Kind};
+
+    /// A fused layer of query, key and value with LoRA on the first and the last, whose B is 1 everywhere.
+    fn fused(settings: &str) -> (Linear, Params) {
+        let text = format!("{{kind: lora, r: 4, alpha: 4, dropout: 0.5, targets: [query, value]{settings}}}");
+        let method = method::from_yaml(&text).unwrap();
+        let build = Build::new(method.as_ref(), 1);
+        let roles = [Role::Query, Role::Key, Role::Value];
+        let linear = build.scope().linear("qkv", &roles, 64, 64, Init::Const(0.0)).unwrap();
+        let params = build.adopt().unwrap().params;
+        let _guard = tch::no_grad_guard();
+        let first = params.get("qkv.query.lora_A.weight").unwrap().tensor.shallow_clone();
+        for entry in params.iter() {
+            let mut tensor = entry.tensor.shallow_clone();
+            match entry.param.name.as_str() {
+                name if name.contains("lora_B") => drop(tensor.fill_(1.0)),
+                name if name.contains("lora_A") => tensor.copy_(&first),
+                _ => drop(tensor.zero_()),
+            }
+        }
+        (linear, params)
+    }
+
+    #[test]
+    fn query_and_value_of_one_weight_share_a_mask_if_they_shall() {
+        let x = Tensor::ones([3, 64], (Kind::Float, Device::Cpu));
+        let parts = |settings: &str, train| {
+            let (linear, _params) = fused(settings);
+            let y = linear.forward(&x, train).chunk(3, -1);
+            (y[0].shallow_clone(), y[2].shallow_clone())
+        };
+        // A and B are the same for both, so that what differs is the mask.
+        let (q, v) = parts(", shared_mask: true", true);
+        assert!(q.equal(&v));
+        let (q, v) = parts("", true);
+        assert!(!q.equal(&v));
+        let (still, _) = parts("", false);
+        let (shared, _) = parts(", shared_mask: true", false);
+        assert!(
+            still.equal(&shared) && !q.equal(&still),
+            "outside training there is none"
+        );
+    }
+
+    #[test]
+    fn a_starts_as_its_setting_says() {
+        let std = |settings: &str| {
+            let (_linear, params) = fused(settings);
+            f64::try_from(params.get("qkv.query.lora_A.weight").unwrap().tensor.std(true)).unwrap()
+        };
+        let kaiming = 1.0 / (3.0f64 * 64.0).sqrt();
+        assert!((std("") - kaiming).abs() < 0.1 * kaiming, "{}", std(""));
+        assert!(
+            (std(", init: normal") - 0.02).abs() < 0.002,
+            "{}",
+            std(", init: normal")
+        );
     }
 }

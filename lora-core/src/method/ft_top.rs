@@ -1,5 +1,7 @@
+use super::factors::is_false;
 use crate::model::ModelShape;
-use crate::nn::{Method, Param, Place};
+use crate::nn::{Method, Param, ParamKind, Params, Place};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -9,19 +11,70 @@ use std::collections::BTreeSet;
 pub(super) struct FtTop {
     #[serde(deserialize_with = "at_least_one")]
     layers: usize,
+    /// The LayerNorm behind the last block too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    final_norm: bool,
+    /// The table of tokens too, which is the output layer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    tied_embedding: bool,
 }
 
 impl Method for FtTop {
     fn trains_base(&self, param: &Param) -> bool {
-        param.depth.is_some_and(|d| d.index + self.layers >= d.of)
+        let outside = match param.kind {
+            ParamKind::NormWeight | ParamKind::NormBias => self.final_norm,
+            ParamKind::Embedding => self.tied_embedding,
+            ParamKind::Weight | ParamKind::Bias => false,
+        };
+        match param.depth {
+            Some(d) => d.index + self.layers >= d.of,
+            None => param.output && outside,
+        }
     }
 
     fn claims(&self) -> BTreeSet<Place> {
         [Place::Base].into()
     }
 
+    fn check(&self, params: &Params) -> Result<()> {
+        let blocks = params.iter().filter_map(|e| e.param.depth).map(|d| d.of).max();
+        let blocks = blocks.unwrap_or(0);
+        if self.layers > blocks {
+            return Err(Error::Config(format!(
+                "layers = {} of ft_top is more than the model's {blocks} blocks",
+                self.layers
+            )));
+        }
+        let has = |kind| params.iter().any(|e| e.param.output && e.param.kind == kind);
+        for (key, asked, kind, what) in [
+            (
+                "final_norm",
+                self.final_norm,
+                ParamKind::NormWeight,
+                "LayerNorm behind its last block",
+            ),
+            (
+                "tied_embedding",
+                self.tied_embedding,
+                ParamKind::Embedding,
+                "table of tokens that is its output layer",
+            ),
+        ] {
+            if asked && !has(kind) {
+                return Err(Error::Config(format!("{key} of ft_top: this model has no {what}")));
+            }
+        }
+        Ok(())
+    }
+
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        ((self.layers as i64).min(shape.layers) * shape.block(), 0)
+        let norm = if self.final_norm { 2 * shape.hidden } else { 0 };
+        let table = if self.tied_embedding {
+            shape.vocab * shape.hidden
+        } else {
+            0
+        };
+        (self.layers as i64 * shape.block() + norm + table, 0)
     }
 }
 

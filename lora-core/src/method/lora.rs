@@ -1,6 +1,6 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
-use super::factors::Factors;
+use super::factors::{Factors, StartOfA, is_false};
 use crate::model::ModelShape;
 use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site};
 use crate::{Error, Result};
@@ -25,6 +25,13 @@ pub struct LoraSettings {
     /// Dropout in front of A, in training.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
+    /// Whether matrices that are one weight (GPT-2's query, key and value) share the mask of that dropout, as in the paper's
+    /// code.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared_mask: bool,
+    /// How A starts.
+    #[serde(default, skip_serializing_if = "StartOfA::is_kaiming")]
+    pub init: StartOfA,
     /// Which matrices are adapted.
     pub targets: BTreeSet<Role>,
 }
@@ -59,7 +66,11 @@ impl TryFrom<LoraSettings> for Lora {
         };
         match fault {
             Some(fault) => Err(Error::Config(fault)),
-            None => Ok(Lora(s)),
+            // Without dropout there is no mask to share: one question has one form.
+            None => Ok(Lora(LoraSettings {
+                shared_mask: s.shared_mask && s.dropout > 0.0,
+                ..s
+            })),
         }
     }
 }
@@ -76,6 +87,7 @@ impl Lora {
             b,
             scale: self.alpha / self.r as f64,
             dropout: self.dropout,
+            shared_mask: self.shared_mask,
         }
     }
 
@@ -94,11 +106,9 @@ impl Lora {
                 self.r
             )));
         }
-        // The paper says A is Gaussian; its code draws kaiming_uniform(a = sqrt 5), which is this. B = 0 in both.
-        let bound = 1.0 / (site.in_dim as f64).sqrt();
         let var = |name: &str, dims, init| scope.sub(name).var("weight", ParamKind::Weight, dims, init);
         let (a, b) = (
-            var("lora_A", &[self.r, site.in_dim], Init::Uniform(bound))?,
+            var("lora_A", &[self.r, site.in_dim], self.init.of(site.in_dim))?,
             var("lora_B", &[site.out_dim, self.r], Init::Const(0.0))?,
         );
         Ok(Some(self.scaled(a, b)))

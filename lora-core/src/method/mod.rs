@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
+pub use factors::StartOfA;
 pub use lora::{Lora, LoraSettings};
 
 /// A method's name in configurations and how its settings are read.

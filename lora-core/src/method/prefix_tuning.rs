@@ -1,5 +1,6 @@
 //! Prefix tuning (Li and Liang, 2021): trained keys and values in every block, the form of PreLayer that the paper quotes.
 
+use super::factors::is_false;
 use crate::model::ModelShape;
 use crate::nn::{Init, Method, ParamKind, Place, PrefixKv, Scope};
 use crate::{Error, Result};
@@ -25,6 +26,9 @@ pub(super) struct PrefixTuning(Settings);
 struct Settings {
     prefix: i64,
     mlp: Option<i64>,
+    /// Whether a row's positions begin behind the prefix's, as in Li and Liang's code and in PEFT.
+    #[serde(default, skip_serializing_if = "is_false")]
+    shift: bool,
 }
 
 impl TryFrom<Settings> for PrefixTuning {
@@ -76,6 +80,10 @@ impl Method for PrefixTuning {
             vec![("key", key), ("value", value)]
         });
         Ok(Some(Box::new(network)))
+    }
+
+    fn shift(&self) -> i64 {
+        if self.0.shift { self.0.prefix } else { 0 }
     }
 
     fn changes_start(&self) -> Option<&'static str> {

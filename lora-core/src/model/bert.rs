@@ -31,7 +31,7 @@ pub(super) const ARCH: Arch = Arch {
 /// Pooler (dense, tanh), dropout, linear layer.
 #[derive(Debug)]
 struct BertHead {
-    /// Pretrained, but part of the head: every method trains it.
+    /// Pretrained; part of the head, which every method trains, unless it is frozen ([`Scope::pooler`]).
     pooler: Linear,
     classifier: Linear,
     dropout: f64,
@@ -41,7 +41,11 @@ impl BertHead {
     fn new(c: &Config, labels: i64, s: &Scope) -> Result<BertHead> {
         let (d, head) = (c.hidden_size, s.owned(Owner::Head));
         Ok(BertHead {
-            pooler: head.sub("bert").sub("pooler").linear("dense", &[], d, d, c.init())?,
+            pooler: s
+                .pooler()
+                .sub("bert")
+                .sub("pooler")
+                .linear("dense", &[], d, d, c.init())?,
             classifier: head.linear("classifier", &[], d, labels, c.init())?,
             dropout: c.classifier_dropout(),
         })

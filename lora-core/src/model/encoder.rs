@@ -123,7 +123,7 @@ pub(super) struct Encoder {
     prompt: Prompt,
     blocks: Vec<Block>,
     dropout: f64,
-    /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa.
+    /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa; and what the method shifts them by.
     offset: i64,
     max_len: i64,
     vocab: i64,
@@ -133,10 +133,11 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(s: &Scope, c: &Config, offset: i64) -> Result<Encoder> {
+        let offset = offset + s.shift();
         let max_len = c.max_position_embeddings - offset;
         if offset < 0 || max_len < 1 {
             return Err(Error::Config(format!(
-                "`pad_token_id` leaves {max_len} positions of `max_position_embeddings`"
+                "`pad_token_id` and the method's `shift` leave {max_len} positions of `max_position_embeddings`"
             )));
         }
         let e = s.sub("embeddings");

@@ -166,6 +166,8 @@ struct Gpt2 {
     blocks: Vec<Block>,
     ln_f: Norm,
     dropout: f64,
+    /// Added to positions.
+    shift: i64,
     max_len: i64,
     vocab: i64,
     /// The kind of the activations.
@@ -175,16 +177,20 @@ struct Gpt2 {
 impl Gpt2 {
     fn new(c: &Config, s: &Scope) -> Result<Gpt2> {
         let t = s.sub("transformer");
-        let prompt = s.prompt(c.n_embd, c.n_layer, c.n_positions)?;
+        let shift = s.shift();
+        let prompt = s.prompt(c.n_embd, c.n_layer, c.n_positions - shift)?;
         Ok(Gpt2 {
-            wte: t.embedding("wte", c.vocab_size, c.n_embd, c.initializer_range)?,
+            wte: t
+                .output()
+                .embedding("wte", c.vocab_size, c.n_embd, c.initializer_range)?,
             wpe: t.embedding("wpe", c.n_positions, c.n_embd, c.initializer_range)?,
             blocks: (0..c.n_layer)
                 .map(|i| Block::new(&t.sub("h").at(i, c.n_layer), c))
                 .collect::<Result<_>>()?,
-            ln_f: t.norm("ln_f", c.n_embd, c.layer_norm_epsilon)?,
+            ln_f: t.output().norm("ln_f", c.n_embd, c.layer_norm_epsilon)?,
             dropout: c.embd_pdrop,
-            max_len: c.n_positions - prompt.count(),
+            max_len: c.n_positions - shift - prompt.count(),
+            shift,
             prompt,
             vocab: c.vocab_size,
             kind: s.activation_kind(),
@@ -198,7 +204,7 @@ impl Gpt2 {
 
     /// The residual stream at its start.
     fn placed(&self, words: Tensor, positions: &Tensor, train: bool) -> Tensor {
-        let x = words + self.wpe.forward(positions, self.kind);
+        let x = words + self.wpe.forward(&(positions + self.shift), self.kind);
         dropout(&x, self.dropout, train)
     }
 

@@ -1,6 +1,6 @@
 //! The seam: what a method may do to a model, stated without naming either.
 
-use super::{Param, Place, Role, Scope, Site, Tap};
+use super::{Param, Params, Place, Role, Scope, Site, Tap};
 use crate::Result;
 use crate::model::ModelShape;
 use std::collections::BTreeSet;
@@ -50,6 +50,19 @@ pub trait Method: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// By how much the positions of a row's tokens are shifted: keys and values that stand before the row may take its first.
+    fn shift(&self) -> i64 {
+        0
+    }
+
+    /// Refuses a model that the settings do not fit, once it is built.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] naming the setting.
+    fn check(&self, _params: &Params) -> Result<()> {
+        Ok(())
+    }
+
     /// Why the model is not the pretrained one before the first step; none where it is.
     fn changes_start(&self) -> Option<&'static str> {
         None
@@ -75,6 +88,11 @@ pub trait Method: Debug + Send + Sync {
 pub trait Branch: Debug + Send {
     /// Adds the branch's output for `x` `[T, in]` to the layer's own output `y` `[T, out]`.
     fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor;
+
+    /// The rate of a dropout on `x` that all branches of a weight share: the layer applies it before it calls them.
+    fn shared_dropout(&self) -> Option<f64> {
+        None
+    }
 
     /// The change of the weight that gives the same function, `[out, in]` in fp32, where there is one: what merging adds.
     fn delta(&self) -> Option<Tensor> {

@@ -1,6 +1,6 @@
 //! The only linear layer that models may name: a weight, a bias, and whatever a method put beside them.
 
-use super::{Branch, LowRank, cast_like};
+use super::{Branch, LowRank, cast_like, dropout};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -50,9 +50,16 @@ impl Linear {
             return x.linear(&cast_like(merged, x), Some(&bias));
         }
         let y = x.linear(&cast_like(&self.weight, x), Some(&bias));
+        let shared = self.slots.iter().find_map(|slot| slot.branch.shared_dropout());
+        let dropped = shared.map(|rate| dropout(x, rate, train));
+        let seen = |branch: &dyn Branch| match (&dropped, branch.shared_dropout()) {
+            (Some(dropped), rate) if rate == shared => dropped.shallow_clone(),
+            (_, Some(rate)) => dropout(x, rate, train),
+            (_, None) => x.shallow_clone(),
+        };
         match self.slots.as_slice() {
             [] => y,
-            [only] if only.len == self.weight.size()[0] => only.branch.add_to(&y, x, train),
+            [only] if only.len == self.weight.size()[0] => only.branch.add_to(&y, &seen(only.branch.as_ref()), train),
             slots => {
                 let mut parts = Vec::new();
                 let mut done = 0;
@@ -60,7 +67,8 @@ impl Linear {
                     if slot.start > done {
                         parts.push(y.narrow(-1, done, slot.start - done));
                     }
-                    parts.push(slot.branch.add_to(&y.narrow(-1, slot.start, slot.len), x, train));
+                    let (own, seen) = (y.narrow(-1, slot.start, slot.len), seen(slot.branch.as_ref()));
+                    parts.push(slot.branch.add_to(&own, &seen, train));
                     done = slot.start + slot.len;
                 }
                 if done < self.weight.size()[0] {
@@ -71,8 +79,8 @@ impl Linear {
         }
     }
 
-    /// Puts the branches into a copy of the weight, in fp32, so that the layer costs what it did before.
-    /// A second call changes nothing.
+    /// Puts the branches into a copy of the weight, added in fp32 and kept in the weight's own kind, so that the layer costs
+    /// what it did before. A second call changes nothing.
     ///
     /// # Errors
     /// [`Error::Config`] if a branch is not a change of the weight.
@@ -89,7 +97,7 @@ impl Linear {
                 .ok_or_else(|| Error::Config("this method cannot be merged into the weights".into()))?;
             let _ = merged.narrow(0, slot.start, slot.len).g_add_(&delta);
         }
-        self.merged = Some(merged);
+        self.merged = Some(merged.to_kind(self.weight.kind()));
         Ok(())
     }
 
@@ -115,5 +123,28 @@ impl Linear {
     /// The low-rank changes beside this layer, with the first output feature of each.
     pub fn low_rank(&self) -> impl Iterator<Item = (i64, LowRank<'_>)> {
         self.slots.iter().filter_map(|s| Some((s.start, s.branch.low_rank()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method;
+    use crate::nn::{Build, Init, Role};
+
+    #[test]
+    fn a_merged_weight_is_kept_in_the_kind_of_the_weight() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let method = method::from_yaml("{kind: lora, r: 2, alpha: 2, targets: [query]}").unwrap();
+            let build = Build::new(method.as_ref(), 1).base_kind(kind);
+            let mut linear = build
+                .scope()
+                .linear("q", &[Role::Query], 8, 8, Init::Normal(1.0))
+                .unwrap();
+            let x = Tensor::ones([1, 8], (kind, tch::Device::Cpu));
+            linear.merge().unwrap();
+            assert_eq!(linear.merged.as_ref().map(Tensor::kind), Some(kind));
+            assert_eq!(linear.forward(&x, false).kind(), kind);
+        }
     }
 }

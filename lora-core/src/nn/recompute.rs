@@ -3,20 +3,20 @@
 
 use super::dropout::Masks;
 use crate::seed::derive;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use tch::{Device, Tensor};
 
 /// What a forward pass leaves for a backward pass that computes blocks again; or nothing, where it is off.
 ///
-/// The result is that of an ordinary pass: the same operations on the same numbers, with dropout too. (On a GPU each block
-/// draws its masks from a seed of its own, so that they are others than without recomputing, and as random.)
+/// The result is that of an ordinary training pass: the same operations on the same numbers, with dropout too. On a GPU, whose
+/// generator can be seeded and not read, each block of either draws its masks from a seed of its own.
 ///
 /// ```
 /// use lora_core::nn::Tape;
 /// use tch::{Kind, Tensor};
 /// let w = Tensor::from_slice(&[2f32, 3.]).set_requires_grad(true);
-/// let tape = Tape::on(1);
+/// let tape = Tape::training(1, true);
 /// let mut x = Tensor::from_slice(&[1f32, 1.]);
 /// for _block in 0..3 {
 ///     x = tape.run(&x, |x| (x * &w).tanh());
@@ -26,8 +26,12 @@ use tch::{Device, Tensor};
 /// assert!(w.grad().defined());
 /// ```
 pub struct Tape<'m> {
-    /// Of the seeds of the blocks on a GPU; none where nothing is computed again.
+    /// Of the seeds of the blocks on a GPU; none outside training.
     seed: Option<u64>,
+    /// Whether blocks are computed again.
+    again: bool,
+    /// Blocks gone through.
+    index: Cell<usize>,
     blocks: RefCell<Vec<Block<'m>>>,
 }
 
@@ -49,18 +53,21 @@ struct Block<'m> {
 }
 
 impl<'m> Tape<'m> {
-    /// Nothing is computed again: [`Tape::run`] is a call.
+    /// Outside training: [`Tape::run`] is a call.
     pub fn off() -> Self {
         Tape {
             seed: None,
+            again: false,
+            index: Cell::default(),
             blocks: RefCell::default(),
         }
     }
 
-    /// Blocks are computed again; `seed` is that of the step.
-    pub fn on(seed: u64) -> Self {
+    /// For a training pass, whose blocks are computed again if `again`; `seed` is that of the pass and the run.
+    pub fn training(seed: u64, again: bool) -> Self {
         Tape {
             seed: Some(seed),
+            again,
             ..Tape::off()
         }
     }
@@ -68,11 +75,11 @@ impl<'m> Tape<'m> {
     /// The output of `compute` for `x`. What `compute` reads beside `x` must be variables or constants: the graph that made `x`
     /// is gone through once.
     pub fn run(&self, x: &Tensor, compute: impl Fn(&Tensor) -> Tensor + 'm) -> Tensor {
-        if self.seed.is_none() {
+        self.seed_block(self.index.replace(self.index.get() + 1), x.device());
+        if !self.again {
             return compute(x);
         }
         let input = x.detach();
-        self.seed_block(self.blocks.borrow().len(), x.device());
         let masks = Masks::now();
         let output = {
             let _guard = tch::no_grad_guard();
@@ -107,12 +114,16 @@ impl<'m> Tape<'m> {
         }
     }
 
-    /// Libtorch's generators cannot be read, only seeded.
     fn seed_block(&self, index: usize, device: Device) {
         if let (Some(seed), true) = (self.seed, device != Device::Cpu) {
-            tch::manual_seed(derive(seed, "block", index as u64) as i64);
+            tch::manual_seed(block_seed(seed, index) as i64);
         }
     }
+}
+
+/// The seed of block `index` in the pass whose seed is `seed`.
+fn block_seed(seed: u64, index: usize) -> u64 {
+    derive(seed, "block", index as u64)
 }
 
 /// Sends `gradient` from `y` backwards: that of y · gradient is the gradient, whatever the kind.
@@ -155,8 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn every_run_pass_and_block_has_its_own_masks() {
+        let seeds = |run| (0..5).flat_map(move |pass| (0..5).map(move |block| (run, pass, block)));
+        let seeds = (1..=5u64).flat_map(seeds);
+        let seeds = seeds.map(|(run, pass, block)| block_seed(derive(run, "blocks", pass), block));
+        let apart: std::collections::BTreeSet<u64> = seeds.collect();
+        assert_eq!(apart.len(), 125);
+    }
+
+    #[test]
     fn the_gradients_are_those_of_an_ordinary_pass() {
-        let (plain, again) = (gradients(Tape::off()), gradients(Tape::on(1)));
+        let (plain, again) = (gradients(Tape::off()), gradients(Tape::training(1, true)));
         for (a, b) in plain.iter().zip(&again) {
             assert!(f64::try_from((a - b).abs().max()).unwrap() < 1e-6, "{a:?} {b:?}");
         }

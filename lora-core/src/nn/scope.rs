@@ -7,7 +7,7 @@ use crate::{Error, Result, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use tch::{Device, Kind, Tensor};
@@ -147,6 +147,9 @@ pub struct Build<'m> {
     to_count: bool,
     params: RefCell<Params>,
     met: RefCell<BTreeSet<Place>>,
+    shifted: Cell<bool>,
+    freeze_pooler: bool,
+    has_pooler: Cell<bool>,
 }
 
 impl<'m> Build<'m> {
@@ -162,6 +165,9 @@ impl<'m> Build<'m> {
             to_count: false,
             params: RefCell::default(),
             met: RefCell::default(),
+            shifted: Cell::new(false),
+            freeze_pooler: false,
+            has_pooler: Cell::new(false),
         }
     }
 
@@ -178,6 +184,12 @@ impl<'m> Build<'m> {
     /// What the base holds before weights are loaded.
     pub fn base_init(self, base_init: BaseInit) -> Self {
         Build { base_init, ..self }
+    }
+
+    /// Whether a pooler that comes with the pretrained weights (BERT's) belongs to them, and is trained by methods that train
+    /// such weights alone, as in PEFT and in the paper's code; otherwise it belongs to the head, which every method trains.
+    pub fn freeze_pooler(self, freeze_pooler: bool) -> Self {
+        Build { freeze_pooler, ..self }
     }
 
     /// Takes the pretrained part from a model that is there already, over the same memory.
@@ -200,6 +212,7 @@ impl<'m> Build<'m> {
             build: self,
             owner: Owner::Base,
             depth: None,
+            output: false,
             scaffold: false,
         }
     }
@@ -207,10 +220,23 @@ impl<'m> Build<'m> {
     /// Hands out the variables once the model is built.
     ///
     /// # Errors
-    /// [`Error::Config`] naming every place that the method claims and the model does not have.
+    /// [`Error::Config`] naming every place that the method claims and the model does not have, or a setting that does not
+    /// fit it.
     pub fn adopt(self) -> Result<Adopted> {
         check_met(&self.method.claims(), &self.met.into_inner())?;
+        if self.method.shift() > 0 && !self.shifted.get() {
+            return Err(Error::Config(
+                "the method shifts positions, and this model has none that count from a row's start: leave `shift` out"
+                    .into(),
+            ));
+        }
+        if self.freeze_pooler && !self.has_pooler.get() {
+            return Err(Error::Config(
+                "this model has no pooler among its pretrained weights that could be frozen: leave `pooler` out".into(),
+            ));
+        }
         let params = self.params.into_inner();
+        self.method.check(&params)?;
         let mut counts = Counts::default();
         for entry in params.iter() {
             let n = entry.tensor.numel() as i64;
@@ -276,6 +302,7 @@ pub struct Scope<'a> {
     build: &'a Build<'a>,
     owner: Owner,
     depth: Option<Depth>,
+    output: bool,
     scaffold: bool,
 }
 
@@ -299,6 +326,31 @@ impl<'a> Scope<'a> {
     /// The same place under another owner.
     pub fn owned(&self, owner: Owner) -> Self {
         Scope { owner, ..self.clone() }
+    }
+
+    /// The same place for what is behind the last block: see [`Param::output`].
+    pub fn output(&self) -> Self {
+        Scope {
+            output: true,
+            ..self.clone()
+        }
+    }
+
+    /// By how much the method shifts the positions of a row's tokens: one call in the constructor of a model whose positions
+    /// count from a row's start.
+    pub fn shift(&self) -> i64 {
+        self.build.shifted.set(true);
+        self.build.method.shift()
+    }
+
+    /// The same place for a pooler that comes with the pretrained weights: one call in the constructor of a model that has one.
+    pub fn pooler(&self) -> Self {
+        self.build.has_pooler.set(true);
+        self.owned(if self.build.freeze_pooler {
+            Owner::Base
+        } else {
+            Owner::Head
+        })
     }
 
     /// The same place for variables that serve training alone; what is kept of them, [`Scope::keeps`] says.
@@ -349,6 +401,7 @@ impl<'a> Scope<'a> {
             owner: self.owner,
             kind,
             depth: self.depth,
+            output: self.output,
             scaffold: self.scaffold,
         };
         if self.build.params.borrow().get(&param.name).is_some() {
@@ -388,6 +441,7 @@ impl<'a> Scope<'a> {
         let root = Scope {
             prefix: String::new(),
             depth: None,
+            output: false,
             ..self.clone()
         };
         root.var(name, kind, dims, init)

@@ -193,6 +193,9 @@ pub struct Param {
     pub kind: ParamKind,
     /// The block it is in.
     pub depth: Option<Depth>,
+    /// Whether it is behind the last block: the last LayerNorm of a pre-LN model, or the table of tokens where that is the
+    /// output layer too.
+    pub output: bool,
     /// Whether it serves training alone and is dropped afterwards: see [`super::Params::kept`].
     pub scaffold: bool,
 }

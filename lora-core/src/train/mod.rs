@@ -12,7 +12,7 @@ mod trainer;
 pub use checkpoint::{Checkpoint, Progress};
 pub use loss::{Objective, loss};
 pub use memory::{Footprint, Load};
-pub use optim::AdamW;
+pub use optim::{AdamForm, AdamW};
 pub(crate) use predict::check_rows;
 pub use predict::{TokenScores, predict, token_scores};
 pub use schedule::Schedule;

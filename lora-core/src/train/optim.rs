@@ -3,10 +3,31 @@
 use crate::nn::{Entry, Params};
 use crate::weights::copy;
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
-/// AdamW (Loshchilov and Hutter, 2019) as PyTorch's: decoupled decay, bias correction.
+/// Whose AdamW: they differ in where epsilon is added, and in when weights decay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdamForm {
+    /// PyTorch's: m' / (sqrt v' + epsilon) with both moments corrected for their start; a weight decays before its update.
+    #[default]
+    Torch,
+    /// transformers' own up to 4.x, which the paper's code uses: epsilon is added to the square root of v before the
+    /// correction, so that it weighs 1 / sqrt(1 - beta2^t) times as much (31 times in the first step); a weight decays after
+    /// its update.
+    Transformers,
+}
+
+impl AdamForm {
+    /// Whether it is the default.
+    pub fn is_torch(&self) -> bool {
+        *self == AdamForm::Torch
+    }
+}
+
+/// AdamW (Loshchilov and Hutter, 2019): decoupled decay, bias correction.
 #[derive(Debug)]
 pub struct AdamW {
     slots: Vec<Slot>,
@@ -14,6 +35,7 @@ pub struct AdamW {
     beta2: f64,
     eps: f64,
     weight_decay: f64,
+    form: AdamForm,
     step: u64,
 }
 
@@ -44,8 +66,14 @@ impl AdamW {
             beta2: betas.1,
             eps,
             weight_decay,
+            form: AdamForm::Torch,
             step: 0,
         })
+    }
+
+    /// The same in another form.
+    pub fn form(self, form: AdamForm) -> AdamW {
+        AdamW { form, ..self }
     }
 
     /// Updates made so far.
@@ -83,21 +111,29 @@ impl AdamW {
         self.step += 1;
         let n = self.step as i32;
         let (correction1, correction2) = (1.0 - self.beta1.powi(n), 1.0 - self.beta2.powi(n));
+        let torch = self.form == AdamForm::Torch;
+        // What epsilon counts for beside sqrt(v'), and whether a weight decays before its update.
+        let eps = if torch { self.eps } else { self.eps / correction2.sqrt() };
+        let decay = 1.0 - lr * self.weight_decay;
         for slot in &mut self.slots {
             let mut gradient = slot.param.grad();
             if !gradient.defined() {
                 continue;
             }
-            if slot.decays && self.weight_decay != 0.0 {
-                let _ = slot.param.g_mul_scalar_(1.0 - lr * self.weight_decay);
+            let decays = slot.decays && self.weight_decay != 0.0;
+            if decays && torch {
+                let _ = slot.param.g_mul_scalar_(decay);
             }
             let _ = slot.mean.lerp_(&gradient, 1.0 - self.beta1);
             let _ = slot
                 .square
                 .g_mul_scalar_(self.beta2)
                 .g_add_(&(gradient.square() * (1.0 - self.beta2)));
-            let scale = (slot.square.sqrt() / correction2.sqrt()).g_add_scalar_(self.eps);
+            let scale = (slot.square.sqrt() / correction2.sqrt()).g_add_scalar_(eps);
             let _ = slot.param.addcdiv_(&(&slot.mean * (-lr / correction1)), &scale);
+            if decays && !torch {
+                let _ = slot.param.g_mul_scalar_(decay);
+            }
             let _ = gradient.zero_();
         }
     }
@@ -145,5 +181,49 @@ impl Slot {
             mean: zeros()?.set_requires_grad(false),
             square: zeros()?.set_requires_grad(false),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method;
+    use crate::nn::{Build, Init, Owner, ParamKind};
+
+    /// Two steps on one weight by hand: w = 1, gradients 0.5 and -0.25, betas 0.9 and 0.999, epsilon 0.1, decay 0.01, rate 0.1.
+    fn two_steps(form: AdamForm) -> Vec<f64> {
+        let head = method::from_yaml("{kind: head}").unwrap();
+        let build = Build::new(head.as_ref(), 1);
+        let scope = build.scope().owned(Owner::Head);
+        let weight = scope.var("w", ParamKind::Weight, &[1], Init::Const(1.0)).unwrap();
+        let adopted = build.adopt().unwrap();
+        let mut optim = AdamW::new(&adopted.params, (0.9, 0.999), 0.1, 0.01).unwrap().form(form);
+        let step = |gradient: f64| {
+            (&weight * gradient).sum(Kind::Float).backward();
+            optim.step(0.1);
+            f64::try_from(weight.detach()).unwrap()
+        };
+        [0.5, -0.25].map(step).into()
+    }
+
+    #[test]
+    fn epsilon_and_decay_stand_where_each_form_has_them() {
+        // m1 = 0.05, v1 = 0.00025: corrected 0.5 and 0.25. m2 = 0.02, v2 = 0.00031225: corrected 2/19 and 0.156203...
+        let (m1, v1) = (0.5, 0.25f64);
+        let (m2, v2) = (0.02 / 0.19, 0.000_312_25 / 0.001_999f64);
+        let torch1 = 0.999 - 0.1 * m1 / (v1.sqrt() + 0.1);
+        let torch2 = torch1 * 0.999 - 0.1 * m2 / (v2.sqrt() + 0.1);
+        // sqrt(v) + epsilon, and the correction sqrt(1 - beta2^t) in the rate.
+        let (c1, c2) = (0.001f64.sqrt(), 0.001_999f64.sqrt());
+        let other1 = (1.0 - 0.1 * c1 * m1 / (0.000_25f64.sqrt() + 0.1)) * 0.999;
+        let other2 = (other1 - 0.1 * c2 * m2 / (0.000_312_25f64.sqrt() + 0.1)) * 0.999;
+        for (form, expected) in [
+            (AdamForm::Torch, [torch1, torch2]),
+            (AdamForm::Transformers, [other1, other2]),
+        ] {
+            for (found, expected) in two_steps(form).iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{form:?}: {found}, by hand {expected}");
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! One optimiser step.
 
-use super::{AdamW, FitConfig, Schedule, loss};
-use crate::batch::{Batch, Row};
+use super::{AdamW, FitConfig, Objective, Schedule, loss};
+use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::model::Model;
 use crate::nn::{Params, Tape};
-use crate::seed::seed_step;
+use crate::seed::{derive, seed_step};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -30,7 +30,7 @@ impl<'a> Stepper<'a> {
         config: &'a FitConfig,
         schedule: Schedule,
     ) -> Result<Stepper<'a>> {
-        let optim = AdamW::new(params, config.betas, config.eps, config.weight_decay)?;
+        let optim = AdamW::new(params, config.betas, config.eps, config.weight_decay)?.form(config.adamw);
         Ok(Stepper {
             model,
             config,
@@ -39,8 +39,8 @@ impl<'a> Stepper<'a> {
         })
     }
 
-    /// Trains on `rows`, at most `batch_size` at a time, and returns their loss (a scalar on the device, the mean over
-    /// the forward passes).
+    /// Trains on `rows`, at most `batch_size` at a time, and returns their loss (a scalar on the device): the mean over all
+    /// rows, or all scored tokens, however they are spread over the forward passes.
     ///
     /// # Errors
     /// [`Error::NoGradient`] in the first step, [`Error::OutOfMemory`], libtorch's refusals.
@@ -53,13 +53,17 @@ impl<'a> Stepper<'a> {
     fn unguarded(&mut self, rows: &[&Row]) -> Result<Tensor> {
         let c = self.config;
         let done = self.optim.steps();
-        let parts = rows.chunks(c.batch_size);
-        let share = 1.0 / parts.len() as f64;
+        let all = terms(rows, c.objective);
         let mut total = Tensor::zeros([], (Kind::Float, c.device));
-        for (part, rows) in parts.enumerate() {
+        for (part, rows) in rows.chunks(c.batch_size).enumerate() {
+            let own = terms(rows, c.objective);
+            if own == 0 && all > 0 {
+                continue;
+            }
+            let share = own as f64 / all as f64;
             let pass = done * c.accumulate as u64 + part as u64;
             seed_step(c.seed, pass);
-            let tape = if c.recompute { Tape::on(pass) } else { Tape::off() };
+            let tape = Tape::training(derive(c.seed, "blocks", pass), c.recompute);
             let batch = Batch::new(rows, c.device)?;
             let read = self.model.read(&batch, true, &tape);
             let loss = loss(&self.model.answer(&read, true), &batch, c.objective) * share;
@@ -84,4 +88,13 @@ impl<'a> Stepper<'a> {
     pub fn rate(&self, step: u64) -> f64 {
         self.schedule.rate(step)
     }
+}
+
+/// How many terms the mean loss of `rows` has: scored tokens, or rows.
+fn terms(rows: &[&Row], objective: Objective) -> usize {
+    let scored = |row: &&Row| match (&row.target, objective) {
+        (Target::Tokens(wanted), Objective::Tokens { .. }) => wanted.iter().filter(|id| **id != UNSCORED).count(),
+        _ => 1,
+    };
+    rows.iter().map(scored).sum()
 }

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use super::predict::check_rows;
-use super::{Checkpoint, Objective, Progress, Schedule, Stepper};
+use super::{AdamForm, Checkpoint, Objective, Progress, Schedule, Stepper};
 use crate::batch::Row;
 use crate::device::synchronize;
 use crate::model::Model;
@@ -25,7 +25,7 @@ pub struct FitConfig {
     pub epochs: u64,
     /// Rows of one forward pass.
     pub batch_size: usize,
-    /// Forward passes of one optimiser step; their losses are averaged.
+    /// Forward passes of one optimiser step, which is that of their rows in one pass.
     pub accumulate: usize,
     /// The highest learning rate.
     pub lr: f64,
@@ -41,6 +41,8 @@ pub struct FitConfig {
     pub betas: (f64, f64),
     /// Adam's epsilon.
     pub eps: f64,
+    /// Where epsilon and decay stand.
+    pub adamw: AdamForm,
     /// What is minimised.
     pub objective: Objective,
     /// The run's seed: order of the rows, dropout.
@@ -68,6 +70,7 @@ impl Default for FitConfig {
             clip: Some(1.0),
             betas: (0.9, 0.999),
             eps: 1e-8,
+            adamw: AdamForm::Torch,
             objective: Objective::Classes { label_smoothing: 0.0 },
             seed: 1,
             checkpoint_every: 200,

@@ -5,7 +5,7 @@ use lora_core::Result;
 use lora_core::batch::{Row, Target};
 use lora_core::model::{MODELS, Model, arch};
 use lora_core::nn::{Adopted, BaseInit, Build, Method};
-use lora_core::train::{FitConfig, Objective};
+use lora_core::train::{AdamForm, FitConfig, Objective};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
@@ -118,6 +118,7 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         clip: Some(1.0),
         betas: (0.9, 0.999),
         eps: 1e-8,
+        adamw: AdamForm::Torch,
         objective: match writes(model_type) {
             true => Objective::Tokens { label_smoothing: 0.1 },
             false => Objective::Classes { label_smoothing: 0.0 },

@@ -36,6 +36,7 @@ fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> Settings
         max_new_tokens: STEPS,
         end: end.to_vec(),
         no_repeat_ngram,
+        bad_words: Vec::new(),
     }
 }
 
@@ -77,6 +78,78 @@ fn greedy_and_beam_search_write_what_transformers_writes() {
                     "{settings:?}, prompt {p}: score differs by {difference:e}"
                 );
             }
+        }
+    }
+}
+
+/// `make_settings_golden.py` made the reference.
+#[test]
+fn bad_words_are_those_of_transformers() {
+    let golden = Golden::open("gpt2");
+    let asked = read(&golden.path("generate.json"));
+    let (prompts, end) = (lists(&asked["prompts"]), ints(&asked["end"]));
+    let cases = read(&golden.path("../settings/bad_words.json"));
+    let (model, _) = build(&golden, FULL, Kind::Float, None);
+    for case in cases.as_array().unwrap() {
+        let strategy = match case["beams"].as_u64().unwrap() {
+            1 => Strategy::Greedy,
+            beams => Strategy::Beam {
+                beams: beams as usize,
+                length_penalty: 1.0,
+                flavour: Flavour::Transformers,
+            },
+        };
+        let words = lists(&case["bad_words"]);
+        let settings = Settings {
+            bad_words: words.clone(),
+            ..settings(strategy, case["no_repeat_ngram"].as_u64().unwrap() as usize, &end)
+        };
+        let texts = generate(model.as_ref(), &prompts, &settings, 3);
+        for (p, (text, expected)) in texts.iter().zip(lists(&case["tokens"])).enumerate() {
+            assert_eq!(text.tokens, expected, "{settings:?}, prompt {p}");
+            for word in words.iter().filter(|word| word.len() == 1) {
+                assert!(!text.tokens.contains(&word[0]), "{settings:?}, prompt {p}");
+            }
+        }
+        // The paper's beam search and that of transformers 3 obey too.
+        for flavour in [Flavour::Paper, Flavour::Transformers3] {
+            let strategy = Strategy::Beam {
+                beams: 3,
+                length_penalty: 1.0,
+                flavour,
+            };
+            let settings = Settings {
+                strategy,
+                ..settings.clone()
+            };
+            for text in generate(model.as_ref(), &prompts, &settings, 3) {
+                let banned = |word: &Vec<i64>| text.tokens.windows(word.len()).any(|part| part == word);
+                assert!(!words.iter().any(banned), "{settings:?}: {:?}", text.tokens);
+            }
+        }
+    }
+}
+
+/// `make_beams_3_golden.py` made the reference, with the beam search of transformers 3.2.0 itself.
+#[test]
+fn beams_are_those_of_transformers_3() {
+    let golden = Golden::open("gpt2");
+    let prompts = lists(&read(&golden.path("generate.json"))["prompts"]);
+    let (model, _) = build(&golden, FULL, Kind::Float, None);
+    for case in read(&golden.path("../settings/beams_3.json")).as_array().unwrap() {
+        let strategy = Strategy::Beam {
+            beams: case["beams"].as_u64().unwrap() as usize,
+            length_penalty: case["length_penalty"].as_f64().unwrap(),
+            flavour: Flavour::Transformers3,
+        };
+        let ngram = case["no_repeat_ngram"].as_u64().unwrap() as usize;
+        let settings = Settings {
+            bad_words: lists(&case["bad_words"]),
+            ..settings(strategy, ngram, &ints(&case["end"]))
+        };
+        let texts = generate(model.as_ref(), &prompts, &settings, 3);
+        for (p, (text, expected)) in texts.iter().zip(lists(&case["tokens"])).enumerate() {
+            assert_eq!(text.tokens, expected, "{settings:?}, prompt {p}");
         }
     }
 }

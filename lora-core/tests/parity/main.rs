@@ -14,7 +14,7 @@ use golden::{Golden, close, test_device};
 use lora_core::batch::{Batch, Row};
 use lora_core::model::Model;
 use lora_core::nn::{Adopted, BaseInit, Build};
-use lora_core::train::{FitConfig, Objective, Schedule, Stepper, loss};
+use lora_core::train::{AdamForm, FitConfig, Objective, Schedule, Stepper, loss};
 use lora_core::weights::Weights;
 use lora_core::{interop, method, model};
 use tch::{Kind, Tensor};
@@ -130,6 +130,7 @@ fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize
         clip: Some(golden.number(&["recipe", "clip"])),
         betas: (0.9, 0.999),
         eps: golden.number(&["recipe", "eps"]),
+        adamw: AdamForm::Torch,
         objective,
         seed: 1,
         checkpoint_every: 0,

@@ -65,3 +65,30 @@ fn logits_and_gradients() {
         }
     }
 }
+
+/// `make_settings_golden.py` made the reference: PEFT shifts the positions of a row by the prefix's length.
+#[test]
+fn a_prefix_that_shifts_positions_is_pefts() {
+    let golden = Golden::open("gpt2");
+    let file = Weights::open(&golden.path("../settings/prefix.safetensors")).unwrap();
+    let logits = |settings: &str| {
+        let (model, adopted, batch, _) = case(&golden, "gpt2", settings);
+        let _guard = tch::no_grad_guard();
+        for name in file.names().filter_map(|n| n.strip_prefix("var/")) {
+            let entry = adopted.params.get(name).unwrap_or_else(|| panic!("PEFT has {name}"));
+            entry
+                .tensor
+                .shallow_clone()
+                .copy_(&file.tensor(&format!("var/{name}")).unwrap());
+        }
+        model.forward(&batch, false)
+    };
+    let expected = file.tensor("logits").unwrap().to_device(test_device());
+    let shifted = logits("{kind: prefix_tuning, prefix: 3, mlp: null, shift: true}");
+    close(&shifted, &expected, 1e-5, "shifted by the prefix");
+    let plain = logits("{kind: prefix_tuning, prefix: 3, mlp: null}");
+    assert!(
+        f64::try_from((plain - expected).abs().max()).unwrap() > 1e-2,
+        "the positions matter"
+    );
+}

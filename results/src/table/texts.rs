@@ -258,10 +258,10 @@ fn decoding(run: &RunRecord) -> Option<String> {
     let how = match get("strategy").as_str() {
         "beam" => format!(
             "beam search as in {}, {} beams, length penalty {}",
-            if get("flavour") == "paper" {
-                "the paper's code"
-            } else {
-                "transformers"
+            match get("flavour").as_str() {
+                "paper" => "the paper's code",
+                "transformers_3" => "transformers 3",
+                _ => "transformers",
             },
             get("beams"),
             get("length_penalty")
@@ -273,8 +273,14 @@ fn decoding(run: &RunRecord) -> Option<String> {
         "0" => String::new(),
         n => format!(", no {n} tokens in a row twice"),
     };
+    let words = decode.get("bad_words").and_then(Value::as_array);
+    let words: Vec<String> = words.into_iter().flatten().map(plain).collect();
+    let words = match words.is_empty() {
+        true => String::new(),
+        false => format!(", never the tokens {}", words.join(", ")),
+    };
     Some(format!(
-        "{} by {how}{ban}, at most {} tokens",
+        "{} by {how}{ban}{words}, at most {} tokens",
         get("split"),
         get("max_new_tokens")
     ))
