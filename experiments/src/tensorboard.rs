@@ -121,10 +121,9 @@ impl Listener for TensorBoard {
 /// `mrpc-lora-s1-0123456789abcdef`.
 fn folder(run: &Planned) -> String {
     let config = &run.config;
-    // A method's name is the user's own and may hold anything.
-    let method = config
-        .method_name
-        .replace(|c: char| !c.is_alphanumeric() && c != '-', "_");
+    // A method's name is the user's own and may hold anything, at any length; the id keeps runs apart.
+    let fine = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
+    let method: String = config.method_name.chars().take(40).map(fine).collect();
     format!("{}-{method}-s{}-{}", config.task, config.seed, run.id)
 }
 

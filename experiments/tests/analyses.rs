@@ -76,7 +76,7 @@ fn adapters_are_compared_with_each_other_and_with_the_weights() {
         "across seeds",
         "control with W",
         "|dW|/in",
-        "In layer 1",
+        "in layer 1",
         "Kept in out/analyses",
     ] {
         assert!(said.contains(part), "{part} in: {said}");
@@ -226,7 +226,7 @@ fn passes_and_training_are_measured() {
     let grid: Vec<&str> = grid.iter().flat_map(|g| ["--set", g]).collect();
     let said = done(&here(&world, LATENCY, &[&tiny[..], &grid].concat()));
     assert!(
-        said.contains("lora_unmerged") && said.contains("Adapters add"),
+        said.contains("lora_unmerged") && said.contains("adapters slow every pass down"),
         "{said}"
     );
     let Findings::Latency(found) = analysis(&world).findings else {

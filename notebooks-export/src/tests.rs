@@ -10,6 +10,7 @@ use super::*;
 /// What is written for a store, with the folder it is in.
 fn exported(setup: impl FnOnce(&Path)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("runs")).unwrap();
     setup(dir.path());
     run(&args(dir.path())).unwrap();
     dir
@@ -88,12 +89,14 @@ fn an_empty_store_still_gives_every_report() {
 }
 
 #[test]
-fn a_broken_record_is_one_message_and_what_was_written_stays() {
+fn a_broken_record_is_left_out_and_a_folder_that_is_no_store_is_an_error() {
     let dir = exported(|dir| put(dir, &record()));
     let before = read(&dir, "html/glue.html");
     write_atomic(dir.path().join("runs/0000000000000001.json"), b"{").unwrap();
-    let error = format!("{:#}", run(&args(dir.path())).unwrap_err());
-    assert!(error.contains("0000000000000001.json"), "{error}");
+    run(&args(dir.path())).unwrap();
+    assert_eq!(before, read(&dir, "html/glue.html"));
+    let error = format!("{:#}", run(&args(&dir.path().join("typo"))).unwrap_err());
+    assert!(error.contains("typo") && error.contains("no such folder"), "{error}");
     assert_eq!(before, read(&dir, "html/glue.html"));
 }
 
@@ -103,10 +106,14 @@ fn a_stored_run_stands_in_both() {
     let notebook = notebook_of(&dir, "glue");
     assert_valid(&notebook);
     let words = notebook["cells"][0].to_string();
-    assert!(words.contains("| tiny | lora | 16 | 75.0 | 75.0 |"), "{words}");
+    assert!(words.contains("| tiny | lora | 16 | 2 | 75.0 | 75.0 |"), "{words}");
     assert!(words.contains("abcdef012345 (with local changes)"), "{words}");
     let page = read(&dir, "html/glue.html");
-    assert!(page.contains("<tr class=\"ours\"><td>tiny</td><td>lora</td><td>16</td><td>75.0</td><td>75.0</td></tr>"));
+    assert!(
+        page.contains(
+            "<tr class=\"ours\"><td>tiny</td><td>lora</td><td>16</td><td>2</td><td>75.0</td><td>75.0</td></tr>"
+        )
+    );
     assert!(page.contains("made-up &lt;numbers&gt;") && !page.contains("<numbers>"));
 }
 

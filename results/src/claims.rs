@@ -266,7 +266,8 @@ fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec
         let alike = kept
             .first()
             .is_none_or(|(_, (a, b))| (rank(*a), rank(*b)) == (rank(i), rank(j)));
-        if alike && used.insert(i) && used.insert(j) {
+        if alike && i != j && !used.contains(&i) && !used.contains(&j) {
+            used.extend([i, j]);
             kept.push((grid, (i, j)));
         }
     }
@@ -410,61 +411,50 @@ pub fn amplification(found: &Subspace) -> Vec<Claim> {
             ranks.entry(adapter.rank).or_default().push(projection);
         }
     }
-    let log = |of: &[&Projection], value: &dyn Fn(&Projection) -> Option<f64>| -> Vec<f64> {
-        of.iter()
-            .filter_map(|p| value(p))
-            .map(f64::ln)
-            .filter(|x| x.is_finite())
-            .collect()
-    };
-    let factor = |logs: &[f64]| format!("{:.2} times", middle(logs.iter().copied()).exp());
     let mut claims = Vec::new();
-    let mut add = |says: &str, about: String, logs: Vec<f64>, tested: Tested| {
-        let (says, numbers) = (says.to_owned(), factor(&logs));
-        if !logs.is_empty() {
-            claims.push(Claim {
-                says,
-                about,
-                numbers,
-                tested,
-            });
-        }
-    };
     for (rank, of) in &ranks {
-        let random = log(of, &|p| Some(p.onto_delta? / p.onto_random?));
-        let tested = above(mean(&random), 0.0);
-        let at = || format!("r = {rank}");
-        add(
-            "W_q lies in an update's directions more than in random ones",
-            at(),
-            random,
-            tested,
-        );
+        let about = || format!("r = {rank}");
+        let random = logs(of, |p| Some(p.onto_delta? / p.onto_random?));
+        let says = "W_q lies in an update's directions more than in random ones";
+        claims.extend(factor(says, about(), &random, above(mean(&random), 0.0)));
         // Nearer, as a ratio, to what random directions hold than to what its own strongest do.
-        let own = log(of, &|p| Some(p.onto_delta? / (p.onto_random? * p.onto_weight?).sqrt()));
-        let tested = below(mean(&own), 0.0);
+        let own = logs(of, |p| Some(p.onto_delta? / (p.onto_random? * p.onto_weight?).sqrt()));
         let says = "the update's directions are nearer to random ones than to those that W_q emphasises";
-        add(says, at(), own, tested);
-        let amplified = log(of, &|p| p.amplification);
-        let tested = above(mean(&amplified), 0.0);
-        add("an update amplifies its directions", at(), amplified, tested);
+        claims.extend(factor(says, about(), &own, below(mean(&own), 0.0)));
+        let amplified = logs(of, |p| p.amplification);
+        let says = "an update amplifies its directions";
+        claims.extend(factor(says, about(), &amplified, above(mean(&amplified), 0.0)));
     }
     if let (Some((least, small)), Some((most, large))) = (ranks.first_key_value(), ranks.last_key_value())
         && least < most
     {
-        let unscaled = |of: &[&Projection]| log(of, &|p| p.amplification_unscaled);
-        let (small, large) = (unscaled(small), unscaled(large));
-        let ratio = vec![middle(small.iter().copied()) - middle(large.iter().copied())];
-        let ratio = if small.is_empty() || large.is_empty() {
-            Vec::new()
-        } else {
-            ratio
-        };
-        let tested = above(groups(&small, &large), 0.0);
-        let at = format!("r = {least} against {most}");
-        add("a smaller rank amplifies more, alpha / r taken out", at, ratio, tested);
+        let [small, large] = [small, large].map(|of| logs(of, |p| p.amplification_unscaled));
+        if !small.is_empty() && !large.is_empty() {
+            let ratio = middle(small.iter().copied()) - middle(large.iter().copied());
+            let says = "a smaller rank amplifies more, alpha / r taken out";
+            let about = format!("r = {least} against {most}");
+            claims.extend(factor(says, about, &[ratio], above(groups(&small, &large), 0.0)));
+        }
     }
     claims
+}
+
+fn logs(of: &[&Projection], value: impl Fn(&Projection) -> Option<f64>) -> Vec<f64> {
+    of.iter()
+        .filter_map(|p| value(p))
+        .map(f64::ln)
+        .filter(|x| x.is_finite())
+        .collect()
+}
+
+/// A conclusion about a factor, from its logarithms; none where there are none.
+fn factor(says: &str, about: String, logs: &[f64], tested: Tested) -> Option<Claim> {
+    (!logs.is_empty()).then(|| Claim {
+        says: says.to_owned(),
+        about,
+        numbers: format!("{:.2} times", middle(logs.iter().copied()).exp()),
+        tested,
+    })
 }
 
 /// Slow-down as the logarithm of a ratio of mean passes, less that of the model alone.

@@ -29,6 +29,7 @@ pub mod paper;
 pub mod publish;
 pub mod readme;
 pub mod record;
+pub mod restate;
 pub mod stats;
 mod stem;
 pub mod store;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use results::table::TERMINAL_WIDTH;
-use results::{Filter, Store, compare, publish, readme};
+use results::{Filter, Store, compare, publish, readme, restate};
 
 /// Looks at stored results.
 #[derive(Parser)]
@@ -23,6 +23,12 @@ that both have. With fewer than three seeds there is no verdict; with fewer than
     Compare(CompareArgs),
     /// All tables and figures again, and the page that shows them
     Figures(publish::Args),
+    /// Writes what analyses say in words anew, by the rules of this program; no number changes
+    Restate {
+        /// Folder of the store, the one that holds analyses/
+        #[arg(long, value_name = "DIR", default_value = "results")]
+        results: PathBuf,
+    },
     /// Whether the numbers of a page are those of the committed records
     #[command(
         after_help = "Blocks between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` are made anew from the records.
@@ -73,6 +79,10 @@ fn main() -> ExitCode {
         Cli::Compare(args) => compared(&args),
         Cli::Figures(args) => publish::publish(&args)
             .map(|written| written.to_string())
+            .map_err(Into::into),
+        Cli::Restate { results } => Store::existing(&results)
+            .and_then(|store| restate::restate(&store))
+            .map(|changed| changed.iter().map(|id| format!("{id} restated\n")).collect())
             .map_err(Into::into),
         Cli::Readme { page, write } => numbers(&page, write),
     };

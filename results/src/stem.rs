@@ -22,7 +22,8 @@ pub(crate) fn slug(text: &str) -> String {
     if whole.len() <= LONGEST {
         return whole;
     }
-    let end = whole.floor_char_boundary(LONGEST);
+    let ends = whole.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= LONGEST).last().unwrap_or_default();
     format!("{}-{}", whole[..end].trim_end_matches('-'), hash(text))
 }
 

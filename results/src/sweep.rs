@@ -139,7 +139,7 @@ pub(crate) fn headline(run: &RunRecord) -> Option<(String, Option<f64>)> {
         }
     }
     let value = eval.metrics.get(&run.metric)?.and_then(percent);
-    (name != "loss").then(|| (name, value))
+    (name != "loss").then_some((name, value))
 }
 
 /// A task as it is written in print: `mrpc` as `MRPC`.
@@ -310,12 +310,15 @@ fn differing(one: &Recipe, all: &BTreeSet<&Recipe>) -> String {
         .join(" ")
 }
 
+/// What each seed has, by the ids of its runs.
+type Seeds<'a> = BTreeMap<u64, BTreeMap<&'a str, Option<f64>>>;
+
 fn row<'a, 'b>(heads: &[String], variant: String, entries: impl Iterator<Item = &'b Entry<'a>>) -> SweepRow<'a>
 where
     'a: 'b,
 {
     // A seed that was run under two names counts once, with the mean of its runs.
-    let mut cells: BTreeMap<String, (Estimator, BTreeMap<u64, BTreeMap<&str, Option<f64>>>)> = BTreeMap::new();
+    let mut cells: BTreeMap<String, (Estimator, Seeds)> = BTreeMap::new();
     let mut runs: Vec<&RunRecord> = Vec::new();
     for entry in entries {
         let estimator = Estimator::of(&entry.run.task);
@@ -339,7 +342,7 @@ where
     }
 }
 
-fn level(estimator: Estimator, seeds: BTreeMap<u64, BTreeMap<&str, Option<f64>>>) -> Level {
+fn level(estimator: Estimator, seeds: Seeds) -> Level {
     let mut level = Level::default();
     for (seed, runs) in seeds {
         // Sums of floats depend on their order: by id.

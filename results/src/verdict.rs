@@ -91,10 +91,13 @@ pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
     settled
 }
 
+/// A conclusion, and all that it is drawn of.
+type Said<'a> = (&'a str, Vec<String>);
+
 /// The verdicts as sentences: one an outcome, in which a conclusion stands once with all that it is drawn of.
 #[must_use]
 pub fn text(verdicts: &[Verdict]) -> String {
-    let mut grouped: Vec<(String, Vec<(&str, Vec<String>)>)> = Vec::new();
+    let mut grouped: Vec<(String, Vec<Said>)> = Vec::new();
     for verdict in verdicts {
         let (head, p) = match &verdict.outcome {
             Outcome::Shown => ("Shown".to_owned(), ""),
@@ -118,7 +121,7 @@ pub fn text(verdicts: &[Verdict]) -> String {
             None => all.push((&verdict.says, vec![words])),
         }
     }
-    let one = |(says, of): &(&str, Vec<String>)| match of.concat().as_str() {
+    let one = |(says, of): &Said| match of.concat().as_str() {
         "" => (*says).to_owned(),
         _ => format!("{says} ({})", of.join("; ")),
     };

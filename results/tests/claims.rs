@@ -313,16 +313,39 @@ fn pairs_that_share_an_adapter_count_once() {
 }
 
 #[test]
+fn of_all_pairs_of_two_ranks_those_count_that_share_no_adapter() {
+    let values = overlaps(&[(0.9, 0.46), (0.88, 0.45), (0.91, 0.47)]);
+    let mut found = pairs(Comparison::Ranks, &values, &values);
+    let given = std::mem::take(&mut found.grids);
+    // Adapters 0, 2 and 4 against 1, 3 and 5, in every combination.
+    for i in [0, 2, 4] {
+        for j in [1, 3, 5] {
+            for grid in given.iter().filter(|grid| grid.i.of == Of::Adapter(i)) {
+                let mut grid = grid.clone();
+                grid.j.of = Of::Adapter(j);
+                found.grids.push(grid);
+            }
+        }
+    }
+    assert_eq!(
+        outcome(claims::ranks(&found, &[1]), "strongest directions | W_q"),
+        Outcome::Shown
+    );
+}
+
+/// The grids of W_q and of W_v, a pair of adapters each.
+type Two<'a> = (&'a [[f32; 4]], &'a [[f32; 4]]);
+
+#[test]
 fn figure_4_wants_several_pairs_before_it_says_more() {
     let high = [[0.5f32; 4], [0.52; 4], [0.49; 4]];
     let low = [[0.2f32; 4], [0.21; 4], [0.19; 4]];
     let none = [[0.001f32; 4], [0.002; 4], [0.0015; 4]];
     let wild = [[0.0f32; 4], [0.6; 4], [0.3; 4]];
-    let rule = |(q, v): (&[[f32; 4]], &[[f32; 4]])| claims::seeds(&pairs(Comparison::Seeds, q, v), &[1]);
-    let cases: [(&[[f32; 4]], &[[f32; 4]]); 4] = [(&high, &low), (&low, &high), (&wild, &low), (&high[..2], &low[..2])];
+    let rule = |(q, v): Two<'_>| claims::seeds(&pairs(Comparison::Seeds, q, v), &[1]);
+    let cases: [Two<'_>; 4] = [(&high, &low), (&low, &high), (&wild, &low), (&high[..2], &low[..2])];
     three(rule, "more of W_q than of W_v", cases);
-    let cases: [(&[[f32; 4]], &[[f32; 4]]); 4] =
-        [(&high, &high), (&none, &none), (&wild, &wild), (&high[..2], &low[..2])];
+    let cases: [Two<'_>; 4] = [(&high, &high), (&none, &none), (&wild, &wild), (&high[..2], &low[..2])];
     for words in ["more than chance | W_q", "more than chance | W_v"] {
         three(rule, words, cases);
     }

@@ -2,7 +2,6 @@
 
 mod compute;
 mod read;
-mod remarks;
 mod show;
 
 use crate::adapter::stored::Found;
@@ -208,7 +207,7 @@ fn findings(
         projections: found.projections,
         remarks: BTreeMap::new(),
     };
-    subspace.remarks = remarks::remarks(&subspace);
+    subspace.remarks = results::restate::remarks(&subspace);
     Ok(Findings::Subspace(subspace))
 }
 

@@ -1,8 +1,8 @@
 //! What was found, as a person reads it.
 
-use super::remarks::remarks;
 use results::Analysis;
 use results::analysis::{Adapter, Axis, Comparison, Grid, Of, Subspace};
+use results::restate::remarks;
 
 /// The numbers, and what they show of what the paper concludes.
 pub fn text(analysis: &Analysis, found: &Subspace) -> String {
