@@ -128,6 +128,7 @@ fn fit(
         keep: keep.then(|| Keep {
             metric: &criterion.key,
             lower_is_better: criterion.lower_is_better,
+            last: settings.select == Select::Last,
             path: weights_path(session.store.dir(), &run.id),
         }),
         stop: Some(session.stop),

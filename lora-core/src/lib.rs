@@ -38,7 +38,7 @@
 //! // Training; the trained variables of the best epoch are kept.
 //! let config = FitConfig { epochs: 2, lr: 5e-3, ..FitConfig::default() };
 //! let adapter = std::env::temp_dir().join(format!("adapter-{}.safetensors", std::process::id()));
-//! let keep = Some(Keep { metric: "accuracy", lower_is_better: false, path: adapter.clone() });
+//! let keep = Some(Keep { metric: "accuracy", lower_is_better: false, last: false, path: adapter.clone() });
 //! let trainer = Trainer { model: model.as_ref(), params: &adopted.params, config: &config, checkpoint: None, keep, stop: None };
 //! let mut evaluate = |model: &dyn lora_core::model::Model| {
 //!     let right = |(answer, row): (&Vec<f32>, &Row)| Target::Class(i64::from(answer[1] > answer[0])) == row.target;

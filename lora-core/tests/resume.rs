@@ -15,12 +15,12 @@ use tch::Tensor;
 
 /// Trains from a fresh build until the end, or until step `stop_at`.
 fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, Adopted) {
-    run_keeping(false, kind, checkpoint, id, stop_at)
+    run_keeping((false, false), kind, checkpoint, id, stop_at)
 }
 
-/// The same, with the epoch of the lowest value kept if `lower`.
+/// The same, with the epoch of the lowest value kept if `lower`, or the last one if `last`.
 fn run_keeping(
-    lower: bool,
+    (lower, last): (bool, bool),
     kind: &str,
     checkpoint: &Path,
     id: &str,
@@ -38,11 +38,12 @@ fn run_keeping(
         keep: Some(Keep {
             metric: "dev/sum",
             lower_is_better: lower,
+            last,
             path: checkpoint.with_extension("best"),
         }),
         stop: Some(&stop),
     };
-    let mut last = (0, 0.0);
+    let mut seen = (0, 0.0);
     let fitted = trainer.fit(
         &rows("bert", 50),
         &mut |model| {
@@ -55,15 +56,15 @@ fn run_keeping(
                 step, tokens, seconds, ..
             } = event
             {
-                assert!(tokens > last.0 && seconds > last.1, "{tokens} tokens in {seconds} s");
-                last = (tokens, seconds);
+                assert!(tokens > seen.0 && seconds > seen.1, "{tokens} tokens in {seconds} s");
+                seen = (tokens, seconds);
                 stop.store(stop_at.is_some_and(|at| step >= at), Ordering::Relaxed);
             }
         },
     );
     if let Ok(fitted) = &fitted {
-        assert_eq!(last.0, fitted.progress.tokens);
-        assert!(last.1 <= fitted.progress.train_seconds);
+        assert_eq!(seen.0, fitted.progress.tokens);
+        assert!(seen.1 <= fitted.progress.train_seconds);
     }
     (fitted.map(|f| f.progress), adopted)
 }
@@ -134,7 +135,7 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
 
     // Where less is better, the other epoch is kept.
     let path = dir.path().join("lower");
-    run_keeping(true, "lora", &path, "a", None).0.unwrap();
+    run_keeping((true, false), "lora", &path, "a", None).0.unwrap();
     let lower = Weights::open(&path.with_extension("best")).unwrap();
     assert_ne!(lower.metadata().unwrap()["epoch"], best, "{values:?}");
 
@@ -165,6 +166,21 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
             .to_string()
             .contains("has no tensor")
     );
+}
+
+#[test]
+fn the_last_epoch_is_kept_where_it_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    for lower in [false, true] {
+        let path = dir.path().join(format!("last-{lower}"));
+        let (progress, adopted) = run_keeping((lower, true), "lora", &path, "a", None);
+        let kept = Weights::open(&path.with_extension("best")).unwrap();
+        let epoch = progress.unwrap().evals.last().unwrap().epoch;
+        assert_eq!(kept.metadata().unwrap()["epoch"], epoch.to_string());
+        for entry in adopted.params.trainable() {
+            assert!(entry.tensor.detach().equal(&kept.tensor(&entry.param.name).unwrap()));
+        }
+    }
 }
 
 #[test]

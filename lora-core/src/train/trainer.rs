@@ -127,13 +127,15 @@ pub struct Fitted {
 /// Scores the model as it is.
 pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
 
-/// What is kept of the best epoch: [`Params::kept`], as safetensors.
+/// What is kept of the epoch that counts: [`Params::kept`], as safetensors.
 #[derive(Clone, Debug)]
 pub struct Keep<'a> {
     /// The metric that decides; of equals the first is kept.
     pub metric: &'a str,
     /// Whether less of it is better, as of a loss.
     pub lower_is_better: bool,
+    /// Whether the last epoch counts, whatever its metric.
+    pub last: bool,
     /// The file.
     pub path: PathBuf,
 }
@@ -323,14 +325,16 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the trained variables if the last evaluation is the best so far. Before the checkpoint: a run killed between
+    /// Writes the trained variables if the last evaluation is the one that counts so far. Before the checkpoint: a run killed between
     /// the two comes to the same place again.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
         let (Some(keep), Some((last, before))) = (&self.keep, evals.split_last()) else {
             return Ok(());
         };
         let value = |eval: &Eval| eval.metrics.get(keep.metric).copied().flatten();
-        let Some(now) = value(last) else { return Ok(()) };
+        let Some(now) = value(last).or(keep.last.then_some(f64::NAN)) else {
+            return Ok(());
+        };
         let beats = |earlier: f64| {
             if keep.lower_is_better {
                 earlier <= now
@@ -338,7 +342,7 @@ impl<'a> Trainer<'a> {
                 earlier >= now
             }
         };
-        if before.iter().filter_map(value).any(beats) {
+        if !keep.last && before.iter().filter_map(value).any(beats) {
             return Ok(());
         }
         let about = [
