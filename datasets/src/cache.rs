@@ -45,10 +45,23 @@ impl Key {
 
 /// The user's cache: `$LORA_CACHE`, else `$XDG_CACHE_HOME/lora`, else `~/.cache/lora`. None where none of these is set.
 pub fn user_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(expand_home);
     set("LORA_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("lora")))
         .or_else(|| set("HOME").map(|d| d.join(".cache").join("lora")))
+}
+
+/// A path out of the environment, where no shell has expanded a `~` that begins it: that is the user's home.
+pub fn expand_home(path: impl Into<PathBuf>) -> PathBuf {
+    in_home(path.into(), std::env::home_dir().as_deref())
+}
+
+/// The path with a leading `~` replaced by `home`, as Python's `expanduser` does it.
+pub(crate) fn in_home(path: PathBuf, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
 }
 
 /// A folder of tokenised splits.

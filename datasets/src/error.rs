@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 
+use messages::excerpt;
+
+/// Most characters of a field of a file in a message.
+const FIELD: usize = 80;
+/// Most characters of what is wrong with a place, which may quote the file.
+const SENTENCE: usize = 300;
+
 /// A data set that could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A task name that is not in [`crate::TASKS`].
-    #[error("unknown task \"{name}\"; known tasks: {known}")]
+    #[error("unknown task \"{}\"; known tasks: {known}", excerpt(.name, FIELD))]
     UnknownTask {
         /// The name as given.
         name: String,
@@ -68,7 +75,7 @@ pub enum DataError {
         skipped: usize,
     },
     /// A column that the task needs is not in the header.
-    #[error("{}:1: no column \"{wanted}\"; the header has: {found}", .path.display())]
+    #[error("{}:1: no column \"{wanted}\"; the header has: {}", .path.display(), excerpt(.found, SENTENCE))]
     MissingColumn {
         /// The file.
         path: PathBuf,
@@ -90,7 +97,7 @@ pub enum DataError {
         found: usize,
     },
     /// A class that the task does not have.
-    #[error("{}:{line}: label \"{found}\" in column \"{column}\"; known labels: {known}", .path.display())]
+    #[error("{}:{line}: label \"{}\" in column \"{column}\"; known labels: {known}", .path.display(), excerpt(.found, FIELD))]
     BadLabel {
         /// The file.
         path: PathBuf,
@@ -104,7 +111,7 @@ pub enum DataError {
         known: String,
     },
     /// A score that is no number or outside the task's range.
-    #[error("{}:{line}: score \"{found}\" in column \"{column}\"; wanted a number from {min} to {max}", .path.display())]
+    #[error("{}:{line}: score \"{}\" in column \"{column}\"; wanted a number from {min} to {max}", .path.display(), excerpt(.found, FIELD))]
     BadScore {
         /// The file.
         path: PathBuf,
@@ -120,7 +127,7 @@ pub enum DataError {
         max: f64,
     },
     /// A data set of texts that is not in [`crate::nlg::DATASETS`].
-    #[error("unknown data set \"{name}\"; known data sets: {known}")]
+    #[error("unknown data set \"{}\"; known data sets: {known}", excerpt(.name, FIELD))]
     UnknownDataset {
         /// The name as given.
         name: String,
@@ -128,7 +135,7 @@ pub enum DataError {
         known: String,
     },
     /// A split that the data set does not have.
-    #[error("data set {dataset} has no split \"{name}\"; its splits: {known}")]
+    #[error("data set {dataset} has no split \"{}\"; its splits: {known}", excerpt(.name, FIELD))]
     UnknownSplit {
         /// The data set's id.
         dataset: &'static str,
@@ -138,7 +145,7 @@ pub enum DataError {
         known: String,
     },
     /// A prompt that cannot be filled.
-    #[error("data set {dataset}: prompt template: {problem}")]
+    #[error("data set {dataset}: prompt template: {}", excerpt(.problem, SENTENCE))]
     Template {
         /// The data set's id.
         dataset: &'static str,
@@ -146,7 +153,7 @@ pub enum DataError {
         problem: String,
     },
     /// A place in a file that is not of its format (JSON, CSV, XML), or lacks what is wanted.
-    #[error("{}:{line}: {problem}", .path.display())]
+    #[error("{}:{line}: {}", .path.display(), excerpt(.problem, SENTENCE))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -156,7 +163,7 @@ pub enum DataError {
         problem: String,
     },
     /// A file that is no parquet, or without the columns that the task needs.
-    #[error("{}: {problem}", .path.display())]
+    #[error("{}: {}", .path.display(), excerpt(.problem, SENTENCE))]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -164,7 +171,7 @@ pub enum DataError {
         problem: String,
     },
     /// A row of a parquet file that is no example of the task.
-    #[error("{}: row {row} (from 0): {problem}", .path.display())]
+    #[error("{}: row {row} (from 0): {}", .path.display(), excerpt(.problem, SENTENCE))]
     ParquetRow {
         /// The file.
         path: PathBuf,

@@ -402,7 +402,12 @@ impl<'a> Input<'a> {
     /// The whole file as one JSON value.
     pub fn document<T: DeserializeOwned>(&self) -> Result<T, DataError> {
         let text = self.text().map(TextFile::text).unwrap_or_default();
-        serde_json::from_str(text).map_err(|e| self.malformed(e.line(), without_place(&e)))
+        serde_json::from_str(text).map_err(|e| {
+            let entry = entry_of::<T>(text)
+                .map(|entry| format!("{entry}: "))
+                .unwrap_or_default();
+            self.malformed(e.line(), entry + &without_place(&e))
+        })
     }
 
     /// What is wrong in a line, from 1.
@@ -428,6 +433,13 @@ pub(crate) fn json_lines<T: DeserializeOwned>(file: &TextFile) -> Result<Vec<T>,
         .filter(|(_, text)| !text.trim().is_empty())
         .map(parse)
         .collect()
+}
+
+/// Where in a document reading fails, as `[3].summary`: documents in one line have no other place to name.
+fn entry_of<T: DeserializeOwned>(text: &str) -> Option<String> {
+    let read = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(text));
+    let path = read.err()?.path().to_string();
+    (path != ".").then_some(path)
 }
 
 /// serde_json's message without "at line … column …", which counts from where the parsing began.

@@ -89,6 +89,17 @@ impl<'a> Header<'a> {
         self.names.len()
     }
 
+    /// The names, for a message. Line ends of another age make one line of the whole file.
+    fn found(&self) -> String {
+        let names = self.names.join(", ");
+        match names.split_once('\r') {
+            Some((first, _)) => {
+                format!("{first}; then a carriage return alone: save the file with line feeds at its line ends")
+            }
+            None => names,
+        }
+    }
+
     pub fn find(&self, wanted: &'static str, path: &Path) -> Result<usize, DataError> {
         self.names
             .iter()
@@ -96,7 +107,7 @@ impl<'a> Header<'a> {
             .ok_or_else(|| DataError::MissingColumn {
                 path: path.to_path_buf(),
                 wanted,
-                found: self.names.join(", "),
+                found: self.found(),
             })
     }
 }

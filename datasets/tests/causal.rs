@@ -1,7 +1,5 @@
 //! Rows and prompts of causal models, with a tokenizer learnt here and with GPT-2's own where `LORA_DATA` has it.
 
-use std::path::PathBuf;
-
 use datasets::causal::{Cut, Frame, Row, answer, prompts, rows};
 use datasets::nlg::Pair;
 use datasets::tokenize::{TokenizeError, Tokenizer, train_bpe, train_causal_bpe};
@@ -115,10 +113,8 @@ fn answers_end_at_a_blank_line() {
 /// Ids of GPT-2's own tokenizer, from its three forms: "Hello world" is known from its publication.
 #[test]
 fn the_genuine_tokenizer_is_read_from_all_its_forms() {
-    let Some(dir) = std::env::var_os("LORA_DATA").map(|d| PathBuf::from(d).join("tokenizers/gpt2")) else {
-        println!("skipped, LORA_DATA is not set");
-        return;
-    };
+    let Some(data) = testing::data() else { return };
+    let dir = data.join("tokenizers/gpt2");
     let text = "Hello world, isn't it? é\n\n";
     let of = |files: &[(&str, &str)]| {
         let folder = tempfile::tempdir().unwrap();

@@ -8,12 +8,9 @@ use datasets::metric::generated::{self, Segment};
 use datasets::metric::{cider, e2e, ptb, rouge_l};
 use serde_json::Value;
 
+#[track_caller]
 fn golden() -> Option<PathBuf> {
-    let dir = std::env::var_os("LORA_GOLDEN").map(|d| Path::new(&d).join("e2e"));
-    if dir.is_none() {
-        eprintln!("skipped: LORA_GOLDEN is not set");
-    }
-    dir
+    Some(testing::golden()?.join("e2e"))
 }
 
 fn json(path: &Path) -> Value {

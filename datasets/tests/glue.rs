@@ -1,7 +1,5 @@
 //! The GLUE loader on small files made here, bad ones above all, and on the genuine files where `LORA_DATA` has them.
 
-use std::path::Path;
-
 use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, load};
 use tempfile::TempDir;
 
@@ -125,6 +123,37 @@ fn glue_data_may_be_the_folder_or_in_it() {
         ("RTE/dev.tsv", &[RTE, b"1\ta\tb\tentailment\n"].concat()),
     ]);
     assert_ne!(load_from("rte", &other).unwrap().sha256, outer.sha256);
+}
+
+/// What a file holds is quoted in a line, not printed whole.
+#[test]
+fn messages_are_short_and_show_no_control_characters() {
+    let said = |train: &[u8]| {
+        let dir = folder(&[("RTE/train.tsv", train), ("RTE/dev.tsv", RTE)]);
+        let error = load_from("rte", &dir).unwrap_err().to_string();
+        error.rsplit_once("train.tsv:").unwrap().1.to_owned()
+    };
+    let lines = "index\tsentence1\tsentence2\tlabels\r1\ta\tb\tentailment\r".repeat(300);
+    assert_eq!(
+        said(lines.as_bytes()),
+        "1: no column \"label\"; the header has: index, sentence1, sentence2, labels; then a carriage return alone: save \
+         the file with line feeds at its line ends"
+    );
+    let wide = format!("index\t{}\n", "\u{1b}[31mx".repeat(3_000));
+    assert!(
+        said(wide.as_bytes()).ends_with("... (17707 more characters)"),
+        "{}",
+        said(wide.as_bytes())
+    );
+    let label = format!(
+        "index\tsentence1\tsentence2\tlabel\n1\ta\tb\t\u{7}{}\n",
+        "x".repeat(9_000)
+    );
+    let label = said(label.as_bytes());
+    assert!(
+        label.starts_with("2: label \"\\u{7}xxx") && label.len() < 300,
+        "{label}"
+    );
 }
 
 const QQP: &[u8] = b"id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
@@ -321,10 +350,7 @@ fn scores_and_numbered_labels_are_checked() {
 /// Rows and classes as counted apart from this code in the genuine files.
 #[test]
 fn genuine_files_have_their_known_counts() {
-    let Some(dir) = std::env::var_os("LORA_DATA") else {
-        eprintln!("skipped: LORA_DATA is not set");
-        return;
-    };
+    let Some(dir) = testing::data() else { return };
     // Class 0, class 1 in train; the same in dev.
     let counts: [(&str, [usize; 2], [usize; 2]); 3] = [
         ("rte", [1249, 1241], [146, 131]),
@@ -334,7 +360,7 @@ fn genuine_files_have_their_known_counts() {
     let classes =
         |examples: &[Example]| [0, 1].map(|class| examples.iter().filter(|e| e.label == Label::Class(class)).count());
     for (name, train, dev) in counts {
-        let data = load(find(name).unwrap(), Path::new(&dir)).unwrap();
+        let data = load(find(name).unwrap(), &dir).unwrap();
         assert_eq!(classes(&data.train.examples), train, "{name}");
         assert_eq!(classes(&data.evals[0].examples), dev, "{name}");
         assert_eq!(data.train.examples.len(), train[0] + train[1], "{name}");
@@ -346,7 +372,7 @@ fn genuine_files_have_their_known_counts() {
             "{name}"
         );
     }
-    let stsb = load(find("sts-b").unwrap(), Path::new(&dir)).unwrap();
+    let stsb = load(find("sts-b").unwrap(), &dir).unwrap();
     assert_eq!((stsb.train.examples.len(), stsb.evals[0].examples.len()), (5749, 1500));
     assert_eq!(stsb.task.kind, Kind::Regression { min: 0.0, max: 5.0 });
     // Fields that the rows are cut at nowhere else: no tab or line end is left inside a sentence.

@@ -6,21 +6,31 @@ use std::path::{Path, PathBuf};
 
 use datasets::metric::generated::{Segment, read_parallel};
 use datasets::metric::meteor::{Match, Meteor, MeteorError, Stats};
+use datasets::metric::nltk::Nltk;
 use datasets::metric::{e2e, webnlg};
 use serde_json::Value;
 
 /// The golden folder and METEOR, if both are at hand.
+#[track_caller]
 fn golden() -> Option<(PathBuf, Meteor)> {
-    let Some(dir) = std::env::var_os("LORA_GOLDEN") else {
-        eprintln!("skipped: LORA_GOLDEN is not set");
-        return None;
-    };
+    let dir = testing::golden()?;
     let data = std::env::var_os("LORA_METEOR_DATA").map(PathBuf::from);
     let meteor = Meteor::open(data.as_deref()).unwrap();
     if meteor.is_none() {
-        eprintln!("skipped: LORA_METEOR_DATA is not set, and METEOR's data is not in the cache");
+        testing::skipped("LORA_METEOR_DATA is not set, and METEOR's data is not in the cache");
     }
-    Some((PathBuf::from(dir), meteor?))
+    Some((dir, meteor?))
+}
+
+/// NLTK's tokenizer, on whose words WebNLG and DART are scored, if its parameters are at hand.
+#[track_caller]
+fn nltk() -> Option<Nltk> {
+    let data = std::env::var_os("LORA_PUNKT_DATA").map(PathBuf::from);
+    let nltk = Nltk::open(data.as_deref()).unwrap();
+    if nltk.is_none() {
+        testing::skipped("LORA_PUNKT_DATA is not set, and Punkt's parameters are not in the cache");
+    }
+    nltk
 }
 
 fn json(path: &Path) -> Value {
@@ -93,11 +103,8 @@ fn golden_match(value: &Value) -> Match {
 /// The stemmer of today and that of 2010, which the jar has, agree on all of the golden words.
 #[test]
 fn stems_equal_the_jars() {
-    let Some(dir) = std::env::var_os("LORA_GOLDEN") else {
-        eprintln!("skipped: LORA_GOLDEN is not set");
-        return;
-    };
-    let stems = json(&Path::new(&dir).join("meteor/snowball_english_stems.json"));
+    let Some(dir) = testing::golden() else { return };
+    let stems = json(&dir.join("meteor/snowball_english_stems.json"));
     let stems = stems.as_object().unwrap();
     let stemmer = rust_stemmers::Stemmer::create(rust_stemmers::Algorithm::English);
     for (word, stem) in stems {
@@ -135,6 +142,7 @@ fn e2e_systems_equal_the_jars() {
 #[test]
 fn webnlg_systems_equal_the_jars() {
     let Some((dir, meteor)) = golden() else { return };
+    let Some(nltk) = nltk() else { return };
     let dir = dir.join("nlg");
     let scores = json(&dir.join("scores.json"));
     let scores = scores.as_object().unwrap();
@@ -142,9 +150,13 @@ fn webnlg_systems_equal_the_jars() {
         let folder = dir.join(name);
         let refs: Vec<PathBuf> = (0..6).map(|i| folder.join(format!("reference{i}"))).collect();
         let segments = read_parallel(&folder.join("hypothesis"), &refs).unwrap();
-        let all: HashMap<_, _> = webnlg::score(&segments, Some(&meteor)).into_iter().collect();
-        let wanted = system["scores"]["meteor"].as_f64().unwrap();
-        assert_near(all["meteor"].unwrap(), wanted, 1e-9, name);
+        let all: HashMap<_, _> = webnlg::score(&segments, Some(&nltk), Some(&meteor))
+            .into_iter()
+            .collect();
+        for key in ["meteor", "ter", "bleu_nltk"] {
+            let wanted = system["scores"][key].as_f64().unwrap();
+            assert_near(all[key].unwrap(), wanted, 1e-9, &format!("{name} {key}"));
+        }
     }
     assert_eq!(scores.len(), 5);
 }

@@ -1,17 +1,12 @@
 //! Metrics against scikit-learn and scipy (`LORA_GOLDEN/glue.json`), and the way from logits to a task's metrics.
 
-use std::path::Path;
-
 use datasets::metric::compute;
 use datasets::{Label, Metric, MetricError, Predictions, find, score};
 use serde_json::Value;
 
+#[track_caller]
 fn golden() -> Option<Value> {
-    let Some(dir) = std::env::var_os("LORA_GOLDEN") else {
-        eprintln!("skipped: LORA_GOLDEN is not set");
-        return None;
-    };
-    let text = std::fs::read_to_string(Path::new(&dir).join("glue.json")).unwrap();
+    let text = std::fs::read_to_string(testing::golden()?.join("glue.json")).unwrap();
     Some(serde_json::from_str(&text).unwrap())
 }
 

@@ -1,7 +1,7 @@
 //! The data sets of texts: on small files made here, bad ones above all, and on the genuine files where `LORA_DATA` has them.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use datasets::nlg::{self, DATASETS, TextData, TextSplit};
 use datasets::{DataError, e2e};
@@ -40,17 +40,6 @@ fn rows(split: &TextSplit) -> Vec<(&str, &str)> {
         .iter()
         .map(|p| (p.context.as_str(), p.completion.as_str()))
         .collect()
-}
-
-/// `LORA_DATA`, or a word that the test is skipped.
-fn genuine(test: &str) -> Option<PathBuf> {
-    let dir = std::env::var_os("LORA_DATA")
-        .filter(|v| !v.is_empty())
-        .map(PathBuf::from);
-    if dir.is_none() {
-        println!("{test}: skipped, LORA_DATA is not set");
-    }
-    dir
 }
 
 fn read_genuine(id: &str, dir: &Path, splits: &[&str]) -> TextData {
@@ -128,6 +117,32 @@ fn e2e_says_what_is_wrong_and_where() {
     );
 }
 
+/// Documents in one line have no line to name, so the entry is named.
+#[test]
+fn the_entry_is_named_in_documents_of_one_line() {
+    let said = |id: &str, file: &str, text: &str| problem(id, &[(file, text.as_bytes())]);
+    let good = r#"{"dialogue": "A: hi", "summary": "They greet."}"#;
+    assert_eq!(
+        said(
+            "samsum",
+            "val.json",
+            &format!(r#"[{good}, {good}, {{"dialogue": "A", "summary": 7}}]"#)
+        ),
+        "val.json:1: [2].summary: invalid type: integer `7`, expected a string"
+    );
+    assert_eq!(
+        said("samsum", "val.json", &format!("[{good}, {good}, 7]")),
+        "val.json:1: [2]: invalid type: integer `7`, expected struct Row"
+    );
+    let entry = r#"{"category": "Food", "lexicalisations": [{"comment": "good"}], "modifiedtripleset": []}"#;
+    assert_eq!(
+        said("webnlg", "dev.json", &format!(r#"{{"entries": [{{"1": {entry}}}]}}"#)),
+        "dev.json:1: entries[0].1.lexicalisations[0]: missing field `lex`"
+    );
+    let long = format!(r#"[{{"dialogue": "A", "summary": ["{}"]}}]"#, "x".repeat(9_000));
+    assert!(said("samsum", "val.json", &long).len() < 400);
+}
+
 #[test]
 fn samsum_leaves_empty_chats_out_and_takes_any_prompt() {
     let json = r#"[{"id": "1", "dialogue": "A: hi\r\nB: ho", "summary": "They greet. "},
@@ -150,7 +165,7 @@ fn samsum_leaves_empty_chats_out_and_takes_any_prompt() {
     );
     assert_eq!(
         problem("samsum", &[("val.json", b"[{\"dialogue\": \"A\",\n \"summary\": 3}]")]),
-        "val.json:2: invalid type: integer `3`, expected a string"
+        "val.json:2: [0].summary: invalid type: integer `3`, expected a string"
     );
     assert_eq!(
         problem("samsum", &[("val.json", b"[{\"dialogue\": \"A\",\n \"summary\"")]),
@@ -253,7 +268,7 @@ fn webnlg_keeps_what_is_marked_good() {
             "webnlg",
             &[("dev.json", WEBNLG.replace("\"lex\": \"C.\"", "\"x\": 1").as_bytes())]
         ),
-        "dev.json:3: missing field `lex`"
+        "dev.json:3: entries[0].1.lexicalisations[2]: missing field `lex`"
     );
     assert!(problem("webnlg", &[("dev.json.gz", &packed[..40])]).contains("dev.json.gz: cannot be read"));
 }
@@ -288,13 +303,13 @@ fn dart_from_json_and_from_xml_is_the_same() {
                 b"[{\"tripleset\": [[\"a\", \"b\"]],\n\"annotations\": []}]"
             )]
         ),
-        "dart-v1.1.1-full-dev.json:1: invalid length 2, expected an array of length 3"
+        "dart-v1.1.1-full-dev.json:1: [0].tripleset[0]: invalid length 2, expected an array of length 3"
     );
 }
 
 #[test]
 fn genuine_e2e_equals_the_line_form_line_for_line() {
-    let Some(dir) = genuine("E2E") else { return };
+    let Some(dir) = testing::data() else { return };
     let data = read_genuine("e2e", &dir, &["dev", "test", "train"]);
     for (split, file) in data.splits.iter().zip(["lora_valid.txt", "lora_test.txt"]) {
         let wanted = std::fs::read_to_string(dir.join("e2e").join(file)).unwrap();
@@ -315,7 +330,7 @@ fn genuine_e2e_equals_the_line_form_line_for_line() {
 
 #[test]
 fn genuine_samsum_webnlg_and_dart_have_their_known_sizes() {
-    let Some(dir) = genuine("SAMSum, WebNLG, DART") else {
+    let Some(dir) = testing::data() else {
         return;
     };
     let sizes = |id: &str, splits: &[&str]| -> Vec<_> {
@@ -336,7 +351,7 @@ fn genuine_samsum_webnlg_and_dart_have_their_known_sizes() {
 
 #[test]
 fn genuine_wikisql_is_read_from_both_forms() {
-    let Some(dir) = genuine("WikiSQL") else { return };
+    let Some(dir) = testing::data() else { return };
     let lines = read_genuine("wikisql", &dir, &["dev"]);
     assert_eq!(lines.splits[0].prompts.len(), 8421);
     let only = tempfile::tempdir().unwrap();

@@ -5,15 +5,7 @@
 use datasets::{Example, Label, Tokenizer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
-
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("LORA_DATA").map(PathBuf::from);
-    if data.is_none() {
-        println!("skipped: LORA_DATA is not set");
-    }
-    data
-}
+use std::path::Path;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/spm.json")).unwrap()
@@ -38,7 +30,7 @@ fn tokenizer(data: &Path) -> Tokenizer {
 
 #[test]
 fn unusual_texts() {
-    let Some(data) = data() else { return };
+    let Some(data) = testing::data() else { return };
     let (tokenizer, golden) = (tokenizer(&data), golden());
     assert_eq!(tokenizer.vocab_size(), 128_001);
     for pair in golden["texts"].as_array().unwrap() {
@@ -57,7 +49,7 @@ fn unusual_texts() {
 
 #[test]
 fn real_texts() {
-    let Some(data) = data() else { return };
+    let Some(data) = testing::data() else { return };
     let (tokenizer, golden) = (tokenizer(&data), golden());
     for source in golden["sources"].as_array().unwrap() {
         let file = source["file"].as_str().unwrap();
@@ -95,7 +87,7 @@ fn what_is_no_model_is_refused() {
     };
     assert!(refused(b"not a model").contains("spm.model"));
     assert!(refused(b"").contains("no piece for unknown text"), "{}", refused(b""));
-    let Some(data) = data() else { return };
+    let Some(data) = testing::data() else { return };
     let whole = std::fs::read(data.join("tokenizers/deberta-v3/spm.model")).unwrap();
     assert!(refused(&whole[..whole.len() / 2]).contains("SentencePiece"));
 }

@@ -254,11 +254,8 @@ fn a_cache_that_cannot_be_written_does_no_harm() {
 /// Ids from the RoBERTa paper's own code (fairseq), where its vocabulary is at hand.
 #[test]
 fn roberta_hello_world() {
-    let Some(dir) = std::env::var_os("LORA_DATA") else {
-        eprintln!("skipped: LORA_DATA is not set");
-        return;
-    };
-    let tokenizer = Tokenizer::from_dir(&Path::new(&dir).join("tokenizers/roberta")).unwrap();
+    let Some(dir) = testing::data() else { return };
+    let tokenizer = Tokenizer::from_dir(&dir.join("tokenizers/roberta")).unwrap();
     assert_eq!((tokenizer.vocab_size(), tokenizer.max_id()), (50265, 50264));
     let got = tokenizer.encode_all(
         &[

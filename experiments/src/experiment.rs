@@ -10,10 +10,11 @@ use crate::json::Json;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
 use crate::run::{Session, add_names, complete};
+use crate::scorer_data::{DataArgs, Tools};
 use crate::tables;
 use crate::task::Task;
 use crate::tensorboard::TensorBoard;
-use crate::text::{self, TextArgs, Tools};
+use crate::text;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Command, FromArgMatches};
 use results::{Store, Table};
@@ -36,7 +37,7 @@ pub struct Experiment {
     pub tasks: fn() -> Vec<&'static dyn Task>,
     /// Its tables, by their names in [`results::TABLES`].
     pub tables: &'static [&'static str],
-    /// Whether its tasks write texts, so that it takes [`TextArgs`].
+    /// Whether its tasks write texts, so that it takes [`DataArgs`].
     pub writes: bool,
     /// The folder that `--data` names, in words.
     pub folder: &'static str,
@@ -99,7 +100,7 @@ impl Experiment {
         let run = || {
             let args = ExperimentArgs::from_arg_matches(&matches)?;
             let tools = match self.writes {
-                true => Tools::open(&TextArgs::from_arg_matches(&matches)?)?,
+                true => Tools::open(&DataArgs::from_arg_matches(&matches)?)?,
                 false => Tools::default(),
             };
             self.main(&args, &tools)
@@ -112,7 +113,7 @@ impl Experiment {
         let (short, _) = self.about.split_once("\n\n").unwrap_or((self.about, ""));
         let command = ExperimentArgs::augment_args(Command::new(self.name));
         let command = match self.writes {
-            true => TextArgs::augment_args(command),
+            true => DataArgs::augment_args(command),
             false => command,
         };
         // What the groups of flags say of themselves is written over.
@@ -231,7 +232,7 @@ impl Experiment {
 /// The table so far, and how to go on; where there is no table, the latter alone.
 fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
     let tables = tables.unwrap_or_else(|error| {
-        tracing::warn!("no table: {error:#}");
+        tracing::warn!("no table: {}", messages::printable(format!("{error:#}")));
         Vec::new()
     });
     let go_on = again::command(std::env::args_os(), resume);

@@ -35,6 +35,7 @@ pub mod presets;
 pub mod pretrain;
 pub mod run;
 pub mod score;
+pub mod scorer_data;
 pub mod settings;
 pub mod source;
 pub mod subspace;

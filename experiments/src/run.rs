@@ -6,9 +6,10 @@ use crate::inputs::Inputs;
 use crate::jobs::Split;
 use crate::news::News;
 use crate::plan::{Planned, checkpoint_path, weights_path};
+use crate::scorer_data::Tools;
 use crate::settings::{Pooler, Select};
 use crate::task::Criterion;
-use crate::text::{Place, Tools};
+use crate::text::Place;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::model::Model;
@@ -200,7 +201,7 @@ fn write(
     Ok(())
 }
 
-/// Adds to the records of finished runs what they lack and can now be had: METEOR, once its data are there. The texts are
+/// Adds to the records of finished runs what they lack and can now be had: METEOR and TER, once their data are there. The texts are
 /// those that were kept; nothing is trained or written again.
 ///
 /// # Errors
@@ -225,7 +226,7 @@ pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
             eval.metrics.extend(metrics.clone());
         }
         session.store.put(&record).context("keeping the record")?;
-        tracing::info!("{}: METEOR was added to run {}", run.title(), run.id);
+        tracing::info!("{}: scores that were missing were added to run {}", run.title(), run.id);
     }
     Ok(())
 }

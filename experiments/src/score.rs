@@ -1,14 +1,15 @@
 //! `lora score`: generated texts against references, as the field's own tools score them.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::scorer_data::{DataArgs, fetch_meteor, fetch_punkt};
+use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use datasets::metric::generated::{Scores, read_parallel};
 use datasets::metric::meteor::Meteor;
+use datasets::metric::nltk::Nltk;
 use datasets::metric::{e2e, rouge, sacrebleu, sql, webnlg};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// A way of scoring: what the field's tool reads and prints.
 pub struct Scorer {
@@ -53,7 +54,8 @@ pub const SCORERS: &[Scorer] = &[
         most_refs: usize::MAX,
         score: |args| {
             let segments = read_parallel(&args.hyp, &args.refs)?;
-            Ok(webnlg::score(&segments, args.meteor()?.as_ref()))
+            let (nltk, meteor) = (args.nltk()?, args.meteor()?);
+            Ok(webnlg::score(&segments, nltk.as_ref(), meteor.as_ref()))
         },
     },
     Scorer {
@@ -73,7 +75,7 @@ fn kinds() -> PossibleValuesParser {
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  lora score e2e outputs.txt references.txt\n  lora score e2e outputs.txt references.txt --json\n\nMETEOR's data is not part of this program: `lora score fetch-meteor-data` brings it, once. Without it METEOR is \"–\"."
+    after_help = "Examples:\n  lora score e2e outputs.txt references.txt\n  lora score e2e outputs.txt references.txt --json\n\nMETEOR's data and NLTK's parameters, on whose words WebNLG and DART are scored, are not part of this program: `lora score fetch-meteor-data` and `lora score fetch-punkt-data` bring them, once. Without them the scores that need them are \"–\"."
 )]
 pub struct ScoreCommand {
     #[command(subcommand)]
@@ -86,6 +88,8 @@ pub struct ScoreCommand {
 enum Data {
     /// Brings METEOR's data from PyPI (pip download pycocoevalcap==1.2, 104 MB) into the cache
     FetchMeteorData,
+    /// Brings the parameters of NLTK's Punkt from PyPI (pip download llama-index-core==0.14.25, 12 MB) into the cache
+    FetchPunktData,
 }
 
 /// What is scored, and how.
@@ -99,9 +103,9 @@ pub struct ScoreArgs {
     /// Files of references
     #[arg(required = true)]
     pub refs: Vec<PathBuf>,
-    /// METEOR's data: the pycocoevalcap 1.2 wheel, meteor-1.5.jar, or a folder that holds either (or $LORA_METEOR_DATA)
-    #[arg(long, value_name = "PATH")]
-    pub meteor_data: Option<PathBuf>,
+    /// Where METEOR's data and NLTK's parameters lie
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Stem words of more than three letters before they are compared (rouge)
     #[arg(long)]
     pub stemmer: bool,
@@ -116,7 +120,7 @@ impl ScoreArgs {
     /// # Errors
     /// Data that is named and not there, or not METEOR 1.5's.
     pub fn meteor(&self) -> Result<Option<Meteor>> {
-        let meteor = meteor(self.meteor_data.as_deref())?;
+        let meteor = self.data.meteor()?;
         if meteor.is_none() {
             eprintln!(
                 "METEOR is left out: its data is neither in the cache nor named by --meteor-data; `lora score fetch-meteor-data` brings it"
@@ -124,20 +128,20 @@ impl ScoreArgs {
         }
         Ok(meteor)
     }
-}
 
-/// METEOR, if its data is in the cache, at `named`, or where `LORA_METEOR_DATA` says.
-///
-/// # Errors
-/// Data that is named and not there, or not METEOR 1.5's.
-pub fn meteor(named: Option<&Path>) -> Result<Option<Meteor>> {
-    let from_env = || {
-        std::env::var_os("LORA_METEOR_DATA")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    let source = named.map(PathBuf::from).or_else(from_env);
-    Ok(Meteor::open(source.as_deref())?)
+    /// NLTK's tokenizer, if its parameters are at hand; if not, a word on how to get them.
+    ///
+    /// # Errors
+    /// Parameters that are named and not there, or not NLTK's.
+    pub fn nltk(&self) -> Result<Option<Nltk>> {
+        let nltk = self.data.nltk()?;
+        if nltk.is_none() {
+            eprintln!(
+                "NLTK's BLEU, METEOR and TER are left out: they are computed on NLTK's words, whose parameters are neither in the cache nor named by --punkt-data; `lora score fetch-punkt-data` brings them"
+            );
+        }
+        Ok(nltk)
+    }
 }
 
 /// Scores, or brings what scoring needs.
@@ -146,38 +150,11 @@ pub fn meteor(named: Option<&Path>) -> Result<Option<Meteor>> {
 /// Files that cannot be read or do not belong together; data that cannot be had.
 pub fn run(command: &ScoreCommand) -> Result<String> {
     match (&command.data, &command.args) {
-        (Some(Data::FetchMeteorData), _) => fetch_meteor_data(),
+        (Some(Data::FetchMeteorData), _) => fetch_meteor(),
+        (Some(Data::FetchPunktData), _) => fetch_punkt(),
         (None, Some(args)) => score(args),
         (None, None) => bail!("what to score is missing; see `lora score --help`"),
     }
-}
-
-/// The data as pip brings it, indexed in the cache; the wheel itself is not kept.
-fn fetch_meteor_data() -> Result<String> {
-    let index = Meteor::cached().context("no folder for the cache: set LORA_CACHE or HOME")?;
-    if Meteor::open(None)?.is_none() {
-        let dir = tempfile::tempdir()?;
-        eprintln!("fetching pycocoevalcap 1.2 (104 MB) with pip ...");
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--dest",
-        ]);
-        let done = pip.arg(dir.path()).arg("pycocoevalcap==1.2").status();
-        ensure!(
-            done.is_ok_and(|s| s.success()),
-            "`python3 -m pip download pycocoevalcap==1.2` failed; get that wheel some other way and name it by --meteor-data"
-        );
-        eprintln!("indexing it ...");
-        Meteor::open(Some(dir.path()))?;
-        ensure!(index.is_file(), "{} could not be written", index.display());
-    }
-    Ok(format!("METEOR's data is in {}\n", index.display()))
 }
 
 /// The scores as a table, or as one JSON object.

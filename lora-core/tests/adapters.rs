@@ -291,11 +291,8 @@ fn rank_and_configuration_must_go_together() {
 /// The release of the paper's authors, by its published norms.
 #[test]
 fn the_released_roberta_adapter_has_its_norms() {
-    let Some(data) = std::env::var_os("LORA_DATA") else {
-        eprintln!("LORA_DATA is not set: skipped");
-        return;
-    };
-    let path = Path::new(&data).join("checkpoints/roberta_base_lora_mnli.bin");
+    let Some(data) = testing::data() else { return };
+    let path = data.join("checkpoints/roberta_base_lora_mnli.bin");
     let adapter = open_loralib(&path, Some(16.0)).unwrap();
     assert_eq!(adapter.tensors.len(), 52);
     assert_eq!(adapter.tensors.values().map(Tensor::numel).sum::<usize>(), 887_811);

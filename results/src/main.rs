@@ -92,7 +92,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", messages::printable(format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

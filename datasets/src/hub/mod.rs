@@ -30,6 +30,7 @@ use std::time::Duration;
 use hf_hub::RepoType;
 use serde_json::Value;
 
+use crate::cache::in_home;
 use crate::nlg::{self, Dataset, TextData};
 use crate::{Task, TaskData, parquet, rows, tokenize};
 use client::{Client, Listing};
@@ -93,7 +94,7 @@ impl Hub {
     }
 
     /// As the environment says, in Python's meaning: `HF_HUB_CACHE` (else `hub` in `HF_HOME`, else in
-    /// `~/.cache/huggingface`), `HF_ENDPOINT`, `HF_TOKEN` (else the file `token` in `HF_HOME`), `HF_HUB_OFFLINE`.
+    /// `~/.cache/huggingface`; a leading `~` is the user's home), `HF_ENDPOINT`, `HF_TOKEN` (else the file `token` in `HF_HOME`), `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// [`HubError::NoHome`] or [`HubError::Setting`].
@@ -104,9 +105,9 @@ impl Hub {
     fn from_vars(var: impl Fn(&str) -> Option<OsString>, user: Option<PathBuf>) -> Result<Self, HubError> {
         let set = |name: &str| var(name).filter(|v| !v.is_empty());
         let text = |name: &str| set(name).map(|v| v.to_string_lossy().into_owned());
-        let folder = |name: &str| set(name).map(PathBuf::from);
+        let folder = |name: &str| set(name).map(|v| in_home(PathBuf::from(v), user.as_deref()));
         let home = folder("HF_HOME").or_else(|| {
-            let caches = folder("XDG_CACHE_HOME").or_else(|| user.map(|u| u.join(".cache")));
+            let caches = folder("XDG_CACHE_HOME").or_else(|| user.as_ref().map(|u| u.join(".cache")));
             caches.map(|c| c.join("huggingface"))
         });
         let cache = folder("HF_HUB_CACHE").or_else(|| home.as_ref().map(|h| h.join("hub")));

@@ -17,6 +17,13 @@ fn the_cache_is_found_as_python_finds_it() {
         Path::new("/hf/hub")
     );
     assert_eq!(cache(&[("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c")]), Path::new("/c"));
+    assert_eq!(cache(&[("HF_HOME", "~/x")]), Path::new("/home/me/x/hub"));
+    assert_eq!(cache(&[("HF_HUB_CACHE", "~")]), Path::new("/home/me"));
+    assert_eq!(
+        cache(&[("XDG_CACHE_HOME", "~/c")]),
+        Path::new("/home/me/c/huggingface/hub")
+    );
+    assert_eq!(cache(&[("HF_HOME", "/a/~/x")]), Path::new("/a/~/x/hub"));
     assert_eq!(cache(&[("HF_HOME", "")]), Path::new("/home/me/.cache/huggingface/hub"));
     assert!(matches!(Hub::from_vars(|_| None, None), Err(HubError::NoHome)));
 }

@@ -2,13 +2,14 @@
 //!
 //! As the data set's own evaluation does it, but from text: what cannot be read as a query is wrong.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use regex::Regex;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::generated::{ScoreError, Scores, Segment, read_lines, read_parallel};
 use crate::sql::{Aggregate, Cell, Column, Condition, Query, Question, Table, same_name};
@@ -113,8 +114,9 @@ pub enum Answer {
     Text(String),
 }
 
-/// Runs a query on a table of its own in memory, as the data set's `dbengine` does: texts are compared in lower case, and
-/// a condition on a column of numbers compares with the first number in its value.
+/// Runs a query on a table of its own in memory, as the data set's `dbengine` does: texts are compared in lower case, a
+/// condition on a column of numbers compares with its value as a number or with the first number in it, and conditions on one
+/// column share one parameter, so that all of them compare with the value of the last.
 ///
 /// # Errors
 /// What cannot be run: a column that the table does not have, or a value without a number in it for a column of numbers.
@@ -129,11 +131,11 @@ pub fn execute(query: &Query, table: &Table) -> Result<Vec<Answer>, String> {
         aggregate => format!("{}({selected})", aggregate.name()),
     };
     let mut wheres = Vec::new();
-    let mut values = Vec::new();
+    let mut values = BTreeMap::new();
     for condition in &query.conditions {
         let at = place(&condition.column)?;
-        wheres.push(format!("col{at} {} ?", condition.comparison.sign()));
-        values.push(compared(&table.columns[at], &condition.value)?);
+        wheres.push(format!("col{at} {} :col{at}", condition.comparison.sign()));
+        values.insert(format!(":col{at}"), compared(&table.columns[at], &condition.value)?);
     }
     let filter = if wheres.is_empty() {
         String::new()
@@ -143,7 +145,8 @@ pub fn execute(query: &Query, table: &Table) -> Result<Vec<Answer>, String> {
     let run = || -> rusqlite::Result<Vec<Answer>> {
         let database = filled(table)?;
         let mut statement = database.prepare(&format!("SELECT {selected} FROM data{filter}"))?;
-        let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, Value>(0))?;
+        let named: Vec<(&str, &dyn ToSql)> = values.iter().map(|(n, v)| (n.as_str(), v as &dyn ToSql)).collect();
+        let rows = statement.query_map(named.as_slice(), |row| row.get::<_, Value>(0))?;
         rows.map(|value| Ok(answer(value?))).collect()
     };
     run().map_err(|e| e.to_string())
@@ -183,9 +186,9 @@ fn compared(column: &Column, value: &str) -> Result<Value, String> {
     if !column.number {
         return Ok(Value::Text(value.to_lowercase()));
     }
-    let plain = value.replace(',', "");
-    let written = plain.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-    let number = plain.parse().ok().filter(|_| written).or_else(|| first_number(value));
+    // As Python's Decimal reads it once the commas are gone: `1e3`, `1_000` and `inf` are numbers.
+    let plain = value.replace([',', '_'], "");
+    let number = plain.trim().parse().ok().or_else(|| first_number(value));
     number
         .map(Value::Real)
         .ok_or_else(|| format!("\"{value}\" has no number for column \"{}\"", column.name))
@@ -282,5 +285,60 @@ mod tests {
         assert_eq!(answers("SELECT COUNT(Name) FROM t"), Ok(vec![Answer::Number(3.0)]));
         assert!(answers("SELECT Name FROM t WHERE Pick # = x").is_err());
         assert_eq!((first_number("a -3.5."), first_number("x")), (Some(-3.5), None));
+    }
+
+    /// Answers of WikiSQL's own `dbengine.py`, over records, babel 2.19 and SQLite, for the same table.
+    #[test]
+    fn values_are_read_and_shared_as_by_dbengine() {
+        let column = |name: &str, number| Column {
+            name: name.to_owned(),
+            number,
+        };
+        let rows = [
+            ("ann", 1.0, 1992.0),
+            ("bo", 1000.0, 2004.0),
+            ("cy", 3.0, 2008.0),
+            ("di", -5.0, 2004.5),
+        ];
+        let row =
+            |(name, n, year): (&str, f64, f64)| vec![Cell::Text(name.to_owned()), Cell::Number(n), Cell::Number(year)];
+        let table = Table {
+            columns: vec![column("Name", false), column("N", true), column("Year", true)],
+            rows: rows.map(row).to_vec(),
+            ..Table::default()
+        };
+        let answer = |conditions: &str| {
+            let query = Query::parse(&format!("SELECT Name FROM t WHERE {conditions}"), &table.columns).unwrap();
+            let found = execute(&query, &table).ok()?;
+            let names = found.iter().map(|a| match a {
+                Answer::Text(name) => name.as_str(),
+                other => panic!("{other:?}"),
+            });
+            Some(names.collect::<Vec<_>>().join(" "))
+        };
+        for (conditions, wanted) in [
+            ("N = '1e3'", Some("bo")),
+            ("N < '1e3'", Some("ann cy di")),
+            ("N = '1E+3'", Some("bo")),
+            ("N = '1,000'", Some("bo")),
+            ("N = '1_000'", Some("bo")),
+            ("N = '$1000'", Some("bo")),
+            ("N = '.1e4'", Some("bo")),
+            ("N = 'about 1e3'", Some("ann")),
+            ("N = '1 000'", Some("ann")),
+            ("N = '1e'", Some("ann")),
+            ("N = 'e3'", Some("cy")),
+            ("N < '--5'", Some("ann cy di")),
+            ("N > 'nan'", Some("")),
+            ("N < 'Infinity'", Some("ann bo cy di")),
+            ("N = 'none'", None),
+            ("Year > 2003 AND Year > 1990", Some("ann bo cy di")),
+            ("Year > 1990 AND Year > 2003", Some("bo cy di")),
+            ("Year > 1990 AND Year < 2005", Some("")),
+            ("Name = 'Bo' AND Name = 'Ann'", Some("ann")),
+            ("Name = 'Bo' AND Year > 2003", Some("bo")),
+        ] {
+            assert_eq!(answer(conditions).as_deref(), wanted, "{conditions}");
+        }
     }
 }

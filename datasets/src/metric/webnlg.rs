@@ -1,6 +1,8 @@
 //! How WebNLG and DART are scored: BLEU by `multi-bleu-detok.perl`, and TER, chrF++ and NLTK's BLEU as WebNLG's
 //! GenerationEval computes them. METEOR is scored on the same words ([`tokenized`]).
 //!
+//! All but BLEU and chrF++ are computed on NLTK's words, whose parameters are not part of this project ([`Nltk::open`]).
+//!
 //! Files of the genuine tool's form have no newline at their ends. A file that ends in one ends its last line with it here,
 //! as anywhere else; the genuine tool would count one more segment with nothing in it, and fail on METEOR.
 
@@ -9,7 +11,8 @@ use rayon::prelude::*;
 use super::generated::{Scores, Segment};
 use super::meteor::Meteor;
 use super::ngram::{Numbered, Words, matched};
-use super::{chrf, mteval, nltk, pyter, sacrebleu};
+use super::nltk::Nltk;
+use super::{chrf, mteval, pyter, sacrebleu};
 
 /// What the paper's code gives to the scorer: at most so many references, missing ones repeat the first.
 pub const REFERENCES: usize = 6;
@@ -44,8 +47,8 @@ fn spread(text: &str) -> String {
 }
 
 /// The segments in NLTK's words with one space between them: what TER and METEOR are computed on.
-pub fn tokenized(segments: &[Segment]) -> Vec<Segment> {
-    let words = |text: &String| nltk::word_tokenize(text).join(" ");
+pub fn tokenized(segments: &[Segment], nltk: &Nltk) -> Vec<Segment> {
+    let words = |text: &String| nltk.word_tokenize(text).join(" ");
     let tokenize = |segment: &Segment| Segment {
         hyp: words(&segment.hyp),
         refs: segment.refs.iter().map(words).collect(),
@@ -54,15 +57,17 @@ pub fn tokenized(segments: &[Segment]) -> Vec<Segment> {
 }
 
 /// `bleu`, `bleu_nltk`, `meteor`, `chrf++` and `ter` by the genuine tool's names. BLEU is in percent and unrounded (the script
-/// prints two decimals), the others from 0 up; METEOR only where its data is at hand.
-pub fn score(segments: &[Segment], meteor: Option<&Meteor>) -> Scores {
-    let tokenized = tokenized(segments);
+/// prints two decimals), the others from 0 up; those on NLTK's words only where its parameters are at hand, METEOR only where
+/// its own data is too.
+pub fn score(segments: &[Segment], nltk: Option<&Nltk>, meteor: Option<&Meteor>) -> Scores {
+    let tokenized = nltk.map(|n| tokenized(segments, n));
+    let words = tokenized.as_deref();
     vec![
         ("bleu", Some(bleu(segments))),
-        ("bleu_nltk", Some(bleu_nltk(&tokenized))),
-        ("meteor", meteor.map(|m| m.score(&tokenized))),
+        ("bleu_nltk", words.map(bleu_nltk)),
+        ("meteor", words.and_then(|words| Some(meteor?.score(words)))),
         ("chrf++", Some(chrf::plus_plus(segments) / 100.0)),
-        ("ter", ter(&tokenized)),
+        ("ter", words.and_then(ter)),
     ]
 }
 

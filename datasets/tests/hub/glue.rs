@@ -1,7 +1,6 @@
 //! GLUE from the hub's parquet files, which are written here.
 
 use std::io::Cursor;
-use std::path::Path;
 
 use datasets::hub::{GLUE, HubError};
 use datasets::{DataError, Example, Label, Split, TASKS, find, parquet};
@@ -341,14 +340,12 @@ fn a_file_that_rotted_in_the_cache_is_noticed_and_brought_anew() {
 /// The same examples by way of the hub's format as from GLUE's own files.
 #[test]
 fn genuine_data_are_the_same_by_parquet() {
-    let Some(root) = std::env::var_os("LORA_DATA").map(|d| Path::new(&d).join("glue_data")) else {
-        eprintln!("skipped: LORA_DATA is not set");
-        return;
-    };
+    let Some(data) = testing::data() else { return };
+    let root = data.join("glue_data");
     for (id, first, second) in [("mrpc", "sentence1", Some("sentence2")), ("cola", "sentence", None)] {
         let task = find(id).unwrap();
         let Ok(own) = datasets::load(task, &root) else {
-            eprintln!("skipped: no {id} in {}", root.display());
+            testing::skipped(&format!("no {id} in {}", root.display()));
             continue;
         };
         let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,6 @@ mod writing;
 pub use experiments::{DART, E2E, SAMSUM, WEBNLG, WIKISQL};
 pub use samples::samples;
 use score::Judge;
-pub use score::{TextArgs, Tools};
 pub use writing::{Place, Writing};
 
 use crate::config::RunConfig;

@@ -1,48 +1,11 @@
 //! Scores of what was written, by the metrics of each data set.
 
-use crate::score::meteor;
+use crate::scorer_data::Tools;
 use crate::task::Metrics;
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use datasets::metric::generated::{Scores, Segment};
-use datasets::metric::meteor::Meteor;
 use datasets::metric::{e2e, rouge, sql, webnlg};
 use datasets::nlg::Prompt;
-use std::path::PathBuf;
-
-/// What experiments of text take beside what all experiments take.
-#[derive(Args, Clone, Debug)]
-pub struct TextArgs {
-    /// METEOR's data: the pycocoevalcap 1.2 wheel, meteor-1.5.jar, or a folder that holds either (or $LORA_METEOR_DATA);
-    /// `lora score fetch-meteor-data` brings it
-    #[arg(long, value_name = "PATH", help_heading = "Where")]
-    pub meteor_data: Option<PathBuf>,
-}
-
-/// What scoring needs beside the texts.
-#[derive(Default)]
-pub struct Tools {
-    /// METEOR, where its data are at hand.
-    pub meteor: Option<Meteor>,
-}
-
-impl Tools {
-    /// METEOR's data from where they are named, or from the cache.
-    ///
-    /// # Errors
-    /// Data that are named and not there, or not METEOR 1.5's.
-    pub fn open(args: &TextArgs) -> Result<Tools> {
-        Ok(Tools {
-            meteor: meteor(args.meteor_data.as_deref())?,
-        })
-    }
-
-    /// Whether these tools can fill in what `metrics` lack.
-    pub fn would_add(&self, metrics: &Metrics) -> bool {
-        let lacks = |(key, value): (&String, &Option<f64>)| key.ends_with("/METEOR") && value.is_none();
-        self.meteor.is_some() && metrics.iter().any(lacks)
-    }
-}
 
 /// How the texts of one data set are judged. To add a data set: an entry in [`JUDGES`].
 pub(super) struct Judge {
@@ -163,7 +126,7 @@ fn seen_and_unseen(judged: &Judged, tools: &Tools) -> Named {
 
 /// As the paper's code scores WebNLG and DART.
 fn triples(segments: &[Segment], tools: &Tools) -> Scores {
-    let scores = webnlg::score(&webnlg::prepared(segments), tools.meteor.as_ref());
+    let scores = webnlg::score(&webnlg::prepared(segments), tools.nltk.as_ref(), tools.meteor.as_ref());
     let names = [("bleu", "BLEU"), ("meteor", "METEOR"), ("ter", "TER")];
     let mut scores = renamed(scores, &names);
     for (_, value) in scores.iter_mut().filter(|(name, _)| *name == "BLEU") {

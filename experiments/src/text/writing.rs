@@ -1,7 +1,8 @@
 //! Writing after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
 //! a run that is stopped goes on from there.
 
-use super::score::{Judge, Tools};
+use super::score::Judge;
+use crate::scorer_data::Tools;
 use crate::settings::{DecodeConfig, Flavour, Strategy};
 use crate::task::Metrics;
 use anyhow::{Context, Result, bail, ensure};

@@ -510,9 +510,9 @@ impl<'p> Machine<'p> {
     }
 }
 
-/// `text` without control characters, cut to what fits into a message.
+/// What fits of a name into a message.
 fn printable(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_debug).collect()
+    messages::excerpt(text, 80)
 }
 
 /// Names of the opcodes that a hostile or foreign pickle is likely to use.

@@ -97,11 +97,8 @@ mod tests {
 
     #[test]
     fn a_published_config_is_read() {
-        let Some(data) = std::env::var_os("LORA_DATA") else {
-            println!("skipped: LORA_DATA is not set");
-            return;
-        };
-        let dir = std::path::Path::new(&data).join("tokenizers/gpt2");
+        let Some(data) = testing::data() else { return };
+        let dir = data.join("tokenizers/gpt2");
         let config = crate::model::read_config(&dir).unwrap();
         assert_eq!(counts(&config), (354_823_168, 393_216));
     }

@@ -1,4 +1,4 @@
-//! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch (`make_methods_golden.py`).
+//! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch, and against the libraries that have them.
 
 use super::golden::{Golden, close, test_device};
 use super::gpt2::{batches, packed};
@@ -38,14 +38,14 @@ fn fill(adopted: &Adopted, file: &Weights, method: &str) {
     }
 }
 
-#[test]
-fn logits_and_gradients() {
+/// Answers and gradients of every method of `folder`, at least `least` of them a model.
+fn held_against(folder: &str, least: usize) {
     for name in MODELS {
         let golden = Golden::open(name);
-        let file = Weights::open(&golden.path(&format!("../methods/{name}.safetensors"))).unwrap();
-        let text = std::fs::read_to_string(golden.path(&format!("../methods/{name}.json"))).unwrap();
+        let file = Weights::open(&golden.path(&format!("../{folder}/{name}.safetensors"))).unwrap();
+        let text = std::fs::read_to_string(golden.path(&format!("../{folder}/{name}.json"))).unwrap();
         let methods: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
-        assert!(methods.len() > 9);
+        assert!(methods.len() >= least, "{folder} {name}");
         for (method, settings) in methods {
             let (model, adopted, batch, objective) = case(&golden, name, &settings);
             fill(&adopted, &file, &method);
@@ -55,11 +55,18 @@ fn logits_and_gradients() {
                     .unwrap()
                     .to_device(test_device())
             };
-            close(&logits, &expected("logits"), 1e-5, &format!("{name} {method} logits"));
+            let what = format!("{folder} {name} {method}");
+            close(&logits, &expected("logits"), 1e-5, &format!("{what} logits"));
             loss(&model.forward(&batch, true), &batch, objective).backward();
-            for entry in adopted.params.iter().filter(|e| e.param.owner == Owner::Method) {
-                let what = format!("{name} {method} {}", entry.param.name);
+            let own: Vec<_> = adopted
+                .params
+                .iter()
+                .filter(|e| e.param.owner == Owner::Method)
+                .collect();
+            assert!(!own.is_empty(), "{what}");
+            for entry in own {
                 let reference = expected(&format!("grad/{}", entry.param.name));
+                let what = format!("{what} {}", entry.param.name);
                 close_relative(&entry.tensor.grad(), &reference, 1e-4, &what);
             }
         }
@@ -91,4 +98,22 @@ fn a_prefix_that_shifts_positions_is_pefts() {
         f64::try_from((plain - expected).abs().max()).unwrap() > 1e-2,
         "the positions matter"
     );
+}
+
+/// Every method, as `make_methods_golden.py` reads its publication.
+#[test]
+fn as_in_plain_pytorch() {
+    held_against("methods", 10);
+}
+
+/// DoRA and prefix tuning (`make_peft_golden.py`).
+#[test]
+fn as_in_peft() {
+    held_against("peft", 1);
+}
+
+/// Houlsby's and Pfeiffer's adapters and prefix tuning (`make_adapters_golden.py`).
+#[test]
+fn as_in_adapterhub() {
+    held_against("adapters", 3);
 }

@@ -209,10 +209,13 @@ impl TextTable {
         notes.extend(distinct(part.runs.iter().filter_map(decoding)).map(|how| format!("Texts: {how}.")));
         notes.extend(distinct(part.runs.iter().filter_map(limit)).map(|most| format!("Not all of the data: {most}.")));
         notes.push("Trained: all parameters that are trained; there is no head. –: not measured.".to_owned());
-        if self.lacks_meteor(part) {
-            notes.push(
-                "METEOR is measured where its data are at hand (--meteor-data); it is never filled in.".to_owned(),
-            );
+        for (metric, needs) in [
+            ("METEOR", "its data are at hand (--meteor-data)"),
+            ("TER", "the parameters of NLTK's tokenizer are at hand (--punkt-data)"),
+        ] {
+            if self.lacks(metric, part) {
+                notes.push(format!("{metric} is measured where {needs}; it is never filled in."));
+            }
         }
         notes.extend(provenance(&part.runs));
         notes.extend(undefined(used));
@@ -231,12 +234,13 @@ impl TextTable {
         percent.unwrap_or_default() + &lower.unwrap_or_default()
     }
 
-    fn lacks_meteor(&self, part: &Selection) -> bool {
+    fn lacks(&self, metric: &str, part: &Selection) -> bool {
+        let of_metric = |key: &String| key.rsplit('/').next() == Some(metric);
         let lacks = |run: &RunRecord| {
             let metrics = run.best_eval().map(|eval| &eval.metrics);
-            metrics.is_some_and(|m| m.iter().any(|(key, value)| key.ends_with("/METEOR") && value.is_none()))
+            metrics.is_some_and(|m| m.iter().any(|(key, value)| of_metric(key) && value.is_none()))
         };
-        self.columns.iter().any(|c| c.metric == "METEOR") && part.runs.iter().any(lacks)
+        self.columns.iter().any(|c| c.metric == metric) && part.runs.iter().any(lacks)
     }
 }
 

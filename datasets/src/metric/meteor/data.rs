@@ -47,6 +47,12 @@ pub(super) fn build(path: &Path) -> Result<Vec<u8>, MeteorError> {
     Ok(builder.finish())
 }
 
+/// The digest of both files' digests.
+pub(super) fn sha256() -> String {
+    let digests = format!("{JAR} {JAR_SHA256}\n{TABLE} {TABLE_SHA256}\n");
+    Sha256::digest(digests).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn unzip(path: &Path, source: zip::result::ZipError) -> MeteorError {
     let path = path.to_path_buf();
     MeteorError::Archive { path, source }

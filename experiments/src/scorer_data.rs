@@ -1,0 +1,155 @@
+//! Data that some scores need and that are not part of this program: METEOR's, and the parameters of NLTK's tokenizer.
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use datasets::metric::meteor::Meteor;
+use datasets::metric::nltk::Nltk;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the data lie.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataArgs {
+    /// METEOR's data: the pycocoevalcap 1.2 wheel, meteor-1.5.jar, or a folder that holds either (or $LORA_METEOR_DATA);
+    /// `lora score fetch-meteor-data` brings it
+    #[arg(long, value_name = "PATH", help_heading = "Data of the scorers")]
+    pub meteor_data: Option<PathBuf>,
+    /// Parameters of NLTK's Punkt, on whose words METEOR and TER of WebNLG and DART are computed: NLTK's folder punkt_tab or
+    /// punkt_tab.zip, the llama-index-core wheel, or a folder that holds one of them (or $LORA_PUNKT_DATA);
+    /// `lora score fetch-punkt-data` brings them
+    #[arg(long, value_name = "PATH", help_heading = "Data of the scorers")]
+    pub punkt_data: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// METEOR, if its data are named or in the cache.
+    ///
+    /// # Errors
+    /// Data that are named and not there, or not METEOR 1.5's.
+    pub fn meteor(&self) -> Result<Option<Meteor>> {
+        Ok(Meteor::open(
+            named(self.meteor_data.as_ref(), "LORA_METEOR_DATA").as_deref(),
+        )?)
+    }
+
+    /// NLTK's tokenizer, if its parameters are named or in the cache.
+    ///
+    /// # Errors
+    /// Parameters that are named and not there, or not NLTK's.
+    pub fn nltk(&self) -> Result<Option<Nltk>> {
+        Ok(Nltk::open(
+            named(self.punkt_data.as_ref(), "LORA_PUNKT_DATA").as_deref(),
+        )?)
+    }
+}
+
+/// What a flag names, or else a variable.
+fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
+    let variable = || {
+        let value = std::env::var_os(variable)?;
+        (!value.is_empty()).then(|| datasets::cache::expand_home(value))
+    };
+    flag.cloned().or_else(variable)
+}
+
+/// What scoring needs beside the texts.
+#[derive(Default)]
+pub struct Tools {
+    /// METEOR, where its data are at hand.
+    pub meteor: Option<Meteor>,
+    /// NLTK's tokenizer, where its parameters are at hand.
+    pub nltk: Option<Nltk>,
+}
+
+impl Tools {
+    /// The data from where they are named, or from the cache.
+    ///
+    /// # Errors
+    /// Data that are named and not there, or not the published ones.
+    pub fn open(args: &DataArgs) -> Result<Tools> {
+        Ok(Tools {
+            meteor: args.meteor()?,
+            nltk: args.nltk()?,
+        })
+    }
+
+    /// SHA-256 of the data at hand, by the scorer's name.
+    pub fn data_sha256(&self) -> BTreeMap<&'static str, String> {
+        let meteor = self.meteor.is_some().then(|| ("METEOR", Meteor::data_sha256()));
+        let nltk = self.nltk.is_some().then(|| ("Punkt", Nltk::data_sha256()));
+        meteor.into_iter().chain(nltk).collect()
+    }
+
+    /// Whether these tools can fill in what `metrics` lack. Where there is TER, METEOR too is computed on NLTK's words.
+    pub fn would_add(&self, metrics: &BTreeMap<String, Option<f64>>) -> bool {
+        let lacks = |ending: &str| metrics.iter().any(|(k, v)| k.ends_with(ending) && v.is_none());
+        let on_words = metrics.keys().any(|key| key.ends_with("/TER"));
+        let meteor = self.meteor.is_some() && (self.nltk.is_some() || !on_words);
+        meteor && lacks("/METEOR") || self.nltk.is_some() && lacks("/TER")
+    }
+}
+
+/// METEOR's data as pip brings them, indexed in the cache; the wheel itself is not kept.
+///
+/// # Errors
+/// No cache, no pip, or other data than METEOR 1.5's.
+pub fn fetch_meteor() -> Result<String> {
+    let index = Meteor::cached().context("no folder for the cache: set LORA_CACHE or HOME")?;
+    if Meteor::open(None)?.is_none() {
+        let dir = tempfile::tempdir()?;
+        download("pycocoevalcap==1.2", "104 MB", "--meteor-data", dir.path())?;
+        eprintln!("indexing it ...");
+        Meteor::open(Some(dir.path()))?;
+        ensure!(index.is_file(), "{} could not be written", index.display());
+    }
+    Ok(format!("METEOR's data is in {}\n", index.display()))
+}
+
+/// Punkt's parameters out of a wheel that pip brings, in the cache; the wheel itself is not kept.
+///
+/// # Errors
+/// No cache, no pip, or other parameters than NLTK's.
+pub fn fetch_punkt() -> Result<String> {
+    let folder = Nltk::cached().context("no folder for the cache: set LORA_CACHE or HOME")?;
+    // What lies there and is not whole is replaced.
+    if !Nltk::open(None).is_ok_and(|found| found.is_some()) {
+        let dir = tempfile::tempdir()?;
+        download("llama-index-core==0.14.25", "12 MB", "--punkt-data", dir.path())?;
+        Nltk::open(Some(dir.path()))?;
+        ensure!(Nltk::open(None)?.is_some(), "{} could not be written", folder.display());
+    }
+    Ok(format!("Punkt's parameters are in {}\n", folder.display()))
+}
+
+fn download(package: &str, size: &str, flag: &str, dir: &Path) -> Result<()> {
+    eprintln!("fetching {package} ({size}) with pip ...");
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--dest",
+    ]);
+    let done = pip.arg(dir).arg(package).status();
+    ensure!(
+        done.is_ok_and(|s| s.success()),
+        "`python3 -m pip download {package}` failed; get that wheel some other way and name it by {flag}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tools;
+
+    #[test]
+    fn without_tools_nothing_can_be_added() {
+        let metrics = [("test/TER".to_owned(), None)].into_iter().collect();
+        assert!(!Tools::default().would_add(&metrics));
+        assert!(Tools::default().data_sha256().is_empty());
+    }
+}

@@ -1,0 +1,65 @@
+//! Text of files and errors, made fit for a message: a damaged file is quoted in a line, not printed whole, and its control
+//! characters do nothing to the terminal.
+
+use std::fmt::Display;
+
+/// Most characters of a line of an error.
+const LINE: usize = 1_000;
+/// Most lines of an error.
+const LINES: usize = 100;
+
+/// A text out of a file or an argument, for a message: control characters are escaped, and of more than `most` characters the
+/// rest is counted.
+pub fn excerpt(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    let mut chars = text.chars();
+    for c in chars.by_ref().take(most) {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    match chars.count() {
+        0 => shown,
+        rest => format!("{shown}... ({rest} more characters)"),
+    }
+}
+
+/// A whole error for the terminal or a record: its lines stay lines, each an [`excerpt`].
+pub fn printable(error: impl Display) -> String {
+    let text = error.to_string();
+    let mut lines = text.split('\n');
+    let mut shown: Vec<String> = lines.by_ref().take(LINES).map(|line| excerpt(line, LINE)).collect();
+    let rest = lines.count();
+    if rest > 0 {
+        shown.push(format!("... ({rest} more lines)"));
+    }
+    shown.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{excerpt, printable};
+
+    #[test]
+    fn excerpts_are_short_and_show_no_controls() {
+        assert_eq!(excerpt("a pub, naïve", 60), "a pub, naïve");
+        assert_eq!(excerpt("a\rb\tc\u{1b}[31m\n", 60), "a\\rb\\tc\\u{1b}[31m\\n");
+        assert_eq!(excerpt("ääää", 3), "äää... (1 more characters)");
+        assert_eq!(excerpt("", 3), "");
+    }
+
+    #[test]
+    fn errors_keep_their_lines_and_are_bounded() {
+        assert_eq!(printable("one\n  two\u{7}"), "one\n  two\\u{7}");
+        let long = format!("{}\n", "x".repeat(20_000)).repeat(500);
+        let shown = printable(long);
+        assert!(shown.len() < 110_000, "{}", shown.len());
+        assert!(
+            shown.ends_with("... (401 more lines)"),
+            "{}",
+            &shown[shown.len() - 40..]
+        );
+    }
+}
