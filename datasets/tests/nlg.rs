@@ -169,7 +169,7 @@ fn samsum_leaves_empty_chats_out_and_takes_any_prompt() {
     );
     assert_eq!(
         problem("samsum", &[("val.json", b"[{\"dialogue\": \"A\",\n \"summary\"")]),
-        "val.json:2: not JSON: EOF while parsing an object"
+        "val.json:2: [0]: not JSON: EOF while parsing an object"
     );
 }
 
