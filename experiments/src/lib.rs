@@ -19,6 +19,7 @@ pub mod download;
 pub mod embedded;
 pub mod examples;
 pub mod experiment;
+pub mod finite;
 pub mod glue;
 pub mod grids;
 pub mod host;

@@ -1,6 +1,7 @@
 //! One run, from its plan to its record.
 
 use crate::config::{RunConfig, Start};
+use crate::finite;
 use crate::host;
 use crate::inputs::Inputs;
 use crate::jobs::Split;
@@ -8,7 +9,7 @@ use crate::news::News;
 use crate::plan::{Planned, checkpoint_path, weights_path};
 use crate::scorer_data::Tools;
 use crate::settings::{Pooler, Select};
-use crate::task::Criterion;
+use crate::task::{Criterion, Metrics};
 use crate::text::Place;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
@@ -93,7 +94,7 @@ pub(crate) fn one(
     let progress = if adopted.params.trainable().next().is_some() {
         fit(session, run, (model.as_ref(), &adopted), tell)?
     } else {
-        untrained(session, run, model.as_ref())?
+        untrained(session, run, model.as_ref(), &adopted)?
     };
     let mut record = blank(session, run, started);
     fill(&mut record, run, &progress, &adopted, since.elapsed().as_secs_f64());
@@ -106,6 +107,8 @@ pub(crate) fn one(
         write(session, run, (model.as_ref(), &adopted), &mut record, tell)?;
         record.timing.seconds = record.timing.seconds.max(since.elapsed().as_secs_f64());
     }
+    // A record that could not be read back is a failure of this run alone; a store that cannot be written is one of all.
+    record.to_json()?;
     Ok(record)
 }
 
@@ -138,7 +141,7 @@ fn fit(
     let fitted = trainer.fit(
         &run.rows.train,
         &mut |model| {
-            let metrics = exam.evaluate(model, settings.eval_batch_size, session.device);
+            let metrics = evaluated(session, run, model, adopted);
             metrics.map_err(|e| {
                 let text = format!("{e:#}");
                 failure = Some(e);
@@ -147,17 +150,27 @@ fn fit(
         },
         &mut |event| tell(&News::Training(run, &event)),
     );
-    match failure {
-        Some(failure) => Err(failure.context("evaluating")),
-        None => Ok(fitted?.progress),
+    if let Some(failure) = failure {
+        return Err(finite::explained(failure).context("evaluating"));
     }
+    let progress = fitted?.progress;
+    finite::losses(&progress.evals, &criterion)?;
+    Ok(progress)
+}
+
+/// Every metric of the model as it is; refuses weights and metrics that are not finite.
+fn evaluated(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adopted) -> Result<Metrics> {
+    finite::weights(&adopted.params)?;
+    let batch = run.config.train.eval_batch_size;
+    let metrics = run.rows.exam.evaluate(model, batch, session.device)?;
+    finite::metrics(&metrics)?;
+    Ok(metrics)
 }
 
 /// A method that trains nothing, on a model without a head: the model as it is, evaluated once.
-fn untrained(session: &Session, run: &Planned, model: &dyn Model) -> Result<Progress> {
+fn untrained(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adopted) -> Result<Progress> {
     let since = Instant::now();
-    let exam = &run.rows.exam;
-    let metrics = exam.evaluate(model, run.config.train.eval_batch_size, session.device)?;
+    let metrics = evaluated(session, run, model, adopted)?;
     let eval = lora_core::train::Eval {
         epoch: 0,
         step: 0,
@@ -192,6 +205,7 @@ fn write(
         tell(&News::Writing { run, done, total });
     })?;
     let metrics = writing.score(&texts, session.tools)?;
+    finite::metrics(&metrics).context("scoring the texts")?;
     writing.keep(&texts, place)?;
     let epoch = record.best.map(|b| b.epoch).or(last);
     for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
@@ -211,8 +225,13 @@ pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
         let Some(writing) = run.rows.exam.writing() else {
             continue;
         };
-        let Some(mut record) = session.store.get(&run.id)? else {
-            continue;
+        let mut record = match session.store.get(&run.id) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!("{}: {error:#}", run.title());
+                continue;
+            }
         };
         let lacks = record
             .best_eval()
@@ -221,6 +240,7 @@ pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
             continue;
         };
         let metrics = writing.score(&texts, session.tools)?;
+        finite::metrics(&metrics).with_context(|| run.title())?;
         let epoch = record.best.map(|b| b.epoch);
         for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
             eval.metrics.extend(metrics.clone());

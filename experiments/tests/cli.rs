@@ -95,6 +95,18 @@ fn a_failing_run_is_recorded_and_the_others_go_on() {
     );
 }
 
+#[test]
+fn a_run_that_diverges_in_its_last_step_fails_too() {
+    let world = World::new();
+    let mut args = vec!["--methods", "full,head", "--set", "methods.full.train.lr=1e30"];
+    args.extend(["--set", "train.clip=null", "--set", "train.batch_size=40", "--set", "train.warmup_ratio=0"]);
+    for computed in ["2 to compute", "1 to compute"] {
+        let output = world.glue(&args);
+        refused(&output, &[computed, "rte · full · seed 1 failed: evaluating", "lower the learning rate"]);
+        assert_eq!((world.records("runs").len(), world.records("failed").len()), (1, 1));
+    }
+}
+
 /// How many runs [`runs`] are.
 fn planned(args: &[&str]) -> anyhow::Result<usize> {
     Ok(runs(args)?.len())

@@ -191,6 +191,26 @@ fn refused(output: &Output, expected: &[&str]) {
     }
 }
 
+/// One step at a rate far too high: the loss of that step is a number, those on dev are not.
+#[test]
+fn a_run_that_diverges_in_its_last_step_fails_by_name_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut args = vec!["--methods", "full,lora", "--set", "methods.full.train.lr=1e6"];
+    args.extend(["--set", "train.warmup_steps=0", "--set", "train.batch_size=48"]);
+    for computed in ["2 to compute", "1 to compute"] {
+        let output = run("e2e", dir.path(), &args);
+        refused(&output, &[computed, "e2e · full · seed 1 failed: evaluating", "lower the learning rate"]);
+        assert!(text(&output).contains("runs failed"), "{}", text(&output));
+        let records = records(dir.path());
+        let finished: Vec<&str> = records.iter().map(|r| r.method.as_str()).collect();
+        assert_eq!(finished, ["lora"]);
+        let failed = Store::open(dir.path().join("out")).unwrap().failed().unwrap().records;
+        assert_eq!(failed.len(), 1);
+        assert_eq!((failed[0].method.as_str(), failed[0].finished()), ("full", false));
+        assert!(records[0].evals.iter().all(|eval| eval.train_loss.is_some()));
+    }
+}
+
 /// Program, arguments, and what is said of them.
 const REFUSED: &[(&str, &[&str], &[&str])] = &[
     (
