@@ -23,6 +23,9 @@ pub struct RawExperiment {
     pub model: Option<String>,
     /// The model's name in tables.
     pub model_name: Option<String>,
+    /// What label and model name are of, where `model` and `data` do not say it.
+    #[serde(default)]
+    pub made_for: Option<crate::labels::MadeFor>,
     /// Where the data come from: see [`crate::source::DataSource`].
     pub data: Option<String>,
     /// Task name to its own settings.
@@ -370,6 +373,13 @@ impl RawExperiment {
         };
         known.check(&run)?;
         run.normal(experiment)
+    }
+
+    /// How much of the data a task and method take, and the epochs.
+    pub(crate) fn amounts(&self, task: &str, method: &str) -> Option<(Limit, u64)> {
+        let limit = serde_yaml::from_value(self.layers.part("limit", method).value).ok()?;
+        let train: TrainConfig = serde_yaml::from_value(self.layers.train(task, method).value).ok()?;
+        Some((limit, train.epochs))
     }
 
     /// The model's name in tables.

@@ -7,6 +7,7 @@ use crate::console::{Aside, Console};
 use crate::inputs::Inputs;
 use crate::jobs;
 use crate::json::Json;
+use crate::labels::Origin;
 use crate::news::{Listener, News};
 use crate::plan::{self, Planned};
 use crate::run::{Session, add_names, complete};
@@ -135,7 +136,8 @@ impl Experiment {
             print!("{}", args.listing(self));
             return Ok(ExitCode::SUCCESS);
         }
-        let raw = args.experiment(self)?;
+        let mut raw = args.experiment(self)?;
+        let origin = Origin::of(args, self)?;
         let threads = set_threads(args.threads)?;
         let device = lora_core::device::parse(&args.device)?;
         let store = Store::open(&args.out)?;
@@ -145,6 +147,7 @@ impl Experiment {
             false => self.listeners(args)?,
         };
         let mut inputs = Inputs::open(self, raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
+        origin.name_model(&mut raw, &inputs);
         let mut runs = plan::plan(&raw, self, &mut inputs, &store)?;
         plan::keep(&mut runs, args.keep);
         let split = jobs::split(args.jobs, threads, &runs, &inputs, device)?;
@@ -162,31 +165,22 @@ impl Experiment {
         plan::check_starts(&runs, &store)?;
         let untouched = args.untouched(self)?;
         let paper_row = |run: &RunConfig| raw.paper_row(self, untouched.as_ref()?, run);
-        let label = raw.label.as_deref();
-        let label = label.unwrap_or("a model and data of the user's own, not a row of the paper");
         let session = Session {
             inputs: &inputs,
             store: &store,
             device,
             split,
-            preset: args.preset().map(String::from),
-            label: label.into(),
+            words: origin.words(&raw, &inputs, &runs, args.preset()),
             paper_row: &paper_row,
             resume: args.resume,
             stop: &STOP,
             tools,
         };
-        self.compute(&session, &runs, raw.closing.as_deref(), &mut listeners)
+        self.compute(&session, &runs, &mut listeners)
     }
 
     /// Runs what is missing and shows what came of it.
-    fn compute(
-        &self,
-        session: &Session,
-        runs: &[Planned],
-        closing: Option<&str>,
-        listeners: &mut [Box<dyn Listener>],
-    ) -> Result<ExitCode> {
+    fn compute(&self, session: &Session, runs: &[Planned], listeners: &mut [Box<dyn Listener>]) -> Result<ExitCode> {
         // One at a time runs on this thread.
         tch::set_num_threads(session.split.threads as i32);
         let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
@@ -197,7 +191,7 @@ impl Experiment {
         let outcome = jobs::run_all(session, runs, &mut tell)?;
         complete(session, runs)?;
         add_names(session, runs)?;
-        let preset = session.preset.as_deref();
+        let preset = session.words.preset.as_deref();
         let tables = tables::of(self, session.store, preset, runs.iter().map(|r| r.id.clone()));
         if outcome.interrupted {
             stopped(tables, session.resume, &mut tell);
@@ -206,7 +200,7 @@ impl Experiment {
         tell(&News::Tables {
             tables: &tables?,
             texts: text::samples(session.store, runs)?.as_deref(),
-            closing,
+            closing: session.words.closing.as_deref(),
             go_on: None,
         });
         tables::write(self, session.store)?;

@@ -47,9 +47,15 @@ impl std::error::Error for NotFinite {}
 /// # Errors
 /// The first of them, by name.
 pub fn metrics(metrics: &Metrics) -> Result<()> {
-    let broken = metrics.iter().find_map(|(name, value)| Some((name, value.filter(|v| !v.is_finite())?)));
+    let broken = metrics
+        .iter()
+        .find_map(|(name, value)| Some((name, value.filter(|v| !v.is_finite())?)));
     match broken {
-        Some((name, value)) => Err(NotFinite { name: name.clone(), value }.into()),
+        Some((name, value)) => Err(NotFinite {
+            name: name.clone(),
+            value,
+        }
+        .into()),
         None => Ok(()),
     }
 }
@@ -71,11 +77,7 @@ pub fn explained(error: Error) -> Error {
 pub fn losses(evals: &[Eval], criterion: &Criterion) -> Result<()> {
     let missing = |eval: &&Eval| !matches!(eval.metrics.get(&criterion.key), Some(Some(_)));
     match evals.iter().find(missing).filter(|_| criterion.lower_is_better) {
-        Some(eval) => bail!(
-            "{} of epoch {} is not a number; {REMEDY}",
-            criterion.key,
-            eval.epoch
-        ),
+        Some(eval) => bail!("{} of epoch {} is not a number; {REMEDY}", criterion.key, eval.epoch),
         None => Ok(()),
     }
 }
@@ -120,7 +122,9 @@ mod tests {
         for (value, finite) in [(1.0, true), (f64::NAN, false), (f64::INFINITY, false)] {
             let build = Build::new(method.as_ref(), 1).base_init(BaseInit::Random);
             let scope = build.scope().sub("layer");
-            let tensor = scope.var("weight", ParamKind::Weight, &[2, 3], Init::Const(0.0)).unwrap();
+            let tensor = scope
+                .var("weight", ParamKind::Weight, &[2, 3], Init::Const(0.0))
+                .unwrap();
             let _ = tch::no_grad(|| tensor.get(1).fill_(value));
             let found = weights(&build.adopt().unwrap().params);
             assert_eq!(found.is_ok(), finite);

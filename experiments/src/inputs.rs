@@ -72,6 +72,11 @@ impl Inputs {
         }
     }
 
+    /// Where the data come from.
+    pub fn data(&self) -> &DataSource {
+        &self.data
+    }
+
     /// The rows of `task` under the settings of `run`.
     ///
     /// # Errors

@@ -261,6 +261,8 @@ impl Layers {
         for (index, layer) in self.0.iter().enumerate() {
             for path in paths {
                 match layer.at(path) {
+                    // `decode: null` takes back what was said before.
+                    Some(Value::Null) if path.len() == 1 => settled = Settled::new(),
                     None | Some(Value::Null) => {}
                     Some(value) => settled.lay(index, value),
                 }

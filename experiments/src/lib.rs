@@ -27,6 +27,7 @@ pub mod identity;
 pub mod inputs;
 pub mod jobs;
 pub mod json;
+pub mod labels;
 pub mod latency;
 mod layers;
 pub mod news;

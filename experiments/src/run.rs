@@ -5,6 +5,7 @@ use crate::finite;
 use crate::host;
 use crate::inputs::Inputs;
 use crate::jobs::Split;
+use crate::labels::Words;
 use crate::news::News;
 use crate::plan::{Planned, checkpoint_path, weights_path};
 use crate::scorer_data::Tools;
@@ -33,10 +34,8 @@ pub struct Session<'a> {
     pub device: Device,
     /// How the CPU's threads are shared.
     pub split: Split,
-    /// The preset's name.
-    pub preset: Option<String>,
     /// What the numbers are.
-    pub label: String,
+    pub words: Words,
     /// The row of the paper whose setting a run's is, if any.
     pub paper_row: &'a (dyn Fn(&RunConfig) -> Option<String> + Sync),
     /// Whether checkpoints are taken up.
@@ -298,11 +297,12 @@ fn best_of(store: &Store, start: &Start) -> Result<String> {
 
 /// What a run is called in this session.
 fn named(session: &Session, config: &RunConfig) -> Named {
+    let paper_row = (session.paper_row)(config);
     Named {
         experiment: config.experiment.into(),
-        preset: session.preset.clone(),
-        label: session.label.clone(),
-        paper_row: (session.paper_row)(config),
+        preset: session.words.preset.clone(),
+        label: session.words.label(paper_row.is_some()),
+        paper_row,
         model: config.model.clone(),
         method: config.method_name.clone(),
     }
@@ -331,13 +331,14 @@ pub fn add_names(session: &Session, runs: &[Planned]) -> Result<()> {
 pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
     let (commit, dirty) = host::commit();
     let criterion = run.rows.exam.criterion();
+    let paper_row = (session.paper_row)(&run.config);
     RunRecord {
         schema: SCHEMA,
         id: run.id.clone(),
         experiment: run.config.experiment.into(),
-        preset: session.preset.clone(),
-        label: session.label.clone(),
-        paper_row: (session.paper_row)(&run.config),
+        preset: session.words.preset.clone(),
+        label: session.words.label(paper_row.is_some()),
+        paper_row,
         model: run.config.model.clone(),
         task: run.config.task.into(),
         method: run.config.method_name.clone(),

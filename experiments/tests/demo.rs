@@ -41,7 +41,7 @@ fn without_arguments_it_is_the_demonstration_and_repeats_itself() {
     let first = glue(dir.path(), "first", &few);
     assert!(first.status.success(), "{}", text(&first));
     for said in [
-        "the embedded demonstration",
+        "embedded:roberta on generated data, 1 epoch; not a row of the paper",
         "not a row of the paper",
         "--list",
         "README.md",

@@ -174,6 +174,8 @@ fn a_preset_runs_from_the_hub_to_the_table() {
         let started = ["mrpc", "rte", "sts-b"].contains(&record.task.as_str());
         let row = (!started).then_some("rob_base_lora");
         assert_eq!(record.paper_row.as_deref(), row, "{}", record.task);
+        let setting = row.map_or(", not a row of the paper", |_| " in the paper's setting");
+        assert_eq!(record.label, format!("RoBERTa-base on GLUE{setting}"));
         assert_eq!(record.config.get("start").is_some(), started);
     }
     let mnli = records.iter().find(|r| r.task == "mnli").unwrap();
@@ -208,6 +210,10 @@ fn a_preset_runs_from_the_hub_to_the_table() {
     let records = Store::open(dir.path().join("out")).unwrap().records().unwrap();
     let short = records.iter().find(|r| r.task == "cola" && r.evals.len() == 2).unwrap();
     assert_eq!(short.paper_row, None);
+    assert_eq!(
+        short.label,
+        "roberta-base on nyu-mll/glue, 2 epochs; not a row of the paper"
+    );
 }
 
 #[test]

@@ -60,7 +60,9 @@ pub enum Error {
         lr: f64,
     },
     /// A language model's scores of the next token left the numbers.
-    #[error("the model's scores of the next token are not finite: its weights are, or what is computed from them in this number type")]
+    #[error(
+        "the model's scores of the next token are not finite: its weights are, or what is computed from them in this number type"
+    )]
     NoText,
     /// A trainable variable got no gradient in the first step.
     #[error("these trainable variables got no gradient in the first step: {0}")]

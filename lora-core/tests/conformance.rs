@@ -619,7 +619,10 @@ fn weights_that_are_no_numbers_give_no_text() {
                 stop: None,
             };
             let written = generator.generate(&[vec![5, 6], vec![7]], &mut |_| ());
-            assert!(matches!(written, Err(Error::NoText)), "{model}, {strategy:?}: {written:?}");
+            assert!(
+                matches!(written, Err(Error::NoText)),
+                "{model}, {strategy:?}: {written:?}"
+            );
         }
     }
 }

@@ -1,0 +1,1 @@
+"$BIN/lora" score wikisql same-column.txt same-column.jsonl --json
