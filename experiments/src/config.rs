@@ -511,10 +511,9 @@ pub(crate) fn normal_form(config: &mut serde_json::Value, task: &str) -> Result<
     {
         config["train"]["warmup_ratio"] = 0.0.into();
     }
-    if let Some(limit) = config.get_mut("limit").and_then(serde_json::Value::as_object_mut) {
-        if !limit.contains_key("train") {
-            limit.remove("sample");
-        }
+    let limit = config.get_mut("limit").and_then(serde_json::Value::as_object_mut);
+    if let Some(limit) = limit.filter(|limit| !limit.contains_key("train")) {
+        limit.remove("sample");
     }
     let smooths = crate::experiment::EXPERIMENTS.iter().find_map(|e| e.task(task).ok());
     if smooths.is_some_and(|task| !task.smooths_labels()) {

@@ -170,7 +170,9 @@ pub fn resolved(value: &Value) -> Result<Value> {
             let mut own = own.as_mapping().cloned().unwrap_or_default();
             own.insert("kind".into(), part.into());
             let mut own = resolved(&Value::Mapping(own))?;
-            own.as_mapping_mut().and_then(|own| own.remove("kind"));
+            if let Some(own) = own.as_mapping_mut() {
+                own.retain(|key, _| key.as_str() != Some("kind"));
+            }
             parts.push((part, own));
         }
         parts.sort_by_key(|(part, _)| *part);

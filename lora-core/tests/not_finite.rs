@@ -1,0 +1,61 @@
+//! Weights that are no longer numbers: nothing is made of them silently.
+
+mod common;
+
+use common::{build, model_types};
+use lora_core::generate::{Flavour, Generator, Settings, Strategy};
+use lora_core::{Error, method};
+use tch::Device;
+
+#[test]
+fn weights_that_are_no_numbers_give_no_text() {
+    let beam = |flavour| Strategy::Beam {
+        beams: 2,
+        length_penalty: 1.0,
+        flavour,
+    };
+    let sample = Strategy::Sample {
+        temperature: 1.0,
+        top_k: None,
+        top_p: Some(0.9),
+        seed: 1,
+    };
+    let strategies = [
+        Strategy::Greedy,
+        sample,
+        beam(Flavour::Paper),
+        beam(Flavour::Transformers),
+    ];
+    let method = method::from_yaml("{kind: full}").unwrap();
+    for model in model_types() {
+        let (built, adopted) = build(model, method.as_ref(), 1);
+        if built.causal().is_none() {
+            continue;
+        }
+        tch::no_grad(|| {
+            let mut first = adopted.params.trainable().next().unwrap().tensor.shallow_clone();
+            let _ = first.fill_(f64::NAN);
+        });
+        for strategy in &strategies {
+            let settings = Settings {
+                strategy: strategy.clone(),
+                max_new_tokens: 4,
+                end: vec![0],
+                no_repeat_ngram: 0,
+                bad_words: Vec::new(),
+            };
+            let generator = Generator {
+                model: built.as_ref(),
+                settings: &settings,
+                batch_size: 2,
+                device: Device::Cpu,
+                stop: None,
+            };
+            let written = generator.generate(&[vec![5, 6], vec![7]], &mut |_| ());
+            assert!(
+                matches!(written, Err(Error::NoText)),
+                "{model}, {strategy:?}: {written:?}"
+            );
+        }
+    }
+}
