@@ -132,7 +132,7 @@ impl Models {
         let [whole, own] = self.bytes;
         let base = move || {
             let all: Vec<(usize, &Row)> = asked.iter().map(|(_, row)| (0, *row)).collect();
-            groups(&[self.plain.as_ref()], &all, device)
+            self.groups(&[self.plain.as_ref()], &all, device)
         };
         let alone: Vec<&dyn Model> = (0..count).filter_map(|i| self.many.model(i)).collect();
         let merged: Vec<&dyn Model> = self.merged.iter().map(AsRef::as_ref).collect();
@@ -146,14 +146,34 @@ impl Models {
             (
                 "one by one",
                 whole + count * own,
-                Box::new(move || groups(&alone, asked, device)),
+                Box::new(move || self.groups(&alone, asked, device)),
             ),
             (
                 "merged",
                 whole * count,
-                Box::new(move || groups(&merged, asked, device)),
+                Box::new(move || self.groups(&merged, asked, device)),
             ),
         ]
+    }
+
+    /// Each model over the rows that ask it, in a batch of their own.
+    fn groups(&self, models: &[&dyn Model], asked: &[(usize, &Row)], device: Device) -> Result<Vec<Vec<f32>>> {
+        let _guard = tch::no_grad_guard();
+        let mut answers = vec![Vec::new(); asked.len()];
+        for (number, model) in models.iter().enumerate() {
+            let mine: Vec<usize> = (0..asked.len()).filter(|i| asked[*i].0 == number).collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let rows: Vec<&Row> = mine.iter().map(|i| asked[*i].1).collect();
+            let out = model.forward(&Batch::new(&rows, device)?, false).to_device(Device::Cpu);
+            // A language model answers about every token.
+            let lengths: Vec<i64> = rows.iter().map(|row| self.many.answers_of(row)).collect();
+            for (i, own) in mine.into_iter().zip(out.split_with_sizes(&lengths, 0)) {
+                answers[i] = Vec::try_from(own.reshape([-1]))?;
+            }
+        }
+        Ok(answers)
     }
 }
 
@@ -234,24 +254,6 @@ fn rows(args: &AdaptersArgs, model: &dyn Model) -> Vec<Row> {
     (0..args.rows).map(row).collect()
 }
 
-/// Each model over the rows that ask it, in a batch of their own.
-fn groups(models: &[&dyn Model], asked: &[(usize, &Row)], device: Device) -> Result<Vec<Vec<f32>>> {
-    let _guard = tch::no_grad_guard();
-    let mut answers = vec![Vec::new(); asked.len()];
-    for (number, model) in models.iter().enumerate() {
-        let mine: Vec<usize> = (0..asked.len()).filter(|i| asked[*i].0 == number).collect();
-        if mine.is_empty() {
-            continue;
-        }
-        let rows: Vec<&Row> = mine.iter().map(|i| asked[*i].1).collect();
-        let out = model.forward(&Batch::new(&rows, device)?, false).to_device(Device::Cpu);
-        for (row, i) in mine.into_iter().enumerate() {
-            answers[i] = Vec::try_from(out.get(row as i64))?;
-        }
-    }
-    Ok(answers)
-}
-
 /// Median seconds of each way, turn and turn about so that the machine's moods meet all alike; and the largest difference
 /// between the mixed batch and one by one.
 fn time(ways: &mut [Timed], repeats: usize, device: Device) -> Result<(Vec<f64>, f64)> {
@@ -268,10 +270,27 @@ fn time(ways: &mut [Timed], repeats: usize, device: Device) -> Result<(Vec<f64>,
             }
         }
     }
-    let flat = |answers: &Vec<Vec<f32>>| answers.concat();
-    let pairs = flat(&last[1]).into_iter().zip(flat(&last[2]));
-    let difference = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+    let difference = largest_difference(&last[1], &last[2])?;
     Ok((seconds.iter().map(|s| crate::bench::median(s)).collect(), difference))
+}
+
+/// The largest difference between two answers about one row; NaN if any answer is none.
+fn largest_difference(one: &[Vec<f32>], other: &[Vec<f32>]) -> Result<f64> {
+    let lengths = |answers: &[Vec<f32>]| answers.iter().map(Vec::len).collect::<Vec<_>>();
+    ensure!(
+        lengths(one) == lengths(other),
+        "the ways to answer disagree on how many numbers answer a row"
+    );
+    let pairs = one.iter().flatten().zip(other.iter().flatten());
+    Ok(pairs.fold(0.0, |most: f64, (a, b)| {
+        let difference = f64::from(*a) - f64::from(*b);
+        // `f64::max` would drop a NaN.
+        if most.is_nan() || difference.is_nan() {
+            f64::NAN
+        } else {
+            most.max(difference.abs())
+        }
+    }))
 }
 
 impl Measured {

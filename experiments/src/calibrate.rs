@@ -63,8 +63,11 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     let exam = &run.rows.exam;
     let (model, arch) = exam.answers().build(model_dir, run.config.train.dropout(), &build)?;
     let params = build.adopt()?.params;
-    Weights::open(model_dir)?.load_into(&params, arch)?.require_complete()?;
-    let settings = &run.config.train;
+    let (settings, weights) = (&run.config.train, Weights::open(model_dir)?);
+    let head = exam
+        .answers()
+        .stored_head(model_dir, &weights, exam.classes(), settings.fresh_head)?;
+    weights.load_with(&params, arch, &head)?.require_complete()?;
     let fit = settings.fit(run.config.seed, exam.objective(settings), device);
     let train = if params.trainable().next().is_some() {
         let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;

@@ -177,6 +177,13 @@ impl Exam for GlueExam {
         Answers::Outputs(self.task.outputs() as i64)
     }
 
+    fn classes(&self) -> &'static [&'static str] {
+        match self.task.kind {
+            Kind::Classification { labels } => labels,
+            Kind::Regression { .. } => &[],
+        }
+    }
+
     fn objective(&self, train: &TrainConfig) -> Objective {
         match self.task.kind {
             Kind::Regression { .. } => Objective::Score,

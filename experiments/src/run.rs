@@ -262,9 +262,15 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
         .answers()
         .build(&session.inputs.model, run.config.train.dropout(), &build)?;
     let adopted = build.adopt()?;
-    let report = Weights::open(&session.inputs.model)?
-        .load_into(&adopted.params, arch)?
-        .require_complete()?;
+    let weights = Weights::open(&session.inputs.model)?;
+    let exam = &run.rows.exam;
+    let head = exam.answers().stored_head(
+        &session.inputs.model,
+        &weights,
+        exam.classes(),
+        run.config.train.fresh_head,
+    )?;
+    let report = weights.load_with(&adopted.params, arch, &head)?.require_complete()?;
     tracing::info!(
         "{}: {} tensors loaded, {} of the head are fresh",
         run.title(),

@@ -84,6 +84,9 @@ pub struct TrainConfig {
     /// Whether BERT's pooler is trained with the head.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pooler: Pooler,
+    /// Whether the classifier of a model that was fine-tuned already is left out, and a fresh one put in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh_head: bool,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
     /// Whether what lies inside a block is computed again in the backward pass. Not written: it changes no number.

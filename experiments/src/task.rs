@@ -6,13 +6,14 @@ use crate::config::RunConfig;
 use crate::settings::TrainConfig;
 use crate::source::DataSource;
 use crate::text::Writing;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
 use lora_core::batch::Row;
 use lora_core::model::{self, Arch, Dropout, Model};
 use lora_core::nn::Build;
 use lora_core::train::{Objective, predict, token_scores};
+use lora_core::weights::{StoredHead, Weights};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
@@ -117,6 +118,11 @@ pub trait Exam: Debug + Send + Sync {
     /// What stands on the model.
     fn answers(&self) -> Answers;
 
+    /// The names of the classes, in the order of the model's outputs; none where it answers otherwise.
+    fn classes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What training minimises.
     fn objective(&self, train: &TrainConfig) -> Objective;
 
@@ -181,6 +187,27 @@ impl Answers {
             Answers::Words => arch.language_model(&config, &build.scope())?,
         };
         Ok((model, arch))
+    }
+
+    /// How the classifier in the file `weights` of the folder `dir` is to be taken for a task with these `classes`.
+    ///
+    /// # Errors
+    /// A classifier of another task, unless `fresh`; `fresh` where there is no classifier to leave out.
+    pub fn stored_head(self, dir: &Path, weights: &Weights, classes: &[&str], fresh: bool) -> Result<StoredHead> {
+        let (config, arch) = model::described(dir)?;
+        if fresh {
+            let has = self != Answers::Words && weights.outputs(arch)?.is_some();
+            ensure!(
+                has,
+                "`train.fresh_head` is true, and {} has no classifier that it could leave out: take the setting away",
+                dir.display()
+            );
+            return Ok(StoredHead::Fresh);
+        }
+        match self {
+            Answers::Outputs(outputs) => Ok(weights.head(arch, &config, classes, outputs)?),
+            Answers::Words => Ok(StoredHead::AsStored),
+        }
     }
 
     /// Forward passes over `rows`, for their time.

@@ -152,7 +152,7 @@ impl Many {
         self.set_route(stretches.clone());
         let read = mixed.read(&batch, false, &Tape::off()); // [B, d], or [S, d] in a language model
         let mut answers = Vec::with_capacity(rows.len());
-        let (mut start, mut left) = (0, rows.iter().map(|row| self.answers(row)));
+        let (mut start, mut left) = (0, rows.iter().map(|row| self.answers_of(row)));
         for s in stretches {
             let lengths: Vec<i64> = left.by_ref().take(s.rows as usize).collect();
             let len = lengths.iter().sum();
@@ -165,9 +165,9 @@ impl Many {
         Ok(answers)
     }
 
-    /// How many answers the model gives about a row: one, or in a language model one for each token that is scored (for each
+    /// How many lines of answers the model gives about a row: one, or in a language model one for each token that is scored (for each
     /// token, where the row scores none).
-    fn answers(&self, row: &Row) -> i64 {
+    pub fn answers_of(&self, row: &Row) -> i64 {
         match &row.target {
             _ if !self.base.head.is_empty() => 1,
             Target::Tokens(wanted) => wanted.iter().filter(|id| **id != UNSCORED).count() as i64,

@@ -1,6 +1,10 @@
 //! Weights in and out: under Hugging Face names, in one file or sharded with an index. Written as safetensors; read as
 //! safetensors, or, where a model was published as a pickle alone, from that, of which nothing is executed.
 
+mod head;
+
+pub use head::StoredHead;
+
 use crate::fsutil::{sha256_file, write_atomic};
 use crate::interop::TorchFile;
 use crate::model::Arch;
@@ -203,8 +207,17 @@ impl Weights {
     /// but never shapes.
     ///
     /// # Errors
-    /// Those of [`Weights::tensor`]. What does not match is in the report.
+    /// Those of [`Weights::tensor`]; [`Error::Format`] for a tensor with what is not a finite number. What does not match is in
+    /// the report.
     pub fn load_into(&self, params: &Params, arch: &Arch) -> Result<LoadReport> {
+        self.load_with(params, arch, &StoredHead::AsStored)
+    }
+
+    /// [`Weights::load_into`] with the classifier taken as `head` says.
+    ///
+    /// # Errors
+    /// As [`Weights::load_into`].
+    pub fn load_with(&self, params: &Params, arch: &Arch, head: &StoredHead) -> Result<LoadReport> {
         let mut report = LoadReport {
             path: self.path.clone(),
             ..LoadReport::default()
@@ -216,8 +229,10 @@ impl Weights {
                 .map(|n| modern_norm_name(&n))
                 .find(|n| params.get(n).is_some());
             match target {
+                Some(target) if *head == StoredHead::Fresh && arch.is_of_classifier(&target) => {}
                 Some(target) => {
-                    self.fill(params, name, &target, arch, &mut report)?;
+                    let tensor = head.rows(turned(self.tensor(name)?, &target, arch), &target, arch);
+                    self.fill(params, tensor, &target, &mut report)?;
                     filled.insert(target);
                 }
                 None if is_ignored(name, arch) => {}
@@ -256,22 +271,29 @@ impl Weights {
             if entry.param.owner == Owner::Head && tensor.size() != entry.tensor.size() {
                 continue;
             }
-            copy(&tensor, &entry.tensor, name).map_err(|e| Error::format(&self.path, e.to_string()))?;
+            copy(&tensor, &entry.tensor, name).map_err(|e| self.at(e))?;
             taken += 1;
         }
         Ok(taken)
     }
 
-    fn fill(&self, params: &Params, name: &str, target: &str, arch: &Arch, report: &mut LoadReport) -> Result<()> {
+    /// A fault of what is in the file, with the file's name.
+    fn at(&self, error: Error) -> Error {
+        match error {
+            Error::Config(what) => Error::format(&self.path, what),
+            other => other,
+        }
+    }
+
+    fn fill(&self, params: &Params, tensor: Tensor, target: &str, report: &mut LoadReport) -> Result<()> {
         let Some(entry) = params.get(target) else { return Ok(()) };
-        let tensor = turned(self.tensor(name)?, target, arch);
         if tensor.size() != entry.tensor.size() {
             report
                 .mismatched
                 .push((target.to_string(), tensor.size(), entry.tensor.size()));
             return Ok(());
         }
-        copy(&tensor, &entry.tensor, target)?;
+        copy(&tensor, &entry.tensor, target).map_err(|e| self.at(e))?;
         report.loaded += 1;
         Ok(())
     }
@@ -297,7 +319,30 @@ impl Numbers {
     }
 }
 
-/// Copies `from` into the variable `to` in place, outside autograd.
+/// Refuses a tensor that holds what is not a finite number.
+///
+/// # Errors
+/// [`Error::Config`] with the tensor's name and how many of its numbers are none.
+pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.numel() == 0 || !tensor.is_floating_point() {
+        return Ok(());
+    }
+    let _guard = tch::no_grad_guard();
+    let doing = || format!("looking at `{name}`");
+    // One pass without a copy; a number that is none becomes the smallest or the largest.
+    let (least, most) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
+    if least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite() {
+        return Ok(());
+    }
+    let finite = tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
+    Err(Error::Config(format!(
+        "`{name}` holds NaN or infinity ({} of its {} numbers): it is damaged, or of a training that diverged",
+        tensor.numel() as i64 - finite,
+        tensor.numel()
+    )))
+}
+
+/// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
 pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
     if from.size() != to.size() {
         let (a, b) = (from.size(), to.size());
@@ -305,6 +350,7 @@ pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
             "`{name}` is {a:?} in the file and {b:?} in the model"
         )));
     }
+    check_finite(name, from)?;
     let _guard = tch::no_grad_guard();
     to.shallow_clone()
         .f_copy_(from)
@@ -409,7 +455,7 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String,
 /// [`save`] in a number type of choice.
 ///
 /// # Errors
-/// As [`save`].
+/// As [`save`]; [`Error::Config`] for a tensor with what is not a finite number in that type.
 pub fn save_as(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -448,6 +494,7 @@ impl Plain {
         let tensor = plain
             .and_then(|t| t.f_contiguous())
             .map_err(Error::torch(format!("saving `{name}`")))?;
+        check_finite(name, &tensor)?;
         let shape = tensor.size().iter().map(|n| *n as usize).collect();
         Ok(Plain {
             tensor,

@@ -106,6 +106,13 @@ fn a_head_that_was_not_trained_is_the_bases() {
     let mut adapter = open_peft(&golden("bert").join("adapter")).unwrap();
     let whole = logits(loaded(&base, &adapter).0.as_ref(), &rows(4));
     adapter.tensors.retain(|name, _| !name.contains("pooler"));
+    // Listed as trained, it must be there.
+    let message = adapter.fit(&base).unwrap_err().to_string();
+    assert!(
+        message.contains("has no `bert.pooler.dense.bias`") && message.contains("`pooler` under `modules_to_save`"),
+        "{message}"
+    );
+    adapter.saved.retain(|end| end != "pooler");
     let without = logits(loaded(&base, &adapter).0.as_ref(), &rows(4));
     assert!(difference(&whole, &without) > 1e-4, "the base's pooler is another");
 }
@@ -261,6 +268,71 @@ fn an_adapter_of_another_base_is_refused() {
     );
     refused(&|a| a.alpha = Some(0.0), "alpha must be a positive number");
     refused(&|a| a.alpha = None, "does not say alpha");
+}
+
+#[test]
+fn what_is_no_number_is_shown_and_refused() {
+    let base = Base::open(&golden("roberta")).unwrap();
+    let mut adapter = open_peft(&golden("roberta").join("adapter")).unwrap();
+    assert!(adapter.damage().is_empty());
+    let (lora, mut trained) = adapter.fit(&base).unwrap();
+    let layer = "roberta.encoder.layer.0.attention.self.query";
+    let name = format!("{layer}.lora_B.weight");
+    for bad in [f64::NAN, f64::INFINITY] {
+        let damaged = adapter.tensors[&name].copy();
+        let _ = damaged.get(1).narrow(0, 2, 1).fill_(bad);
+        adapter.tensors.insert(name.clone(), damaged.shallow_clone());
+        // The norms are what they are.
+        let norms = adapter.norms().unwrap();
+        let of_layer = norms.iter().find(|n| n.layer == layer).unwrap();
+        assert!(!of_layer.ba.is_finite() && !of_layer.b.is_finite() && of_layer.a.is_finite());
+        let [line] = &adapter.damage()[..] else { panic!() };
+        assert!(line.contains(&name) && line.contains("1 of its 128 numbers"), "{line}");
+        // Nothing is made of it.
+        let said = |e: lora_core::Error| e.to_string();
+        let refusals = [
+            said(adapter.fit(&base).unwrap_err()),
+            {
+                trained.insert(name.clone(), damaged.shallow_clone());
+                let loaded = base.load_trained(&lora, &trained, Device::Cpu, Kind::Float);
+                said(loaded.unwrap_err())
+            },
+            said(exported(&base, &lora, &trained).unwrap_err()),
+            said(
+                Many::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float)
+                    .unwrap()
+                    .add("damaged", &lora, &trained)
+                    .unwrap_err(),
+            ),
+        ];
+        for text in refusals {
+            assert!(text.contains(&name) && text.contains("NaN or infinity"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_listed_as_trained_must_be_there() {
+    for (model, listed, wanted) in [
+        ("roberta", "classifier", "classifier.dense.bias"),
+        ("bert", "pooler", "bert.pooler.dense.bias"),
+        ("bert", "word_embeddings", "bert.embeddings.word_embeddings.weight"),
+    ] {
+        let base = Base::open(&golden(model)).unwrap();
+        let mut adapter = open_peft(&golden(model).join("adapter")).unwrap();
+        adapter.fit(&base).unwrap();
+        adapter.saved.push(listed.into());
+        adapter.tensors.retain(|name, _| !name.contains(listed));
+        let text = adapter.fit(&base).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("has no `{wanted}`")) && text.contains(&format!("lists `{listed}`")),
+            "{text}"
+        );
+        assert!(adapter.unsaved().contains(&listed), "{:?}", adapter.unsaved());
+    }
+    // Names of other models' heads are always listed, and say nothing.
+    let adapter = open_peft(&golden("bert").join("adapter")).unwrap();
+    assert_eq!(adapter.unsaved(), ["score"]);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 mod common;
 
 use common::{build, config};
+use lora_core::batch::Batch;
 use lora_core::model::arch;
 use lora_core::nn::Adopted;
-use lora_core::weights::{Weights, save};
+use lora_core::weights::{Precision, StoredHead, Weights, check_finite, save, save_as};
 use lora_core::{Result, method, model};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -141,6 +143,212 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
+fn what_is_no_number_is_neither_read_nor_written() {
+    let (dir, tensors) = start();
+    let (name, value) = &tensors[0];
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let damaged = value.copy();
+        let _ = damaged.view([-1]).narrow(0, 5, 1).fill_(bad);
+        let with: Vec<_> = tensors
+            .iter()
+            .map(|(n, t)| (n.clone(), if n == name { &damaged } else { t }.shallow_clone()))
+            .collect();
+        // No file is left behind that others would read.
+        let path = dir.path().join("written.safetensors");
+        let text = save(&path, &with, HashMap::new()).unwrap_err().to_string();
+        assert!(
+            text.contains(name) && text.contains("NaN or infinity (1 of its"),
+            "{text}"
+        );
+        assert!(!path.exists());
+        // As another program may have written it.
+        let good = value.copy();
+        saved(dir.path(), &tensors);
+        let file = dir.path().join("model.safetensors");
+        patch(&file, &good, &damaged);
+        let text = load(dir.path()).unwrap_err().to_string();
+        assert!(
+            text.contains("model.safetensors") && text.contains(name) && text.contains("NaN or infinity"),
+            "{text}"
+        );
+    }
+    // What fp16 cannot hold is infinity there.
+    let large = [("x".to_string(), Tensor::from_slice(&[1e6f32]))];
+    let path = dir.path().join("half.safetensors");
+    let text = save_as(&path, &large, HashMap::new(), Precision::Half)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("`x` holds NaN or infinity"), "{text}");
+    save(&path, &large, HashMap::new()).unwrap();
+    // Numbers that are none, but of no tensor that is used.
+    assert!(check_finite("x", &Tensor::from_slice(&[1i64])).is_ok());
+    assert!(check_finite("x", &Tensor::zeros([0, 3], (Kind::Float, tch::Device::Cpu))).is_ok());
+    assert!(check_finite("x", &Tensor::from_slice(&[f32::MAX, f32::MIN])).is_ok());
+}
+
+/// Replaces the bytes of one tensor in a file.
+fn patch(file: &Path, old: &Tensor, new: &Tensor) {
+    let bytes = |t: &Tensor| -> Vec<u8> {
+        let values = Vec::<f32>::try_from(t.reshape([-1])).unwrap();
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    };
+    let (old, new) = (bytes(old), bytes(new));
+    let mut whole = std::fs::read(file).unwrap();
+    let at = whole.windows(old.len()).position(|w| w == old).unwrap();
+    whole[at..at + new.len()].copy_from_slice(&new);
+    std::fs::write(file, whole).unwrap();
+}
+
+/// A model folder of this type whose file has its head, with these changes to config.json; its tensors by name.
+fn fine_tuned(model_type: &str, changes: &Value) -> (tempfile::TempDir, HashMap<String, Tensor>) {
+    let method = method::from_yaml("{kind: full}").unwrap();
+    let (_, adopted) = build(model_type, method.as_ref(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(model_type);
+    for (key, value) in changes.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    save(
+        &dir.path().join("model.safetensors"),
+        &tensors(&adopted),
+        HashMap::new(),
+    )
+    .unwrap();
+    (dir, tensors(&adopted).into_iter().collect())
+}
+
+const MNLI: [&str; 3] = ["entailment", "neutral", "contradiction"];
+const CLASSIFIERS: [&str; 3] = ["roberta", "bert", "deberta-v2"];
+
+#[test]
+fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
+    let names = json!({"id2label": {"0": "CONTRADICTION", "1": "NEUTRAL", "2": "ENTAILMENT"}});
+    for model_type in CLASSIFIERS {
+        let (dir, stored) = fine_tuned(model_type, &names);
+        let (config, arch) = model::described(dir.path()).unwrap();
+        let weights = Weights::open(dir.path()).unwrap();
+        let head = weights.head(arch, &config, &MNLI, 3).unwrap();
+        assert_eq!(head, StoredHead::Reordered(vec![2, 1, 0]), "{model_type}");
+        let method = method::from_yaml("{kind: full}").unwrap();
+        let (_, adopted) = build(model_type, method.as_ref(), 2);
+        let report = weights.load_with(&adopted.params, arch, &head).unwrap();
+        assert!(report.require_complete().unwrap().fresh_head.is_empty());
+        let output = arch.output_weight().unwrap();
+        for (name, stored) in &stored {
+            let turned = stored.size()[0] == 3 && (*name == output || *name == output.replace("weight", "bias"));
+            let wanted = if turned {
+                stored.flip([0])
+            } else {
+                stored.shallow_clone()
+            };
+            assert!(
+                adopted.params.get(name).unwrap().tensor.equal(&wanted),
+                "{model_type}: {name}"
+            );
+        }
+        // In the task's order, or without names that say anything, the head stays as it is.
+        let in_order = json!({"label2id": {"entailment": 0, "neutral": 1, "contradiction": 2}});
+        for same in [
+            in_order,
+            json!({"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}}),
+            json!({}),
+        ] {
+            assert_eq!(weights.head(arch, &same, &MNLI, 3).unwrap(), StoredHead::AsStored);
+        }
+        // Names are not asked for where the task has none, and a file without a head has nothing to order.
+        assert_eq!(weights.head(arch, &config, &[], 3).unwrap(), StoredHead::AsStored);
+        let bare: Vec<_> = stored
+            .into_iter()
+            .filter(|(n, _)| !n.starts_with("classifier"))
+            .collect();
+        save(&dir.path().join("model.safetensors"), &bare, HashMap::new()).unwrap();
+        let weights = Weights::open(dir.path()).unwrap();
+        assert_eq!(
+            weights.head(arch, &config, &["no", "yes"], 2).unwrap(),
+            StoredHead::AsStored
+        );
+    }
+}
+
+#[test]
+fn the_head_of_another_task_is_refused_or_left_out() {
+    let names = json!({"id2label": {"0": "negative", "1": "neither", "2": "positive"}});
+    for model_type in CLASSIFIERS {
+        let (dir, stored) = fine_tuned(model_type, &names);
+        let (config, arch) = model::described(dir.path()).unwrap();
+        let weights = Weights::open(dir.path()).unwrap();
+        let refused =
+            |classes: &[&str], outputs| weights.head(arch, &config, classes, outputs).unwrap_err().to_string();
+        let text = refused(&["no", "yes"], 2);
+        for part in [
+            "has 3 outputs (negative, neither, positive) and the task 2",
+            "fresh_head=true",
+            "model.safetensors",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let text = refused(&MNLI, 3);
+        assert!(
+            text.contains("negative, neither, positive and the task's classes are entailment, neutral, contradiction"),
+            "{text}"
+        );
+        assert!(refused(&[], 1).contains("and the task 1"));
+        // Left out, all that fine-tuning made of it is fresh, and what was pretrained is not.
+        let method = method::from_yaml("{kind: full}").unwrap();
+        let (_, fresh) = build(model_type, method.as_ref(), 2);
+        let before: HashMap<String, Tensor> = tensors(&fresh).into_iter().collect();
+        let report = weights.load_with(&fresh.params, arch, &StoredHead::Fresh).unwrap();
+        let report = report.require_complete().unwrap();
+        for (name, tensor) in tensors(&fresh) {
+            let left = report.fresh_head.contains(&name);
+            let of_classifier = arch.classifier.iter().any(|module| name.starts_with(module));
+            assert_eq!(left, of_classifier, "{model_type}: {name}");
+            assert!(
+                tensor.equal(if left { &before[&name] } else { &stored[&name] }),
+                "{model_type}: {name}"
+            );
+        }
+        assert!(!report.fresh_head.iter().any(|n| n.starts_with("bert.pooler")));
+    }
+}
+
+#[test]
+fn a_config_of_2018_computes_what_it_computed_then() {
+    for model_type in ["roberta", "bert", "gpt2"] {
+        let method = method::from_yaml("{kind: head}").unwrap();
+        let answers = |config: &Value| {
+            let build = lora_core::nn::Build::new(method.as_ref(), 1);
+            let (model, _) = common::finish(config, build).unwrap();
+            let rows = common::rows(model_type, 4);
+            let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), tch::Device::Cpu).unwrap();
+            let _guard = tch::no_grad_guard();
+            model.forward(&batch, false)
+        };
+        let whole = {
+            let mut config = config(model_type);
+            for (key, value) in (arch(&config).unwrap().defaults)().as_object().unwrap() {
+                if key.contains("eps") || key.contains("act") || key.contains("drop") {
+                    config[key] = value.clone();
+                }
+            }
+            config
+        };
+        let expected = answers(&whole);
+        for key in whole
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|k| k.contains("eps") || k.contains("act") || k.contains("drop"))
+        {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(key);
+            assert!(answers(&without).equal(&expected), "{model_type} without {key}");
+        }
+    }
+}
+
+#[test]
 fn damaged_and_foreign_files_are_refused() {
     let (dir, tensors) = start();
     saved(dir.path(), &tensors);
@@ -195,6 +403,7 @@ fn configs_that_cannot_be_built_are_refused() {
         ("num_hidden_layers", serde_json::json!("many"), "invalid type"),
         ("hidden_act", serde_json::json!("swish2"), "unknown variant `swish2`"),
         ("hidden_dropout_prob", serde_json::json!(1.5), "hidden_dropout_prob"),
+        ("is_decoder", serde_json::json!(true), "`is_decoder` is true"),
         (
             "model_type",
             serde_json::json!("llama"),

@@ -112,6 +112,9 @@ pub struct Adapter {
     pub sha256: String,
     /// Its rank r.
     pub rank: u32,
+    /// How many directions its updates have at most, where those are fewer than r: the largest numerical rank of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directions: Option<u32>,
     /// Its alpha; loralib's files do not say it.
     pub alpha: Option<f64>,
     /// Seed of the run, where known.
@@ -125,6 +128,12 @@ impl Adapter {
     #[must_use]
     pub fn scale(&self) -> Option<f64> {
         self.alpha.map(|alpha| alpha / f64::from(self.rank.max(1)))
+    }
+
+    /// How many directions its updates have at most.
+    #[must_use]
+    pub fn directions(&self) -> u32 {
+        self.directions.unwrap_or(self.rank)
     }
 }
 
@@ -263,12 +272,12 @@ pub struct Spectrum {
     pub layer: u32,
     /// The linear.
     pub module: Module,
-    /// Of BA, without alpha / r, falling.
+    /// Of BA, without alpha / r, falling; those that rounding has made are left out, so there are as many as the numerical rank.
     pub values: Vec<f32>,
 }
 
 /// A cell of Table 7. Frobenius norms; what needs the frozen weights is none where they were not given, what needs
-/// alpha where the adapter does not say it.
+/// alpha where the adapter does not say it, what needs directions where the update is zero and has none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projection {
@@ -288,11 +297,11 @@ pub struct Projection {
     pub delta: Option<f64>,
     /// `||W||`.
     pub weight: Option<f64>,
-    /// `||U'WV||` with the r singular directions of dW, left and right.
+    /// `||U'WV||` with the singular directions of dW, left and right: as many as its numerical rank, which is r at most.
     pub onto_delta: Option<f64>,
-    /// With the top r of W itself.
+    /// With as many of the top ones of W itself.
     pub onto_weight: Option<f64>,
-    /// With random orthonormal ones: the mean over draws.
+    /// With as many random orthonormal ones: the mean over draws.
     pub onto_random: Option<f64>,
     /// `||dW|| / onto_delta`: the amplification factor.
     pub amplification: Option<f64>,

@@ -255,7 +255,7 @@ pub fn table16(
 
 /// Where adapters differ, their pairs that share no adapter: independent of each other.
 fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec<(&Grid, (usize, usize))> {
-    let rank = |n: usize| found.adapters.get(n).map(|adapter| adapter.rank);
+    let rank = |n: usize| found.adapters.get(n).map(|adapter| adapter.directions());
     let mut used = BTreeSet::new();
     let mut kept: Vec<(&Grid, (usize, usize))> = Vec::new();
     let here = |g: &&Grid| g.about == about && g.layer == Some(layer) && g.module == Some(module);
@@ -377,7 +377,7 @@ pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
         let (tenth, rank) = (grid.i.len, grid.j.len);
         // The share of the update's directions: phi's sum of squares over r, whichever of the two is fewer.
         let share = f64::from(grid.at(tenth, rank)) * tenth.min(rank) as f64 / rank.max(1) as f64;
-        shares.entry(adapter.rank).or_default().insert(n, share);
+        shares.entry(adapter.directions()).or_default().insert(n, share);
     }
     let values = |of: &BTreeMap<usize, f64>| of.values().copied().collect::<Vec<_>>();
     let Some((least, small)) = shares.first_key_value() else {
@@ -408,7 +408,7 @@ pub fn amplification(found: &Subspace) -> Vec<Claim> {
     let here = |p: &&Projection| p.layer == found.probe && p.module == Module::Query;
     for projection in found.projections.iter().filter(here) {
         if let Some(adapter) = found.adapters.get(projection.adapter) {
-            ranks.entry(adapter.rank).or_default().push(projection);
+            ranks.entry(adapter.directions()).or_default().push(projection);
         }
     }
     let mut claims = Vec::new();

@@ -32,6 +32,7 @@ fn adapter(rank: u32, alpha: Option<f64>) -> Adapter {
         origin: "run 0123456789abcdef of glue".into(),
         sha256: "a".repeat(64),
         rank,
+        directions: None,
         alpha,
         seed: Some(1),
         task: Some("mrpc".into()),

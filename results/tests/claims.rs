@@ -244,6 +244,7 @@ fn adapter(rank: u32, seed: u64) -> Adapter {
         origin: "made up".into(),
         sha256: String::new(),
         rank,
+        directions: None,
         alpha: Some(16.0),
         seed: Some(seed),
         task: None,

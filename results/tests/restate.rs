@@ -18,6 +18,7 @@ fn one_adapter_of_a_rank_shows_nothing_and_says_so() {
             origin: "made up".into(),
             sha256: String::new(),
             rank,
+            directions: None,
             alpha: Some(16.0),
             seed: None,
             task: None,

@@ -106,14 +106,23 @@ impl<'a> Card<'a> {
         if !self.peft {
             return format!("from transformers import {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\")");
         }
-        let labels = self.about.labels.len();
-        let outputs = match (self.classifier, labels) {
-            (true, 0) => ", num_labels=N",
-            (true, _) => &format!(", num_labels={labels}"),
-            (false, _) => "",
-        };
+        let labels = &self.about.labels;
+        let (mut before, mut arguments) = (String::new(), String::new());
+        if self.classifier && labels.is_empty() {
+            arguments = ", num_labels=N".into();
+        } else if self.classifier {
+            let pairs: Vec<String> = labels.iter().enumerate().map(|(i, l)| format!("{i}: {l:?}")).collect();
+            before = format!(
+                "id2label = {{{}}}\nlabel2id = {{label: i for i, label in id2label.items()}}\n",
+                pairs.join(", ")
+            );
+            arguments = ", id2label=id2label, label2id=label2id".into();
+        }
+        if self.about.fresh_head {
+            arguments += ", ignore_mismatched_sizes=True";
+        }
         format!(
-            "from peft import PeftModel\nfrom transformers import {class}\n\nbase = {class}.from_pretrained(\"{}\"{outputs})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")",
+            "from peft import PeftModel\nfrom transformers import {class}\n\n{before}base = {class}.from_pretrained(\"{}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")",
             self.base.split('@').next().unwrap_or(&self.base)
         )
     }

@@ -21,22 +21,11 @@ pub fn info(args: &InfoArgs) -> Result<String> {
             let adapter = open_foreign(&place, args.alpha)?;
             let base = adapter.base.as_deref().unwrap_or("not named");
             let norms = adapter.norms()?;
-            let scale = scale(adapter.alpha, &norms);
-            Ok(format!(
-                "PEFT adapter, base {base}\n{scale}{}{}",
-                head(&adapter),
-                table(&norms)
-            ))
+            Ok(format!("PEFT adapter, base {base}\n{}", body(&adapter, &norms)))
         }
         Place::Loralib(_) => {
             let adapter = open_foreign(&place, args.alpha)?;
-            let norms = adapter.norms()?;
-            let scale = scale(adapter.alpha, &norms);
-            Ok(format!(
-                "loralib checkpoint\n{scale}{}{}",
-                head(&adapter),
-                table(&norms)
-            ))
+            Ok(format!("loralib checkpoint\n{}", body(&adapter, &adapter.norms()?)))
         }
         own => {
             let stored = Stored::open(&own)?;
@@ -95,15 +84,21 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
         tensors: stored.trained,
         alpha: Some(lora.alpha),
         dropout: lora.dropout,
+        saved: Vec::new(),
         base: None,
     };
-    let norms = adapter.norms()?;
-    Ok(format!(
-        "{}{}{}",
-        scale(adapter.alpha, &norms),
-        head(&adapter),
-        table(&norms)
-    ))
+    Ok(body(&adapter, &adapter.norms()?))
+}
+
+/// The scale, what is there beside the updates, the updates, and what is damaged.
+fn body(adapter: &Adapter, norms: &[Norms]) -> String {
+    let damage: String = adapter.damage().iter().map(|line| format!("{line}\n")).collect();
+    format!(
+        "{}{}{}{damage}",
+        scale(adapter.alpha, norms),
+        head(adapter),
+        table(norms)
+    )
 }
 
 fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
@@ -121,7 +116,13 @@ fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
 fn head(adapter: &Adapter) -> String {
     let others = adapter.tensors.iter().filter(|(n, _)| !n.contains(".lora_"));
     let others: Vec<String> = others.map(|(name, t)| format!("{name} {:?}", t.size())).collect();
-    if others.is_empty() {
+    let unsaved = adapter.unsaved();
+    if others.is_empty() && !unsaved.is_empty() {
+        format!(
+            "no head, though adapter_config.json lists {} under modules_to_save: a base with such modules is refused\n",
+            unsaved.join(", ")
+        )
+    } else if others.is_empty() {
         "no head\n".into()
     } else {
         format!("head: {}\n", others.join(", "))

@@ -1,6 +1,6 @@
 //! Base and adapter as one Hugging Face model folder.
 
-use super::stored::{Found, Stored};
+use super::stored::{About, Found, Stored};
 use anyhow::{Context, Result, ensure};
 use datasets::tokenize;
 use lora_core::method;
@@ -38,7 +38,7 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
         [("format".into(), "pt".into())].into(),
     )?;
     let outputs = found.base.outputs(&found.base.complete(&stored.trained)?)?;
-    let config = config(found, &stored.about.labels, outputs);
+    let config = config(found, &stored.about, outputs);
     let text = serde_json::to_string_pretty(&config)? + "\n";
     results::write_atomic(dir.join("config.json"), text.as_bytes())?;
     let mut copied = 0;
@@ -57,7 +57,8 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
 }
 
 /// The base's config.json with the head's outputs, their names, and the class that transformers builds.
-fn config(found: &Found, labels: &[String], outputs: i64) -> Value {
+fn config(found: &Found, about: &About, outputs: i64) -> Value {
+    let labels = &about.labels;
     let mut config = found.base.config.clone();
     let Some(map) = config.as_object_mut() else {
         return config;
@@ -83,7 +84,7 @@ fn config(found: &Found, labels: &[String], outputs: i64) -> Value {
             "label2id".into(),
             of(numbered().map(|(i, l)| (l.clone(), json!(i))).collect()),
         );
-    } else if named(map) != Some(outputs as usize) {
+    } else if about.fresh_head || named(map) != Some(outputs as usize) {
         let label = |i: i64| format!("LABEL_{i}");
         map.insert(
             "id2label".into(),

@@ -1,6 +1,7 @@
 //! `lora adapter`: adapters in and out.
 
 mod card;
+mod head;
 mod info;
 mod merged;
 pub mod stored;
@@ -8,7 +9,7 @@ pub mod stored;
 use crate::again;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use datasets::Hub;
+use datasets::{Hub, Task};
 use lora_core::interop::Export;
 use std::path::{Path, PathBuf};
 use stored::{Found, Place, Stored, open_foreign};
@@ -46,6 +47,9 @@ pub struct ImportArgs {
     /// The task that it was trained on, such as mnli: its classes' names go with the adapter
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
 }
 
 /// `lora adapter export`
@@ -62,6 +66,9 @@ pub struct ExportArgs {
     /// The base model, where the adapter does not say where it lies
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
     pub base: Option<String>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
     /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
     #[arg(long, value_name = "OWNER/NAME")]
     pub push: Option<String>,
@@ -84,6 +91,9 @@ pub struct MergeArgs {
     /// Alpha, for a loralib checkpoint
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
     /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
     #[arg(long, value_name = "OWNER/NAME")]
     pub push: Option<String>,
@@ -118,24 +128,13 @@ pub fn run(command: &Command) -> Result<String> {
 fn import(args: &ImportArgs) -> Result<String> {
     let task = args.task.as_deref().map(datasets::find).transpose()?;
     let found = Found::open(&args.base)?;
-    let mut stored = foreign(&args.source, args.alpha, &found)?;
-    if let Some(task) = task {
-        let outputs = found.base.outputs(&stored.trained)?;
-        ensure!(
-            task.outputs() as i64 == outputs,
-            "the adapter's head has {outputs} outputs, and {} has {}",
-            task.id,
-            task.outputs()
-        );
-        stored.about.task = Some(task.id.into());
-        stored.about.labels = stored::labels(task);
-    }
+    let stored = foreign(&args.source, args.alpha, &found, (task, args.fresh_head))?;
     whole_folder(&args.out, |dir| stored.write(dir))?;
     Ok(format!("{}: {}\n", args.out.display(), info::line(&stored)))
 }
 
-/// An adapter of another library, read against a base.
-fn foreign(source: &Path, alpha: Option<f64>, found: &Found) -> Result<Stored> {
+/// An adapter of another library, read against a base: of this task, if one is named, and perhaps with a fresh head.
+fn foreign(source: &Path, alpha: Option<f64>, found: &Found, (task, fresh): (Option<&Task>, bool)) -> Result<Stored> {
     let place = Place::of(source)?;
     let adapter = open_foreign(&place, alpha)?;
     found.check_name(&adapter)?;
@@ -144,15 +143,23 @@ fn foreign(source: &Path, alpha: Option<f64>, found: &Found) -> Result<Stored> {
         _ => "PEFT adapter",
     };
     let name = source.file_name().unwrap_or_default().to_string_lossy();
-    Stored::foreign(&adapter, found, format!("{what} {name}"), this_command())
+    let mut stored = Stored::foreign(&adapter, found, format!("{what} {name}"), this_command())?;
+    stored.about.fresh_head = fresh;
+    stored.about.task = task.map(|task| task.id.into());
+    stored.about.labels = task.map(stored::labels).unwrap_or_default();
+    head::check(found, &stored.about, &stored.trained)?;
+    stored.about.labels = head::labels(found, &stored.trained, task, fresh)?;
+    Ok(stored)
 }
 
 fn export(args: &ExportArgs) -> Result<String> {
-    let stored = Stored::open(&Place::of(&args.adapter)?)?;
+    let mut stored = Stored::open(&Place::of(&args.adapter)?)?;
     let lora = stored
         .lora()
         .context("PEFT's format is written for LoRA alone; `lora adapter merge` writes a whole model")?;
     let found = Found::of(&stored.about, args.base.as_deref())?;
+    stored.about.fresh_head |= args.fresh_head;
+    head::check(&found, &stored.about, &stored.trained)?;
     let export = Export {
         base: &found.base,
         name: &found.name.name,
@@ -174,11 +181,16 @@ fn merge(args: &MergeArgs) -> Result<String> {
         Place::Peft(_) | Place::Loralib(_) => {
             let base = args.base.as_deref().context("a base is needed: name it with --base")?;
             let found = Found::open(base)?;
-            (foreign(&args.adapter, args.alpha, &found)?, found)
+            (
+                foreign(&args.adapter, args.alpha, &found, (None, args.fresh_head))?,
+                found,
+            )
         }
         own => {
-            let stored = Stored::open(&own)?;
+            let mut stored = Stored::open(&own)?;
             let found = Found::of(&stored.about, args.base.as_deref())?;
+            stored.about.fresh_head |= args.fresh_head;
+            head::check(&found, &stored.about, &stored.trained)?;
             (stored, found)
         }
     };

@@ -119,6 +119,9 @@ pub struct About {
     pub method: Value,
     /// Names of the outputs, where known.
     pub labels: Vec<String>,
+    /// Whether the head was a fresh one in the place of the base's own, which is of another task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh_head: bool,
     /// The task.
     pub task: Option<String>,
     /// The data.
@@ -206,6 +209,7 @@ impl Stored {
             base: base.name.clone(),
             method: lora_value(&lora)?,
             labels: Vec::new(),
+            fresh_head: false,
             task: None,
             data: None,
             score: None,
@@ -299,6 +303,7 @@ fn about_run(record: &RunRecord) -> Result<About> {
         },
         method,
         labels,
+        fresh_head: config["train"]["fresh_head"] == true,
         task: Some(task.clone()),
         data: Some(
             record

@@ -2,7 +2,7 @@
 
 use super::read::{Factors, Opened, Spot};
 use anyhow::{Result, ensure};
-use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection};
+use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection, update_directions};
 use lora_core::seed::derive;
 use rayon::prelude::*;
 use results::analysis::{Adapter, Axis, Comparison, Grid, Module, Of, Projection, Spectrum};
@@ -72,18 +72,17 @@ pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Te
         all.spectra.extend(part.spectra);
         all.projections.extend(part.projections);
     }
-    all.grids.extend(control(plan, &about, width)?);
+    all.grids.extend(control(plan, &all.grids, width)?);
     Ok(all)
 }
 
-/// Two Gaussian matrices in the place of two seeds.
-fn control(plan: &Plan, adapters: &[Adapter], width: i64) -> Result<Option<Grid>> {
-    let rank = |i: usize| adapters[i].rank;
-    let seeds = plan.pairs.iter().filter(|(a, b)| rank(*a) == rank(*b));
-    let Some(rank) = seeds.map(|(a, _)| rank(*a)).max() else {
+/// Two Gaussian matrices in the place of two seeds, with as many directions as those have.
+fn control(plan: &Plan, grids: &[Grid], width: i64) -> Result<Option<Grid>> {
+    let seeds = grids.iter().filter(|g| g.about == Comparison::Seeds);
+    let Some(rank) = seeds.map(|g| g.i.len.max(g.j.len)).max() else {
         return Ok(None);
     };
-    let draw = |n| directions(&gaussian(i64::from(rank), width, derive(plan.seed, "control", n)));
+    let draw = |n| directions(&gaussian(rank as i64, width, derive(plan.seed, "control", n)));
     let phi = Overlap::of(&draw(0)?, &draw(1)?)?;
     Ok(Some(grid(phi, Comparison::Random, None, (Of::Random, Of::Random))))
 }
@@ -131,12 +130,15 @@ impl Unit {
 
     fn find(&self, plan: &Plan, adapters: &[Adapter]) -> Result<Found> {
         let _guard = tch::no_grad_guard();
-        let spans = self.factors.iter().map(|(a, _)| directions(a));
+        let spans = self.factors.iter().map(|(a, b)| update_directions(b, a));
         let spans = spans.collect::<lora_core::Result<Vec<_>>>()?;
         let mut found = Found::default();
         for (one, other) in &plan.pairs {
+            if [one, other].iter().any(|i| count(&spans[**i]) == 0) {
+                continue;
+            }
             let phi = Overlap::of(&spans[*one], &spans[*other])?;
-            let seeds = adapters[*one].rank == adapters[*other].rank;
+            let seeds = adapters[*one].directions() == adapters[*other].directions();
             let about = if seeds { Comparison::Seeds } else { Comparison::Ranks };
             let of = (Of::Adapter(*one), Of::Adapter(*other));
             found.grids.push(grid(phi, about, Some(self.spot), of));
@@ -145,7 +147,7 @@ impl Unit {
         // Figure 8 is of the query weights of one layer.
         let first = Some(&self.spot.1) == plan.modules.first();
         if let Some(whole) = whole.as_ref().filter(|_| first && self.spot.0 == plan.probe) {
-            found.grids.extend(self.against(plan, adapters, whole, &spans)?);
+            found.grids.extend(self.against(plan, whole, &spans)?);
         }
         for (place, (adapter, factors)) in adapters.iter().zip(&self.factors).enumerate() {
             let (spectrum, projection) = self.update(plan, place, adapter, factors, whole.as_ref())?;
@@ -156,17 +158,20 @@ impl Unit {
     }
 
     /// The strongest tenth of the weight's directions against the adapters', and against chance.
-    fn against(&self, plan: &Plan, adapters: &[Adapter], whole: &Svd, spans: &[Tensor]) -> Result<Vec<Grid>> {
+    fn against(&self, plan: &Plan, whole: &Svd, spans: &[Tensor]) -> Result<Vec<Grid>> {
         let width = whole.right.size()[0];
         let tenth = (width as f64 / 10.0).round().max(1.0) as usize;
         let mut grids = Vec::new();
-        for place in &plan.against {
+        let there = plan.against.iter().filter(|place| count(&spans[**place]) > 0);
+        for place in there.clone() {
             let phi = Overlap::of(&whole.right, &spans[*place])?.top(tenth);
             let of = (Of::Weight, Of::Adapter(*place));
             grids.push(grid(phi, Comparison::Weight, Some(self.spot), of));
         }
-        let rank = plan.against.iter().map(|i| adapters[*i].rank).max().unwrap_or(1);
-        let random = directions(&gaussian(i64::from(rank), width, derive(plan.seed, "control", 2)))?;
+        let Some(rank) = there.map(|place| count(&spans[*place])).max() else {
+            return Ok(grids);
+        };
+        let random = directions(&gaussian(rank, width, derive(plan.seed, "control", 2)))?;
         let phi = Overlap::of(&whole.right, &random)?.top(tenth);
         let of = (Of::Weight, Of::Random);
         grids.push(grid(phi, Comparison::WeightRandom, Some(self.spot), of));
@@ -185,7 +190,8 @@ impl Unit {
         let (layer, module) = self.spot;
         let norm = |t: &Tensor| t.to_kind(tch::Kind::Double).norm().double_value(&[]);
         let update = Svd::of_product(b, a)?;
-        let (ba, rank) = (update.norm(), i64::from(adapter.rank));
+        let (ba, rank) = (update.norm(), update.rank()?);
+        let update = update.top(rank);
         let delta = adapter.scale().map(|scale| scale * ba);
         let mut cell = Projection {
             adapter: place,
@@ -197,17 +203,17 @@ impl Unit {
             delta,
             weight: whole.map(Svd::norm),
             onto_delta: None,
-            onto_weight: whole.map(|w| w.top(rank).norm()),
+            onto_weight: whole.filter(|_| rank > 0).map(|w| w.top(rank).norm()),
             onto_random: None,
             amplification: None,
             amplification_unscaled: None,
         };
-        if let Some(weight) = &self.weight {
+        // An update of zero has no directions that anything could lie in.
+        if let Some(weight) = self.weight.as_ref().filter(|_| rank > 0) {
             let inside = update.projected(weight)?;
             cell.onto_delta = Some(inside);
             cell.onto_random = Some(random_projection(weight, rank, plan.draws, plan.seed)?);
-            // An update of zero has no directions, and so no factor.
-            let factor = |norm: f64| (inside > 0.0 && norm > 0.0).then(|| norm / inside);
+            let factor = |norm: f64| (inside > 0.0).then(|| norm / inside);
             cell.amplification = delta.and_then(factor);
             cell.amplification_unscaled = factor(ba);
         }
@@ -220,6 +226,11 @@ impl Unit {
         };
         Ok((spectrum, cell))
     }
+}
+
+/// How many directions there are.
+fn count(span: &Tensor) -> i64 {
+    span.size()[1]
 }
 
 fn grid(phi: Overlap, about: Comparison, spot: Option<Spot>, (i, j): (Of, Of)) -> Grid {

@@ -2,10 +2,12 @@
 
 use crate::adapter::stored::{Found, Place, Stored, open_foreign};
 use anyhow::{Context, Result, bail, ensure};
+use lora_core::analysis::update_directions;
 use lora_core::fsutil::sha256_file;
 use lora_core::interop::Tensors;
 use lora_core::method;
 use lora_core::nn::Role;
+use lora_core::weights::check_finite;
 use results::Store;
 use results::analysis::{Adapter, Module};
 use std::collections::BTreeMap;
@@ -63,12 +65,14 @@ impl Opened {
             "{}: its layers have different ranks; one rank for all is supported",
             path.display()
         );
+        let directions = directions(&updates).with_context(|| path.display().to_string())?;
         Ok(Opened {
             about: Adapter {
                 role: role.map(String::from),
                 origin: raw.origin,
                 sha256: sha256_file(&raw.file)?,
                 rank: u32::try_from(rank).context("the rank")?,
+                directions: (directions < rank).then_some(u32::try_from(directions).context("the rank")?),
                 alpha: raw.alpha,
                 seed: raw.seed,
                 task: raw.task,
@@ -149,6 +153,15 @@ fn foreign(place: &Place, path: &Path, alpha: Option<f64>) -> Result<Raw> {
     })
 }
 
+/// How many directions the updates have: the most of any.
+fn directions(updates: &BTreeMap<Spot, Factors>) -> Result<i64> {
+    let mut most = 0;
+    for (a, b) in updates.values() {
+        most = most.max(update_directions(b, a)?.size()[1]);
+    }
+    Ok(most)
+}
+
 /// The updates by spot, and the layers' names.
 fn updates(tensors: &Tensors) -> Result<(BTreeMap<Spot, Factors>, BTreeMap<String, u32>)> {
     let (mut updates, mut names) = (BTreeMap::new(), BTreeMap::new());
@@ -168,6 +181,8 @@ fn updates(tensors: &Tensors) -> Result<(BTreeMap<Spot, Factors>, BTreeMap<Strin
             continue;
         };
         names.insert(block.to_string(), depth);
+        check_finite(name, a)?;
+        check_finite(&format!("{layer}.lora_B.weight"), b)?;
         for (module, start, share) in modules(rest) {
             let rows = b.size()[0] / share;
             let part = b.narrow(0, start * rows, rows);

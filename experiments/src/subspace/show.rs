@@ -11,8 +11,11 @@ pub fn text(analysis: &Analysis, found: &Subspace) -> String {
         let alpha = adapter.alpha.map_or("–".into(), |a| a.to_string());
         let seed = adapter.seed.map_or(String::new(), |s| format!(", seed {s}"));
         let name = name(found, n);
+        let directions = adapter
+            .directions
+            .map_or(String::new(), |n| format!(" ({n} directions)"));
         text += &format!(
-            "{name:<10} r {}, alpha {alpha}{seed}: {}\n",
+            "{name:<10} r {}{directions}, alpha {alpha}{seed}: {}\n",
             adapter.rank, adapter.origin
         );
     }
@@ -43,6 +46,9 @@ fn side(found: &Subspace, axis: &Axis) -> String {
 }
 
 fn overlaps(found: &Subspace) -> String {
+    if found.grids.is_empty() && found.adapters.iter().any(|a| a.directions() == 0) {
+        return "\nAn update of zero has no directions to compare.\n".into();
+    }
     if found.grids.is_empty() {
         return "\nOne adapter and no --base: there is nothing to compare its directions with.\n".into();
     }
@@ -120,6 +126,8 @@ fn updates(found: &Subspace) -> String {
     text += "Frobenius norms. W in dW: what W has in the update's own directions, in its own top ones, in random ones; the last two columns are the\namplification factor, with alpha / r and without.\n";
     if found.projections.iter().any(|p| p.weight.is_none()) {
         text += "– needs the frozen weights: --base.\n";
+    } else if found.projections.iter().any(|p| p.onto_delta.is_none()) {
+        text += "– where the update is zero: it has no directions.\n";
     }
     if found.adapters.iter().any(|a| a.alpha.is_none()) {
         text += "dW = alpha / r BA needs alpha, which loralib's files do not say: --alpha (16 for the RoBERTa releases, 32 for GPT-2's).\n";

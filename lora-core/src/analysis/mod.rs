@@ -21,7 +21,7 @@
 mod subspace;
 mod svd;
 
-pub use subspace::{Overlap, directions, gaussian};
+pub use subspace::{Overlap, directions, gaussian, update_directions};
 pub use svd::{Svd, random_projection};
 
 use crate::{Error, Result};

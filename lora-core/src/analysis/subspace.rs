@@ -8,12 +8,32 @@ use rand_distr::{Distribution, StandardNormal};
 use tch::{Kind, Tensor};
 
 /// The directions in the space of inputs that `a` `[r, in]` reads, strongest first: its right singular vectors as columns
-/// `[in, min(r, in)]`. (Section 7.2 says right singular vectors of A, Appendix G left ones of matrices that stand upright: the same.)
+/// `[in, k]`, k its numerical rank. (Section 7.2 says right singular vectors of A, Appendix G left ones of matrices that stand
+/// upright: the same.)
 ///
 /// # Errors
 /// [`Error::Config`] for what is no matrix of finite numbers; libtorch's refusal.
 pub fn directions(a: &Tensor) -> Result<Tensor> {
-    Ok(Svd::of(a)?.right)
+    let svd = Svd::of(a)?;
+    Ok(svd.top(svd.rank()?).right)
+}
+
+/// The [`directions`] of `a` that an update `b` `a` has: of what A reads, the part that B does not drop. There are as many as
+/// the update's rank: none where A or B is zero, and those of A itself where B keeps all that A reads.
+///
+/// # Errors
+/// As [`directions`].
+pub fn update_directions(b: &Tensor, a: &Tensor) -> Result<Tensor> {
+    let passed = Svd::of(b)?;
+    let k = passed.rank()?;
+    if k == b.size()[1] {
+        return directions(a);
+    }
+    let a = matrix(a, "A")?;
+    if k == 0 {
+        return Ok(Tensor::zeros([a.size()[1], 0], (Kind::Double, a.device())));
+    }
+    directions(&passed.top(k).right.tr().matmul(&a))
 }
 
 /// A matrix of independent standard normal numbers, the same for a seed on every machine and in every thread.

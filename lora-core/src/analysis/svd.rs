@@ -5,6 +5,10 @@ use crate::seed::derive;
 use crate::{Error, Result};
 use tch::Tensor;
 
+/// A singular value of less than this share of the largest has no direction: files hold numbers of 24 bits, and what is below is
+/// their rounding.
+const ROUNDING: f64 = 1e-6;
+
 /// M = U diag(s) Vᵀ, thin: k is the smaller side of M, or the inner side of a product.
 #[derive(Debug)]
 pub struct Svd {
@@ -47,6 +51,16 @@ impl Svd {
             values: core.values,
             right: q_a.matmul(&core.right),
         })
+    }
+
+    /// How many directions have a length: the numerical rank, 0 of a matrix of zeros.
+    ///
+    /// # Errors
+    /// libtorch's refusal.
+    pub fn rank(&self) -> Result<i64> {
+        let values = self.spectrum()?;
+        let largest = values.first().copied().unwrap_or(0.0);
+        Ok(values.iter().filter(|v| **v > ROUNDING * largest).count() as i64)
     }
 
     /// The strongest `k` directions alone.

@@ -3,6 +3,7 @@
 use super::base::{Base, Layer, Tensors};
 use crate::method::{Lora, LoraSettings, StartOfA};
 use crate::nn::Role;
+use crate::weights::check_finite;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct Adapter {
     pub alpha: Option<f64>,
     /// Dropout in front of A, in training.
     pub dropout: f64,
+    /// Ends of names of modules that the file says were trained whole.
+    pub saved: Vec<String>,
     /// The base model by the name that the file gives it.
     pub base: Option<String>,
 }
@@ -55,10 +58,27 @@ impl Adapter {
                 r: a.size()[0],
                 a: a.norm().double_value(&[]),
                 b: b.norm().double_value(&[]),
-                ba: inner.double_value(&[]).max(0.0).sqrt(),
+                ba: root(inner.double_value(&[])),
             }
         };
         Ok(self.pairs()?.into_iter().map(norms).collect())
+    }
+
+    /// What is not finite, in words: a line for each such tensor.
+    pub fn damage(&self) -> Vec<String> {
+        let checked = self.tensors.iter().map(|(name, t)| check_finite(name, t));
+        checked.filter_map(|c| Some(c.err()?.to_string())).collect()
+    }
+
+    /// The entries of `modules_to_save` of which no tensor is in the file. Those of other models' heads are always among them:
+    /// PEFT lists `classifier` and `score` for every classifier.
+    pub fn unsaved(&self) -> Vec<&str> {
+        let has = |end: &String| {
+            self.tensors
+                .keys()
+                .any(|name| above(name).any(|module| module.ends_with(end.as_str())))
+        };
+        self.saved.iter().filter(|end| !has(end)).map(String::as_str).collect()
     }
 
     /// Layer, A and B, each pair whole and of one rank.
@@ -90,9 +110,13 @@ impl Adapter {
     /// The method that this adapter is on `base`, and its tensors under the names of that model's variables.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is of another base (a name or a shape that is not the base's, fewer or more layers), or is
-    /// what one LoRA method with one rank for all layers cannot say; [`Error::Config`] for an α or a rank that is none.
+    /// [`Error::Format`] if it is of another base (a name or a shape that is not the base's, fewer or more layers), lacks what it
+    /// says was trained, holds what is no number, or is what one LoRA method with one rank for all layers cannot say;
+    /// [`Error::Config`] for an α or a rank that is none.
     pub fn fit(&self, base: &Base) -> Result<(Lora, Tensors)> {
+        if let Some(damage) = self.damage().first() {
+            return Err(self.fault(damage));
+        }
         let mut tensors = Tensors::new();
         let mut targets = BTreeSet::new();
         let mut ranks = BTreeSet::new();
@@ -122,6 +146,7 @@ impl Adapter {
             let place = place.ok_or_else(|| self.fault(self.no_place(base, name)))?;
             tensors.insert(place.into_owned(), tensor.shallow_clone());
         }
+        self.check_saved(base, &tensors)?;
         let r = match ranks.into_iter().collect::<Vec<_>>().as_slice() {
             [r] => *r,
             several => {
@@ -170,7 +195,33 @@ impl Adapter {
         }
     }
 
+    /// A tensor for each variable of the base that the file says was trained, as PEFT asks for.
+    fn check_saved(&self, base: &Base, tensors: &Tensors) -> Result<()> {
+        let matrices = base.modules.iter().map(|module| format!("{module}.weight"));
+        let all: BTreeSet<String> = matrices.chain(base.head.keys().cloned()).collect();
+        for end in &self.saved {
+            let of_it = |name: &&String| above(name).any(|module| module.ends_with(end.as_str()));
+            if let Some(name) = all.iter().filter(of_it).find(|name| !tensors.contains_key(*name)) {
+                return Err(self.fault(format!(
+                    "has no `{name}`, though adapter_config.json lists `{end}` under `modules_to_save`: part of what was trained is \
+                     missing; save the adapter again (or take `{end}` out of the list, if the base's own is meant)"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn fault(&self, what: impl Into<String>) -> Error {
         Error::format(&self.path, what)
     }
+}
+
+/// The modules that the tensor of this name is in, the innermost first.
+fn above(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(name.rsplit_once('.'), |(module, _)| module.rsplit_once('.')).map(|(module, _)| module)
+}
+
+/// The root of what is 0 or more but for rounding; NaN stays NaN.
+fn root(square: f64) -> f64 {
+    if square < 0.0 { 0.0 } else { square.sqrt() }
 }

@@ -59,6 +59,7 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<Adapter> {
         tensors,
         alpha,
         dropout: 0.0,
+        saved: Vec::new(),
         base: None,
     })
 }

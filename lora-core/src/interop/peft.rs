@@ -1,8 +1,8 @@
 //! Adapters in the format of Hugging Face PEFT (0.21): `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! What decides the function is in the tensors and in a few keys of the configuration; those are read. Every other key is
-//! known here too, and accepted only where it says nothing: a key that changes the function, or one that nobody here has
-//! heard of, is refused by name.
+//! What decides the function is in the tensors and in a few keys of the configuration; those are read. Any other key, known
+//! here or not, is accepted where its value is null, false or empty, which says nothing; with another value a key that changes
+//! the function, or may, is refused by name.
 
 use super::adapter::{A, Adapter, B};
 use super::base::{Base, Layer, Tensors, fill};
@@ -26,7 +26,7 @@ const PICKLE: &str = "adapter_model.bin";
 
 /// Keys that say nothing of what the tensors mean: how they were drawn, which layers they are for (their names say that), and
 /// where the file came from.
-const SILENT: [&str; 14] = [
+const SILENT: [&str; 15] = [
     "auto_mapping",
     "ensure_weight_tying",
     "eva_config",
@@ -36,6 +36,7 @@ const SILENT: [&str; 14] = [
     "layers_pattern",
     "layers_to_transform",
     "megatron_core",
+    "merge_weights",
     "peft_version",
     "qalora_group_size",
     "revision",
@@ -44,11 +45,15 @@ const SILENT: [&str; 14] = [
 ];
 
 /// Keys that change the function, or the base, unless they are null, false or empty.
-const UNSUPPORTED: [(&str, &str); 18] = [
+const UNSUPPORTED: [(&str, &str); 19] = [
     ("alora_invocation_tokens", "updates that begin at a token"),
     ("alpha_pattern", "layers with an alpha of their own"),
     ("arrow_config", "routing among adapters"),
     ("corda_config", "an initialisation that changes the base"),
+    (
+        "enable_lora",
+        "parts of a fused weight, as versions before 0.3 had them",
+    ),
     ("kasa_config", "KaSA"),
     ("layer_replication", "a base with repeated layers"),
     ("loftq_config", "a quantised base"),
@@ -65,9 +70,22 @@ const UNSUPPORTED: [(&str, &str); 18] = [
     ("velora_config", "VeLoRA"),
 ];
 
-/// The keys that are read.
+/// The keys of [`Config`].
+const READ: [&str; 10] = [
+    "base_model_name_or_path",
+    "bias",
+    "init_lora_weights",
+    "lora_alpha",
+    "lora_dropout",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "target_modules",
+    "use_rslora",
+];
+
+/// What is read of the configuration.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Config {
     peft_type: String,
     r: i64,
@@ -75,34 +93,30 @@ struct Config {
     #[serde(default)]
     lora_dropout: f64,
     bias: Option<String>,
-    #[serde(default)]
-    use_rslora: bool,
+    use_rslora: Option<bool>,
     base_model_name_or_path: Option<String>,
     init_lora_weights: Option<Value>,
     #[serde(rename = "target_modules")]
     _targets: Option<Value>,
-    #[serde(rename = "modules_to_save")]
-    _head: Option<Value>,
+    modules_to_save: Option<Vec<String>>,
 }
 
 impl Config {
     fn read(text: &str) -> Result<Config, String> {
         let mut keys: Map<String, Value> = serde_json::from_str(text).map_err(|e| format!("is no JSON object: {e}"))?;
-        keys.retain(|key, _| !SILENT.contains(&key.as_str()));
-        for (key, what) in UNSUPPORTED {
-            let value = keys.shift_remove(key).unwrap_or_default();
-            let nothing = match &value {
-                Value::Null | Value::Bool(false) => true,
-                Value::Array(items) => items.is_empty(),
-                Value::Object(items) => items.is_empty(),
-                _ => false,
-            };
-            if !nothing {
-                return Err(format!("`{key}` is {value}: {what}, which is not supported"));
-            }
+        keys.retain(|key, value| {
+            let key = key.as_str();
+            READ.contains(&key) || !(SILENT.contains(&key) || says_nothing(value))
+        });
+        if let Some((key, value)) = keys.iter().find(|(key, _)| !READ.contains(&key.as_str())) {
+            return Err(match UNSUPPORTED.iter().find(|(known, _)| known == key) {
+                Some((_, what)) => format!("`{key}` is {value}: {what}, which is not supported"),
+                None => format!(
+                    "unknown field `{key}`, which is {value}: it may change what the adapter computes; this program knows the keys of PEFT 0.21"
+                ),
+            });
         }
-        let config: Config = serde_json::from_value(Value::Object(keys))
-            .map_err(|e| format!("{e}; this program knows the keys of PEFT 0.21, and guesses at no other"))?;
+        let config: Config = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
         config.check()?;
         Ok(config)
     }
@@ -129,11 +143,21 @@ impl Config {
 
     /// α such that the scale is α / r.
     fn alpha(&self) -> f64 {
-        if self.use_rslora {
+        if self.use_rslora == Some(true) {
             self.lora_alpha * (self.r as f64).sqrt() // rsLoRA's scale is α / √r
         } else {
             self.lora_alpha
         }
+    }
+}
+
+/// Whether a key of this value changes nothing: PEFT's own default of a switch or of a part that is left out.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -152,6 +176,7 @@ pub fn open_peft(dir: &Path) -> Result<Adapter> {
         tensors,
         alpha: Some(config.alpha()),
         dropout: config.lora_dropout,
+        saved: config.modules_to_save.unwrap_or_default(),
         base: config.base_model_name_or_path.filter(|name| !name.is_empty()),
     };
     match adapter.norms()?.iter().find(|n| n.r != config.r) {

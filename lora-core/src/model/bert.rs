@@ -12,20 +12,22 @@ use tch::Tensor;
 pub(super) const ARCH: Arch = Arch {
     model_type: "bert",
     build: Some(|config, labels, scope| {
-        let config = Config::read(config)?;
+        let config = Config::read(config, encoder::defaults)?;
         Ok(Box::new(WithHead {
             body: Encoder::new(&scope.sub("bert"), &config, 0)?,
             head: BertHead::new(&config, labels, scope)?,
         }))
     }),
     build_lm: None,
-    shape: |config: &Value| Ok(Config::read(config)?.shape()),
-    read: |config: &Value| config_json(&Config::read(config)?),
+    shape: |config: &Value| Ok(Config::read(config, encoder::defaults)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config, encoder::defaults)?),
+    defaults: encoder::defaults,
     prefix: "bert.",
     ignored: &["embeddings.position_ids", "cls.predictions.", "cls.seq_relationship."],
     transposed: &[],
     dropouts: encoder::DROPOUTS,
     cls_dropout: Some(encoder::CLS_DROPOUT),
+    classifier: &["classifier"],
 };
 
 /// Pooler (dense, tanh), dropout, linear layer.

@@ -2,7 +2,21 @@
 
 use crate::{Error, Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// `config` over what transformers assumes where a key is not there.
+pub(super) fn over(mut defaults: Value, config: &Value) -> Value {
+    if let (Some(all), Some(own)) = (defaults.as_object_mut(), config.as_object()) {
+        all.extend(own.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    defaults
+}
+
+/// The keys that a model uses, out of `config` over `defaults`.
+pub(super) fn read<C: DeserializeOwned>(defaults: Value, config: &Value) -> Result<C> {
+    C::deserialize(over(defaults, config)).map_err(|e| Error::Config(format!("config.json: {e}")))
+}
 
 /// Each size is at least 1 and small enough that the product of two stays far inside 64 bits.
 pub(super) fn check_sizes(sizes: &[(&str, i64)]) -> Result<()> {

@@ -1,14 +1,14 @@
 //! What BERT and RoBERTa share: embeddings, post-LayerNorm blocks, and the reading of config.json.
 
 use super::ModelShape;
-use super::config::{check_heads, check_rates, check_sizes};
+use super::config::{check_heads, check_rates, check_sizes, read};
 use super::head::Body;
 use super::post_norm::{PostNorm, PostNormConfig};
 use crate::batch::Batch;
 use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tape, dropout};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
 
@@ -33,21 +33,29 @@ pub(super) struct Config {
     pub(super) hidden_dropout_prob: f64,
     attention_probs_dropout_prob: f64,
     classifier_dropout: Option<f64>,
-    #[serde(default = "default_std")]
     pub(super) initializer_range: f64,
-    #[serde(default)]
     pub(super) pad_token_id: Option<i64>,
-    #[serde(default)]
     position_embedding_type: Option<String>,
+    // Not written: with another value there is no model.
+    #[serde(skip_serializing)]
+    is_decoder: bool,
+    #[serde(skip_serializing)]
+    tie_word_embeddings: bool,
 }
 
-fn default_std() -> f64 {
-    0.02
+/// [`super::Arch::defaults`] of BERT: transformers' `BertConfig`. RoBERTa's differ in `vocab_size` and `pad_token_id`.
+pub(super) fn defaults() -> Value {
+    json!({
+        "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0, "classifier_dropout": null,
+        "position_embedding_type": "absolute", "is_decoder": false, "tie_word_embeddings": true,
+    })
 }
 
 impl Config {
-    pub(super) fn read(value: &Value) -> Result<Config> {
-        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+    pub(super) fn read(value: &Value, defaults: fn() -> Value) -> Result<Config> {
+        let c: Config = read(defaults(), value)?;
         let sizes = [
             ("vocab_size", c.vocab_size),
             ("hidden_size", c.hidden_size),
@@ -71,7 +79,22 @@ impl Config {
         if c.position_embedding_type.as_deref().is_some_and(|t| t != "absolute") {
             return Err(Error::Config("`position_embedding_type` must be \"absolute\"".into()));
         }
+        if c.is_decoder {
+            return Err(Error::Config(
+                "`is_decoder` is true: a model that sees no later token, which is not supported".into(),
+            ));
+        }
         Ok(c)
+    }
+
+    /// The same for a language model, whose output layer is the table of the tokens.
+    pub(super) fn read_lm(value: &Value, defaults: fn() -> Value) -> Result<Config> {
+        let c = Config::read(value, defaults)?;
+        if c.tie_word_embeddings {
+            Ok(c)
+        } else {
+            Err(Error::Config("`tie_word_embeddings` must be true".into()))
+        }
     }
 
     pub(super) fn classifier_dropout(&self) -> f64 {

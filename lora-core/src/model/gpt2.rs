@@ -3,7 +3,7 @@
 //! The output layer is the table of the tokens, so there is no head of its own. Query, key and value are one weight with
 //! three roles; published files hold the matrices as `[in, out]` and are transposed when they are loaded.
 
-use super::config::{check_heads, check_rates, check_sizes, config_json};
+use super::config::{check_heads, check_rates, check_sizes, config_json, read};
 use super::{Arch, Causal, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
@@ -11,7 +11,7 @@ use crate::nn::{
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
 
@@ -21,11 +21,13 @@ pub(super) const ARCH: Arch = Arch {
     build_lm: Some(|config, scope| Ok(Box::new(Gpt2::new(&Config::read(config)?, scope)?))),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     read: |config: &Value| config_json(&Config::read(config)?),
+    defaults,
     prefix: "transformer.",
     ignored: &["lm_head.weight", ".attn.bias", ".attn.masked_bias"],
     transposed: &[".c_attn.weight", ".c_proj.weight", ".c_fc.weight"],
     dropouts: &["attn_pdrop", "resid_pdrop", "embd_pdrop"],
     cls_dropout: None,
+    classifier: &[],
 };
 
 /// The keys of config.json that this model uses (others are left unread).
@@ -37,48 +39,27 @@ struct Config {
     n_layer: usize,
     n_head: i64,
     /// Width of the feed-forward network; four times the model's where it is null.
-    #[serde(default)]
     n_inner: Option<i64>,
-    #[serde(default = "gelu_new")]
     activation_function: Activation,
-    #[serde(default = "tenth")]
     attn_pdrop: f64,
-    #[serde(default = "tenth")]
     resid_pdrop: f64,
-    #[serde(default = "tenth")]
     embd_pdrop: f64,
-    #[serde(default = "default_eps")]
     layer_norm_epsilon: f64,
-    #[serde(default = "default_std")]
     initializer_range: f64,
-    #[serde(default = "yes")]
     scale_attn_weights: bool,
-    #[serde(default)]
     scale_attn_by_inverse_layer_idx: bool,
-    #[serde(default)]
     add_cross_attention: bool,
-    #[serde(default = "yes")]
     tie_word_embeddings: bool,
 }
 
-fn gelu_new() -> Activation {
-    Activation::GeluNew
-}
-
-fn tenth() -> f64 {
-    0.1
-}
-
-fn default_eps() -> f64 {
-    1e-5
-}
-
-fn default_std() -> f64 {
-    0.02
-}
-
-fn yes() -> bool {
-    true
+/// [`super::Arch::defaults`]: transformers' `GPT2Config`.
+fn defaults() -> Value {
+    json!({
+        "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": null,
+        "activation_function": "gelu_new", "attn_pdrop": 0.1, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
+        "initializer_range": 0.02, "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false,
+        "add_cross_attention": false, "tie_word_embeddings": true,
+    })
 }
 
 impl Config {
@@ -96,7 +77,7 @@ impl Config {
                 value[own] = size;
             }
         }
-        let c = Config::deserialize(&value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        let c: Config = read(defaults(), &value)?;
         check_sizes(&[
             ("vocab_size", c.vocab_size),
             ("n_positions", c.n_positions),

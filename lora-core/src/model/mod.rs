@@ -7,6 +7,7 @@ mod encoder;
 mod gpt2;
 mod head;
 mod known;
+mod labels;
 mod post_norm;
 mod roberta;
 mod shape;
@@ -21,6 +22,7 @@ use std::path::Path;
 use tch::Tensor;
 
 pub use known::{KNOWN, known_config};
+pub use labels::{label_names, rows_of};
 pub use shape::{ModelShape, Relative};
 
 /// A network with a task head.
@@ -92,6 +94,8 @@ pub struct Arch {
     pub shape: fn(&Value) -> Result<ModelShape>,
     /// What the model takes from config.json, defaults filled in: two files that agree in it are the same model.
     pub read: fn(&Value) -> Result<Value>,
+    /// What transformers assumes of the keys that config.json leaves out, of those that are read.
+    pub defaults: fn() -> Value,
     /// Stands before base names in task models and is absent in bare encoders' files.
     pub prefix: &'static str,
     /// How names begin (or end, with a point in front) that published files hold and this model does not: buffers and the
@@ -103,6 +107,9 @@ pub struct Arch {
     pub dropouts: &'static [&'static str],
     /// Which of them is that before the classifier, in architectures that have one.
     pub cls_dropout: Option<&'static str>,
+    /// The modules that stand on the pretrained model and come from fine-tuning alone, the one with a row for each output last;
+    /// empty in architectures without a classifier.
+    pub classifier: &'static [&'static str],
 }
 
 /// Rates of dropout to take in place of config.json's; those of methods are their own settings.
@@ -146,6 +153,11 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 }
 
 impl Arch {
+    /// config.json with every key that is read.
+    pub fn completed(&self, config: &Value) -> Value {
+        config::over((self.defaults)(), config)
+    }
+
     /// Writes `rates` into a config.json of this architecture.
     ///
     /// # Errors

@@ -2,25 +2,25 @@
 //! `RobertaForSequenceClassification` and `RobertaForMaskedLM`.
 
 use super::Arch;
-use super::config::config_json;
+use super::config::{config_json, over};
 use super::encoder::{self, Config, Encoder};
 use super::head::{Body, Head, MaskedLmHead, WithHead};
 use crate::Result;
 use crate::nn::{Linear, Owner, Scope, dropout};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::Tensor;
 
 pub(super) const ARCH: Arch = Arch {
     model_type: "roberta",
     build: Some(|config, labels, scope| {
-        let config = Config::read(config)?;
+        let config = Config::read(config, defaults)?;
         Ok(Box::new(WithHead {
             body: body(&config, scope)?,
             head: RobertaHead::new(&config, labels, scope)?,
         }))
     }),
     build_lm: Some(|config, scope| {
-        let config = Config::read(config)?;
+        let config = Config::read_lm(config, defaults)?;
         let (head, sizes) = (
             scope.owned(Owner::Head).sub("lm_head"),
             (config.vocab_size, config.hidden_size),
@@ -36,14 +36,21 @@ pub(super) const ARCH: Arch = Arch {
             )?,
         }))
     }),
-    shape: |config: &Value| Ok(Config::read(config)?.shape()),
-    read: |config: &Value| config_json(&Config::read(config)?),
+    shape: |config: &Value| Ok(Config::read(config, defaults)?.shape()),
+    read: |config: &Value| config_json(&Config::read(config, defaults)?),
+    defaults,
     prefix: "roberta.",
     ignored: &["embeddings.position_ids", "pooler.dense.", "lm_head."],
     transposed: &[],
     dropouts: encoder::DROPOUTS,
     cls_dropout: Some(encoder::CLS_DROPOUT),
+    classifier: &["classifier.dense", "classifier.out_proj"],
 };
+
+/// transformers' `RobertaConfig`.
+fn defaults() -> Value {
+    over(encoder::defaults(), &json!({ "vocab_size": 50265, "pad_token_id": 1 }))
+}
 
 fn body(c: &Config, s: &Scope) -> Result<Encoder> {
     // Positions count from the padding id + 1: fairseq's convention, which leaves the first rows of the table unused.

@@ -86,6 +86,7 @@ impl Footprint {
         kind: Kind,
         recompute: bool,
     ) -> Footprint {
+        let config = arch.completed(config);
         let rates: Vec<f64> = arch
             .dropouts
             .iter()

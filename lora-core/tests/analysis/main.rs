@@ -1,6 +1,6 @@
 //! Section 7's numbers: planted subspaces with known angles, chance, and what numpy says (golden.json, by make_golden.py).
 
-use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection};
+use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection, update_directions};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -47,6 +47,69 @@ fn planted_subspaces_overlap_as_their_angles_say() {
     let mixed = gaussian(3, 3, 5).matmul(&one);
     let same = Overlap::of(&directions(&mixed).unwrap(), &directions(&one).unwrap()).unwrap();
     close(same.at(3, 3), 1.0, "the same subspace");
+}
+
+/// An update of rank 4 written with rank 8, as a part of a fused weight is in PEFT's form: half of B is zero.
+fn padded(a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
+    let other = gaussian(4, a.size()[1], 77) * 3.0;
+    (Tensor::cat(&[&other, a], 0), Tensor::cat(&[&(b * 0.0), b], 1))
+}
+
+#[test]
+fn directions_that_an_update_does_not_have_are_not_counted() {
+    let (a, b, w) = (gaussian(4, 30, 1), gaussian(20, 4, 2), gaussian(20, 30, 3));
+    let (wide_a, wide_b) = padded(&a, &b);
+    let (small, wide) = (
+        Svd::of_product(&b, &a).unwrap(),
+        Svd::of_product(&wide_b, &wide_a).unwrap(),
+    );
+    assert_eq!((small.rank().unwrap(), wide.rank().unwrap()), (4, 4));
+    close(
+        wide.top(4).projected(&w).unwrap(),
+        small.projected(&w).unwrap(),
+        "W in dW",
+    );
+    assert!(
+        wide.projected(&w).unwrap() > small.projected(&w).unwrap() + 0.5,
+        "arbitrary directions would count"
+    );
+    // phi: A alone has eight directions, of which the update has four.
+    let (one, other) = (
+        update_directions(&b, &a).unwrap(),
+        update_directions(&wide_b, &wide_a).unwrap(),
+    );
+    assert_eq!(
+        (other.size(), directions(&wide_a).unwrap().size()),
+        (vec![30, 4], vec![30, 8])
+    );
+    let phi = Overlap::of(&one, &other).unwrap();
+    for i in 1..=4 {
+        close(phi.at(i, i), 1.0, "the same subspaces, one by one");
+    }
+    // The strongest first is as in A, whatever B is: with B whole these are A's own.
+    let of_a = Overlap::of(&one, &directions(&a).unwrap()).unwrap();
+    for i in 1..=4 {
+        close(of_a.at(i, i), 1.0, "A's own");
+    }
+    // Rows that repeat, and rounding to the numbers of a file.
+    let twice = Tensor::cat(&[&a, &a], 0).to_kind(Kind::Float);
+    assert_eq!(directions(&twice).unwrap().size(), [30, 4]);
+    let rounded = gaussian(30, 30, 9).narrow(1, 0, 4).matmul(&a).to_kind(Kind::Float);
+    assert_eq!(Svd::of(&rounded).unwrap().rank().unwrap(), 4);
+    // A direction that is small, and is one.
+    let weak = Tensor::from_slice(&[1.0, 1.0, 1.0, 1e-5]).view([1, 4]);
+    assert_eq!(Svd::of_product(&(&b * weak), &a).unwrap().rank().unwrap(), 4);
+}
+
+#[test]
+fn an_update_of_zero_has_no_directions() {
+    let (a, b) = (gaussian(4, 30, 1), gaussian(20, 4, 2));
+    let (no_a, no_b) = (&a * 0.0, &b * 0.0);
+    for (b, a) in [(&b, &no_a), (&no_b, &a), (&no_b, &no_a)] {
+        assert_eq!(Svd::of_product(b, a).unwrap().rank().unwrap(), 0);
+        assert_eq!(update_directions(b, a).unwrap().size(), [30, 0]);
+    }
+    assert_eq!(directions(&no_a).unwrap().size(), [30, 0]);
 }
 
 #[test]

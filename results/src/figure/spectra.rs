@@ -100,16 +100,16 @@ fn counts(found: &Subspace, module: Module) -> Option<String> {
     let here = found
         .spectra
         .iter()
-        .filter(|s| s.layer == found.probe && s.module == module);
+        .filter(|s| s.layer == found.probe && s.module == module && !s.values.is_empty());
     let counts: Vec<String> = here
-        .map(|s| carrying(found, s))
+        .map(carrying)
         .map(|(needed, rank)| format!("{needed} of {rank}"))
         .collect();
     (!counts.is_empty()).then(|| format!("{} directions of {}", counts.join(", "), delta(module)))
 }
 
 /// How many directions hold nine tenths of the update's squared norm, and how many there are.
-fn carrying(found: &Subspace, spectrum: &Spectrum) -> (usize, usize) {
+fn carrying(spectrum: &Spectrum) -> (usize, usize) {
     let squares: Vec<f64> = spectrum.values.iter().map(|v| f64::from(*v).powi(2)).collect();
     let all: f64 = squares.iter().sum();
     let mut held = 0.0;
@@ -118,12 +118,7 @@ fn carrying(found: &Subspace, spectrum: &Spectrum) -> (usize, usize) {
         held += **square;
         before < 0.9 * all
     });
-    let needed = needed.count();
-    let rank = found
-        .adapters
-        .get(spectrum.adapter)
-        .map_or(squares.len(), |a| a.rank as usize);
-    (needed, rank)
+    (needed.count(), squares.len())
 }
 
 fn nothing() -> Sheet {

@@ -151,6 +151,7 @@ fn spectra_say_how_many_directions_carry_an_update() {
         origin: "made up".into(),
         sha256: String::new(),
         rank: 4,
+        directions: None,
         alpha: None,
         seed: None,
         task: None,

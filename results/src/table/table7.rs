@@ -61,9 +61,10 @@ fn row(analysis: &Analysis, found: &Subspace, p: &Projection) -> Vec<Cell> {
     let adapter = found.adapters.get(p.adapter);
     let rank = adapter.map_or_else(
         || "?".to_owned(),
-        |a| match a.seed {
-            Some(seed) => format!("{}, seed {seed}", a.rank),
-            None => a.rank.to_string(),
+        |a| {
+            let directions = a.directions.map(|n| format!(" ({n} directions)")).unwrap_or_default();
+            let seed = a.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+            format!("{}{directions}{seed}", a.rank)
         },
     );
     let mut cells: Vec<Cell> = [analysis.model.clone(), format!("{} of {}", p.layer, found.layers), rank]

@@ -35,7 +35,10 @@ fn what_changes_the_function_or_is_unknown_is_refused_by_name() {
         ("r", json!(0)),
         ("r", json!("many")),
         ("lora_alpha", json!(null)),
-        ("use_newlora", json!(false)),
+        ("use_newlora", json!(true)),
+        ("new_config", json!({"rank": 2})),
+        ("new_number", json!(0)),
+        ("enable_lora", json!([true, false, true])),
     ] {
         let named = match (key, &value) {
             ("r", Value::String(_)) | ("lora_alpha", _) => "invalid type",
@@ -46,6 +49,26 @@ fn what_changes_the_function_or_is_unknown_is_refused_by_name() {
     }
     assert!(config(&[("init_lora_weights", json!("gaussian"))]).is_ok());
     assert!(Config::read("[]").is_err() && Config::read("{").is_err());
+}
+
+#[test]
+fn keys_that_say_nothing_are_accepted_whether_known_or_not() {
+    for (key, value) in [
+        ("enable_lora", json!(null)), // of PEFT 0.1 and 0.2
+        ("merge_weights", json!(false)),
+        ("merge_weights", json!(true)), // in evaluation, which computes the same
+        ("use_newlora", json!(false)),
+        ("new_config", json!(null)),
+        ("new_config", json!({})),
+        ("new_list", json!([])),
+        ("use_dora", json!(false)),
+        ("use_rslora", json!(null)),
+        ("modules_to_save", json!(null)),
+        ("peft_version", json!("0.99.0")),
+    ] {
+        let read = config(&[(key, value.clone())]);
+        assert_eq!(read.map(|c| c.alpha()), Ok(6.0), "{key}: {value}");
+    }
 }
 
 #[test]

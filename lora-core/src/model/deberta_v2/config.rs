@@ -1,13 +1,12 @@
 //! What config.json says of DeBERTa-v2 and v3.
 
-use crate::model::config::{check_heads, check_rates, check_sizes};
+use crate::model::config::{check_heads, check_rates, check_sizes, read};
 use crate::model::post_norm::PostNormConfig;
 use crate::model::{ModelShape, Relative};
 use crate::nn::{Activation, Init};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
-use tch::Tensor;
+use serde_json::{Value, json};
 
 /// The keys of config.json that these models use.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -21,48 +20,46 @@ pub(super) struct Config {
     pub(super) hidden_dropout_prob: f64,
     pub(super) attention_probs_dropout_prob: f64,
     pub(super) max_position_embeddings: i64,
-    #[serde(default)]
     pub(super) type_vocab_size: i64,
     pub(super) layer_norm_eps: f64,
-    #[serde(default = "default_std")]
     pub(super) initializer_range: f64,
-    #[serde(default)]
     pub(super) relative_attention: bool,
-    #[serde(default = "unset")]
     pub(super) max_relative_positions: i64,
-    #[serde(default = "unset")]
     pub(super) position_buckets: i64,
-    #[serde(default, deserialize_with = "listed")]
+    #[serde(deserialize_with = "listed")]
     pub(super) norm_rel_ebd: Vec<String>,
-    #[serde(default)]
     pub(super) share_att_key: bool,
-    #[serde(default, deserialize_with = "listed")]
+    #[serde(deserialize_with = "listed")]
     pub(super) pos_att_type: Vec<String>,
-    #[serde(default = "yes")]
     pub(super) position_biased_input: bool,
     pub(super) attention_head_size: Option<i64>,
     pub(super) embedding_size: Option<i64>,
-    #[serde(default)]
     pub(super) conv_kernel_size: i64,
-    pub(super) conv_groups: Option<i64>,
-    pub(super) conv_act: Option<ConvActivation>,
+    pub(super) conv_groups: i64,
+    pub(super) conv_act: Activation,
     pub(super) pooler_hidden_size: Option<i64>,
-    #[serde(default)]
     pub(super) pooler_dropout: f64,
-    pub(super) pooler_hidden_act: Option<Activation>,
+    pub(super) pooler_hidden_act: Activation,
     pub(super) cls_dropout: Option<f64>,
+    // Not written: with another value there is no language model.
+    #[serde(skip_serializing)]
+    legacy: bool,
+    #[serde(skip_serializing)]
+    tie_word_embeddings: bool,
 }
 
-fn default_std() -> f64 {
-    0.02
-}
-
-fn unset() -> i64 {
-    -1
-}
-
-fn yes() -> bool {
-    true
+/// [`crate::model::Arch::defaults`]: transformers' `DebertaV2Config`, and what its model assumes of the keys that the class
+/// does not have.
+pub(super) fn defaults() -> Value {
+    json!({
+        "vocab_size": 128100, "hidden_size": 1536, "num_hidden_layers": 24, "num_attention_heads": 24, "intermediate_size": 6144,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "max_position_embeddings": 512,
+        "type_vocab_size": 0, "layer_norm_eps": 1e-7, "initializer_range": 0.02, "relative_attention": false,
+        "max_relative_positions": -1, "position_buckets": -1, "norm_rel_ebd": "none", "share_att_key": false, "pos_att_type": null,
+        "position_biased_input": true, "attention_head_size": null, "embedding_size": null, "conv_kernel_size": 0,
+        "conv_groups": 1, "conv_act": "tanh", "pooler_hidden_size": null, "pooler_dropout": 0.0, "pooler_hidden_act": "gelu",
+        "cls_dropout": null, "legacy": true, "tie_word_embeddings": true,
+    })
 }
 
 /// `a|b` or a list.
@@ -81,32 +78,9 @@ fn listed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     Ok(parts.iter().map(|p| p.trim().to_lowercase()).collect())
 }
 
-/// The nonlinearity of the convolution: tanh where config.json does not say.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(untagged)]
-pub(super) enum ConvActivation {
-    Known(Activation),
-    Tanh(Tanh),
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Tanh {
-    Tanh,
-}
-
-impl ConvActivation {
-    pub(super) fn apply(self, x: &Tensor) -> Tensor {
-        match self {
-            ConvActivation::Known(activation) => activation.apply(x),
-            ConvActivation::Tanh(Tanh::Tanh) => x.tanh(),
-        }
-    }
-}
-
 impl Config {
     pub(super) fn read(value: &Value) -> Result<Config> {
-        let c = Config::deserialize(value).map_err(|e| Error::Config(format!("config.json: {e}")))?;
+        let c: Config = read(defaults(), value)?;
         let sizes = [
             ("vocab_size", c.vocab_size),
             ("hidden_size", c.hidden_size),
@@ -130,6 +104,16 @@ impl Config {
         match c.unsupported() {
             Some(what) => Err(Error::Config(format!("{what}; no published DeBERTa-v2 or v3 has that"))),
             None => Ok(c),
+        }
+    }
+
+    /// The same for the language model: the older of transformers' two heads, whose output layer is the table of the tokens.
+    pub(super) fn read_lm(value: &Value) -> Result<Config> {
+        let c = Config::read(value)?;
+        match (c.legacy, c.tie_word_embeddings) {
+            (true, true) => Ok(c),
+            (false, _) => Err(Error::Config("`legacy` must be true".into())),
+            (_, false) => Err(Error::Config("`tie_word_embeddings` must be true".into())),
         }
     }
 
@@ -161,7 +145,7 @@ impl Config {
                 other(self.pooler_hidden_size, self.hidden_size),
                 "`pooler_hidden_size` is not `hidden_size`",
             ),
-            (other(self.conv_groups, 1), "`conv_groups` is not 1"),
+            (self.conv_groups != 1, "`conv_groups` is not 1"),
             (
                 self.conv_kernel_size < 0
                     || self.conv_kernel_size > 1 << 10

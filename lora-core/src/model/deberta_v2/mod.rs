@@ -15,7 +15,7 @@ use crate::batch::{Batch, Layout};
 use crate::nn::{
     Activation, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Prompt, Role, Scope, Tape, dropout,
 };
-use config::{Config, ConvActivation, Tanh};
+use config::Config;
 use serde_json::Value;
 use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
@@ -30,7 +30,7 @@ pub(super) const ARCH: Arch = Arch {
         }))
     }),
     build_lm: Some(|config, scope| {
-        let config = Config::read(config)?;
+        let config = Config::read_lm(config)?;
         let head = scope.owned(Owner::Head).sub("cls").sub("predictions");
         let (names, sizes) = (
             ["transform.dense", "transform.LayerNorm"],
@@ -43,6 +43,7 @@ pub(super) const ARCH: Arch = Arch {
     }),
     shape: |config: &Value| Ok(Config::read(config)?.shape()),
     read: |config: &Value| config_json(&Config::read(config)?),
+    defaults: config::defaults,
     prefix: "deberta.",
     ignored: &[
         "embeddings.position_ids",
@@ -59,6 +60,7 @@ pub(super) const ARCH: Arch = Arch {
         "cls_dropout",
     ],
     cls_dropout: Some("cls_dropout"),
+    classifier: &["pooler.dense", "classifier"],
 };
 
 /// The body of DeBERTa-v2 and v3.
@@ -395,7 +397,7 @@ struct Conv {
     /// `[d]`.
     bias: Tensor,
     norm: Norm,
-    activation: ConvActivation,
+    activation: Activation,
     dropout: f64,
 }
 
@@ -407,7 +409,7 @@ impl Conv {
             weight: inner.var("weight", ParamKind::Weight, &[d, d, k], Init::Uniform(bound))?,
             bias: inner.var("bias", ParamKind::Bias, &[d], Init::Uniform(bound))?,
             norm: s.norm("LayerNorm", d, c.layer_norm_eps)?,
-            activation: c.conv_act.unwrap_or(ConvActivation::Tanh(Tanh::Tanh)),
+            activation: c.conv_act,
             dropout: c.hidden_dropout_prob,
         })
     }
@@ -444,7 +446,7 @@ impl ContextPooler {
         let (d, head) = (c.hidden_size, s.owned(Owner::Head));
         Ok(ContextPooler {
             pooler: head.sub("pooler").linear("dense", &[], d, d, c.init())?,
-            activation: c.pooler_hidden_act.unwrap_or(Activation::Gelu),
+            activation: c.pooler_hidden_act,
             pooler_dropout: c.pooler_dropout,
             classifier: head.linear("classifier", &[], d, labels, c.init())?,
             dropout: c.classifier_dropout(),

@@ -1,0 +1,85 @@
+//! The classifier in a model's file: what it tells apart, and whether that is what a task asks for.
+
+use super::Weights;
+use crate::model::{Arch, label_names, rows_of};
+use crate::{Error, Result};
+use serde_json::Value;
+use tch::Tensor;
+
+/// How the classifier of a file is taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredHead {
+    /// As it is, where there is one.
+    AsStored,
+    /// Output i from this row.
+    Reordered(Vec<i64>),
+    /// Not at all: the model's own stays as it was initialised.
+    Fresh,
+}
+
+impl StoredHead {
+    pub(super) fn rows(&self, tensor: Tensor, target: &str, arch: &Arch) -> Tensor {
+        match self {
+            StoredHead::Reordered(rows) if arch.is_of_output(target) => {
+                tensor.index_select(0, &Tensor::from_slice(rows))
+            }
+            _ => tensor,
+        }
+    }
+}
+
+impl Weights {
+    /// How the classifier of this file is to be taken for a task with these `classes` (none where it asks for a score) and so
+    /// many `outputs`. `config` is the config.json beside the file.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a classifier of another task, by the number of its outputs or their names.
+    pub fn head(&self, arch: &Arch, config: &Value, classes: &[&str], outputs: i64) -> Result<StoredHead> {
+        let other = |what: String| {
+            Error::format(
+                &self.path,
+                format!(
+                    "{what}: the model was fine-tuned on another task. Start with a fresh head (--set train.fresh_head=true), or from \
+                     the model that it was fine-tuned from"
+                ),
+            )
+        };
+        let Some(rows) = self.outputs(arch)? else {
+            return Ok(StoredHead::AsStored);
+        };
+        let at_config = |e: Error| Error::format(self.path.with_file_name("config.json"), e.to_string());
+        let names = label_names(config).map_err(at_config)?;
+        if rows != outputs {
+            let named = names.map_or_else(String::new, |n| format!(" ({})", n.join(", ")));
+            return Err(other(format!(
+                "its head has {rows} outputs{named} and the task {outputs}"
+            )));
+        }
+        let Some(names) = names.filter(|_| !classes.is_empty()) else {
+            return Ok(StoredHead::AsStored);
+        };
+        let order = rows_of(&names, classes).ok_or_else(|| {
+            other(format!(
+                "`id2label` of config.json calls the outputs of its head {} and the task's classes are {} (if they mean the same, \
+                 write the task's names there)",
+                names.join(", "),
+                classes.join(", ")
+            ))
+        })?;
+        Ok(if order.is_sorted() {
+            StoredHead::AsStored
+        } else {
+            StoredHead::Reordered(order)
+        })
+    }
+
+    /// How many outputs the classifier in this file has, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Weights::tensor`].
+    pub fn outputs(&self, arch: &Arch) -> Result<Option<i64>> {
+        let name = arch.output_weight().filter(|name| self.index.contains_key(name));
+        let weight = name.map(|name| self.tensor(&name)).transpose()?;
+        Ok(weight.and_then(|w| w.size().first().copied()))
+    }
+}
