@@ -331,7 +331,17 @@ impl RawExperiment {
             .map(String::from)
     }
 
-    fn run(&self, experiment: &'static Experiment, task: &str, method: &str, seed: u64) -> Result<RunConfig> {
+    /// One run, of a task and a method with what the layers say of them.
+    ///
+    /// # Errors
+    /// As [`RawExperiment::runs`].
+    pub(crate) fn run(
+        &self,
+        experiment: &'static Experiment,
+        task: &str,
+        method: &str,
+        seed: u64,
+    ) -> Result<RunConfig> {
         let known = experiment.task(task)?;
         let task = known.id();
         let train: TrainConfig = serde_yaml::from_value(self.layers.train(task, method).value)

@@ -213,7 +213,7 @@ impl Console {
                 self.complain(&format!("{} failed: {error}", run.title()));
             }
             Status::Finished => {
-                let best = record.best.map_or("–".into(), |best| {
+                let best = record.best.map_or("undefined".into(), |best| {
                     let epochs = run.config.train.epochs;
                     let value = run.rows.exam.criterion().show(Some(best.value));
                     format!("{value} at epoch {} of {epochs}", best.epoch)

@@ -152,6 +152,8 @@ impl Experiment {
         plan::keep(&mut runs, args.keep);
         let split = jobs::split(args.jobs, threads, &runs, &inputs, device)?;
         if args.dry_run {
+            plan::check_starts(&runs, &store)?;
+            plan::check_rows(&runs, &inputs)?;
             if args.show.json {
                 Json::default().hear(&News::Plan {
                     runs: &runs,

@@ -43,6 +43,12 @@ pub struct Origin {
     raw: Option<RawExperiment>,
 }
 
+/// How much of the data is taken, and for how many epochs.
+type Amounts = (Limit, u64);
+
+/// Whether a run takes other amounts than its configuration alone.
+type Differs<'a> = &'a dyn Fn(&RunConfig, Option<&Amounts>) -> bool;
+
 impl Words {
     /// The label of a run that is a row of the paper, or of any other.
     pub fn label(&self, paper_row: bool) -> String {
@@ -106,13 +112,13 @@ impl Origin {
     /// How much of the data is taken and for how many epochs, where the configuration does not say so itself.
     fn amounts(&self, runs: &[Planned]) -> Vec<String> {
         let own = |run: &Planned| self.own_amounts(&run.config);
-        let pairs: Vec<(&Planned, Option<(Limit, u64)>)> = runs.iter().map(|run| (run, own(run))).collect();
-        let differ = |differs: &dyn Fn(&RunConfig, Option<&(Limit, u64)>) -> bool, say: &dyn Fn(&Planned) -> String| {
+        let pairs: Vec<(&Planned, Option<Amounts>)> = runs.iter().map(|run| (run, own(run))).collect();
+        let differ = |differs: Differs, say: &dyn Fn(&Planned) -> String| {
             let any = pairs.iter().any(|(run, own)| differs(&run.config, own.as_ref()));
             let said: BTreeSet<String> = pairs.iter().map(|(run, _)| say(run)).collect();
             any.then(|| said.into_iter().collect::<Vec<_>>().join(" or "))
         };
-        let limit = |own: Option<&(Limit, u64)>| own.map(|(limit, _)| *limit).unwrap_or_default();
+        let limit = |own: Option<&Amounts>| own.map(|(limit, _)| *limit).unwrap_or_default();
         let train = differ(
             &|run, own| (run.limit.train, run.limit.sample) != (limit(own).train, limit(own).sample),
             &|run| training_rows(run),
@@ -136,7 +142,7 @@ impl Origin {
     }
 
     /// How much the configuration alone takes for such a run.
-    fn own_amounts(&self, run: &RunConfig) -> Option<(Limit, u64)> {
+    fn own_amounts(&self, run: &RunConfig) -> Option<Amounts> {
         self.raw.as_ref()?.amounts(run.task, &run.method_name)
     }
 }

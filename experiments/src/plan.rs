@@ -13,6 +13,7 @@ use lora_core::model;
 use lora_core::nn::{Build, Counts};
 use lora_core::train::{Footprint, Load};
 use results::Store;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Device;
@@ -136,6 +137,20 @@ pub fn check_starts(runs: &[Planned], store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// Refuses rows, and texts to be written, that the models of the runs cannot take: what a run would find out later.
+///
+/// # Errors
+/// The run, and what does not fit.
+pub fn check_rows(runs: &[Planned], inputs: &Inputs) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for run in runs {
+        if seen.insert((Arc::as_ptr(&run.rows), &run.config.method_name)) {
+            run.check_rows(&inputs.model).with_context(|| run.title())?;
+        }
+    }
+    Ok(())
+}
+
 /// Where the weights that run `id` trained lie, of its best epoch, if they were kept.
 pub fn weights_path(out: &Path, id: &str) -> PathBuf {
     out.join("weights").join(format!("{id}.safetensors"))
@@ -188,6 +203,20 @@ impl Planned {
             footprint: Footprint::new((arch, &config), shape, built, kind, train.recompute),
             counts: adopted.counts,
         })
+    }
+
+    /// Builds the model without weights, and holds the rows against it.
+    fn check_rows(&self, model_dir: &Path) -> Result<()> {
+        let (config, exam) = (&self.config, &self.rows.exam);
+        let method = lora_core::method::from_value(&config.method)?;
+        let build = Build::new(method.as_ref(), config.seed).base_kind(config.dtype.kind());
+        let (model, _) = exam.answers().build(model_dir, config.train.dropout(), &build)?;
+        let splits = exam.splits().into_iter().flatten();
+        lora_core::train::check_rows(model.as_ref(), self.rows.train.iter().chain(splits))?;
+        match exam.writing() {
+            Some(writing) => writing.check(model.as_ref()),
+            None => Ok(()),
+        }
     }
 
     /// Memory of training, in MiB, for a batch of average rows, one of them the longest; without what the process itself

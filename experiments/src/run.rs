@@ -207,11 +207,21 @@ fn write(
     finite::metrics(&metrics).context("scoring the texts")?;
     writing.keep(&texts, place)?;
     let epoch = record.best.map(|b| b.epoch).or(last);
+    add_scores(record, epoch, &metrics, session.tools);
+    record.timing.eval_seconds += since.elapsed().as_secs_f64();
+    Ok(())
+}
+
+/// Adds the scores of texts to the evaluation of `epoch`, and says which data they were computed with.
+fn add_scores(record: &mut RunRecord, epoch: Option<u32>, metrics: &Metrics, tools: &Tools) {
     for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
         eval.metrics.extend(metrics.clone());
     }
-    record.timing.eval_seconds += since.elapsed().as_secs_f64();
-    Ok(())
+    let with_data = |name: &String| ["METEOR", "TER", "bleu_nltk"].iter().any(|score| name.ends_with(score));
+    if metrics.keys().any(with_data) {
+        let data = tools.data_sha256().into_iter();
+        record.provenance.scorer_data = data.map(|(name, hash)| (name.to_string(), hash)).collect();
+    }
 }
 
 /// Adds to the records of finished runs what they lack and can now be had: METEOR and TER, once their data are there. The texts are
@@ -241,9 +251,7 @@ pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
         let metrics = writing.score(&texts, session.tools)?;
         finite::metrics(&metrics).with_context(|| run.title())?;
         let epoch = record.best.map(|b| b.epoch);
-        for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
-            eval.metrics.extend(metrics.clone());
-        }
+        add_scores(&mut record, epoch, &metrics, session.tools);
         session.store.put(&record).context("keeping the record")?;
         tracing::info!("{}: scores that were missing were added to run {}", run.title(), run.id);
     }
@@ -292,7 +300,9 @@ fn best_of(store: &Store, start: &Start) -> Result<String> {
         let record = store.get(id)?;
         let record =
             record.with_context(|| format!("{} run {id}, one of those to start from, is not finished", start.task))?;
-        let value = record.best.map_or(f64::NEG_INFINITY, |b| b.value);
+        // Of a loss the lowest is the best.
+        let sign = if record.metric.ends_with("loss") { -1.0 } else { 1.0 };
+        let value = record.best.map_or(f64::NEG_INFINITY, |b| sign * b.value);
         if best.is_none_or(|(highest, _)| value > highest) {
             best = Some((value, id));
         }
@@ -321,8 +331,13 @@ fn named(session: &Session, config: &RunConfig) -> Named {
 /// Records that cannot be read or written.
 pub fn add_names(session: &Session, runs: &[Planned]) -> Result<()> {
     for run in runs {
-        let Some(mut record) = session.store.get(&run.id)? else {
-            continue;
+        let mut record = match session.store.get(&run.id) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!("{}: {error}", run.title());
+                continue;
+            }
         };
         let names = std::iter::once(&run.config).chain(&run.also);
         let new = names.filter(|config| record.add_name(named(session, config))).count();
@@ -362,6 +377,7 @@ pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime
             dirty,
             weights_sha256: Some(session.inputs.weights_sha256.clone()),
             data_sha256: Some(run.rows.sha256.clone()),
+            scorer_data: std::collections::BTreeMap::new(),
             config_sha256: Some(session.inputs.config_sha256.clone()),
             tokenizer_sha256: Some(session.inputs.tokenizer_sha256().into()),
             weights_source: session.inputs.source.clone(),

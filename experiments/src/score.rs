@@ -82,6 +82,9 @@ pub struct ScoreCommand {
     data: Option<Data>,
     #[command(flatten)]
     args: Option<ScoreArgs>,
+    /// Where METEOR's data and NLTK's parameters lie
+    #[command(flatten)]
+    sources: DataArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -93,7 +96,7 @@ enum Data {
 }
 
 /// What is scored, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct ScoreArgs {
     /// The task or tool whose scores are wanted
     #[arg(value_parser = kinds())]
@@ -103,8 +106,8 @@ pub struct ScoreArgs {
     /// Files of references
     #[arg(required = true)]
     pub refs: Vec<PathBuf>,
-    /// Where METEOR's data and NLTK's parameters lie
-    #[command(flatten)]
+    /// Where METEOR's data and NLTK's parameters lie: the command's own flags.
+    #[arg(skip)]
     pub data: DataArgs,
     /// Stem words of more than three letters before they are compared (rouge)
     #[arg(long)]
@@ -152,7 +155,10 @@ pub fn run(command: &ScoreCommand) -> Result<String> {
     match (&command.data, &command.args) {
         (Some(Data::FetchMeteorData), _) => fetch_meteor(),
         (Some(Data::FetchPunktData), _) => fetch_punkt(),
-        (None, Some(args)) => score(args),
+        (None, Some(args)) => score(&ScoreArgs {
+            data: command.sources.clone(),
+            ..args.clone()
+        }),
         (None, None) => bail!("what to score is missing; see `lora score --help`"),
     }
 }
@@ -217,6 +223,26 @@ mod tests {
         assert!(run(&[]).unwrap().contains("ROUGE_L    0.7500\n"));
         let more = run(&[&refs]).unwrap_err().to_string();
         assert!(more.ends_with("not 2 files of references"), "{more}");
+    }
+
+    #[test]
+    fn a_scorer_without_data_of_its_own_needs_no_flag() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "a b c d\n").unwrap();
+            path.display().to_string()
+        };
+        let (hyp, refs) = (file("hyp"), file("refs"));
+        for kind in ["bleu", "rouge"] {
+            let scored = run(&parse(&[kind, &hyp, &refs, "--json"]).unwrap()).unwrap();
+            assert!(scored.contains('1'), "{kind}: {scored}");
+        }
+        let named = parse(&["bleu", &hyp, &refs, "--meteor-data", "somewhere"]).unwrap();
+        assert_eq!(
+            named.sources.meteor_data.as_deref(),
+            Some(std::path::Path::new("somewhere"))
+        );
     }
 
     #[test]

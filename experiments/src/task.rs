@@ -168,7 +168,7 @@ impl Criterion {
         match value {
             Some(v) if self.lower_is_better => format!("{v:.4}"),
             Some(v) => format!("{:.1}", v * 100.0),
-            None => "–".into(),
+            None => "undefined".into(),
         }
     }
 }

@@ -62,7 +62,9 @@ fn a_run_goes_to_peft_and_back() {
         "library_name: peft",
         "for rte",
         "dev/accuracy",
-        "glue --tasks rte --methods lora --seeds 1 --keep",
+        "glue --model DIR --data DIR --tasks rte --methods lora --seeds 1 --set ",
+        "--set train.epochs=",
+        " --keep",
         "lora adapter export",
     ] {
         assert!(card.contains(part), "{part}: {card}");

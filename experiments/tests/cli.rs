@@ -421,7 +421,7 @@ fn parameters_of_the_papers_models() {
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     for expected in [
-        "102144", "294912", "4718592", "368784", "25192448", "40109568", "37748736",
+        "102144", "294912", "4718592", "368784", "25194496", "40109568", "37748736",
     ] {
         assert!(printed.contains(expected), "{expected} in {printed}");
     }

@@ -129,7 +129,8 @@ fn json_lines_and_nothing_else() {
     assert_eq!(table["tables"][0]["rows"][0]["cells"][1], "head");
     assert!(table["go_on"].is_null());
 
-    let again = world.glue(&[&["--methods", "head"], &MIXED[2..], &["--json", "--quiet"]].concat());
+    // Without the setting of `lora`, which would be a flag without effect.
+    let again = world.glue(&[&["--methods", "head"], &MIXED[4..], &["--json", "--quiet"]].concat());
     let told = events(&again);
     assert_eq!(stderr(&again), "");
     assert_eq!((told.len(), &told[0].1["runs"][0]["state"]), (2, &Value::from("done")));

@@ -147,6 +147,9 @@ pub struct Provenance {
     /// SHA-256 of the tokenizer's files. Since schema 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer_sha256: Option<String>,
+    /// SHA-256 of the data that scores were computed with, by the scorer's name. Since schema 3.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scorer_data: BTreeMap<String, String>,
     /// Where the weights came from on the hub: `OWNER/NAME@COMMIT`. Since schema 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_source: Option<String>,

@@ -1,6 +1,7 @@
 //! `lora adapter`: adapters in and out.
 
 mod card;
+mod command;
 mod head;
 mod info;
 mod merged;

@@ -3,7 +3,7 @@
 use crate::plan::weights_path;
 use crate::source::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
-use datasets::{Kind, Task};
+use datasets::{Kind, Task, Tokenizer};
 use lora_core::interop::{Adapter, Base, Tensors, open_loralib, open_peft};
 use lora_core::method::{self, Lora};
 use lora_core::weights::{Weights, save};
@@ -83,6 +83,12 @@ pub struct BaseName {
     pub revision: Option<String>,
     /// SHA-256 of its weights.
     pub weights_sha256: Option<String>,
+    /// SHA-256 of what is read of its config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<String>,
+    /// SHA-256 of its tokenizer's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_sha256: Option<String>,
 }
 
 impl BaseName {
@@ -288,23 +294,19 @@ fn about_run(record: &RunRecord) -> Result<About> {
         None => (record.model.clone(), None),
     };
     let labels = datasets::find(&record.task).map_or_else(|_| Vec::new(), labels);
-    let preset = record
-        .preset
-        .as_ref()
-        .map(|p| format!(" --preset {p}"))
-        .unwrap_or_default();
-    let (experiment, task, method_name, seed) = (&record.experiment, &record.task, &record.method, record.seed);
     Ok(About {
         version: VERSION,
         base: BaseName {
             name,
             revision,
             weights_sha256: record.provenance.weights_sha256.clone(),
+            config_sha256: record.provenance.config_sha256.clone(),
+            tokenizer_sha256: record.provenance.tokenizer_sha256.clone(),
         },
         method,
         labels,
         fresh_head: config["train"]["fresh_head"] == true,
-        task: Some(task.clone()),
+        task: Some(record.task.clone()),
         data: Some(
             record
                 .provenance
@@ -317,8 +319,8 @@ fn about_run(record: &RunRecord) -> Result<About> {
             value: best.value,
             epoch: best.epoch,
         }),
-        origin: format!("run {} of {experiment}", record.id),
-        command: format!("{experiment}{preset} --tasks {task} --methods {method_name} --seeds {seed} --keep"),
+        origin: format!("run {} of {}", record.id, record.experiment),
+        command: super::command::of(record)?,
     })
 }
 
@@ -356,6 +358,9 @@ impl Found {
             name,
             revision,
             weights_sha256: Some(sha256),
+            config_sha256: Some(lora_core::model::config_sha256(&dir)?),
+            // A folder without a tokenizer can be merged into.
+            tokenizer_sha256: Tokenizer::from_dir(&dir).ok().map(|t| t.sha256().to_string()),
         };
         Ok(Found { base, name })
     }
@@ -371,10 +376,18 @@ impl Found {
             Some(_) => found?,
             None => found.with_context(|| format!("the adapter is for the base `{named}`; name it with --base"))?,
         };
-        if let (Some(wanted), Some(is)) = (&about.base.weights_sha256, &found.name.weights_sha256) {
+        let (trained, here) = (&about.base, &found.name);
+        for (what, wanted, is) in [
+            ("weights", &trained.weights_sha256, &here.weights_sha256),
+            ("a config.json", &trained.config_sha256, &here.config_sha256),
+            ("a tokenizer", &trained.tokenizer_sha256, &here.tokenizer_sha256),
+        ] {
+            let (Some(wanted), Some(is)) = (wanted, is) else {
+                continue;
+            };
             ensure!(
                 wanted == is,
-                "the adapter was trained beside `{named}` with weights of SHA-256 {}, and {} has others ({}): it is an adapter of another base",
+                "the adapter was trained beside `{named}` with {what} of SHA-256 {}, and {} has another ({}): it is an adapter of another base",
                 short(wanted),
                 found.base.dir.display(),
                 short(is)

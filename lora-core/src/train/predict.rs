@@ -7,7 +7,11 @@ use crate::model::Model;
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
-pub(crate) fn check_rows<'r>(model: &dyn Model, rows: impl IntoIterator<Item = &'r Row> + Clone) -> Result<()> {
+/// Refuses rows that the model cannot take.
+///
+/// # Errors
+/// [`Error::Config`] for a row that is too long, or a token beyond the vocabulary.
+pub fn check_rows<'r>(model: &dyn Model, rows: impl IntoIterator<Item = &'r Row> + Clone) -> Result<()> {
     let longest = rows.clone().into_iter().map(|r| r.ids.len()).max().unwrap_or(0) as i64;
     if longest > model.max_len() {
         return Err(Error::Config(format!(
