@@ -190,7 +190,18 @@ pub(super) fn seeds(used: &[&Summary]) -> String {
     }
 }
 
-/// Hashes of weights and data, and the devices.
+/// How many rows a run took, where it did not take all: `mrpc 800 training rows, 100 dev rows`.
+fn limited(run: &RunRecord) -> Option<String> {
+    let limit = run.config.get("limit")?;
+    let parts = [("train", "training rows"), ("dev", "dev rows"), ("test", "contexts")];
+    let said = parts
+        .iter()
+        .filter_map(|(key, what)| Some(format!("{} {what}", limit.get(key)?.as_u64()?)));
+    let said = said.collect::<Vec<_>>().join(", ");
+    (!said.is_empty()).then(|| format!("{} {said}", run.task))
+}
+
+/// Rows, if not all, hashes of weights and data, and the devices.
 pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunRecord> = runs.iter().map(Borrow::borrow).collect();
     let short = |hash: &Option<String>| {
@@ -206,6 +217,7 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
         .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
     let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
     [
+        line("Not all rows", distinct(runs.iter().filter_map(|run| limited(run)))),
         line("Weights (SHA-256)", distinct(weights)),
         line("Data (SHA-256)", distinct(data)),
         line("Device", places(&runs)),
