@@ -1,6 +1,6 @@
 //! From YAML to validated runs: [`RawExperiment`] is what may be written, [`RunConfig`] what a run may see.
 //!
-//! [`crate::layers`] has the rule by which defaults, presets, files and flags override each other.
+//! The module `layers` has the rule by which defaults, presets, files and flags override each other.
 
 use crate::experiment::Experiment;
 use crate::layers::{Layer, Layers, merge};

@@ -2,7 +2,7 @@
 //!
 //! The id is a hash of the settings and of the contents of what goes in. Names are not part of it (of the experiment, the
 //! model, the method), nor is what changes no number (checkpoints, recomputation, what is shown). Settings come in one form:
-//! see [`lora_core::method::resolved`] and [`RunConfig::normal`].
+//! see [`lora_core::method::resolved`] and `RunConfig::normal`.
 
 use crate::config::RunConfig;
 use anyhow::{Context, Result};
