@@ -3,7 +3,7 @@
 //! model types that are known.
 
 use anyhow::{Context, Result};
-use experiments::adapter::stored::{Found, Place, Stored};
+use experiments::tools::adapter::stored::{Found, Place, Stored};
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::{method, model};
 use serde::Deserialize;

@@ -1,11 +1,11 @@
 //! The flags that every experiment takes.
 
-use crate::config::{self, Flag, RawExperiment};
-use crate::console::Show;
-use crate::embedded::PREFIX;
+use crate::config::run_config::{self, Flag, RawExperiment};
+use crate::config::settings::Dtype;
 use crate::experiment::Experiment;
-use crate::presets;
-use crate::settings::Dtype;
+use crate::experiment::presets;
+use crate::inputs::embedded::PREFIX;
+use crate::report::console::Show;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
@@ -100,13 +100,13 @@ impl ExperimentArgs {
         let Some(preset) = self.preset() else { return Ok(None) };
         let mut layers = experiment.defaults.to_vec();
         layers.push(("the preset", experiment.preset(preset)?));
-        config::read(experiment, &layers, &[]).map(Some)
+        run_config::read(experiment, &layers, &[]).map(Some)
     }
 
     /// The experiment after defaults, preset or file, and flags.
     ///
     /// # Errors
-    /// Those of [`config::read`], unknown presets, tasks or methods.
+    /// Those of [`run_config::read`], unknown presets, tasks or methods.
     pub fn experiment(&self, experiment: &Experiment) -> Result<RawExperiment> {
         let mut layers = experiment.defaults.to_vec();
         let (name, text);
@@ -118,9 +118,9 @@ impl ExperimentArgs {
             (name, text) = (format!("the preset `{preset}`"), found.to_string());
             layers.push((&name, &text));
         }
-        let mut raw = config::read(experiment, &layers, &self.flags()?)?;
+        let mut raw = run_config::read(experiment, &layers, &self.flags()?)?;
         if let Some(path) = &self.config {
-            config::claims_no_paper_row(&raw.methods, &path.display().to_string())?;
+            run_config::claims_no_paper_row(&raw.methods, &path.display().to_string())?;
         }
         if !self.tasks.is_empty() {
             raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
@@ -171,7 +171,7 @@ impl ExperimentArgs {
             add(format!("--dtype {}", dtype.name()), "dtype", dtype.name().into());
         }
         if let Some(seeds) = &self.seeds {
-            add(format!("--seeds {seeds}"), "seeds", config::seeds(seeds)?.into());
+            add(format!("--seeds {seeds}"), "seeds", run_config::seeds(seeds)?.into());
         }
         Ok(flags)
     }

@@ -4,13 +4,13 @@
 //! the paper's setting is found out for each run, and added.
 
 use crate::cli::ExperimentArgs;
-use crate::config::{self, RawExperiment, RunConfig};
+use crate::config::run_config::{self, RawExperiment, RunConfig};
+use crate::config::settings::Limit;
 use crate::experiment::Experiment;
-use crate::inputs::Inputs;
+use crate::experiment::presets;
+use crate::inputs::assets::Inputs;
+use crate::inputs::locator::DataSource;
 use crate::plan::Planned;
-use crate::presets;
-use crate::settings::Limit;
-use crate::source::DataSource;
 use anyhow::Result;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,14 +60,14 @@ impl Origin {
     /// The preset or the file that `args` name.
     ///
     /// # Errors
-    /// Those of [`config::read`].
+    /// Those of [`run_config::read`].
     pub fn of(args: &ExperimentArgs, experiment: &'static Experiment) -> Result<Origin> {
         let raw = match &args.config {
             None => args.untouched(experiment)?,
             Some(path) => {
                 let (name, text) = (path.display().to_string(), presets::read(path)?);
                 let layers = [experiment.defaults, &[(name.as_str(), text.as_str())]].concat();
-                Some(config::read(experiment, &layers, &[])?)
+                Some(run_config::read(experiment, &layers, &[])?)
             }
         };
         Ok(Origin { raw })
@@ -199,8 +199,8 @@ fn some(what: &str, most: Option<usize>, there: usize) -> String {
 mod tests {
     use super::*;
     use crate::experiment::EXPERIMENTS;
-    use crate::glue::GLUE;
     use crate::plan;
+    use crate::task::glue::GLUE;
     use clap::FromArgMatches;
     use results::Store;
 
@@ -293,7 +293,7 @@ mod tests {
         for experiment in EXPERIMENTS {
             for (name, text) in experiment.presets {
                 let layers = [experiment.defaults, &[(*name, *text)]].concat();
-                let raw = config::read(experiment, &layers, &[]).unwrap();
+                let raw = run_config::read(experiment, &layers, &[]).unwrap();
                 let at = format!("{} {name}", experiment.name);
                 let named = raw.model.is_some() && raw.data.is_some();
                 assert!(

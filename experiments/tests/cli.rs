@@ -2,7 +2,7 @@
 
 mod world;
 
-use experiments::glue::GLUE;
+use experiments::task::glue::GLUE;
 use std::path::PathBuf;
 use std::process::Output;
 use world::{World, config, refused, run, text};
@@ -127,7 +127,7 @@ fn planned(args: &[&str]) -> anyhow::Result<usize> {
 }
 
 /// As `glue` reads its command line, in this process: a program of libtorch's size takes a second to start.
-fn runs(args: &[&str]) -> anyhow::Result<Vec<experiments::config::RunConfig>> {
+fn runs(args: &[&str]) -> anyhow::Result<Vec<experiments::config::run_config::RunConfig>> {
     use clap::Parser;
     #[derive(Parser)]
     #[command(args_override_self = true)]
@@ -590,7 +590,7 @@ fn the_benchmark_prints_the_peers_keys() {
 
 #[test]
 fn help_begins_with_what_the_experiment_is() {
-    for experiment in [&GLUE, &experiments::ablations::ABLATIONS] {
+    for experiment in [&GLUE, &experiments::experiment::ablations::ABLATIONS] {
         let help = experiment.command().render_long_help().to_string();
         assert!(help.starts_with(experiment.about), "{help}");
     }

@@ -1,9 +1,9 @@
 //! Published records answer the questions that today's program asks: their ids are those of today's plans, so that
 //! nothing that is published would be computed again.
 
-use experiments::config::{self, Flag};
+use experiments::config::identity::{self, Contents};
+use experiments::config::run_config::{self, Flag};
 use experiments::experiment::EXPERIMENTS;
-use experiments::identity::{self, Contents};
 use results::{RunRecord, Store};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ fn published_runs_are_found_for_their_plan() {
             Flag::of("--seeds".into(), "seeds", vec![record.seed].into()),
             Flag::of("--model".into(), "model", "model".into()),
         ];
-        let raw = config::read(experiment, &layers, &flags).unwrap();
+        let raw = run_config::read(experiment, &layers, &flags).unwrap();
         let runs = raw.runs(experiment).unwrap();
         let same = runs
             .iter()

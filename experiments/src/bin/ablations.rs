@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin ablations`
 
 fn main() -> std::process::ExitCode {
-    experiments::ablations::ABLATIONS.program()
+    experiments::experiment::ablations::ABLATIONS.program()
 }

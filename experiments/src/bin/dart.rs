@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin dart`
 
 fn main() -> std::process::ExitCode {
-    experiments::text::DART.program()
+    experiments::experiment::text::DART.program()
 }

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin e2e`
 
 fn main() -> std::process::ExitCode {
-    experiments::text::E2E.program()
+    experiments::experiment::text::E2E.program()
 }

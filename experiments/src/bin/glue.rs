@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin glue`
 
 fn main() -> std::process::ExitCode {
-    experiments::glue::GLUE.program()
+    experiments::task::glue::GLUE.program()
 }

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin latency`
 
 use clap::Parser;
-use experiments::latency::{LatencyArgs, run};
+use experiments::analyses::latency::{LatencyArgs, run};
 use std::process::ExitCode;
 
 /// Measures what adapters cost at inference (Table 1, Figure 5), and with --efficiency what training costs (Section 4.2).

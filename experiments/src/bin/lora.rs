@@ -1,9 +1,8 @@
 //! `cargo run -p experiments --bin lora`: everything that is not an experiment.
 
 use clap::{Parser, Subcommand};
-use experiments::{
-    adapter, bench, bench_adapters, bench_generate, bench_memory, doctor, examples, params, score, upgrade,
-};
+use experiments::tools::bench;
+use experiments::tools::{adapter, doctor, examples, params, score, upgrade};
 use std::process::ExitCode;
 
 /// Tools around the experiments.
@@ -31,13 +30,13 @@ enum Cli {
 #[derive(Subcommand)]
 enum Bench {
     /// Trains over a fixed workload and prints times and losses as JSON
-    Train(bench::TrainArgs),
+    Train(bench::training::TrainArgs),
     /// Several adapters on one base: mixed batches against one by one and against merged weights
-    Adapters(bench_adapters::AdaptersArgs),
+    Adapters(bench::adapters::AdaptersArgs),
     /// Writes with a language model and prints the speed as JSON
-    Generate(bench_generate::GenerateArgs),
+    Generate(bench::generate::GenerateArgs),
     /// Trains a model with random weights for some steps: the memory that it takes and the one predicted
-    Memory(bench_memory::MemoryArgs),
+    Memory(bench::memory::MemoryArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,10 +47,10 @@ fn main() -> ExitCode {
         Cli::Score(args) => score::run(&args),
         Cli::Upgrade(args) => upgrade::upgrade(&args),
         Cli::Adapter(command) => adapter::run(&command),
-        Cli::Bench(Bench::Adapters(args)) => bench_adapters::measure(&args),
-        Cli::Bench(Bench::Memory(args)) => bench_memory::measure(&args),
-        Cli::Bench(Bench::Train(args)) => bench::train(&args).and_then(|m| json(&m)),
-        Cli::Bench(Bench::Generate(args)) => bench_generate::generate(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Adapters(args)) => bench::adapters::measure(&args),
+        Cli::Bench(Bench::Memory(args)) => bench::memory::measure(&args),
+        Cli::Bench(Bench::Train(args)) => bench::training::train(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
     experiments::cli::finish(text.map(|text| {
         print!("{text}");

@@ -1,7 +1,7 @@
 //! `cargo run --release -p experiments --bin pretrain`
 
 use clap::Parser;
-use experiments::pretrain::{PretrainArgs, main as pretrain};
+use experiments::tools::pretrain::{PretrainArgs, main as pretrain};
 use std::process::ExitCode;
 
 /// Pretrains small models: those of the embedded demonstrations on generated text, or a GPT-2 on real texts.

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin samsum`
 
 fn main() -> std::process::ExitCode {
-    experiments::text::SAMSUM.program()
+    experiments::experiment::text::SAMSUM.program()
 }

@@ -1,7 +1,7 @@
 //! `cargo run -p experiments --bin subspace`
 
 use clap::Parser;
-use experiments::subspace::{SubspaceArgs, run};
+use experiments::analyses::subspace::{SubspaceArgs, run};
 use std::process::ExitCode;
 
 /// Looks at what adapters have learned: Figures 3, 4, 6, 7, 8 and Table 7.

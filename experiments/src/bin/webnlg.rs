@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin webnlg`
 
 fn main() -> std::process::ExitCode {
-    experiments::text::WEBNLG.program()
+    experiments::experiment::text::WEBNLG.program()
 }

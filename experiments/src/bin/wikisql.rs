@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin wikisql`
 
 fn main() -> std::process::ExitCode {
-    experiments::text::WIKISQL.program()
+    experiments::experiment::text::WIKISQL.program()
 }

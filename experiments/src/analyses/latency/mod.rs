@@ -1,0 +1,152 @@
+//! `latency`: Table 1 and Figure 5, and with `--efficiency` the claims of Section 4.2.
+
+mod cost;
+mod passes;
+mod settings;
+mod show;
+
+use crate::analyses::{Question, resolved, whereabouts};
+use crate::cli::set_threads;
+use crate::config::settings::Dtype;
+use crate::runner::environment;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lora_core::device;
+use lora_core::model::arch;
+use results::analysis::Findings;
+use results::verdict::said;
+use results::{Store, claims};
+use serde::Serialize;
+use settings::Settings;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+pub struct LatencyArgs {
+    /// demo (minutes on a CPU), medium (one column of Table 1 with GPT-2 medium: minutes on a CPU) or paper (all of Table 1
+    /// and Figure 5: for a GPU)
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub preset: String,
+    /// A YAML file of your own; what it leaves out is the demonstration's (experiments/latency/demo.yaml)
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Any setting by its path, such as `model=gpt2`, `batch=[1,8]` or `shape.n_layer=12`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Measure training (memory, checkpoints, speed) under LoRA and full fine-tuning in place of forward passes
+    #[arg(long)]
+    pub efficiency: bool,
+    /// For --efficiency: one method, measured in this process and printed as JSON
+    #[arg(long, hide = true, requires = "efficiency")]
+    pub only: Option<String>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Number type of frozen weights and activations
+    #[arg(long, value_name = "TYPE", default_value = "fp32")]
+    pub dtype: Dtype,
+    /// CPU threads; 0 = as many as there are cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Where the record goes: OUT/analyses/ID.json
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+    /// Measure again though the store has it
+    #[arg(long)]
+    pub again: bool,
+    /// Print the record as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Everything that decides the answer: a time is of one machine.
+#[derive(Serialize)]
+struct Asked<'a> {
+    kind: &'static str,
+    settings: &'a Settings,
+    config: &'a serde_json::Value,
+    device: String,
+    cpu: String,
+    dtype: Dtype,
+    threads: usize,
+}
+
+/// Measures, keeps the record, and says what was found.
+///
+/// # Errors
+/// Settings that cannot be used, models that do not fit them, memory that does not suffice.
+pub fn run(args: &LatencyArgs) -> Result<String> {
+    let settings = Settings::read(&args.preset, args.config.as_deref(), &args.sets)?;
+    let config = settings.config()?;
+    let params = (arch(&config)?.shape)(&config)?.total();
+    let threads = set_threads(args.threads)?;
+    let device = device::parse(&args.device)?;
+    if let Some(name) = &args.only {
+        ensure!(
+            cost::METHODS.contains(&name.as_str()),
+            "--only {name}: {} are measured",
+            cost::METHODS.join(" and ")
+        );
+        let cost = cost::one(name, &settings, &config, device, args.dtype)?;
+        return Ok(serde_json::to_string(&cost)? + "\n");
+    }
+    let store = Store::open(&args.out)?;
+    let asked = Asked {
+        kind: if args.efficiency { "efficiency" } else { "latency" },
+        settings: &settings,
+        config: &config,
+        device: device::name(device),
+        cpu: environment::host().cpu,
+        dtype: args.dtype,
+        threads,
+    };
+    let question = Question {
+        label: settings.label(params),
+        model: settings.name(params),
+        preset: args.config.is_none().then(|| args.preset.clone()),
+        config: resolved(&asked)?,
+        weights: (None, None),
+        device,
+        dtype: args.dtype.name(),
+        threads,
+    };
+    let bar = bar(args);
+    let find = || -> Result<Findings> {
+        if args.efficiency {
+            return Ok(Findings::Efficiency(cost::all(&settings)?));
+        }
+        let mut found = passes::measure(&settings, &config, device, args.dtype, &bar)?;
+        found.remark = said(claims::latency(&found));
+        Ok(Findings::Latency(found))
+    };
+    let answer = question.answer(&store, args.again, find);
+    bar.finish_and_clear();
+    let (analysis, kept) = answer?;
+    if args.json {
+        return String::from_utf8(analysis.to_json()?).context("the record");
+    }
+    let text = match &analysis.findings {
+        Findings::Latency(found) => show::latency(&analysis, found),
+        Findings::Efficiency(found) => show::efficiency(&analysis, found),
+        Findings::Subspace(_) => String::new(),
+    };
+    let again = if kept { "--again measures anew.\n" } else { "" };
+    Ok(format!("{text}\n{}{again}", whereabouts(&analysis, &store, kept)))
+}
+
+/// How far it is, by the tokens of the passes that are done.
+fn bar(args: &LatencyArgs) -> ProgressBar {
+    if args.quiet || args.efficiency || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("forward passes {wide_bar} {percent}%, {eta} left");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

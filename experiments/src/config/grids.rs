@@ -1,0 +1,324 @@
+//! Grids of methods: `{each: [...]}` in the place of a value stands for a method with each of them.
+//!
+//! ```yaml
+//! grids:
+//!   rank:
+//!     - {kind: lora, alpha: 16, r: {each: [1, 8]}, targets: {each: [[query], [query, value]]}}
+//! ```
+//!
+//! is the methods `lora-q-r1`, `lora-qv-r1`, `lora-q-r8` and `lora-qv-r8`, as if they had been written under `methods:`. A method
+//! that two grids ask for is one method, with one name, and so one run.
+
+use crate::config::layers::BESIDE;
+use anyhow::{Context, Result, bail, ensure};
+use serde_yaml::{Mapping, Value};
+
+/// The key that marks a list of values as alternatives.
+const EACH: &str = "each";
+
+/// Whether a key is not one of the settings that tell methods of one kind apart.
+fn beside(key: &str) -> bool {
+    key == "kind" || BESIDE.contains(&key)
+}
+
+/// More methods than this are a mistake.
+const MOST: usize = 1000;
+
+/// The methods that the `chosen` grids stand for, or all grids if none is chosen, in their order.
+///
+/// # Errors
+/// Unknown grids (with the known ones), entries without a kind, alternatives that are none, two methods of one name.
+pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
+    let known = || {
+        let names: Vec<&str> = grids.keys().filter_map(Value::as_str).collect();
+        names.join(", ")
+    };
+    for name in chosen {
+        ensure!(!grids.is_empty(), "grid `{name}`: the configuration has no `grids`");
+        ensure!(
+            grids.contains_key(name.as_str()),
+            "unknown grid `{name}`; known: {}",
+            known()
+        );
+    }
+    let mut methods = Mapping::new();
+    for (name, entries) in grids {
+        let name = name.as_str().context("a grid's name must be text")?;
+        if !chosen.is_empty() && !chosen.iter().any(|c| c == name) {
+            continue;
+        }
+        let entries = entries.as_sequence();
+        let entries =
+            entries.with_context(|| format!("`grids.{name}` must be a list of methods, such as [{{kind: full}}]"))?;
+        for (n, entry) in entries.iter().enumerate() {
+            let at = || format!("`grids.{name}`, entry {}", n + 1);
+            for method in alternatives(entry).with_context(at)? {
+                add(&mut methods, method).with_context(at)?;
+            }
+            ensure!(methods.len() <= MOST, "{} makes more than {MOST} methods", at());
+        }
+    }
+    Ok(methods)
+}
+
+/// A method that one entry stands for, and the paths of what was varied in it.
+#[derive(Clone, Debug)]
+struct One {
+    value: Value,
+    varied: Vec<Vec<String>>,
+}
+
+/// Every combination of the alternatives in `entry`, the first one slowest.
+fn alternatives(entry: &Value) -> Result<Vec<One>> {
+    ensure!(entry.is_mapping(), "a method must be a mapping, such as {{kind: full}}");
+    let mut all = vec![One {
+        value: entry.clone(),
+        varied: Vec::new(),
+    }];
+    while let Some((path, choices)) = all.first().and_then(|one| first(&one.value, &mut Vec::new())) {
+        let choices = choices.as_sequence().filter(|c| !c.is_empty());
+        let choices =
+            choices.with_context(|| format!("`{}.each` must be a list with something in it", path.join(".")))?;
+        let with = |one: &One, choice: &Value| {
+            let mut next = one.clone();
+            put(&mut next.value, &path, choice.clone());
+            next.varied.push(path.clone());
+            next
+        };
+        all = all
+            .iter()
+            .flat_map(|one| choices.iter().map(move |c| with(one, c)))
+            .collect();
+        ensure!(all.len() <= MOST, "that is more than {MOST} methods");
+    }
+    Ok(all)
+}
+
+/// The path of the first value that is `{each: ...}`, and what stands there.
+fn first(value: &Value, path: &mut Vec<String>) -> Option<(Vec<String>, Value)> {
+    let map = value.as_mapping()?;
+    if let (1, Some(choices)) = (map.len(), map.get(EACH)) {
+        return Some((path.clone(), choices.clone()));
+    }
+    for (key, inner) in map {
+        path.push(key.as_str()?.to_string());
+        let found = first(inner, path);
+        path.pop();
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn put(value: &mut Value, path: &[String], new: Value) {
+    match path {
+        [] => *value = new,
+        [key, rest @ ..] => {
+            if let Some(inner) = value.get_mut(key.as_str()) {
+                put(inner, rest, new);
+            }
+        }
+    }
+}
+
+fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
+    // Without a number of rows there is no limit, and the method is the same as where none was thought of.
+    let unlimited = one
+        .value
+        .get("limit")
+        .is_some_and(|l| l.get("train").is_none_or(Value::is_null));
+    if let Some(map) = one.value.as_mapping_mut().filter(|_| unlimited) {
+        map.remove("limit");
+    }
+    let name = name(&one)?;
+    match methods.get(name.as_str()) {
+        Some(there) if *there == one.value || same(there, &one.value) => {}
+        Some(_) => bail!(
+            "two different methods are called `{name}`: let them differ in what names them, or make them the same"
+        ),
+        None => {
+            methods.insert(name.into(), one.value);
+        }
+    }
+    Ok(())
+}
+
+/// Whether two entries mean the same method, however they are written.
+fn same(one: &Value, other: &Value) -> bool {
+    let parts = |value: &Value| {
+        let (mut own, mut beside) = (Mapping::new(), Mapping::new());
+        for (key, value) in value.as_mapping().into_iter().flatten() {
+            let part = if BESIDE.contains(&key.as_str().unwrap_or_default()) {
+                &mut beside
+            } else {
+                &mut own
+            };
+            part.insert(key.clone(), value.clone());
+        }
+        Some((lora_core::method::resolved(&Value::Mapping(own)).ok()?, beside))
+    };
+    parts(one).is_some_and(|one| Some(one) == parts(other))
+}
+
+/// `lora-qv-r8`: the kind, the matrices, the sizes; whatever else was varied; and the number of rows.
+fn name(one: &One) -> Result<String> {
+    let kind = one.value.get("kind").and_then(Value::as_str);
+    let mut name = kind.context("a method must say its `kind`")?.to_string();
+    let mut parts = Vec::new();
+    for (key, value) in one.value.as_mapping().into_iter().flatten() {
+        let key = key.as_str().unwrap_or_default();
+        if !beside(key) {
+            sizes(&mut parts, key, value);
+        }
+    }
+    // In one order, whatever the one they were written in.
+    parts.sort_by_key(|(place, _)| *place);
+    parts.iter().for_each(|(_, part)| name += part);
+    for path in &one.varied {
+        let (Some(last), Some(value)) = (path.last(), at(&one.value, path)) else {
+            continue;
+        };
+        let named = !beside(&path[0]) && is_size(last);
+        if !named && path[0] != "limit" {
+            name += &format!("-{last}{}", word(value));
+        }
+    }
+    if let Some(rows) = one.value.get("limit").and_then(|l| l.get("train")) {
+        name += &format!("-n{}", word(rows));
+    }
+    Ok(name)
+}
+
+fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |inner, key| inner.get(key.as_str()))
+}
+
+/// The settings that say how large a method is, and what stands for each in a name, in its order.
+const SIZES: [(&str, &str); 6] = [
+    ("targets", ""),
+    ("r", "r"),
+    ("bottleneck", "r"),
+    ("prefix", "p"),
+    ("infix", "i"),
+    ("layers", "l"),
+];
+
+fn is_size(key: &str) -> bool {
+    SIZES.iter().any(|(known, _)| *known == key)
+}
+
+fn sizes(parts: &mut Vec<(usize, String)>, key: &str, value: &Value) {
+    match (SIZES.iter().position(|(known, _)| *known == key), value) {
+        (Some(place), value) => parts.push((place, format!("-{}{}", SIZES[place].1, word(value)))),
+        // The settings of each method of a combination, under its name.
+        (None, Value::Mapping(inner)) => inner
+            .iter()
+            .for_each(|(key, value)| sizes(parts, key.as_str().unwrap_or_default(), value)),
+        _ => {}
+    }
+}
+
+/// A value in a name: a list of matrices by their letters.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Sequence(list) => {
+            let mut words: Vec<String> = list.iter().map(word).collect();
+            // Which matrices, not in which order.
+            words.sort_by_key(|word| {
+                LETTERS
+                    .iter()
+                    .position(|(role, _)| role == word)
+                    .unwrap_or(LETTERS.len())
+            });
+            words.dedup();
+            words.iter().map(|word| letter(word)).collect()
+        }
+        Value::String(text) => text.clone(),
+        // 16.0 is 16.
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |x| x.to_string()),
+        other => serde_yaml::to_string(other).unwrap_or_default().trim().to_string(),
+    }
+}
+
+/// The letters of the matrices in attention, in the order of names.
+const LETTERS: [(&str, &str); 4] = [("query", "q"), ("key", "k"), ("value", "v"), ("attn_out", "o")];
+
+fn letter(role: &str) -> String {
+    let known = LETTERS.iter().find(|(name, _)| *name == role);
+    known.map_or_else(|| format!("_{role}"), |(_, letter)| (*letter).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(yaml: &str, chosen: &[&str]) -> Result<Mapping> {
+        let chosen: Vec<String> = chosen.iter().map(|c| c.to_string()).collect();
+        expand(&serde_yaml::from_str(yaml)?, &chosen)
+    }
+
+    fn names(methods: &Mapping) -> Vec<&str> {
+        methods.keys().filter_map(Value::as_str).collect()
+    }
+
+    const GRIDS: &str = "
+which:
+  - {kind: lora, r: 8, alpha: 16, targets: {each: [[query], [attn_out]]}}
+  - {kind: lora, r: 4, alpha: 16, targets: [query, value]}
+rank:
+  - {kind: lora, r: {each: [4, 8]}, alpha: 16, targets: {each: [[query], [query, value]]}}
+low-data:
+  - {kind: full, limit: {train: {each: [100, null]}, sample: 1}, train: {lr: {each: [0.1, 0.2]}}}
+both:
+  - {kind: lora+pre_embed, lora: {r: 8}, pre_embed: {prefix: {each: [2, 4]}, infix: 1}}
+";
+
+    #[test]
+    fn each_combination_is_a_method_of_its_own_name() {
+        let all = expanded(GRIDS, &[]).unwrap();
+        assert_eq!(
+            names(&all),
+            [
+                "lora-q-r8",
+                "lora-o-r8",
+                "lora-qv-r4",
+                "lora-q-r4",
+                "lora-qv-r8",
+                "full-lr0.1-n100",
+                "full-lr0.2-n100",
+                "full-lr0.1",
+                "full-lr0.2",
+                "lora+pre_embed-r8-p2-i1",
+                "lora+pre_embed-r8-p4-i1"
+            ]
+        );
+        let one: Value = serde_yaml::from_str("{kind: lora, r: 4, alpha: 16, targets: [query, value]}").unwrap();
+        assert_eq!(all["lora-qv-r4"], one, "an ordinary method");
+        assert_eq!(all["full-lr0.1"].get("limit"), None);
+        assert_eq!(all["full-lr0.1-n100"]["limit"]["sample"], Value::from(1));
+        assert_eq!(
+            names(&expanded(GRIDS, &["which"]).unwrap()),
+            ["lora-q-r8", "lora-o-r8", "lora-qv-r4"]
+        );
+        assert_eq!(expanded("{}", &[]).unwrap(), Mapping::new());
+        let twice = "{a: [{kind: lora, alpha: {each: [16, 16.0]}, targets: {each: [[value, query], [query, value]]}}]}";
+        assert_eq!(names(&expanded(twice, &[]).unwrap()), ["lora-qv-alpha16"]);
+    }
+
+    #[test]
+    fn grids_that_cannot_be_are_refused() {
+        let said = |yaml: &str, chosen: &[&str]| format!("{:#}", expanded(yaml, chosen).unwrap_err());
+        assert!(said("{}", &["rank"]).contains("grid `rank`: the configuration has no `grids`"));
+        assert!(said(GRIDS, &["ranks"]).contains("unknown grid `ranks`; known: which, rank, low-data, both"));
+        assert!(said("{a: {kind: lora}}", &[]).contains("must be a list"));
+        assert!(said("{a: [lora]}", &[]).contains("must be a mapping"));
+        assert!(said("{a: [{r: 4}]}", &[]).contains("entry 1: a method must say its `kind`"));
+        assert!(said("{a: [{kind: lora, r: {each: []}}]}", &[]).contains("`r.each` must be a list"));
+        let clash = "{a: [{kind: full, train: {lr: 0.1}}, {kind: full, train: {lr: 0.2}}]}";
+        assert!(said(clash, &[]).contains("entry 2: two different methods are called `full`"));
+        let many = "{each: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}";
+        let many = format!("{{a: [{{kind: lora, r: {many}, alpha: {many}, dropout: {many}}}]}}");
+        assert!(said(&many, &[]).contains("more than 1000"));
+    }
+}

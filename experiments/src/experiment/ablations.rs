@@ -1,0 +1,45 @@
+//! `ablations`: Tables 5, 6, 15, 16, 18 and Figure 2, as grids of methods ([`crate::config::grids`]) on the tasks of GLUE or of texts.
+
+use crate::experiment::Experiment;
+use crate::task::Task;
+use datasets::TASKS;
+use datasets::nlg::DATASETS;
+
+/// The experiment. To add a preset: a file in `configs/ablations/`, and a line here.
+pub static ABLATIONS: Experiment = Experiment {
+    name: "ablations",
+    about: "Runs grids of methods: which matrices (Table 5), which rank (Tables 6, 18), few rows (Table 16), methods by size \
+            (Table 15, Figure 2).\n\n\
+            A grid is a list of methods in which `{each: [...]}` stands for a method with each value; what grids share is run once. \
+            Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.",
+    examples: "Examples:
+  ablations --grid which
+  ablations --preset minilm --model DIR --data DIR --grid rank --tasks rte --seeds 1..3
+  ablations --preset roberta-base --grid low-data --dry-run
+  ablations --preset gpt2-medium --grid rank --methods lora-qv-r1,lora-qv-r1024 --dry-run
+  ablations --config my.yaml
+
+Grids of the presets: which, rank, low-data, sizes.",
+    defaults: &[("the defaults", crate::experiment::presets::DEFAULTS)],
+    presets: &[
+        ("demo", include_str!("../../configs/ablations/demo.yaml")),
+        ("minilm", include_str!("../../configs/ablations/minilm.yaml")),
+        (
+            "minilm-rates",
+            include_str!("../../configs/ablations/minilm-rates.yaml"),
+        ),
+        (
+            "roberta-base",
+            include_str!("../../configs/ablations/roberta-base.yaml"),
+        ),
+        ("gpt2-medium", include_str!("../../configs/ablations/gpt2-medium.yaml")),
+    ],
+    tasks: || {
+        let glue = TASKS.iter().map(|task| task as &'static dyn Task);
+        glue.chain(DATASETS.iter().map(|d| *d as &'static dyn Task)).collect()
+    },
+    tables: &["table5", "table6", "table15", "table16", "table18"],
+    writes: true,
+    folder: "the folder of the preset's data (GLUE's with CoLA/, MRPC/, ..., or E2E's with trainset.csv)",
+    repositories: &[datasets::hub::GLUE, "tuetschek/e2e_nlg"],
+};

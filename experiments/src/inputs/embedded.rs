@@ -1,0 +1,86 @@
+//! The models that come with the program, so that the first command needs no files and no network.
+
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// A Hugging Face model folder inside the program.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Its name after [`PREFIX`].
+    pub name: &'static str,
+    files: &'static [(&'static str, &'static [u8])],
+}
+
+/// What a model's name starts with where it is an embedded one.
+pub const PREFIX: &str = "embedded:";
+
+/// Every embedded model. They were made by the binary `pretrain`.
+pub static EMBEDDED: &[Embedded] = &[
+    Embedded {
+        name: "roberta",
+        files: &[
+            ("config.json", include_bytes!("../../embedded/roberta/config.json")),
+            (
+                "tokenizer.json",
+                include_bytes!("../../embedded/roberta/tokenizer.json"),
+            ),
+            (
+                "model.safetensors",
+                include_bytes!("../../embedded/roberta/model.safetensors"),
+            ),
+        ],
+    },
+    Embedded {
+        name: "deberta",
+        files: &[
+            ("config.json", include_bytes!("../../embedded/deberta/config.json")),
+            (
+                "tokenizer.json",
+                include_bytes!("../../embedded/deberta/tokenizer.json"),
+            ),
+            (
+                "model.safetensors",
+                include_bytes!("../../embedded/deberta/model.safetensors"),
+            ),
+        ],
+    },
+    Embedded {
+        name: "gpt2",
+        files: &[
+            ("config.json", include_bytes!("../../embedded/gpt2/config.json")),
+            ("tokenizer.json", include_bytes!("../../embedded/gpt2/tokenizer.json")),
+            (
+                "model.safetensors",
+                include_bytes!("../../embedded/gpt2/model.safetensors"),
+            ),
+        ],
+    },
+];
+
+impl Embedded {
+    /// A folder with the model's files, written to the user's cache (or the system's temporary folder) where it is not
+    /// there yet.
+    ///
+    /// # Errors
+    /// A cache that cannot be written.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let root = datasets::cache::user_folder().unwrap_or_else(|| std::env::temp_dir().join("lora"));
+        let dir = root
+            .join("embedded")
+            .join(format!("{}-{}", self.name, env!("CARGO_PKG_VERSION")));
+        for (name, bytes) in self.files {
+            let path = dir.join(name);
+            // Compared whole: a file of an earlier build, or one cut short, is written anew.
+            if std::fs::read(&path).is_ok_and(|found| found == *bytes) {
+                continue;
+            }
+            results::write_atomic(&path, bytes).with_context(|| {
+                format!(
+                    "unpacking the embedded model; LORA_CACHE names another folder than {}",
+                    root.display()
+                )
+            })?;
+        }
+        Ok(dir)
+    }
+}

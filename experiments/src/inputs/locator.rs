@@ -1,0 +1,150 @@
+//! Where models and data come from: a word on the command line or in YAML, and what it stands for.
+
+use crate::experiment::Experiment;
+use crate::inputs::download;
+use crate::inputs::embedded::{EMBEDDED, Embedded, PREFIX};
+use anyhow::{Context, Result, bail};
+use datasets::Hub;
+use std::path::{Path, PathBuf};
+
+/// Where a model comes from.
+#[derive(Clone)]
+pub enum ModelSource {
+    /// `embedded:NAME`: it comes with the program.
+    Embedded(&'static Embedded),
+    /// A Hugging Face model folder.
+    Folder(PathBuf),
+    /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
+    Hub(Repository),
+}
+
+/// Where tasks come from.
+#[derive(Clone)]
+pub enum DataSource {
+    /// `embedded`: generated.
+    Embedded,
+    /// A folder in the data set's own layout.
+    Folder(PathBuf),
+    /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
+    Hub(Repository),
+}
+
+/// A repository on the hub, and the way there.
+#[derive(Clone)]
+pub struct Repository {
+    hub: Hub,
+    id: String,
+    revision: Option<String>,
+}
+
+impl Repository {
+    /// Reads `OWNER/NAME[@REVISION]`; none for anything else.
+    fn parse(word: &str, quiet: bool) -> Result<Option<Repository>> {
+        let (id, revision) = word.split_once('@').map_or((word, None), |(id, at)| (id, Some(at)));
+        let plain = |part: &str| {
+            let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
+        };
+        match id.split_once('/') {
+            Some((owner, name)) if plain(owner) && plain(name) => Ok(Some(Repository {
+                hub: Hub::from_env()?.progress(download::bars(quiet)),
+                id: id.into(),
+                revision: revision.map(String::from),
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    /// The way to the hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// `OWNER/NAME`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Branch, tag or commit, if one was named.
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
+}
+
+/// What stands in the records of a thing from the hub.
+pub fn at(snapshot: &datasets::Snapshot) -> Option<String> {
+    Some(format!("{}@{}", snapshot.id, snapshot.commit))
+}
+
+impl ModelSource {
+    /// Reads `embedded:NAME`, a folder's path, or `OWNER/NAME[@REVISION]` on the hub. A folder that is there wins.
+    ///
+    /// # Errors
+    /// An embedded model that there is not (with the known ones), a folder that is not there, settings of the hub that
+    /// cannot be used.
+    pub fn parse(word: &str, quiet: bool) -> Result<ModelSource> {
+        if let Some(name) = word.strip_prefix(PREFIX) {
+            let found = EMBEDDED.iter().find(|m| m.name == name);
+            let known: Vec<String> = EMBEDDED.iter().map(|m| format!("{PREFIX}{}", m.name)).collect();
+            return found
+                .map(ModelSource::Embedded)
+                .with_context(|| format!("unknown model `{word}`; known: {}", known.join(", ")));
+        }
+        let folder = Path::new(word);
+        if folder.is_dir() {
+            return Ok(ModelSource::Folder(folder.into()));
+        }
+        match Repository::parse(word, quiet)? {
+            Some(repository) => Ok(ModelSource::Hub(repository)),
+            None => bail!("--model {word}: no such folder, and no OWNER/NAME on the hub"),
+        }
+    }
+
+    /// The model's name in tables, if nothing else is said.
+    pub fn name(word: &str) -> String {
+        let path = word.split_once('@').map_or(word, |(id, _)| id);
+        let last = Path::new(path).file_name();
+        last.map_or(word.into(), |n| n.to_string_lossy().into_owned())
+    }
+
+    /// A folder that holds the model, and for one from the hub its repository and commit.
+    ///
+    /// # Errors
+    /// A cache that cannot be written; the hub's refusals.
+    pub fn folder(&self) -> Result<(PathBuf, Option<String>)> {
+        match self {
+            ModelSource::Embedded(model) => Ok((model.folder()?, None)),
+            ModelSource::Folder(dir) => Ok((dir.clone(), None)),
+            ModelSource::Hub(r) => {
+                let snapshot = r.hub.model(&r.id, r.revision());
+                let snapshot =
+                    snapshot.with_context(|| format!("--model {}: no such folder here, so the hub was asked", r.id))?;
+                Ok((snapshot.dir.clone(), at(&snapshot)))
+            }
+        }
+    }
+}
+
+impl DataSource {
+    /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets that `experiment` knows.
+    ///
+    /// # Errors
+    /// A folder that is not there, another data set of the hub, settings of the hub that cannot be used.
+    pub fn parse(word: &str, experiment: &Experiment, quiet: bool) -> Result<DataSource> {
+        let folder = Path::new(word);
+        if word == "embedded" {
+            return Ok(DataSource::Embedded);
+        }
+        if folder.is_dir() {
+            return Ok(DataSource::Folder(folder.into()));
+        }
+        match Repository::parse(word, quiet)? {
+            Some(repository) if experiment.repositories.contains(&repository.id()) => Ok(DataSource::Hub(repository)),
+            _ => bail!(
+                "--data {word}: no such folder; give {}, {} for the hub's, or embedded for generated tasks",
+                experiment.folder,
+                experiment.repositories.join(" or ")
+            ),
+        }
+    }
+}

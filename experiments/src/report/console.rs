@@ -1,0 +1,418 @@
+//! What a person sees while runs go on: a bar for all and one a run on a terminal, one line an epoch elsewhere, a line for each run that
+//! ends, and the tables; and the log file.
+
+use crate::plan::eta::Work;
+use crate::plan::{Planned, State};
+use crate::report::events::{Listener, News};
+use crate::report::json_events;
+use anyhow::{Context, Result};
+use clap::{Args, ColorChoice};
+use console::style;
+use indicatif::{FormattedDuration, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lora_core::train::{Eval, Event};
+use results::Table;
+use results::record::{RunRecord, Status};
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+
+/// What is shown, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct Show {
+    /// Show errors and the final table only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// One JSON object a line on stdout
+    #[arg(long, help = json_events::HELP.lines().next().unwrap_or_default(), long_help = json_events::HELP)]
+    pub json: bool,
+    /// Colours on stderr; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// Target of log lines that the terminal has had already.
+const SHOWN: &str = "shown";
+
+/// The bars of a batch of runs, and the lines above them.
+#[derive(Debug)]
+pub struct Console {
+    show: Show,
+    out: PathBuf,
+    aside: Aside,
+    bars: bool,
+    all: ProgressBar,
+    /// The runs in progress, by id.
+    going: HashMap<String, Going>,
+    /// Runs in all; those that need no more computing, well or badly ended; and those that failed.
+    runs: usize,
+    done: usize,
+    failed: usize,
+    work: Work,
+}
+
+/// What is shown of a run in progress.
+#[derive(Debug)]
+struct Going {
+    bar: ProgressBar,
+    /// The metric at its last evaluation.
+    last: String,
+}
+
+impl Console {
+    /// For the experiment of that name in the folder `out`, with everything from `info` up in its log file and warnings on the terminal.
+    ///
+    /// # Errors
+    /// A log file that cannot be opened.
+    pub fn start(experiment: &str, show: &Show, out: &Path) -> Result<Console> {
+        match show.color {
+            ColorChoice::Always => console::set_colors_enabled_stderr(true),
+            ColorChoice::Never => console::set_colors_enabled_stderr(false),
+            ColorChoice::Auto => {}
+        }
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // Lines of JSON on the same terminal would run through the bars.
+        let shared = show.json && std::io::stdout().is_terminal();
+        let bars = std::io::stderr().is_terminal() && !dumb && !shared && !show.quiet;
+        let target = if bars {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let aside = Aside(MultiProgress::with_draw_target(target));
+        log_to(
+            &out.join("logs").join(format!("{experiment}.log")),
+            aside.clone(),
+            show.quiet,
+        )?;
+        Ok(Console {
+            show: show.clone(),
+            out: out.to_path_buf(),
+            aside,
+            bars,
+            all: ProgressBar::hidden(),
+            going: HashMap::new(),
+            runs: 0,
+            done: 0,
+            failed: 0,
+            work: Work::new(0),
+        })
+    }
+
+    /// Writes lines above the bars.
+    pub fn aside(&self) -> Aside {
+        self.aside.clone()
+    }
+
+    /// A line, unless nothing but errors is wanted.
+    fn say(&self, text: &str) {
+        tracing::info!(target: SHOWN, "{text}");
+        if !self.show.quiet {
+            self.aside.line(text);
+        }
+    }
+
+    /// A line for an error.
+    fn complain(&self, text: &str) {
+        tracing::error!(target: SHOWN, "{text}");
+        self.aside.line(&style(text).red().for_stderr().to_string());
+    }
+
+    fn plan(&mut self, runs: &[Planned], device: &str) {
+        let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
+        let done = runs.len() - missing.len();
+        (self.runs, self.done) = (runs.len(), done);
+        self.say(&format!(
+            "{} runs, {done} in the store, {} to compute on {device}",
+            runs.len(),
+            missing.len()
+        ));
+        self.work = Work::new(missing.iter().map(|r| r.tokens()).sum());
+        if self.bars && !missing.is_empty() {
+            self.all = self.bar("{prefix:<28} {wide_bar} {msg}, {elapsed} gone", self.work.total as u64);
+            self.all.set_prefix("all runs");
+            self.all.enable_steady_tick(Duration::from_secs(1));
+            self.show_work();
+        }
+    }
+
+    fn bar(&self, template: &str, length: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.aside.0.add(ProgressBar::new(length).with_style(style))
+    }
+
+    fn started(&mut self, run: &Planned) {
+        self.work.start(&run.id, run.tokens(), run.steps());
+        let mut bar = ProgressBar::hidden();
+        if self.bars {
+            bar = self.bar(
+                "{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
+                run.steps(),
+            );
+            bar.set_prefix(run.title());
+        }
+        let last = String::new();
+        self.going.insert(run.id.clone(), Going { bar, last });
+    }
+
+    fn training(&mut self, run: &Planned, event: &Event) {
+        let Some(going) = self.going.get_mut(&run.id) else {
+            return;
+        };
+        match event {
+            Event::Resumed(step) => {
+                self.work.skip_to(&run.id, *step);
+                going.bar.set_position(*step);
+                going.bar.reset_eta();
+                self.say(&format!("{}: goes on from step {step}", run.title()));
+            }
+            Event::Progress { step, loss, lr, .. } => {
+                self.work.advance_to(&run.id, *step);
+                going.bar.set_position(*step);
+                going
+                    .bar
+                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", going.last));
+                self.show_work();
+            }
+            Event::Epoch(eval) => {
+                going.last = shown(run, eval);
+                self.epoch(run, eval);
+            }
+        }
+    }
+
+    fn epoch(&self, run: &Planned, eval: &Eval) {
+        let (title, epoch, loss) = (run.title(), eval.epoch, eval.train_loss);
+        let line = format!("{title}: epoch {epoch}, training loss {loss:.4}, {}", shown(run, eval));
+        if self.bars {
+            tracing::info!(target: SHOWN, "{line}");
+        } else {
+            self.say(&line);
+        }
+    }
+
+    fn writing(&mut self, run: &Planned, done: usize, total: usize) {
+        if let Some(going) = self.going.get(&run.id).filter(|_| self.bars) {
+            going.bar.set_position(run.steps());
+            going.bar.set_message(format!("{done}/{total} texts"));
+        } else if done == total {
+            self.say(&format!("{}: {done} texts written", run.title()));
+        }
+    }
+
+    fn ended(&mut self, run: &Planned, record: &RunRecord) {
+        self.out_of_the_way(run);
+        self.done += 1;
+        match &record.status {
+            Status::Failed { error } => {
+                self.failed += 1;
+                self.complain(&format!("{} failed: {error}", run.title()));
+            }
+            Status::Finished => {
+                let best = record.best.map_or("undefined".into(), |best| {
+                    let epochs = run.config.train.epochs;
+                    let value = run.rows.exam.criterion().show(Some(best.value));
+                    format!("{value} at epoch {} of {epochs}", best.epoch)
+                });
+                let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
+                let (title, metric) = (run.title(), &record.metric);
+                self.say(&format!("{title}: best {metric} {best}, {time}; {}", self.standing()));
+                if let Some(scores) = scores(run, record) {
+                    self.say(&format!("{title}: {scores}"));
+                }
+            }
+        }
+    }
+
+    /// The run's bar goes, and with it what is left of its work.
+    fn out_of_the_way(&mut self, run: &Planned) {
+        self.clear(run);
+        self.work.end(&run.id);
+        self.show_work();
+    }
+
+    fn clear(&mut self, run: &Planned) {
+        if let Some(going) = self.going.remove(&run.id) {
+            going.bar.finish_and_clear();
+        }
+    }
+
+    fn elsewhere(&mut self, run: &Planned, done: bool) {
+        self.work.start(&run.id, run.tokens(), run.steps());
+        self.out_of_the_way(run);
+        self.done += usize::from(done);
+        let what = if done {
+            "another process has just computed it"
+        } else {
+            "being computed by another process; run the command again when it is done"
+        };
+        self.say(&format!("{}: {what}", run.title()));
+    }
+
+    fn show_work(&self) {
+        self.all.set_position((self.work.total - self.work.left) as u64);
+        self.all.set_message(self.standing());
+    }
+
+    /// `3/12 runs, about 40 minutes left`.
+    fn standing(&self) -> String {
+        let (runs, done) = (self.runs, self.done);
+        match self.work.time_left() {
+            Some(left) => format!("{done}/{runs} runs, about {} left", HumanDuration(left)),
+            None => format!("{done}/{runs} runs"),
+        }
+    }
+
+    fn tables(&self, tables: &[Table], texts: Option<&str>) {
+        self.all.finish_and_clear();
+        if !self.show.json {
+            let mut text: String = tables.iter().map(|t| t.terminal(width()) + "\n").collect();
+            text += &texts.map(|t| format!("{t}\n")).unwrap_or_default();
+            if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
+                tracing::warn!(
+                    "the table cannot be printed: {error}; it is in {}",
+                    self.out.join("tables").display()
+                );
+            }
+        }
+    }
+
+    fn last_words(&self, closing: Option<&str>, go_on: Option<&str>) {
+        if let Some(closing) = closing {
+            self.say(closing.trim_end());
+        }
+        if self.failed > 0 {
+            let failed = self.out.join("failed");
+            let text = format!("{} of {} runs failed", self.failed, self.runs);
+            self.complain(&format!(
+                "{text}; why is in {}. The same command tries them again.",
+                failed.display()
+            ));
+        }
+        if let Some(command) = go_on {
+            self.aside.line(&format!(
+                "Stopped. What is finished is in {}. To go on:\n  {command}",
+                self.out.display()
+            ));
+        }
+    }
+}
+
+impl Listener for Console {
+    fn hear(&mut self, news: &News) {
+        match news {
+            News::Plan { runs, device } => self.plan(runs, device),
+            News::Started(run) => self.started(run),
+            News::Training(run, event) => self.training(run, event),
+            News::Writing { run, done, total } => self.writing(run, *done, *total),
+            News::Ended(run, record) => self.ended(run, record),
+            News::Elsewhere { run, done } => self.elsewhere(run, *done),
+            News::Interrupted(run, how) => {
+                self.clear(run);
+                self.say(&format!("{}: {how}", run.title()));
+            }
+            News::Tables {
+                tables,
+                texts,
+                closing,
+                go_on,
+            } => {
+                self.tables(tables, *texts);
+                self.last_words(*closing, *go_on);
+            }
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.going.values().for_each(|going| going.bar.finish_and_clear());
+        self.all.finish_and_clear();
+    }
+}
+
+/// What an epoch came to: `dev/accuracy 81.2`.
+fn shown(run: &Planned, eval: &Eval) -> String {
+    let criterion = run.rows.exam.criterion();
+    let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
+    format!("{} {value}", criterion.key)
+}
+
+/// What the texts of a run scored, in one line.
+fn scores(run: &Planned, record: &RunRecord) -> Option<String> {
+    run.rows.exam.writing()?;
+    let metrics = &record.best_eval()?.metrics;
+    let scores = metrics.iter().filter(|(key, _)| **key != record.metric);
+    let shown = scores.map(|(key, value)| match value {
+        Some(value) => format!("{key} {value:.3}"),
+        None => format!("{key} –"),
+    });
+    Some(shown.collect::<Vec<_>>().join(", "))
+}
+
+/// Columns of the terminal, or of a file.
+fn width() -> usize {
+    let term = console::Term::stdout();
+    if term.is_term() {
+        usize::from(term.size().1)
+    } else {
+        results::table::TERMINAL_WIDTH
+    }
+}
+
+fn log_to(path: &Path, aside: Aside, quiet: bool) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("making the folder {}", dir.display()))?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("opening the log file {}", path.display()))?;
+    let to_file = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file));
+    let to_terminal = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(aside);
+    let level = if quiet { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let layers = tracing_subscriber::registry()
+        .with(to_file.with_filter(LevelFilter::INFO))
+        .with(to_terminal.with_filter(filter_fn(move |of| *of.level() <= level && of.target() != SHOWN)));
+    // A second experiment in one process keeps the first one's log.
+    let _ = layers.try_init();
+    Ok(())
+}
+
+/// Writes above the bars instead of through them. A stderr that is gone is no reason to stop a run.
+#[derive(Clone, Debug)]
+pub struct Aside(MultiProgress);
+
+impl Aside {
+    /// One line.
+    pub fn line(&self, text: &str) {
+        let _ = self.0.suspend(|| writeln!(std::io::stderr(), "{text}"));
+    }
+}
+
+impl Write for Aside {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.suspend(|| std::io::stderr().write_all(text));
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Aside {
+    type Writer = Aside;
+
+    fn make_writer(&'a self) -> Aside {
+        self.clone()
+    }
+}

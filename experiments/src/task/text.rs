@@ -1,0 +1,189 @@
+//! Tasks of text: a context is given, and what follows it is to be written.
+//!
+//! Training is on `context, end, completion, end` with the completion and its end scored, as the paper's GPT-2 code does;
+//! the loss on dev decides which epoch counts; then the contexts of one split are continued, and the texts are scored.
+
+use crate::config::run_config::RunConfig;
+use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
+use crate::inputs::locator::{DataSource, at};
+use crate::task::generation::Judge;
+use crate::task::generation::Writing;
+use crate::task::{Answers, Criterion, Exam, Metrics, Reader, Task, TaskRows};
+use anyhow::{Context, Result, ensure};
+use datasets::causal::{self, Cut, Frame};
+use datasets::nlg::{self, Dataset, TextData};
+use lora_core::batch::{Row, Target, UNSCORED};
+use lora_core::model::Model;
+use lora_core::train::{Objective, token_scores};
+use tch::Device;
+
+impl Task for Dataset {
+    fn id(&self) -> &'static str {
+        self.id
+    }
+
+    fn about(&self) -> String {
+        let metrics = Judge::of(self.id).map_or_else(|_| String::new(), |j| j.metrics.join(", "));
+        format!("{} ({metrics})", self.name)
+    }
+
+    fn check(&self, run: &RunConfig) -> Result<()> {
+        let decode = decode(run)?;
+        let known: Vec<&str> = self.splits.iter().map(|s| s.name).collect();
+        ensure!(
+            known.contains(&decode.split.as_str()) && decode.split != "train",
+            "`decode.split` is `{}`; it must be dev or test",
+            decode.split
+        );
+        ensure!(
+            decode.max_new_tokens < run.train.max_len,
+            "`decode.max_new_tokens` is {}, and `train.max_len` {}: nothing is left for the context",
+            decode.max_new_tokens,
+            run.train.max_len
+        );
+        ensure!(
+            run.train.encoding == Encoding::Paper || ["e2e", "webnlg", "dart"].contains(&self.id),
+            "`train.encoding` is li_liang, whose code knows e2e, webnlg and dart; leave it out for {}",
+            self.id
+        );
+        self.prompt(run.prompt.as_deref())?;
+        Ok(())
+    }
+
+    fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows> {
+        let dataset = nlg::find(self.id)?;
+        let decode = decode(run)?;
+        let mut splits = vec!["train", "dev"];
+        if !splits.contains(&decode.split.as_str()) {
+            splits.push(&decode.split);
+        }
+        let (data, source) = read(dataset, reader.data, &splits, run.prompt.as_deref())?;
+        let (frame, max_len) = (Frame::of(reader.tokenizer)?, run.train.max_len);
+        let frame = match run.train.encoding {
+            Encoding::Paper => frame,
+            Encoding::LiLiang => frame.li_liang(self.id),
+        };
+        let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
+        let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
+            // The completion is what is learnt, and decoding cuts contexts at the same side. (The paper's code cuts rows at
+            // their end; none of E2E, WebNLG and DART reaches the 512 tokens that it allows.)
+            let rows = causal::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
+            if rows.cut > 0 {
+                let (cut, all) = (rows.cut, rows.rows.len());
+                tracing::warn!(
+                    "{} {split}: {cut} of {all} rows are longer than `train.max_len` {max_len}; their contexts are cut at the beginning",
+                    dataset.id
+                );
+            }
+            Ok(rows.rows.into_iter().map(row).collect())
+        };
+        let train = rows("train", run.limit.train(pairs("train")))?;
+        let dev = rows("dev", Limit::cut(pairs("dev"), run.limit.dev))?;
+        let prompts = data.split(&decode.split).map(|s| s.prompts.clone());
+        let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
+        Ok(TaskRows {
+            train,
+            exam: Box::new(TextExam {
+                dev,
+                writing: Writing::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
+            }),
+            sha256: data.sha256,
+            source,
+        })
+    }
+
+    fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
+        let dataset = nlg::find(self.id)?;
+        let known: Vec<&str> = dataset.splits.iter().map(|s| s.name).collect();
+        let (data, _) = read(dataset, data, &known[..2], None)?;
+        let sizes = data.splits.iter().map(|s| {
+            let (texts, contexts) = (s.pairs.len(), s.prompts.len());
+            format!("{} {texts} texts on {contexts} contexts", s.name)
+        });
+        let sizes: Vec<String> = sizes.collect();
+        let shown = data.splits[0].pairs.iter().take(rows);
+        let shown: String = shown
+            .map(|p| format!("{}\n    {}\n", p.context, p.completion))
+            .collect();
+        Ok(format!("{}\n\n{shown}", sizes.join(", ")))
+    }
+}
+
+/// Each token is to be followed by the next; what follows the context is scored.
+fn row(row: causal::Row) -> Row {
+    let mut ids: Vec<i64> = row.ids.into_iter().map(i64::from).collect();
+    let mut wanted = vec![UNSCORED; row.scored_from - 1];
+    wanted.extend(&ids[row.scored_from..]);
+    ids.pop();
+    Row {
+        ids,
+        types: Vec::new(),
+        prompt: Some(row.scored_from),
+        target: Target::Tokens(wanted),
+    }
+}
+
+/// The run's decoding: tasks of text have one.
+fn decode(run: &RunConfig) -> Result<&DecodeConfig> {
+    let decode = run.decode.as_ref();
+    decode.with_context(|| format!("{} writes texts, so `decode` must say how", run.task))
+}
+
+/// The texts of these splits, and for those from the hub repository and commit.
+fn read(
+    dataset: &'static Dataset,
+    data: &DataSource,
+    splits: &[&str],
+    prompt: Option<&str>,
+) -> Result<(TextData, Option<String>)> {
+    Ok(match data {
+        DataSource::Embedded => (datasets::synthetic::texts(dataset, prompt)?, None),
+        DataSource::Folder(dir) => (nlg::load(dataset, dir, splits, prompt)?, None),
+        DataSource::Hub(r) => {
+            let (data, snapshot) = r.hub().texts(dataset, splits, prompt, r.revision())?;
+            (data, at(&snapshot))
+        }
+    })
+}
+
+/// The loss on dev, and what is to be written after training.
+#[derive(Debug)]
+struct TextExam {
+    dev: Vec<Row>,
+    writing: Writing,
+}
+
+impl Exam for TextExam {
+    fn answers(&self) -> Answers {
+        Answers::Words
+    }
+
+    fn objective(&self, train: &TrainConfig) -> Objective {
+        let label_smoothing = train.label_smoothing;
+        match train.loss_over {
+            LossOver::Tokens => Objective::Tokens { label_smoothing },
+            LossOver::Texts => Objective::Texts { label_smoothing },
+        }
+    }
+
+    fn criterion(&self) -> Criterion {
+        Criterion {
+            key: "dev/loss".into(),
+            lower_is_better: true,
+        }
+    }
+
+    fn splits(&self) -> Vec<&[Row]> {
+        vec![&self.dev]
+    }
+
+    /// The mean loss of a scored token, without label smoothing.
+    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
+        let scores = token_scores(model, &self.dev, batch, device)?;
+        Ok(Metrics::from([("dev/loss".to_string(), Some(scores.loss))]))
+    }
+
+    fn writing(&self) -> Option<&Writing> {
+        Some(&self.writing)
+    }
+}

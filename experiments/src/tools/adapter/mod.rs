@@ -1,0 +1,240 @@
+//! `lora adapter`: adapters in and out.
+
+mod card;
+mod command;
+mod head;
+mod info;
+mod merged;
+pub mod stored;
+
+use crate::report::resume_command;
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Subcommand};
+use datasets::{Hub, Task};
+use lora_core::interop::Export;
+use std::path::{Path, PathBuf};
+use stored::{Found, Place, Stored, open_foreign};
+
+/// `lora adapter`
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Makes an adapter of PEFT's or loralib's one of this project's
+    Import(ImportArgs),
+    /// Writes an adapter as a PEFT folder with a model card
+    Export(ExportArgs),
+    /// Writes base and adapter as one Hugging Face model folder with a model card
+    Merge(MergeArgs),
+    /// What an adapter is, and how large its updates are
+    Info(InfoArgs),
+}
+
+/// `lora adapter import`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora adapter import peft/mrpc --base FacebookAI/roberta-base --out adapters/mrpc\n  lora adapter import roberta_base_lora_mnli.bin --alpha 16 --task mnli --base FacebookAI/roberta-base --out adapters/mnli\n\nPEFT's LoRA adapters (adapter_config.json) and loralib's checkpoints are read; nothing in them is ever executed."
+)]
+pub struct ImportArgs {
+    /// A PEFT folder, or a loralib checkpoint
+    pub source: PathBuf,
+    /// The model that it was trained beside: a Hugging Face model folder, a model of the hub, or embedded:roberta
+    #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
+    pub base: String,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Alpha, which loralib's files do not say: 16 for the RoBERTa releases, 32 for GPT-2's
+    #[arg(long, value_name = "NUMBER")]
+    pub alpha: Option<f64>,
+    /// The task that it was trained on, such as mnli: its classes' names go with the adapter
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
+}
+
+/// `lora adapter export`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora adapter export results/1977ecad94f36450 --base minilm/model --out peft/cola\n  lora adapter export adapters/mrpc --out peft/mrpc --push me/roberta-base-lora-mrpc\n\nIn Python: PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE), \"peft/mrpc\")"
+)]
+pub struct ExportArgs {
+    /// RESULTS/ID of a run whose weights were kept (glue --keep), its weights file, or a folder of `lora adapter import`
+    pub adapter: PathBuf,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The base model, where the adapter does not say where it lies
+    #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
+    pub base: Option<String>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
+    /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub push: Option<String>,
+}
+
+/// `lora adapter merge`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora adapter merge results/1977ecad94f36450 --base minilm/model --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
+)]
+pub struct MergeArgs {
+    /// As for export, or a PEFT folder, or a loralib checkpoint
+    pub adapter: PathBuf,
+    /// The base model
+    #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
+    pub base: Option<String>,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Alpha, for a loralib checkpoint
+    #[arg(long, value_name = "NUMBER")]
+    pub alpha: Option<f64>,
+    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    #[arg(long)]
+    pub fresh_head: bool,
+    /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub push: Option<String>,
+}
+
+/// `lora adapter info`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/1977ecad94f36450"
+)]
+pub struct InfoArgs {
+    /// Any form of an adapter
+    pub adapter: PathBuf,
+    /// Alpha, for a loralib checkpoint
+    #[arg(long, value_name = "NUMBER")]
+    pub alpha: Option<f64>,
+}
+
+/// Does it; what to print.
+///
+/// # Errors
+/// Adapters and models that are not there, do not fit, or cannot be said in the other form; nothing is half written.
+pub fn run(command: &Command) -> Result<String> {
+    match command {
+        Command::Import(args) => import(args),
+        Command::Export(args) => export(args),
+        Command::Merge(args) => merge(args),
+        Command::Info(args) => info::info(args),
+    }
+}
+
+fn import(args: &ImportArgs) -> Result<String> {
+    let task = args.task.as_deref().map(datasets::find).transpose()?;
+    let found = Found::open(&args.base)?;
+    let stored = foreign(&args.source, args.alpha, &found, (task, args.fresh_head))?;
+    whole_folder(&args.out, |dir| stored.write(dir))?;
+    Ok(format!("{}: {}\n", args.out.display(), info::line(&stored)))
+}
+
+/// An adapter of another library, read against a base: of this task, if one is named, and perhaps with a fresh head.
+fn foreign(source: &Path, alpha: Option<f64>, found: &Found, (task, fresh): (Option<&Task>, bool)) -> Result<Stored> {
+    let place = Place::of(source)?;
+    let adapter = open_foreign(&place, alpha)?;
+    found.check_name(&adapter)?;
+    let what = match place {
+        Place::Loralib(_) => "loralib checkpoint",
+        _ => "PEFT adapter",
+    };
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    let mut stored = Stored::foreign(&adapter, found, format!("{what} {name}"), this_command())?;
+    stored.about.fresh_head = fresh;
+    stored.about.task = task.map(|task| task.id.into());
+    stored.about.labels = task.map(stored::labels).unwrap_or_default();
+    head::check(found, &stored.about, &stored.trained)?;
+    stored.about.labels = head::labels(found, &stored.trained, task, fresh)?;
+    Ok(stored)
+}
+
+fn export(args: &ExportArgs) -> Result<String> {
+    let mut stored = Stored::open(&Place::of(&args.adapter)?)?;
+    let lora = stored
+        .lora()
+        .context("PEFT's format is written for LoRA alone; `lora adapter merge` writes a whole model")?;
+    let found = Found::of(&stored.about, args.base.as_deref())?;
+    stored.about.fresh_head |= args.fresh_head;
+    head::check(&found, &stored.about, &stored.trained)?;
+    let export = Export {
+        base: &found.base,
+        name: &found.name.name,
+        revision: found.name.revision.as_deref(),
+        lora: &lora,
+        trained: &stored.trained,
+    };
+    whole_folder(&args.out, |dir| {
+        export.save(dir)?;
+        card::write(dir, &card::Card::adapter(&stored.about, &found, &this_command()))
+    })?;
+    let text = format!("{}: {}\n", args.out.display(), info::line(&stored));
+    pushed(text, args.push.as_deref(), &args.out)
+}
+
+fn merge(args: &MergeArgs) -> Result<String> {
+    let place = Place::of(&args.adapter)?;
+    let (stored, found) = match place {
+        Place::Peft(_) | Place::Loralib(_) => {
+            let base = args.base.as_deref().context("a base is needed: name it with --base")?;
+            let found = Found::open(base)?;
+            (
+                foreign(&args.adapter, args.alpha, &found, (None, args.fresh_head))?,
+                found,
+            )
+        }
+        own => {
+            let mut stored = Stored::open(&own)?;
+            let found = Found::of(&stored.about, args.base.as_deref())?;
+            stored.about.fresh_head |= args.fresh_head;
+            head::check(&found, &stored.about, &stored.trained)?;
+            (stored, found)
+        }
+    };
+    let mut note = String::new();
+    whole_folder(&args.out, |dir| {
+        note = merged::write(dir, &stored, &found)?;
+        card::write(dir, &card::Card::merged(&stored.about, &found, &this_command()))
+    })?;
+    let text = format!("{}: a whole model{note}\n", args.out.display());
+    pushed(text, args.push.as_deref(), &args.out)
+}
+
+/// Fills a folder beside `out` and then calls it `out`, so that it is whole or not there.
+fn whole_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
+    ensure!(empty, "{} is there already; name another folder", out.display());
+    let parent = out
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let temp = tempfile::Builder::new().prefix(".lora-").tempdir_in(parent);
+    let temp = temp.with_context(|| format!("writing to {}", parent.display()))?;
+    let inner = temp.path().join("folder"); // with the user's usual permissions, which a temporary folder has not
+    std::fs::create_dir(&inner).with_context(|| format!("writing to {}", parent.display()))?;
+    fill(&inner)?;
+    if out.exists() {
+        std::fs::remove_dir(out).with_context(|| format!("replacing the empty {}", out.display()))?;
+    }
+    std::fs::rename(&inner, out).with_context(|| format!("making {}", out.display()))
+}
+
+fn pushed(text: String, repo: Option<&str>, dir: &Path) -> Result<String> {
+    let Some(repo) = repo else { return Ok(text) };
+    let url = Hub::from_env()?.upload(repo, dir, "Upload with lora adapter");
+    let url = url.with_context(|| format!("{} is written; uploading it", dir.display()))?;
+    Ok(format!("{text}uploaded: {url}\n"))
+}
+
+/// The command line as it was typed, without secrets and with the program's bare name.
+fn this_command() -> String {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default().to_os_string();
+    resume_command::command(std::iter::once(name).chain(words), true)
+}

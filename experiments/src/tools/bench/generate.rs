@@ -1,0 +1,148 @@
+//! `lora bench generate`: how fast a language model writes.
+
+use crate::cli::set_threads;
+use crate::config::settings::Dtype;
+use crate::runner::environment;
+use anyhow::{Result, ensure};
+use clap::Args;
+use lora_core::generate::{Flavour, Generator, Settings, Strategy};
+use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::{device, method, model};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Instant;
+
+/// `lora bench generate`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  lora bench generate gpt2-medium --beams 10 --device cuda --dtype bf16\n\n\
+    The weights are random and no text ends early, so that the work is known. Printed is one JSON object."
+)]
+pub struct GenerateArgs {
+    /// A name such as gpt2-medium, or a folder with config.json
+    pub model: String,
+    /// Prompts
+    #[arg(long, default_value_t = 16)]
+    pub prompts: usize,
+    /// Prompts that are continued together
+    #[arg(long, default_value_t = 16)]
+    pub batch: usize,
+    /// Tokens of the longest prompt; the shortest has a third of them
+    #[arg(long, default_value_t = 60)]
+    pub prompt_len: usize,
+    /// Tokens that are written behind each prompt
+    #[arg(long, default_value_t = 64)]
+    pub new: usize,
+    /// Beams of the paper's beam search; 1 = greedy
+    #[arg(long, default_value_t = 10)]
+    pub beams: usize,
+    /// Number type of weights and activations
+    #[arg(long, default_value = "fp32")]
+    pub dtype: Dtype,
+    /// CPU threads; 0 = as many as there are cores
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// The JSON line.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    model: String,
+    dtype: &'static str,
+    device: String,
+    prompts: usize,
+    beams: usize,
+    /// Tokens of all texts; those of beams that lost are not counted.
+    tokens: usize,
+    seconds: f64,
+    tokens_per_s: f64,
+    prompts_per_s: f64,
+    peak_mib: f64,
+}
+
+/// Writes behind made-up prompts.
+///
+/// # Errors
+/// Models and settings that cannot be used.
+pub fn generate(args: &GenerateArgs) -> Result<Written> {
+    set_threads(args.threads)?;
+    let device = device::parse(&args.device)?;
+    let dir = Path::new(&args.model);
+    let config = if dir.is_dir() {
+        model::read_config(dir)?
+    } else {
+        model::known_config(&args.model)?
+    };
+    let method = method::from_yaml("{kind: head}")?;
+    let build = Build::new(method.as_ref(), 1)
+        .device(device)
+        .base_kind(args.dtype.kind())
+        .base_init(BaseInit::Random);
+    let model = model::arch(&config)?.language_model(&config, &build.scope())?;
+    let Adopted { params: _params, .. } = build.adopt()?;
+    ensure!(
+        args.prompts > 0 && args.prompt_len > 0,
+        "there must be prompts, and tokens in them"
+    );
+    let settings = settings(args);
+    let generator = Generator {
+        model: model.as_ref(),
+        settings: &settings,
+        batch_size: args.batch,
+        device,
+        stop: None,
+    };
+    let prompts = prompts(args, model.vocab());
+    generator.generate(&prompts[..1], &mut |_| ())?; // the first kernels are slow to start
+    device::synchronize(device);
+    let since = Instant::now();
+    let texts = generator.generate(&prompts, &mut |_| ())?;
+    device::synchronize(device);
+    let (seconds, tokens) = (
+        since.elapsed().as_secs_f64(),
+        texts.iter().map(|t| t.tokens.len()).sum::<usize>(),
+    );
+    Ok(Written {
+        model: args.model.clone(),
+        dtype: args.dtype.name(),
+        device: device::name(device),
+        prompts: args.prompts,
+        beams: args.beams,
+        tokens,
+        seconds,
+        tokens_per_s: tokens as f64 / seconds,
+        prompts_per_s: args.prompts as f64 / seconds,
+        peak_mib: environment::peak_rss_mib().unwrap_or_default(),
+    })
+}
+
+/// As in the paper's beam search, or greedy.
+fn settings(args: &GenerateArgs) -> Settings {
+    Settings {
+        strategy: match args.beams {
+            1 => Strategy::Greedy,
+            beams => Strategy::Beam {
+                beams,
+                length_penalty: 0.9,
+                flavour: Flavour::Paper,
+            },
+        },
+        max_new_tokens: args.new,
+        end: Vec::new(),
+        no_repeat_ngram: 4,
+        bad_words: Vec::new(),
+    }
+}
+
+/// Prompts of uneven lengths.
+fn prompts(args: &GenerateArgs, vocab: i64) -> Vec<Vec<i64>> {
+    let shortest = args.prompt_len.div_ceil(3);
+    let prompt = |i: usize| {
+        let len = args.prompt_len - (i * 7) % (args.prompt_len - shortest + 1);
+        (0..len).map(|t| ((i * 7919 + t * 104_729) as i64) % vocab).collect()
+    };
+    (0..args.prompts).map(prompt).collect()
+}

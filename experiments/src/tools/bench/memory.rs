@@ -1,0 +1,282 @@
+//! `lora bench memory`: some training steps of a model with random weights, and the most memory that they took beside what a
+//! plan predicts. No weights, no files and no network are needed for the models known by name.
+
+use crate::cli::set_threads;
+use crate::config::settings::Dtype;
+use crate::runner::environment;
+use crate::tools::params::method_of;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use lora_core::batch::{Row, Target};
+use lora_core::method;
+use lora_core::model::{self, Model};
+use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::train::{AdamForm, FitConfig, Footprint, Load, Objective, Schedule, Stepper};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Instant;
+use tch::Device;
+
+/// `lora bench memory`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora bench memory --model roberta-base --rows 8 --tokens 128\n  lora bench memory --model deberta-v2-xxlarge --layers 12 --dtype bf16 --recompute --set r=16 --set alpha=32\n  lora bench memory --model DIR --method full --json\n\nMeasured is the highest resident memory of this process while it trains (Linux alone says). Predicted is what `--dry-run` says of\na run, on top of what the process held before there was a model. Nothing is built that would not fit into free memory."
+)]
+pub struct MemoryArgs {
+    /// A model known by name (see `lora params`) or a Hugging Face model folder, of which config.json alone is read
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: String,
+    /// Blocks, in place of as many as the model has
+    #[arg(long, value_name = "N")]
+    pub layers: Option<u64>,
+    /// The method
+    #[arg(long, value_name = "NAME", default_value = "lora")]
+    pub method: String,
+    /// A setting of the method, such as r=8; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Number type of frozen weights and activations
+    #[arg(long, default_value = "fp32")]
+    pub dtype: Dtype,
+    /// Compute what lies inside a block again in the backward pass
+    #[arg(long)]
+    pub recompute: bool,
+    /// Rows of a batch
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub rows: usize,
+    /// Tokens of the longest row; the others have from half of that on
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Optimiser steps
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub steps: usize,
+    /// CPU threads; 0 = as many as there are cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    model: String,
+    layers: i64,
+    method: String,
+    dtype: &'static str,
+    recompute: bool,
+    rows: usize,
+    tokens: usize,
+    threads: usize,
+    parameters: i64,
+    trained: i64,
+    /// Seconds of each step.
+    step_s: Vec<f64>,
+    losses: Vec<f64>,
+    /// What the process held before there was a model.
+    process_mib: f64,
+    /// That, and what is predicted of the steps.
+    predicted_mib: f64,
+    /// The most that was held during the steps.
+    measured_mib: f64,
+    predicted_over_measured: f64,
+}
+
+/// Measures; a few lines or JSON.
+///
+/// # Errors
+/// Unknown models or methods, sizes that cannot be, memory that does not suffice.
+pub fn measure(args: &MemoryArgs) -> Result<String> {
+    ensure!(
+        ![args.rows, args.tokens, args.steps].contains(&0) && args.layers != Some(0),
+        "--layers, --rows, --tokens and --steps must be at least 1"
+    );
+    let threads = set_threads(args.threads)?;
+    let config = config(args)?;
+    let process = environment::rss_mib().context("this system does not say how much memory a process holds")?;
+    let (footprint, longest) = footprint(args, &config)?;
+    let rows = rows(args, &footprint, longest)?;
+    let predicted = process + footprint.bytes(&Load::of(&rows, args.rows)) / f64::from(1 << 20);
+    if let Some(free) = environment::available_mib() {
+        ensure!(
+            predicted < 0.9 * free,
+            "{predicted:.0} MiB are predicted and {free:.0} MiB are free: take fewer --layers, --rows or --tokens, --dtype bf16 or --recompute"
+        );
+    }
+    let steps = train(args, &config, &rows)?;
+    let measured = Measured {
+        model: args.model.clone(),
+        layers: footprint.shape.layers,
+        method: args.method.clone(),
+        dtype: args.dtype.name(),
+        recompute: args.recompute,
+        rows: args.rows,
+        tokens: rows.iter().map(|r| r.ids.len()).max().unwrap_or(0),
+        threads,
+        parameters: footprint.total,
+        trained: footprint.trained,
+        step_s: steps.seconds,
+        losses: steps.losses,
+        process_mib: process.round(),
+        predicted_mib: predicted.round(),
+        measured_mib: steps.peak_mib,
+        predicted_over_measured: (predicted / steps.peak_mib * 1000.0).round() / 1000.0,
+    };
+    if args.json {
+        return Ok(serde_json::to_string(&measured)? + "\n");
+    }
+    Ok(text(&measured))
+}
+
+/// config.json with as many blocks as asked for.
+fn config(args: &MemoryArgs) -> Result<Value> {
+    let dir = Path::new(&args.model);
+    let mut config = if dir.is_dir() {
+        model::read_config(dir)?
+    } else {
+        model::known_config(&args.model)?
+    };
+    if let Some(layers) = args.layers {
+        let keys = ["num_hidden_layers", "n_layer"];
+        let key = keys.into_iter().find(|key| config.get(key).is_some());
+        config[key.context("config.json does not say how many blocks there are")?] = layers.into();
+    }
+    Ok(config)
+}
+
+/// Builds the model: a classifier with two classes, or the language model that it is.
+fn built(config: &Value, build: &Build) -> Result<Box<dyn Model>> {
+    let arch = model::arch(config)?;
+    Ok(match arch.build {
+        Some(classifier) => classifier(config, 2, &build.scope())?,
+        None => arch.language_model(config, &build.scope())?,
+    })
+}
+
+/// What is predicted, from a model whose variables are made and not touched; and the longest row.
+fn footprint(args: &MemoryArgs, config: &Value) -> Result<(Footprint, i64)> {
+    let settings = method_of(&args.method, &args.sets)?;
+    let (method, arch) = (method::from_value(&settings)?, model::arch(config)?);
+    let build = Build::new(method.as_ref(), 0).base_kind(args.dtype.kind()).to_count();
+    let model = built(config, &build)?;
+    let (adopted, shape) = (build.adopt()?, (arch.shape)(config)?);
+    let longest = model.max_len();
+    let model = (model.as_ref(), &adopted);
+    let footprint = Footprint::new((arch, config), shape, model, args.dtype.kind(), args.recompute);
+    Ok((footprint, longest))
+}
+
+/// Rows of uneven lengths: to be classified, or to be gone on with.
+fn rows(args: &MemoryArgs, footprint: &Footprint, longest: i64) -> Result<Vec<Row>> {
+    ensure!(
+        args.tokens as i64 <= longest,
+        "--tokens {}: the longest row that fits has {longest}",
+        args.tokens
+    );
+    let row = |i: usize| {
+        let len = (args.tokens - (i * 7) % (args.tokens / 2 + 1)).max(1);
+        let id = |t: usize| (i * 31 + t * 17) as i64 % footprint.shape.vocab;
+        let ids: Vec<i64> = (0..len).map(id).collect();
+        Row {
+            target: match footprint.shape.head_hidden {
+                Some(_) => Target::Class(i as i64 % 2),
+                None => Target::Tokens((1..=len).map(id).collect()),
+            },
+            ids,
+            types: Vec::new(),
+            prompt: None,
+        }
+    };
+    Ok((0..args.rows).map(row).collect())
+}
+
+/// What the steps gave.
+struct Steps {
+    seconds: Vec<f64>,
+    losses: Vec<f64>,
+    peak_mib: f64,
+}
+
+fn train(args: &MemoryArgs, config: &Value, rows: &[Row]) -> Result<Steps> {
+    let settings = method_of(&args.method, &args.sets)?;
+    let method = method::from_value(&settings)?;
+    let build = Build::new(method.as_ref(), 0)
+        .base_kind(args.dtype.kind())
+        .base_init(BaseInit::Random);
+    let model = built(config, &build)?;
+    let Adopted { params, .. } = build.adopt()?;
+    let objective = match model.causal() {
+        Some(_) => Objective::Tokens { label_smoothing: 0.0 },
+        None => Objective::Classes { label_smoothing: 0.0 },
+    };
+    let fit = fit_config(args, objective);
+    environment::reset_peak_rss();
+    let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(fit.lr))?;
+    let batch: Vec<&Row> = rows.iter().collect();
+    let (mut seconds, mut losses) = (Vec::new(), Vec::new());
+    for _ in 0..args.steps {
+        let since = Instant::now();
+        let loss = stepper.step(&batch)?;
+        losses.push(f64::try_from(loss).context("reading the loss")?);
+        seconds.push((since.elapsed().as_secs_f64() * 100.0).round() / 100.0);
+    }
+    let peak_mib = environment::peak_rss_mib().context("this system does not say how much memory a process held")?;
+    Ok(Steps {
+        seconds,
+        losses,
+        peak_mib,
+    })
+}
+
+fn fit_config(args: &MemoryArgs, objective: Objective) -> FitConfig {
+    FitConfig {
+        epochs: 1,
+        batch_size: args.rows,
+        accumulate: 1,
+        lr: 1e-4,
+        weight_decay: 0.01,
+        warmup_ratio: 0.0,
+        warmup_steps: None,
+        clip: Some(1.0),
+        betas: (0.9, 0.999),
+        eps: 1e-8,
+        adamw: AdamForm::Torch,
+        objective,
+        seed: 0,
+        checkpoint_every: 0,
+        recompute: args.recompute,
+        device: Device::Cpu,
+    }
+}
+
+fn text(m: &Measured) -> String {
+    let numbers = |values: &[f64], digits: usize| {
+        let shown: Vec<String> = values.iter().map(|v| format!("{v:.digits$}")).collect();
+        shown.join(", ")
+    };
+    format!(
+        "{} with {} blocks, {}, {}{}: {} parameters, {} trained\n{} rows of up to {} tokens, {} threads: {} s a step, losses {}\n\n{:<28} {:>8.0} MiB\n{:<28} {:>8.0} MiB\n{:<28} {:>8.0} MiB\n{:<28} {:>8.2}\n",
+        m.model,
+        m.layers,
+        m.method,
+        m.dtype,
+        if m.recompute { ", recomputing" } else { "" },
+        m.parameters,
+        m.trained,
+        m.rows,
+        m.tokens,
+        m.threads,
+        numbers(&m.step_s, 2),
+        numbers(&m.losses, 4),
+        "the process without a model",
+        m.process_mib,
+        "predicted peak",
+        m.predicted_mib,
+        "measured peak",
+        m.measured_mib,
+        "predicted / measured",
+        m.predicted_over_measured,
+    )
+}

@@ -1,0 +1,6 @@
+//! `lora bench`: speed and memory, measured.
+
+pub mod adapters;
+pub mod generate;
+pub mod memory;
+pub mod training;

@@ -1,0 +1,87 @@
+//! `lora doctor`: what is here, and what to do where something is missing.
+
+use crate::runner::environment;
+use std::path::PathBuf;
+
+/// The report.
+pub fn report() -> String {
+    let cuda = lora_core::device::open_cuda();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let host = environment::host();
+    let mut lines = vec![
+        ("libtorch".to_string(), libtorch()),
+        (
+            "tch".into(),
+            format!("{} (made for libtorch {})", environment::TCH, environment::LIBTORCH),
+        ),
+        (
+            "machine".into(),
+            format!("{} {}, {}, {threads} threads", host.os, host.arch, host.cpu),
+        ),
+        ("CUDA".into(), if cuda { "can be used".into() } else { no_cuda() }),
+    ];
+    for index in 0..if cuda { tch::Cuda::device_count() } else { 0 } {
+        lines.push((format!("cuda:{index}"), "found; use --device".into()));
+    }
+    let cache = datasets::cache::Cache::of_user();
+    let cache = cache.map_or("none: set LORA_CACHE or HOME to keep tokenised data".into(), |c| {
+        c.dir().display().to_string()
+    });
+    lines.push(("token cache".into(), cache));
+    let (commit, dirty) = environment::commit();
+    let state = if dirty { " with changes" } else { "" };
+    let commit = commit.map_or(
+        "no git repository: records will not say which commit made them".into(),
+        |c| format!("{c}{state}"),
+    );
+    lines.push(("commit".into(), commit));
+    lines
+        .into_iter()
+        .map(|(key, value)| format!("{key:<12} {value}\n"))
+        .collect()
+}
+
+fn libtorch() -> String {
+    let loaded = loaded_library();
+    let folder = loaded.as_ref().and_then(|p| p.parent()?.parent()).map(PathBuf::from);
+    let version = folder
+        .as_ref()
+        .and_then(|f| std::fs::read_to_string(f.join("build-version")).ok());
+    let shown = folder.map_or("in use, at a place this system does not tell".into(), |f| {
+        f.display().to_string()
+    });
+    match version.map(|v| v.trim().to_string()) {
+        Some(v) if v.split('+').next() == Some(environment::LIBTORCH) => format!("{v} at {shown}"),
+        Some(v) => format!(
+            "{v} at {shown}: tch needs {}; unset LIBTORCH to have it fetched, then build again",
+            environment::LIBTORCH
+        ),
+        None => format!(
+            "{shown} (no build-version file there; {} is expected)",
+            environment::LIBTORCH
+        ),
+    }
+}
+
+/// Where the dynamic linker found libtorch.
+fn loaded_library() -> Option<PathBuf> {
+    // libtorch is linked, so naming any of its functions loads it.
+    let _ = tch::get_num_threads();
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let path = maps
+        .lines()
+        .find(|l| l.contains("libtorch_cpu.so"))?
+        .split_whitespace()
+        .last()?;
+    Some(PathBuf::from(path))
+}
+
+fn no_cuda() -> String {
+    let driver = std::path::Path::new("/proc/driver/nvidia/version").exists();
+    let advice = if driver {
+        "an NVIDIA driver is here, but libtorch has no CUDA: remove the folder .libtorch and build again (the CUDA libraries are then fetched too), or set LIBTORCH to a CUDA build"
+    } else {
+        "no NVIDIA driver here; everything runs on the CPU"
+    };
+    format!("cannot be used: {advice}")
+}

@@ -1,0 +1,10 @@
+//! Programs beside the experiments: what `lora` and `pretrain` do.
+
+pub mod adapter;
+pub mod bench;
+pub mod doctor;
+pub mod examples;
+pub mod params;
+pub mod pretrain;
+pub mod score;
+pub mod upgrade;

@@ -1,0 +1,413 @@
+//! `pretrain`: the small models of the embedded demonstrations, from generated text to a Hugging Face folder. An encoder
+//! learns to guess masked tokens, a GPT-2 the next one.
+
+pub mod corpus;
+
+use crate::cli::set_threads;
+use crate::tools::pretrain::corpus::{Corpus, Source};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use datasets::tokenize::END_OF_TEXT;
+use datasets::{Example, Label, Tokenizer, tokenize};
+use indicatif::{ProgressBar, ProgressStyle};
+use lora_core::batch::{Row, Target, UNSCORED};
+use lora_core::model::{self, Model};
+use lora_core::nn::{Adopted, BaseInit, Build, Params};
+use lora_core::train::{
+    AdamForm, Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores,
+};
+use lora_core::weights::{Precision, published, save_as};
+use lora_core::{device, method, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+/// The configurations, by name. Those of `roberta`, `deberta` and `gpt2` made the committed weights in the folder of that name
+/// under `experiments/embedded`; `texts` is for real texts that the user names.
+pub static CONFIGS: &[(&str, &str)] = &[
+    ("roberta", include_str!("../../../embedded/roberta.yaml")),
+    ("deberta", include_str!("../../../embedded/deberta.yaml")),
+    ("gpt2", include_str!("../../../embedded/gpt2.yaml")),
+    ("texts", include_str!("../../../embedded/texts.yaml")),
+];
+
+/// Documents that the tokenizer learns from.
+const TOKENIZER_DOCUMENTS: usize = 20_000;
+
+/// Documents to measure on, and what they are drawn for.
+const MEASURED: usize = 1024;
+const HELD_OUT: &str = "held out";
+
+/// Steps between checkpoints, and between looks at the loss.
+const SAVE_EVERY: u64 = 500;
+
+/// `pretrain`
+#[derive(Args, Debug)]
+pub struct PretrainArgs {
+    /// Which configuration: roberta, deberta or gpt2, of the embedded models, or texts, a GPT-2 for real texts
+    #[arg(default_value = "roberta")]
+    pub name: String,
+    /// Real texts in place of generated ones: DATASET=DIR, the training rows of samsum, webnlg, wikisql, e2e or dart, or a
+    /// plain UTF-8 file with a blank line between texts; may be repeated
+    #[arg(long, value_name = "DATASET=DIR|FILE", requires = "out")]
+    pub corpus: Vec<String>,
+    /// Folder to write config.json, tokenizer.json, model.safetensors and pretrain.json to, in place of
+    /// experiments/embedded/NAME
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A YAML file to use in place of the one that comes with the program (experiments/embedded/NAME.yaml)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Optimiser steps, in place of the configuration's
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// CPU threads; 0 = as many as there are cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    seed: u64,
+    model: Value,
+    vocab: usize,
+    steps: u64,
+    rows: usize,
+    lr: f64,
+    warmup_ratio: f64,
+    weight_decay: f64,
+    clip: f64,
+    /// What is hidden from an encoder; none for a model that writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hide: Option<Hide>,
+}
+
+/// Which tokens are to be guessed, and what is shown in their place.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Hide {
+    /// Share of the tokens to be guessed.
+    mask: f64,
+    /// Of these: shown as `<mask>`,
+    masked: f64,
+    /// or as another token.
+    random: f64,
+    /// Share of the documents in which the first word of the second part is among them.
+    opening: f64,
+}
+
+/// What is kept beside the weights.
+#[derive(Debug, Serialize)]
+struct Report {
+    config: Config,
+    /// Real texts, if it were any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corpus: Vec<Source>,
+    parameters: i64,
+    tokens: u64,
+    seconds: f64,
+    held_out_loss: f64,
+    held_out_accuracy: f64,
+}
+
+/// Pretrains from the checkpoint if there is one, writes the folder, and says how well the model guesses.
+///
+/// # Errors
+/// Settings that cannot be used, files that cannot be written, a loss that is not a number.
+pub fn main(args: &PretrainArgs) -> Result<String> {
+    set_threads(args.threads)?;
+    let device = device::parse(&args.device)?;
+    let (mut config, corpus, out) = prepare(args)?;
+    let tokenizer = learn_tokenizer(&config, &corpus, &out)?;
+    config.model["vocab_size"] = tokenizer.vocab_size().into();
+    write(&out.join("config.json"), &pretty(&config.model)?)?;
+
+    let method = method::from_yaml("{kind: full}")?;
+    let build = Build::new(method.as_ref(), config.seed)
+        .device(device)
+        .base_init(BaseInit::Random);
+    let arch = model::arch(&config.model)?;
+    let model = arch.language_model(&config.model, &build.scope())?;
+    fits(&config, arch, model.as_ref())?;
+    let Adopted { params, counts } = build.adopt()?;
+    let maker = Maker {
+        config: &config,
+        corpus: &corpus,
+        tokenizer: &tokenizer,
+        max_len: model.max_len() as usize,
+    };
+    let progress = train(&maker, model.as_ref(), &params, device, &out)?;
+    let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
+    let report = Report {
+        config: config.clone(),
+        corpus: corpus.sources().to_vec(),
+        parameters: counts.total,
+        tokens: progress.tokens,
+        seconds: progress.train_seconds.round(),
+        held_out_loss: loss,
+        held_out_accuracy: accuracy,
+    };
+    save_as(
+        &out.join("model.safetensors"),
+        &published(&params, arch),
+        Default::default(),
+        Precision::Half,
+    )?;
+    write(&out.join("pretrain.json"), &pretty(&report)?)?;
+    checkpoint(&out).remove()?;
+    Ok(format!(
+        "{} parameters, {} tokens; guesses {:.1} % of the tokens of unseen text (loss {loss:.3}). Written to {}\n",
+        report.parameters,
+        report.tokens,
+        accuracy * 100.0,
+        out.display()
+    ))
+}
+
+/// What is pretrained, on what, and where it goes.
+fn prepare(args: &PretrainArgs) -> Result<(Config, Corpus, PathBuf)> {
+    let mut config = read(&args.name, args.config.as_deref())?;
+    config.steps = args.steps.unwrap_or(config.steps);
+    ensure!(
+        args.name != "texts" || args.config.is_some() || !args.corpus.is_empty(),
+        "`texts` is for real texts: name them with --corpus, such as --corpus samsum=DIR"
+    );
+    let corpus = Corpus::open(&args.corpus)?;
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    Ok((config, corpus, out))
+}
+
+/// Refuses a way of learning that is not the model's.
+fn fits(config: &Config, arch: &model::Arch, model: &dyn Model) -> Result<()> {
+    ensure!(
+        model.causal().is_none() == config.hide.is_some(),
+        "a model of type `{}` {}",
+        arch.model_type,
+        match config.hide {
+            Some(_) => "writes from left to right: it learns nothing from hidden tokens; leave out `hide`",
+            None => "guesses hidden tokens: say which in `hide`",
+        }
+    );
+    Ok(())
+}
+
+fn read(name: &str, path: Option<&Path>) -> Result<Config> {
+    let (name, text) = match path {
+        Some(path) => (path.display().to_string(), crate::experiment::presets::read(path)?),
+        None => {
+            let Some((name, text)) = CONFIGS.iter().find(|(known, _)| *known == name) else {
+                let known: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();
+                bail!("unknown model `{name}`; known: {}", known.join(", "));
+            };
+            (format!("embedded/{name}.yaml"), (*text).to_string())
+        }
+    };
+    let config: Config = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
+    let share = |x: f64| (0.0..=1.0).contains(&x);
+    let hidden = config.hide.iter();
+    let mut shares = hidden.flat_map(|h| [h.mask, h.masked, h.random, h.opening, h.masked + h.random]);
+    ensure!(
+        shares.all(share),
+        "{name}: `mask`, `masked`, `random`, `opening` and `masked` + `random` must be from 0 to 1"
+    );
+    ensure!(
+        config.rows > 0 && config.model.is_object(),
+        "{name}: `rows` must be above 0 and `model` a mapping"
+    );
+    Ok(config)
+}
+
+fn learn_tokenizer(config: &Config, corpus: &Corpus, out: &Path) -> Result<Tokenizer> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(config.seed, "tokenizer", 0));
+    let mut texts = Vec::new();
+    for _ in 0..TOKENIZER_DOCUMENTS {
+        if config.hide.is_some() {
+            let document = corpus.document(false, &mut rng);
+            texts.extend(std::iter::once(document.first).chain(document.second));
+        } else {
+            texts.push(corpus.prose(false, &mut rng));
+        }
+    }
+    let learn = match config.hide {
+        Some(_) => tokenize::train_bpe,
+        None => tokenize::train_causal_bpe,
+    };
+    let json = learn(&texts, config.vocab).map_err(|e| anyhow::anyhow!("learning the tokenizer: {e}"))?;
+    write(&out.join("tokenizer.json"), &(json + "\n"))?;
+    Ok(Tokenizer::from_dir(out)?)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(results::write_atomic(path, text.as_bytes())?)
+}
+
+fn pretty(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn checkpoint(out: &Path) -> Checkpoint {
+    Checkpoint::new(&out.join("pretrain.checkpoint.safetensors"), "pretrain")
+}
+
+/// Makes batches of text.
+struct Maker<'a> {
+    config: &'a Config,
+    corpus: &'a Corpus,
+    tokenizer: &'a Tokenizer,
+    max_len: usize,
+}
+
+impl Maker<'_> {
+    /// The rows of step `step`: the same whenever they are asked for.
+    fn rows(&self, purpose: &str, step: u64, count: usize) -> Result<Vec<Row>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(self.config.seed, purpose, step));
+        let held_out = purpose == HELD_OUT;
+        let Some(hide) = &self.config.hide else {
+            return (0..count).map(|_| self.stretch(held_out, &mut rng)).collect();
+        };
+        let examples: Vec<Example> = (0..count)
+            .map(|_| {
+                let document = self.corpus.document(held_out, &mut rng);
+                Example {
+                    first: document.first,
+                    second: document.second,
+                    label: Label::Class(0),
+                }
+            })
+            .collect();
+        let encoded = self.tokenizer.encode_all(&examples, self.max_len)?;
+        Ok(encoded.into_iter().map(|e| self.hide(&e.ids, hide, &mut rng)).collect())
+    }
+
+    /// As much text as the model reads, document after document, as GPT-2 was trained: each token is to be followed by the
+    /// next.
+    fn stretch(&self, held_out: bool, rng: &mut ChaCha8Rng) -> Result<Row> {
+        let end = self.tokenizer.token_id(END_OF_TEXT);
+        let end = end.with_context(|| format!("the tokenizer has no {END_OF_TEXT}"))?;
+        let mut ids: Vec<i64> = Vec::new();
+        while ids.len() <= self.max_len {
+            let texts = [self.corpus.prose(held_out, rng)];
+            let documents = self.tokenizer.ids(&texts)?;
+            ids.extend(documents.into_iter().flatten().chain([end]).map(i64::from));
+        }
+        ids.truncate(self.max_len + 1);
+        let wanted = ids[1..].to_vec();
+        ids.pop();
+        Ok(Row {
+            ids,
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Tokens(wanted),
+        })
+    }
+
+    /// Hides some tokens, at least one: by the configuration's share the one that opens the second part, which says what
+    /// the part is about. `<s>` and `</s>` (ids below the first that can be text) stay.
+    fn hide(&self, ids: &[u32], hide: &Hide, rng: &mut ChaCha8Rng) -> Row {
+        const TEXT: u32 = 5;
+        const MASK: i64 = 4;
+        const END: u32 = 2;
+        let vocab = self.tokenizer.vocab_size() as i64;
+        let text: Vec<usize> = (0..ids.len()).filter(|i| ids[*i] >= TEXT).collect();
+        let opening = ids.windows(2).position(|w| w == [END, END]).map(|at| at + 2);
+        let any = text.get(rng.random_range(0..text.len().max(1))).copied();
+        let sure = opening.filter(|_| rng.random_bool(hide.opening)).or(any);
+        let mut shown: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+        let mut wanted = vec![UNSCORED; ids.len()];
+        for at in text {
+            if Some(at) != sure && !rng.random_bool(hide.mask) {
+                continue;
+            }
+            wanted[at] = shown[at];
+            let way: f64 = rng.random();
+            if way < hide.masked {
+                shown[at] = MASK;
+            } else if way < hide.masked + hide.random {
+                shown[at] = rng.random_range(i64::from(TEXT)..vocab);
+            }
+        }
+        Row {
+            ids: shown,
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Tokens(wanted),
+        }
+    }
+}
+
+fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out: &Path) -> Result<Progress> {
+    let c = maker.config;
+    let fit = FitConfig {
+        epochs: 1,
+        batch_size: c.rows,
+        accumulate: 1,
+        lr: c.lr,
+        weight_decay: c.weight_decay,
+        warmup_ratio: c.warmup_ratio,
+        warmup_steps: None,
+        clip: Some(c.clip),
+        betas: (0.9, 0.98), // RoBERTa's, and good enough for a small GPT-2
+        eps: 1e-6,
+        adamw: AdamForm::Torch,
+        objective: Objective::Tokens { label_smoothing: 0.0 },
+        seed: c.seed,
+        checkpoint_every: SAVE_EVERY,
+        recompute: false,
+        device,
+    };
+    let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, c.steps);
+    let mut stepper = Stepper::new(model, params, &fit, schedule)?;
+    let checkpoint = checkpoint(out);
+    let mut progress = checkpoint.restore(&mut stepper.optim)?.unwrap_or_default();
+    let bar = ProgressBar::new(c.steps).with_style(ProgressStyle::with_template(
+        "pretraining {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
+    )?);
+    let mut since = std::time::Instant::now();
+    let mut sum = Tensor::zeros([], (Kind::Float, device));
+    for step in progress.step..c.steps {
+        bar.set_position(step);
+        let rows = maker.rows("text", step, c.rows)?;
+        progress.tokens += rows.iter().map(|r| r.ids.len() as u64).sum::<u64>();
+        sum += stepper.step(&rows.iter().collect::<Vec<_>>())?;
+        progress.step = step + 1;
+        if progress.step.is_multiple_of(SAVE_EVERY) {
+            let loss = f64::try_from(&sum)? / SAVE_EVERY as f64;
+            ensure!(
+                loss.is_finite(),
+                "the loss of step {} is {loss}: lower `lr`",
+                progress.step
+            );
+            sum = sum.zeros_like();
+            progress.train_seconds += since.elapsed().as_secs_f64();
+            since = std::time::Instant::now();
+            checkpoint.save(&stepper.optim, &progress)?;
+            bar.set_message(format!("loss {loss:.3}"));
+            if bar.is_hidden() {
+                eprintln!("step {}: loss {loss:.4}", progress.step);
+            }
+        }
+    }
+    progress.train_seconds += since.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    Ok(progress)
+}
+
+/// How well the model guesses tokens of text that was not trained on.
+fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<TokenScores> {
+    let rows = if maker.config.hide.is_some() {
+        MEASURED
+    } else {
+        MEASURED / 16
+    };
+    let rows = maker.rows(HELD_OUT, 0, rows)?;
+    Ok(token_scores(model, &rows, 64, device)?)
+}
