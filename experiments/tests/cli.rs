@@ -465,7 +465,7 @@ fn writer(world: &World) {
     let method = lora_core::method::from_yaml("{kind: full}").unwrap();
     let build = lora_core::nn::Build::new(method.as_ref(), 1).base_init(lora_core::nn::BaseInit::Random);
     let (_, arch) = lora_core::model::lm_from_dir(&world.path("model"), &build).unwrap();
-    let tensors = lora_core::weights::published(&build.adopt().unwrap().params, arch);
+    let tensors = lora_core::weights::published(&build.finish().unwrap().params, arch);
     lora_core::weights::save(&world.path("model/model.safetensors"), &tensors, Default::default()).unwrap();
 }
 

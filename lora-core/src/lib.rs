@@ -3,7 +3,7 @@
 //! The reading order is the dependency order: [`nn`] holds the layers and the one seam between models and methods,
 //! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, [`train`] the loop
 //! with exact resume, and [`generate`] what a language model writes. Models know [`nn::Scope`] and never a method; methods
-//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, [`many`] has
+//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, [`adapter_bank`] has
 //! several of them on one base, and [`analysis`] says what their updates look like.
 //!
 //! From a model folder to a trained adapter (the folder here is the small model of the embedded demonstration):
@@ -11,7 +11,7 @@
 //! ```
 //! use datasets::{Label, Tokenizer};
 //! use lora_core::batch::{Row, Target};
-//! use lora_core::train::{FitConfig, Keep, Trainer, predict};
+//! use lora_core::train::{FitConfig, BestCheckpoint, Trainer, predict};
 //! use lora_core::{method, model, nn::Build, weights::Weights};
 //! use std::{collections::BTreeMap, path::Path};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,9 +20,9 @@
 //! let method = method::from_yaml("{kind: lora, r: 8, alpha: 16, targets: [query, value]}")?;
 //! let build = Build::new(method.as_ref(), 1);
 //! let (model, arch) = model::from_dir(dir, 2, &build)?;
-//! let adopted = build.adopt()?;
-//! Weights::open(dir)?.load_into(&adopted.params, arch)?.require_complete()?;
-//! println!("{} parameters are LoRA's", adopted.counts.method);
+//! let built = build.finish()?;
+//! Weights::open(dir)?.load_into(&built.params, arch)?.require_complete()?;
+//! println!("{} parameters are LoRA's", built.counts.method);
 //!
 //! // Texts to rows.
 //! let task = datasets::synthetic::load(datasets::find("cola")?)?;
@@ -38,8 +38,8 @@
 //! // Training; the trained variables of the best epoch are kept.
 //! let config = FitConfig { epochs: 2, lr: 5e-3, ..FitConfig::default() };
 //! let adapter = std::env::temp_dir().join(format!("adapter-{}.safetensors", std::process::id()));
-//! let keep = Some(Keep { metric: "accuracy", lower_is_better: false, last: false, path: adapter.clone() });
-//! let trainer = Trainer { model: model.as_ref(), params: &adopted.params, config: &config, checkpoint: None, keep, stop: None };
+//! let keep = Some(BestCheckpoint { metric: "accuracy", lower_is_better: false, last: false, path: adapter.clone() });
+//! let trainer = Trainer { model: model.as_ref(), params: &built.params, config: &config, checkpoint: None, keep, stop: None };
 //! let mut evaluate = |model: &dyn lora_core::model::Model| {
 //!     let right = |(answer, row): (&Vec<f32>, &Row)| Target::Class(i64::from(answer[1] > answer[0])) == row.target;
 //!     let answers = predict(model, &rows, 32, config.device)?;
@@ -53,6 +53,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod adapter_bank;
 pub mod analysis;
 pub mod batch;
 pub mod device;
@@ -60,7 +61,6 @@ mod error;
 pub mod fsutil;
 pub mod generate;
 pub mod interop;
-pub mod many;
 pub mod method;
 pub mod model;
 pub mod nn;

@@ -41,12 +41,12 @@ impl LoadReport {
     /// The report, if every base variable was filled and nothing was left over.
     ///
     /// # Errors
-    /// [`Error::Load`] with the names.
+    /// [`Error::BatchShape`] with the names.
     pub fn require_complete(self) -> Result<LoadReport> {
         if self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty() {
             Ok(self)
         } else {
-            Err(Error::Load(Box::new(self)))
+            Err(Error::BatchShape(Box::new(self)))
         }
     }
 }
@@ -249,7 +249,7 @@ impl Weights {
         Ok(report)
     }
 
-    /// Starts the trained variables of `params` from a file that [`crate::train::Keep`] wrote in another task. A variable of
+    /// Starts the trained variables of `params` from a file that [`crate::train::BestCheckpoint`] wrote in another task. A variable of
     /// the head that has another shape there (the last layer, with as many outputs as that task had classes) stays fresh.
     /// Returns how many were taken over.
     ///
@@ -259,7 +259,7 @@ impl Weights {
         let mut taken = 0;
         for entry in params.trainable() {
             let name = &entry.param.name;
-            if entry.param.scaffold && !self.index.contains_key(name) {
+            if entry.param.train_only && !self.index.contains_key(name) {
                 return Err(Error::format(
                     &self.path,
                     format!(

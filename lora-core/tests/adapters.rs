@@ -2,12 +2,12 @@
 
 mod common;
 
+use lora_core::adapter_bank::AdapterBank;
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::interop::{Adapter, Base, Export, Tensors, open_loralib, open_peft};
-use lora_core::many::Many;
 use lora_core::method::{Lora, LoraSettings, StartOfA};
 use lora_core::model::Model;
-use lora_core::nn::{Adopted, Method, Role};
+use lora_core::nn::{BuiltParams, Method, Role};
 use lora_core::train::{Schedule, Stepper};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn rows(count: usize) -> Vec<Row> {
     common::rows("roberta", count).into_iter().map(one).collect()
 }
 
-fn loaded(base: &Base, adapter: &Adapter) -> (Box<dyn Model>, Adopted) {
+fn loaded(base: &Base, adapter: &Adapter) -> (Box<dyn Model>, BuiltParams) {
     let (lora, tensors) = adapter.fit(base).unwrap();
     base.load_trained(&lora, &tensors, Device::Cpu, Kind::Float).unwrap()
 }
@@ -47,8 +47,8 @@ fn difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
-fn trained(adopted: &Adopted) -> Tensors {
-    let all = adopted.params.trainable();
+fn trained(built: &BuiltParams) -> Tensors {
+    let all = built.params.trainable();
     all.map(|e| (e.param.name.clone(), e.tensor.detach().copy())).collect()
 }
 
@@ -77,7 +77,7 @@ fn what_is_exported_comes_back_and_computes_the_same() {
     for name in NAMES {
         let base = Base::open(&golden(name)).unwrap();
         for adapter in ["adapter", "adapter_all"] {
-            let (model, adopted) = loaded(&base, &open_peft(&golden(name).join(adapter)).unwrap());
+            let (model, built) = loaded(&base, &open_peft(&golden(name).join(adapter)).unwrap());
             let lora = open_peft(&golden(name).join(adapter)).unwrap().fit(&base).unwrap().0;
             let dir = tempfile::tempdir().unwrap();
             let export = Export {
@@ -85,7 +85,7 @@ fn what_is_exported_comes_back_and_computes_the_same() {
                 name: "owner/name",
                 revision: None,
                 lora: &lora,
-                trained: &trained(&adopted),
+                trained: &trained(&built),
             };
             export.save(dir.path()).unwrap();
             let again = open_peft(dir.path()).unwrap();
@@ -120,8 +120,8 @@ fn a_head_that_was_not_trained_is_the_bases() {
 /// A random adapter of `targets` on the golden GPT-2, and the model under it.
 fn random_gpt2(base: &Base, targets: &[Role]) -> (Lora, Tensors, Box<dyn Model>) {
     let lora = lora(3, targets);
-    let (_, adopted) = base.load(&lora, 1, Device::Cpu, Kind::Float).unwrap();
-    let tensors = randomised(&adopted);
+    let (_, built) = base.load(&lora, 1, Device::Cpu, Kind::Float).unwrap();
+    let tensors = randomised(&built);
     let (model, _) = base.load_trained(&lora, &tensors, Device::Cpu, Kind::Float).unwrap();
     (lora, tensors, model)
 }
@@ -180,15 +180,12 @@ fn query_and_value_of_a_fused_weight_become_one_update_of_blocks() {
 fn one_update_of_a_fused_weight_trains_and_merges() {
     let base = Base::open(&golden("gpt2")).unwrap();
     let lora = lora(3, &[Role::Qkv]);
-    let (mut model, adopted) = base.load(&lora, 1, Device::Cpu, Kind::Float).unwrap();
+    let (mut model, built) = base.load(&lora, 1, Device::Cpu, Kind::Float).unwrap();
     let shape = (base.arch.shape)(&base.config).unwrap();
-    assert_eq!(
-        (adopted.counts.base, adopted.counts.method),
-        lora.expected_params(&shape)
-    );
+    assert_eq!((built.counts.base, built.counts.method), lora.expected_params(&shape));
     let config = common::fit_config("gpt2");
     let rows = common::rows("gpt2", 8);
-    let mut stepper = Stepper::new(model.as_ref(), &adopted.params, &config, Schedule::constant(1e-2)).unwrap();
+    let mut stepper = Stepper::new(model.as_ref(), &built.params, &config, Schedule::constant(1e-2)).unwrap();
     let rows: Vec<&Row> = rows.iter().collect();
     let losses: Vec<f64> = (0..6).map(|_| stepper.step(&rows).unwrap().double_value(&[])).collect();
     assert!(losses[5] < losses[0], "{losses:?}");
@@ -198,7 +195,7 @@ fn one_update_of_a_fused_weight_trains_and_merges() {
     model
         .linears_mut()
         .into_iter()
-        .try_for_each(lora_core::nn::Linear::fold)
+        .try_for_each(lora_core::nn::Linear::merge_and_drop)
         .unwrap();
     let after = logits(model.as_ref(), &rows);
     assert!(!after.equal(&before) && difference(&after, &before) < 1e-4);
@@ -299,7 +296,7 @@ fn what_is_no_number_is_shown_and_refused() {
             },
             said(exported(&base, &lora, &trained).unwrap_err()),
             said(
-                Many::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float)
+                AdapterBank::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float)
                     .unwrap()
                     .add("damaged", &lora, &trained)
                     .unwrap_err(),
@@ -404,9 +401,9 @@ fn lora(r: i64, targets: &[Role]) -> Lora {
 }
 
 /// Random numbers for everything that is trained.
-fn randomised(adopted: &Adopted) -> Tensors {
+fn randomised(built: &BuiltParams) -> Tensors {
     let random = |t: Tensor| Tensor::randn(t.size(), (Kind::Float, Device::Cpu)) * 0.2;
-    trained(adopted).into_iter().map(|(n, t)| (n, random(t))).collect()
+    trained(built).into_iter().map(|(n, t)| (n, random(t))).collect()
 }
 
 /// Adapters of different rank, α, targets and number of outputs.
@@ -419,8 +416,8 @@ fn several(base: &Base) -> Vec<(Lora, Tensors)> {
     ];
     let one = |(i, targets): (usize, Vec<Role>)| {
         let lora = lora(i as i64 + 2, &targets);
-        let (_, adopted) = base.load(&lora, i as i64 + 1, Device::Cpu, Kind::Float).unwrap();
-        (lora, randomised(&adopted))
+        let (_, built) = base.load(&lora, i as i64 + 1, Device::Cpu, Kind::Float).unwrap();
+        (lora, randomised(&built))
     };
     targets.into_iter().enumerate().map(one).collect()
 }
@@ -430,7 +427,7 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
     for name in NAMES {
         let base = Base::open(&golden(name)).unwrap();
         let adapters = several(&base);
-        let mut many = Many::new(Base::open(&golden(name)).unwrap(), Device::Cpu, Kind::Float).unwrap();
+        let mut many = AdapterBank::new(Base::open(&golden(name)).unwrap(), Device::Cpu, Kind::Float).unwrap();
         for (i, (lora, tensors)) in adapters.iter().enumerate() {
             assert_eq!(many.add(&format!("number {i}"), lora, tensors).unwrap(), i);
         }
@@ -473,7 +470,7 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
         &[Role::AttnOut],
     ];
     let adapters = targets.map(|targets| random_gpt2(&base, targets));
-    let mut many = Many::new(Base::open(&golden("gpt2")).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    let mut many = AdapterBank::new(Base::open(&golden("gpt2")).unwrap(), Device::Cpu, Kind::Float).unwrap();
     for (i, (lora, tensors, _)) in adapters.iter().enumerate() {
         many.add(&i.to_string(), lora, tensors).unwrap();
     }
@@ -496,7 +493,7 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
 fn several_adapters_share_one_base_and_refuse_what_does_not_fit() {
     let base = Base::open(&golden("roberta")).unwrap();
     let adapters = several(&base);
-    let mut many = Many::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    let mut many = AdapterBank::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float).unwrap();
     assert!(many.answer(&[]).unwrap().is_empty());
     many.add("one", &adapters[0].0, &adapters[0].1).unwrap();
     let message = |e: lora_core::Error| e.to_string();

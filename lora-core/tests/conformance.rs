@@ -7,7 +7,7 @@ use lora_core::batch::{Batch, Row, Target, UNSCORED};
 use lora_core::generate::{Generator, Settings, Strategy};
 use lora_core::method::{self, METHODS};
 use lora_core::model::{Dropout, Model, arch};
-use lora_core::nn::{Adopted, Build, Method, Owner, ParamKind, Place, Tape};
+use lora_core::nn::{ActivationCheckpointing, AttachPoint, Build, BuiltParams, Method, Owner, ParamKind};
 use lora_core::train::{Schedule, Stepper, loss, predict};
 use lora_core::weights::{self, Weights};
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ fn logits(model: &dyn Model, rows: &[Row]) -> Tensor {
     )
 }
 
-fn values(adopted: &Adopted, keep: impl Fn(&lora_core::nn::Entry) -> bool) -> Vec<(String, Tensor)> {
-    adopted
+fn values(built: &BuiltParams, keep: impl Fn(&lora_core::nn::Entry) -> bool) -> Vec<(String, Tensor)> {
+    built
         .params
         .iter()
         .filter(|e| keep(e))
@@ -39,12 +39,12 @@ fn values(adopted: &Adopted, keep: impl Fn(&lora_core::nn::Entry) -> bool) -> Ve
         .collect()
 }
 
-fn step(model_type: &str, model: &dyn Model, adopted: &Adopted, steps: usize) {
-    if adopted.params.trainable().count() == 0 {
+fn step(model_type: &str, model: &dyn Model, built: &BuiltParams, steps: usize) {
+    if built.params.trainable().count() == 0 {
         return; // the control of a model that has no head
     }
     let config = fit_config(model_type);
-    let mut stepper = Stepper::new(model, &adopted.params, &config, Schedule::constant(1e-2)).unwrap();
+    let mut stepper = Stepper::new(model, &built.params, &config, Schedule::constant(1e-2)).unwrap();
     let rows = rows(model_type, 8);
     for _ in 0..steps {
         let _loss = stepper.step(&rows.iter().collect::<Vec<_>>()).unwrap();
@@ -54,27 +54,27 @@ fn step(model_type: &str, model: &dyn Model, adopted: &Adopted, steps: usize) {
 #[test]
 fn counts_equal_the_closed_form() {
     each(|model, kind, method| {
-        let (_, adopted) = build(model, method, 1);
+        let (_, built) = build(model, method, 1);
         let config = common::config(model);
         let shape = (arch(&config).unwrap().shape)(&config).unwrap();
         assert_eq!(
-            (adopted.counts.base, adopted.counts.method),
+            (built.counts.base, built.counts.method),
             method.expected_params(&shape),
             "{kind} on {model}"
         );
-        assert_eq!(adopted.counts.head, shape.head(3), "{kind} on {model}: head");
+        assert_eq!(built.counts.head, shape.head(3), "{kind} on {model}: head");
         assert_eq!(
-            adopted.counts.total,
-            shape.total() + shape.head(3) + adopted.counts.method,
+            built.counts.total,
+            shape.total() + shape.head(3) + built.counts.method,
             "{kind} on {model}: total"
         );
     });
 }
 
-fn overwrite<'a>(adopted: &Adopted, values: impl Iterator<Item = (&'a String, Tensor)>) {
+fn overwrite<'a>(built: &BuiltParams, values: impl Iterator<Item = (&'a String, Tensor)>) {
     let _guard = tch::no_grad_guard();
     for (name, value) in values {
-        let entry = adopted.params.get(name).unwrap();
+        let entry = built.params.get(name).unwrap();
         entry.tensor.shallow_clone().copy_(&value);
     }
 }
@@ -88,28 +88,28 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
 fn every_method_starts_from_the_same_model() {
     for model in model_types() {
         let full = method::from_yaml("{kind: full}").unwrap();
-        let (reference, adopted) = build(model, full.as_ref(), 7);
-        let (start, expected) = (values(&adopted, |_| true), logits(reference.as_ref(), &rows(model, 5)));
+        let (reference, built) = build(model, full.as_ref(), 7);
+        let (start, expected) = (values(&built, |_| true), logits(reference.as_ref(), &rows(model, 5)));
         each(|other, kind, method| {
             if other != model {
                 return;
             }
-            let (built, adopted) = build(model, method, 7);
+            let (network, built) = build(model, method, 7);
             for (name, value) in &start {
                 assert!(
-                    adopted.params.get(name).unwrap().tensor.equal(value),
+                    built.params.get(name).unwrap().tensor.equal(value),
                     "{kind} on {model}: {name}"
                 );
             }
-            let same = logits(built.as_ref(), &rows(model, 5)).equal(&expected);
+            let same = logits(network.as_ref(), &rows(model, 5)).equal(&expected);
             match method.changes_start() {
                 None => assert!(same, "{kind} on {model}: not the identity at step 0"),
                 Some(why) => assert!(!same && !why.is_empty(), "{kind} on {model} changes nothing at step 0"),
             }
         });
         let (_, other) = build(model, full.as_ref(), 8);
-        let matrices = |a: &Adopted| values(a, |e| e.param.kind == ParamKind::Weight);
-        for ((name, one), (_, two)) in matrices(&other).iter().zip(matrices(&adopted)) {
+        let matrices = |a: &BuiltParams| values(a, |e| e.param.kind == ParamKind::Weight);
+        for ((name, one), (_, two)) in matrices(&other).iter().zip(matrices(&built)) {
             assert!(!one.equal(&two), "another seed draws another {name}");
         }
     }
@@ -118,9 +118,9 @@ fn every_method_starts_from_the_same_model() {
 #[test]
 fn training_moves_what_is_trained_and_nothing_else() {
     each(|model, kind, method| {
-        let (built, adopted) = build(model, method, 1);
-        for entry in adopted.params.iter().filter(|e| e.param.owner == Owner::Base) {
-            let trained = method.claims().contains(&Place::Base) && method.trains_base(&entry.param);
+        let (network, built) = build(model, method, 1);
+        for entry in built.params.iter().filter(|e| e.param.owner == Owner::Base) {
+            let trained = method.claims().contains(&AttachPoint::Base) && method.trains_base(&entry.param);
             assert_eq!(
                 entry.tensor.requires_grad(),
                 trained,
@@ -128,11 +128,11 @@ fn training_moves_what_is_trained_and_nothing_else() {
                 entry.param.name
             );
         }
-        let frozen = values(&adopted, |e| !e.tensor.requires_grad());
-        let trained = values(&adopted, |e| e.tensor.requires_grad());
-        step(model, built.as_ref(), &adopted, 3);
+        let frozen = values(&built, |e| !e.tensor.requires_grad());
+        let trained = values(&built, |e| e.tensor.requires_grad());
+        step(model, network.as_ref(), &built, 3);
         for (name, before) in &frozen {
-            let entry = adopted.params.get(name).unwrap();
+            let entry = built.params.get(name).unwrap();
             assert!(
                 entry.tensor.equal(before),
                 "{kind} on {model}: {name} is frozen and moved"
@@ -148,9 +148,9 @@ fn training_moves_what_is_trained_and_nothing_else() {
         // Weight decay moves a matrix that has no gradient, so the gradients of one more batch are looked at too.
         let rows = rows(model, 8);
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
-        loss(&built.forward(&batch, true), &batch, fit_config(model).objective).backward();
+        loss(&network.forward(&batch, true), &batch, fit_config(model).objective).backward();
         for (name, before) in &trained {
-            let tensor = &adopted.params.get(name).unwrap().tensor;
+            let tensor = &built.params.get(name).unwrap().tensor;
             // A key's bias shifts all scores of a query alike, which softmax ignores: its gradient is 0 but for rounding.
             if !name.ends_with("key.bias") {
                 assert!(!tensor.equal(before), "{kind} on {model}: {name} did not move");
@@ -164,13 +164,13 @@ fn training_moves_what_is_trained_and_nothing_else() {
 #[test]
 fn packed_rows_equal_single_rows() {
     each(|model, kind, method| {
-        let (built, adopted) = build(model, method, 1);
-        step(model, built.as_ref(), &adopted, 2);
+        let (network, built) = build(model, method, 1);
+        step(model, network.as_ref(), &built, 2);
         let rows = rows(model, 9);
-        let together = logits(built.as_ref(), &rows);
+        let together = logits(network.as_ref(), &rows);
         let mut start = 0;
         for (i, row) in rows.iter().enumerate() {
-            let alone = logits(built.as_ref(), std::slice::from_ref(row));
+            let alone = logits(network.as_ref(), std::slice::from_ref(row));
             let answers = alone.size()[0];
             let difference = apart(&alone, &together.narrow(0, start, answers));
             assert!(
@@ -185,32 +185,35 @@ fn packed_rows_equal_single_rows() {
 #[test]
 fn merging_keeps_the_function_and_unmerging_restores_it() {
     each(|model, kind, method| {
-        let (mut built, adopted) = build(model, method, 1);
-        step(model, built.as_ref(), &adopted, 3);
-        let before = logits(built.as_ref(), &rows(model, 6));
-        built.merge().unwrap();
-        let merged = logits(built.as_ref(), &rows(model, 6));
+        let (mut network, built) = build(model, method, 1);
+        step(model, network.as_ref(), &built, 3);
+        let before = logits(network.as_ref(), &rows(model, 6));
+        network.merge().unwrap();
+        let merged = logits(network.as_ref(), &rows(model, 6));
         let difference = apart(&merged, &before);
         assert!(difference < 2e-5, "{kind} on {model}: merged differs by {difference:e}");
-        let branches = method.claims().iter().any(|place| matches!(place, Place::Linear(_)));
+        let branches = method
+            .claims()
+            .iter()
+            .any(|place| matches!(place, AttachPoint::Linear(_)));
         assert_eq!(
             !merged.equal(&before),
             branches,
             "{kind} on {model}: merging takes another path"
         );
         // Nothing of a method that is merged whole is needed any more; and what is not mergeable is.
-        let own = values(&adopted, |e| e.param.owner == Owner::Method);
-        overwrite(&adopted, own.iter().map(|(name, value)| (name, value.zeros_like())));
-        let same = logits(built.as_ref(), &rows(model, 6)).equal(&merged);
+        let own = values(&built, |e| e.param.owner == Owner::Method);
+        overwrite(&built, own.iter().map(|(name, value)| (name, value.zeros_like())));
+        let same = logits(network.as_ref(), &rows(model, 6)).equal(&merged);
         assert_eq!(
             same,
             method.mergeable(),
             "{kind} on {model}: merged and without its variables"
         );
-        overwrite(&adopted, own.iter().map(|(name, value)| (name, value.copy())));
-        built.unmerge();
+        overwrite(&built, own.iter().map(|(name, value)| (name, value.copy())));
+        network.unmerge();
         assert!(
-            logits(built.as_ref(), &rows(model, 6)).equal(&before),
+            logits(network.as_ref(), &rows(model, 6)).equal(&before),
             "{kind} on {model}: unmerged"
         );
     });
@@ -220,10 +223,10 @@ fn merging_keeps_the_function_and_unmerging_restores_it() {
 fn what_is_saved_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     each(|model, kind, method| {
-        let (built, adopted) = build(model, method, 1);
-        step(model, built.as_ref(), &adopted, 2);
+        let (network, built) = build(model, method, 1);
+        step(model, network.as_ref(), &built, 2);
         let path = dir.path().join(format!("{kind}-{model}.safetensors"));
-        let trained: Vec<(String, Tensor)> = values(&adopted, |e| e.tensor.requires_grad());
+        let trained: Vec<(String, Tensor)> = values(&built, |e| e.tensor.requires_grad());
         if trained.is_empty() {
             return;
         }
@@ -232,7 +235,7 @@ fn what_is_saved_comes_back() {
         let file = Weights::open(&path).unwrap();
         assert_eq!(file.load_trained(&again.params).unwrap(), trained.len());
         let (before, after) = (
-            logits(built.as_ref(), &rows(model, 6)),
+            logits(network.as_ref(), &rows(model, 6)),
             logits(fresh.as_ref(), &rows(model, 6)),
         );
         assert!(
@@ -246,27 +249,27 @@ fn what_is_saved_comes_back() {
 fn what_is_kept_needs_no_scaffold() {
     let dir = tempfile::tempdir().unwrap();
     each(|model, kind, method| {
-        let (built, adopted) = build(model, method, 1);
-        step(model, built.as_ref(), &adopted, 2);
-        let kept = adopted.params.kept();
+        let (network, built) = build(model, method, 1);
+        step(model, network.as_ref(), &built, 2);
+        let kept = built.params.kept();
         let count: usize = kept.iter().map(|(_, tensor)| tensor.numel()).sum();
         let config = common::config(model);
         let (base, own) = method.kept_params(&(arch(&config).unwrap().shape)(&config).unwrap());
-        assert_eq!(count as i64, base + own + adopted.counts.head, "{kind} on {model}");
+        assert_eq!(count as i64, base + own + built.counts.head, "{kind} on {model}");
         if kind != "prefix_tuning" {
             return;
         }
         let path = dir.path().join(model);
         weights::save(&path, &kept, HashMap::new()).unwrap();
         let file = Weights::open(&path).unwrap();
-        let text = file.load_trained(&adopted.params).unwrap_err().to_string();
+        let text = file.load_trained(&built.params).unwrap_err().to_string();
         assert!(text.contains("served training alone"), "{text}");
         let plain = method::from_yaml("{kind: prefix_tuning, mlp: null}").unwrap();
         let (plain, again) = build(model, plain.as_ref(), 1);
         file.load_trained(&again.params).unwrap();
         let difference = apart(
             &logits(plain.as_ref(), &rows(model, 6)),
-            &logits(built.as_ref(), &rows(model, 6)),
+            &logits(network.as_ref(), &rows(model, 6)),
         );
         assert!(difference < 1e-6, "{kind} on {model}: differs by {difference:e}");
     });
@@ -303,8 +306,8 @@ fn settings_that_do_not_fit_the_model_are_refused() {
             assert!(text.contains(expected), "{yaml} on {model}: {text}");
         }
         let method = method::from_yaml("{kind: pre_embed, prefix: 27, infix: 0}").unwrap();
-        let (built, _) = build(model, method.as_ref(), 1);
-        let text = predict(built.as_ref(), &rows(model, 9), 4, Device::Cpu)
+        let (network, _) = build(model, method.as_ref(), 1);
+        let text = predict(network.as_ref(), &rows(model, 9), 4, Device::Cpu)
             .unwrap_err()
             .to_string();
         assert!(text.contains("tokens but the model takes"), "{model}: {text}");
@@ -315,8 +318,8 @@ fn settings_that_do_not_fit_the_model_are_refused() {
 fn bf16_stays_close_and_trains_in_fp32() {
     each(|model, kind, method| {
         let (reference, _) = build(model, method, 1);
-        let (built, adopted) = build_as(model, method, 1, Kind::BFloat16);
-        for entry in adopted.params.iter() {
+        let (network, built) = build_as(model, method, 1, Kind::BFloat16);
+        for entry in built.params.iter() {
             let kept = if entry.tensor.requires_grad() {
                 Kind::Float
             } else {
@@ -326,15 +329,15 @@ fn bf16_stays_close_and_trains_in_fp32() {
         }
         let (exact, rounded) = (
             logits(reference.as_ref(), &rows(model, 6)),
-            logits(built.as_ref(), &rows(model, 6)),
+            logits(network.as_ref(), &rows(model, 6)),
         );
         let difference = apart(&exact, &rounded.to_kind(Kind::Float)) / f64::try_from(exact.abs().max()).unwrap();
         assert!(
             difference < 0.1,
             "{kind} on {model}: differs by {difference:.3} of the largest answer"
         );
-        step(model, built.as_ref(), &adopted, 2);
-        for entry in adopted.params.trainable() {
+        step(model, network.as_ref(), &built, 2);
+        for entry in built.params.trainable() {
             let sum = f64::try_from(entry.tensor.abs().sum(Kind::Double)).unwrap();
             assert!(sum.is_finite(), "{kind} on {model}: {}", entry.param.name);
         }
@@ -365,11 +368,11 @@ fn writing_goes_on_from_what_was_read() {
         bad_words: Vec::new(),
     };
     each(|model, kind, method| {
-        let (mut built, adopted) = build(model, method, 1);
-        if built.causal().is_none() {
+        let (mut network, built) = build(model, method, 1);
+        if network.causal().is_none() {
             return;
         }
-        step(model, built.as_ref(), &adopted, 2);
+        step(model, network.as_ref(), &built, 2);
         let write = |model: &dyn Model| {
             let (settings, device) = (&settings, Device::Cpu);
             let generator = Generator {
@@ -381,19 +384,19 @@ fn writing_goes_on_from_what_was_read() {
             };
             generator.generate(&prompts, &mut |_| ()).unwrap()
         };
-        let texts = write(built.as_ref());
+        let texts = write(network.as_ref());
         for (prompt, text) in prompts.iter().zip(&texts) {
             let gained = |n: usize| {
                 let row = continued(prompt, &text.tokens[..n]);
-                let scores = logits(built.as_ref(), &[row]).log_softmax(-1, Kind::Float);
+                let scores = logits(network.as_ref(), &[row]).log_softmax(-1, Kind::Float);
                 scores.double_value(&[0, text.tokens[n]])
             };
             let anew: f64 = (0..text.tokens.len()).map(gained).sum();
             let difference = (text.score - anew).abs();
             assert!(difference < 1e-3, "{kind} on {model}: {difference:e} after {prompt:?}");
         }
-        if built.merge().is_ok() {
-            let merged = write(built.as_ref());
+        if network.merge().is_ok() {
+            let merged = write(network.as_ref());
             assert!(
                 merged.iter().zip(&texts).all(|(m, t)| m.tokens == t.tokens),
                 "{kind} on {model}: merged"
@@ -411,7 +414,7 @@ fn a_role_without_a_layer_is_refused() {
         .scope()
         .linear("only", &[Role::Query], 8, 8, Init::Const(0.0))
         .unwrap();
-    let text = build.adopt().unwrap_err().to_string();
+    let text = build.finish().unwrap_err().to_string();
     assert!(text.contains("ffn_in") && !text.contains("target query"), "{text}");
 }
 
@@ -444,12 +447,12 @@ fn a_fused_weight_has_a_branch_for_each_role() {
             Init::Normal(1.0),
         )
         .unwrap();
-    let adopted = build.adopt().unwrap();
-    assert_eq!(adopted.counts.method, 2 * 2 * (6 + 4));
+    let built = build.finish().unwrap();
+    assert_eq!(built.counts.method, 2 * 2 * (6 + 4));
     let x = Tensor::randn([3, 6], (tch::Kind::Float, Device::Cpu));
     let plain = fused.forward(&x, false).detach();
     let _guard = tch::no_grad_guard();
-    for entry in adopted.params.iter().filter(|e| e.param.name.contains("lora_B")) {
+    for entry in built.params.iter().filter(|e| e.param.name.contains("lora_B")) {
         let _ = entry.tensor.shallow_clone().fill_(0.3);
     }
     let adapted = fused.forward(&x, false);
@@ -471,18 +474,18 @@ fn a_fused_weight_has_a_branch_for_each_role() {
 #[test]
 fn computing_blocks_again_changes_nothing() {
     let gradients = |model: &str, method: &dyn Method, again: bool| {
-        let (built, adopted) = build(model, method, 1);
-        if adopted.params.trainable().next().is_none() {
+        let (network, built) = build(model, method, 1);
+        if built.params.trainable().next().is_none() {
             return Vec::new(); // a language model under `head`
         }
-        let tape = Tape::training(1, again);
+        let checkpointing = ActivationCheckpointing::training(1, again);
         let rows = rows(model, 8);
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
         lora_core::seed::seed_step(1, 1); // with dropout
-        let answers = built.answer(&built.read(&batch, true, &tape), true);
+        let answers = network.logits(&network.features(&batch, true, &checkpointing), true);
         loss(&answers, &batch, fit_config(model).objective).backward();
-        tape.backward();
-        let trained = adopted.params.trainable();
+        checkpointing.backward();
+        let trained = built.params.trainable();
         trained
             .map(|e| (e.param.name.clone(), e.tensor.grad().copy()))
             .collect::<Vec<_>>()
@@ -508,13 +511,13 @@ fn accumulation_is_a_large_batch() {
         arch(&config).unwrap().set_dropout(&mut config, still).unwrap();
         // Seven rows of different lengths: passes of unlike size, in rows and in scored tokens.
         let trained = |batch_size: usize, accumulate: usize| {
-            let (model, adopted) = common::finish(&config, Build::new(full.as_ref(), 1)).unwrap();
+            let (model, built) = common::finish(&config, Build::new(full.as_ref(), 1)).unwrap();
             let fit = lora_core::train::FitConfig {
                 batch_size,
                 accumulate,
                 ..fit_config(model_type)
             };
-            let mut stepper = Stepper::new(model.as_ref(), &adopted.params, &fit, Schedule::constant(1e-2)).unwrap();
+            let mut stepper = Stepper::new(model.as_ref(), &built.params, &fit, Schedule::constant(1e-2)).unwrap();
             let rows = rows(model_type, 7);
             let loss = |_| f64::try_from(stepper.step(&rows.iter().collect::<Vec<_>>()).unwrap()).unwrap();
             (0..3).map(loss).collect::<Vec<f64>>()

@@ -28,12 +28,12 @@ fn weights_that_are_no_numbers_give_no_text() {
     ];
     let method = method::from_yaml("{kind: full}").unwrap();
     for model in model_types() {
-        let (built, adopted) = build(model, method.as_ref(), 1);
-        if built.causal().is_none() {
+        let (network, built) = build(model, method.as_ref(), 1);
+        if network.causal().is_none() {
             continue;
         }
         tch::no_grad(|| {
-            let mut first = adopted.params.trainable().next().unwrap().tensor.shallow_clone();
+            let mut first = built.params.trainable().next().unwrap().tensor.shallow_clone();
             let _ = first.fill_(f64::NAN);
         });
         for strategy in &strategies {
@@ -45,7 +45,7 @@ fn weights_that_are_no_numbers_give_no_text() {
                 bad_words: Vec::new(),
             };
             let generator = Generator {
-                model: built.as_ref(),
+                model: network.as_ref(),
                 settings: &settings,
                 batch_size: 2,
                 device: Device::Cpu,

@@ -4,8 +4,8 @@ mod common;
 
 use common::{build, fit_config, rows};
 use lora_core::method::{self, METHODS};
-use lora_core::nn::Adopted;
-use lora_core::train::{Checkpoint, Event, Keep, Progress, Trainer};
+use lora_core::nn::BuiltParams;
+use lora_core::train::{BestCheckpoint, Checkpoint, Event, Progress, Trainer};
 use lora_core::weights::Weights;
 use lora_core::{Error, Result};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::Tensor;
 
 /// Trains from a fresh build until the end, or until step `stop_at`.
-fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, Adopted) {
+fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result<Progress>, BuiltParams) {
     run_keeping((false, false), kind, checkpoint, id, stop_at)
 }
 
@@ -25,17 +25,17 @@ fn run_keeping(
     checkpoint: &Path,
     id: &str,
     stop_at: Option<u64>,
-) -> (Result<Progress>, Adopted) {
+) -> (Result<Progress>, BuiltParams) {
     let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
-    let (model, adopted) = build("bert", method.as_ref(), 3);
+    let (model, built) = build("bert", method.as_ref(), 3);
     let (config, stop) = (fit_config("bert"), AtomicBool::new(stop_at == Some(0)));
     let file = Checkpoint::new(checkpoint, id);
     let trainer = Trainer {
         model: model.as_ref(),
-        params: &adopted.params,
+        params: &built.params,
         config: &config,
         checkpoint: Some(&file),
-        keep: Some(Keep {
+        keep: Some(BestCheckpoint {
             metric: "dev/sum",
             lower_is_better: lower,
             last,
@@ -66,15 +66,15 @@ fn run_keeping(
         assert_eq!(seen.0, fitted.progress.tokens);
         assert!(seen.1 <= fitted.progress.train_seconds);
     }
-    (fitted.map(|f| f.progress), adopted)
+    (fitted.map(|f| f.progress), built)
 }
 
 fn numbers(p: &Progress) -> (u64, u64, Vec<lora_core::train::Eval>) {
     (p.step, p.tokens, p.evals.clone())
 }
 
-fn trained(adopted: &Adopted) -> Vec<(String, Tensor)> {
-    adopted
+fn trained(built: &BuiltParams) -> Vec<(String, Tensor)> {
+    built
         .params
         .trainable()
         .map(|e| (e.param.name.clone(), e.tensor.detach().copy()))
@@ -96,14 +96,14 @@ fn stopped_runs_end_as_uninterrupted_ones() {
                 other => panic!("{kind}: expected an interruption, got {other:?}"),
             }
         }
-        let (resumed, adopted) = run(kind, &path, "a", None);
+        let (resumed, built) = run(kind, &path, "a", None);
         let resumed = resumed.unwrap();
         assert_eq!(
             resumed.resumed, stops,
             "{kind}: every stop left a checkpoint that was taken up"
         );
         assert_eq!(numbers(&resumed), numbers(&whole), "{kind}");
-        for ((name, a), (_, b)) in trained(&adopted).iter().zip(trained(&reference)) {
+        for ((name, a), (_, b)) in trained(&built).iter().zip(trained(&reference)) {
             assert!(a.equal(&b), "{kind}: {name} differs");
         }
     }
@@ -117,7 +117,7 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
         run("lora", &path, "a", Some(9)).0,
         Err(Error::Interrupted { .. })
     ));
-    let (progress, adopted) = run("lora", &path, "a", None);
+    let (progress, built) = run("lora", &path, "a", None);
     let values: Vec<f64> = progress
         .unwrap()
         .evals
@@ -127,7 +127,7 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
     let kept = Weights::open(&path.with_extension("best")).unwrap();
     let best = if values[1] > values[0] { "2" } else { "1" };
     assert_eq!(kept.metadata().unwrap()["epoch"], best, "{values:?}");
-    let is_last = adopted
+    let is_last = built
         .params
         .trainable()
         .all(|e| kept.tensor(&e.param.name).unwrap().equal(&e.tensor));
@@ -147,7 +147,7 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
         .unwrap()
         .classifier(&config, 1, &fresh.scope())
         .unwrap();
-    let fresh = fresh.adopt().unwrap();
+    let fresh = fresh.finish().unwrap();
     let before = trained(&fresh);
     let taken = kept.load_trained(&fresh.params).unwrap();
     assert_eq!(taken, before.len() - 2);
@@ -173,11 +173,11 @@ fn the_last_epoch_is_kept_where_it_counts() {
     let dir = tempfile::tempdir().unwrap();
     for lower in [false, true] {
         let path = dir.path().join(format!("last-{lower}"));
-        let (progress, adopted) = run_keeping((lower, true), "lora", &path, "a", None);
+        let (progress, built) = run_keeping((lower, true), "lora", &path, "a", None);
         let kept = Weights::open(&path.with_extension("best")).unwrap();
         let epoch = progress.unwrap().evals.last().unwrap().epoch;
         assert_eq!(kept.metadata().unwrap()["epoch"], epoch.to_string());
-        for entry in adopted.params.trainable() {
+        for entry in built.params.trainable() {
             assert!(entry.tensor.detach().equal(&kept.tensor(&entry.param.name).unwrap()));
         }
     }

@@ -6,7 +6,7 @@ use common::{build, config, model_types, rows, try_build};
 use lora_core::batch::Batch;
 use lora_core::method;
 use lora_core::model::{Model, arch};
-use lora_core::nn::{Adopted, Build};
+use lora_core::nn::{Build, BuiltParams};
 use tch::{Device, Tensor};
 
 fn answers(model: &dyn Model, model_type: &str) -> Tensor {
@@ -27,9 +27,9 @@ fn refused(model_type: &str, method: &str) -> String {
 /// A model whose positions are shifted by 3 is one whose table of positions begins 3 rows later.
 #[test]
 fn a_prefix_shifts_the_positions() {
-    let table = |adopted: &Adopted| {
+    let table = |built: &BuiltParams| {
         let is_table = |name: &str| name.ends_with("position_embeddings.weight") || name.ends_with("wpe.weight");
-        let entry = adopted.params.iter().find(|e| is_table(&e.param.name));
+        let entry = built.params.iter().find(|e| is_table(&e.param.name));
         entry.unwrap().tensor.shallow_clone()
     };
     for model_type in model_types() {
@@ -67,11 +67,11 @@ fn ft_top_trains_what_it_names_or_says_that_the_model_lacks_it() {
     }
     let trained = |method: &str| {
         let method = method::from_yaml(method).unwrap();
-        let (_, adopted) = build("gpt2", method.as_ref(), 1);
+        let (_, built) = build("gpt2", method.as_ref(), 1);
         let config = config("gpt2");
         let shape = (arch(&config).unwrap().shape)(&config).unwrap();
-        assert_eq!((adopted.counts.base, 0), method.expected_params(&shape));
-        let outside = adopted.params.trainable().filter(|e| e.param.depth.is_none());
+        assert_eq!((built.counts.base, 0), method.expected_params(&shape));
+        let outside = built.params.trainable().filter(|e| e.param.depth.is_none());
         outside.map(|e| e.param.name.clone()).collect::<Vec<_>>()
     };
     assert!(trained("{kind: ft_top, layers: 2}").is_empty());
@@ -88,22 +88,22 @@ fn a_pooler_can_stay_as_it_was_pretrained() {
     let of = |model_type: &str, kind: &str, frozen: bool| {
         let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
         let build = Build::new(method.as_ref(), 1).freeze_pooler(frozen);
-        common::finish(&config(model_type), build).map(|(_, adopted)| adopted)
+        common::finish(&config(model_type), build).map(|(_, built)| built)
     };
     let (d, labels) = (16, 3);
-    let adopted = of("bert", "lora", false).unwrap();
-    assert_eq!(adopted.counts.head, d * d + d + labels * d + labels);
-    let adopted = of("bert", "lora", true).unwrap();
-    assert_eq!(adopted.counts.head, labels * d + labels);
-    let pooler = |adopted: &Adopted| {
-        adopted
+    let built = of("bert", "lora", false).unwrap();
+    assert_eq!(built.counts.head, d * d + d + labels * d + labels);
+    let built = of("bert", "lora", true).unwrap();
+    assert_eq!(built.counts.head, labels * d + labels);
+    let pooler = |built: &BuiltParams| {
+        built
             .params
             .get("bert.pooler.dense.weight")
             .unwrap()
             .tensor
             .requires_grad()
     };
-    assert!(!pooler(&adopted));
+    assert!(!pooler(&built));
     assert!(
         pooler(&of("bert", "full", true).unwrap()),
         "full fine-tuning trains everything"

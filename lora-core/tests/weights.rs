@@ -5,7 +5,7 @@ mod common;
 use common::{build, config};
 use lora_core::batch::Batch;
 use lora_core::model::arch;
-use lora_core::nn::Adopted;
+use lora_core::nn::BuiltParams;
 use lora_core::weights::{Precision, StoredHead, Weights, check_finite, save, save_as};
 use lora_core::{Result, method, model};
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-fn tensors(adopted: &Adopted) -> Vec<(String, Tensor)> {
-    adopted
+fn tensors(built: &BuiltParams) -> Vec<(String, Tensor)> {
+    built
         .params
         .iter()
         .map(|e| (e.param.name.clone(), e.tensor.detach().copy()))
@@ -27,19 +27,19 @@ fn saved(dir: &Path, tensors: &[(String, Tensor)]) {
 }
 
 /// Loads the folder into a fresh model; the values afterwards, or the error.
-fn load(dir: &Path) -> Result<Adopted> {
+fn load(dir: &Path) -> Result<BuiltParams> {
     let method = method::from_yaml("{kind: full}")?;
-    let (_, adopted) = build("roberta", method.as_ref(), 2);
+    let (_, built) = build("roberta", method.as_ref(), 2);
     Weights::open(dir)?
-        .load_into(&adopted.params, arch(&model::read_config(dir)?)?)?
+        .load_into(&built.params, arch(&model::read_config(dir)?)?)?
         .require_complete()?;
-    Ok(adopted)
+    Ok(built)
 }
 
 fn start() -> (tempfile::TempDir, Vec<(String, Tensor)>) {
     let method = method::from_yaml("{kind: full}").unwrap();
-    let (_, adopted) = build("roberta", method.as_ref(), 1);
-    (tempfile::tempdir().unwrap(), tensors(&adopted))
+    let (_, built) = build("roberta", method.as_ref(), 1);
+    (tempfile::tempdir().unwrap(), tensors(&built))
 }
 
 #[test]
@@ -202,20 +202,15 @@ fn patch(file: &Path, old: &Tensor, new: &Tensor) {
 /// A model folder of this type whose file has its head, with these changes to config.json; its tensors by name.
 fn fine_tuned(model_type: &str, changes: &Value) -> (tempfile::TempDir, HashMap<String, Tensor>) {
     let method = method::from_yaml("{kind: full}").unwrap();
-    let (_, adopted) = build(model_type, method.as_ref(), 1);
+    let (_, built) = build(model_type, method.as_ref(), 1);
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(model_type);
     for (key, value) in changes.as_object().unwrap() {
         config[key] = value.clone();
     }
     std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    save(
-        &dir.path().join("model.safetensors"),
-        &tensors(&adopted),
-        HashMap::new(),
-    )
-    .unwrap();
-    (dir, tensors(&adopted).into_iter().collect())
+    save(&dir.path().join("model.safetensors"), &tensors(&built), HashMap::new()).unwrap();
+    (dir, tensors(&built).into_iter().collect())
 }
 
 const MNLI: [&str; 3] = ["entailment", "neutral", "contradiction"];
@@ -226,13 +221,13 @@ fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
     let names = json!({"id2label": {"0": "CONTRADICTION", "1": "NEUTRAL", "2": "ENTAILMENT"}});
     for model_type in CLASSIFIERS {
         let (dir, stored) = fine_tuned(model_type, &names);
-        let (config, arch) = model::described(dir.path()).unwrap();
+        let (config, arch) = model::load_config(dir.path()).unwrap();
         let weights = Weights::open(dir.path()).unwrap();
         let head = weights.head(arch, &config, &MNLI, 3).unwrap();
         assert_eq!(head, StoredHead::Reordered(vec![2, 1, 0]), "{model_type}");
         let method = method::from_yaml("{kind: full}").unwrap();
-        let (_, adopted) = build(model_type, method.as_ref(), 2);
-        let report = weights.load_with(&adopted.params, arch, &head).unwrap();
+        let (_, built) = build(model_type, method.as_ref(), 2);
+        let report = weights.load_with(&built.params, arch, &head).unwrap();
         assert!(report.require_complete().unwrap().fresh_head.is_empty());
         let output = arch.output_weight().unwrap();
         for (name, stored) in &stored {
@@ -243,7 +238,7 @@ fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
                 stored.shallow_clone()
             };
             assert!(
-                adopted.params.get(name).unwrap().tensor.equal(&wanted),
+                built.params.get(name).unwrap().tensor.equal(&wanted),
                 "{model_type}: {name}"
             );
         }
@@ -276,7 +271,7 @@ fn the_head_of_another_task_is_refused_or_left_out() {
     let names = json!({"id2label": {"0": "negative", "1": "neither", "2": "positive"}});
     for model_type in CLASSIFIERS {
         let (dir, stored) = fine_tuned(model_type, &names);
-        let (config, arch) = model::described(dir.path()).unwrap();
+        let (config, arch) = model::load_config(dir.path()).unwrap();
         let weights = Weights::open(dir.path()).unwrap();
         let refused =
             |classes: &[&str], outputs| weights.head(arch, &config, classes, outputs).unwrap_err().to_string();

@@ -10,15 +10,15 @@ use crate::inputs::assets::Inputs;
 use crate::labels::Origin;
 use crate::plan::{self, Planned};
 use crate::report::console::{Aside, Console};
-use crate::report::events::{Listener, News};
+use crate::report::events::{Observer, RunEvent};
 use crate::report::json_events::Json;
 use crate::report::resume_command;
 use crate::report::tensorboard::TensorBoard;
 use crate::report::{samples, tables};
-use crate::runner::execute::{Session, add_names, complete};
+use crate::runner::execute::{Session, add_names, backfill_scores};
 use crate::runner::scheduler;
 use crate::task::Task;
-use crate::task::generation::scorers::{DataArgs, Tools};
+use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Command, FromArgMatches};
 use results::{Store, Table};
@@ -104,8 +104,8 @@ impl Experiment {
         let run = || {
             let args = ExperimentArgs::from_arg_matches(&matches)?;
             let tools = match self.writes {
-                true => Tools::open(&DataArgs::from_arg_matches(&matches)?)?,
-                false => Tools::default(),
+                true => Scorers::open(&DataArgs::from_arg_matches(&matches)?)?,
+                false => Scorers::default(),
             };
             self.main(&args, &tools)
         };
@@ -134,7 +134,7 @@ impl Experiment {
     ///
     /// # Errors
     /// Anything that keeps the whole experiment from going on.
-    pub fn main(&'static self, args: &ExperimentArgs, tools: &Tools) -> Result<ExitCode> {
+    pub fn main(&'static self, args: &ExperimentArgs, tools: &Scorers) -> Result<ExitCode> {
         if args.list {
             print!("{}", args.listing(self));
             return Ok(ExitCode::SUCCESS);
@@ -145,9 +145,9 @@ impl Experiment {
         let device = lora_core::device::parse(&args.device)?;
         let store = Store::open(&args.out)?;
         // Before the data are read, so that what is to be said of them is heard. A plan alone writes nothing.
-        let mut listeners = match args.dry_run {
+        let mut observers = match args.dry_run {
             true => Vec::new(),
-            false => self.listeners(args)?,
+            false => self.observers(args)?,
         };
         let mut inputs = Inputs::open(self, raw.model.as_deref(), raw.data.as_deref(), args.show.quiet)?;
         origin.name_model(&mut raw, &inputs);
@@ -158,7 +158,7 @@ impl Experiment {
             plan::check_starts(&runs, &store)?;
             plan::check_rows(&runs, &inputs)?;
             if args.show.json {
-                Json::default().hear(&News::Plan {
+                Json::default().on_event(&RunEvent::Plan {
                     runs: &runs,
                     device: &lora_core::device::name(device),
                 });
@@ -181,28 +181,28 @@ impl Experiment {
             stop: &STOP,
             tools,
         };
-        self.compute(&session, &runs, &mut listeners)
+        self.compute(&session, &runs, &mut observers)
     }
 
     /// Runs what is missing and shows what came of it.
-    fn compute(&self, session: &Session, runs: &[Planned], listeners: &mut [Box<dyn Listener>]) -> Result<ExitCode> {
+    fn compute(&self, session: &Session, runs: &[Planned], observers: &mut [Box<dyn Observer>]) -> Result<ExitCode> {
         // One at a time runs on this thread.
         tch::set_num_threads(session.split.threads as i32);
-        let mut tell = |news: &News| listeners.iter_mut().for_each(|l| l.hear(news));
-        tell(&News::Plan {
+        let mut emit = |news: &RunEvent| observers.iter_mut().for_each(|l| l.on_event(news));
+        emit(&RunEvent::Plan {
             runs,
             device: &lora_core::device::name(session.device),
         });
-        let outcome = scheduler::run_all(session, runs, &mut tell)?;
-        complete(session, runs)?;
+        let outcome = scheduler::run_all(session, runs, &mut emit)?;
+        backfill_scores(session, runs)?;
         add_names(session, runs)?;
         let preset = session.words.preset.as_deref();
         let tables = tables::of(self, session.store, preset, runs.iter().map(|r| r.id.clone()));
         if outcome.interrupted {
-            stopped(tables, session.resume, &mut tell);
+            stopped(tables, session.resume, &mut emit);
             return Ok(ExitCode::from(INTERRUPTED as u8));
         }
-        tell(&News::Tables {
+        emit(&RunEvent::Tables {
             tables: &tables?,
             texts: samples::samples(session.store, runs)?.as_deref(),
             closing: session.words.closing.as_deref(),
@@ -217,25 +217,25 @@ impl Experiment {
     }
 
     /// Who is told what happens.
-    fn listeners(&self, args: &ExperimentArgs) -> Result<Vec<Box<dyn Listener>>> {
+    fn observers(&self, args: &ExperimentArgs) -> Result<Vec<Box<dyn Observer>>> {
         let console = Console::start(self.name, &args.show, &args.out)?;
         on_interrupt(console.aside())?;
-        let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(console), Box::new(TensorBoard::new(&args.out))];
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console), Box::new(TensorBoard::new(&args.out))];
         if args.show.json {
-            listeners.push(Box::new(Json::default()));
+            observers.push(Box::new(Json::default()));
         }
-        Ok(listeners)
+        Ok(observers)
     }
 }
 
 /// The table so far, and how to go on; where there is no table, the latter alone.
-fn stopped(tables: Result<Vec<Table>>, resume: bool, tell: &mut dyn FnMut(&News)) {
+fn stopped(tables: Result<Vec<Table>>, resume: bool, emit: &mut dyn FnMut(&RunEvent)) {
     let tables = tables.unwrap_or_else(|error| {
         tracing::warn!("no table: {}", messages::printable(format!("{error:#}")));
         Vec::new()
     });
     let go_on = resume_command::command(std::env::args_os(), resume);
-    tell(&News::Tables {
+    emit(&RunEvent::Tables {
         tables: &tables,
         texts: None,
         closing: None,

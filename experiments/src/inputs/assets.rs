@@ -4,7 +4,7 @@ use crate::config::identity::Contents;
 use crate::config::run_config::RunConfig;
 use crate::experiment::Experiment;
 use crate::inputs::locator::{DataSource, ModelSource};
-use crate::task::{Needs, Reader, Task, TaskRows};
+use crate::task::{DataKey, DataReader, Task, TaskRows};
 use anyhow::{Context, Result};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
@@ -26,7 +26,7 @@ pub struct Inputs {
     data: DataSource,
     tokenizer: Tokenizer,
     cache: Option<Cache>,
-    tasks: HashMap<Needs, Arc<TaskRows>>,
+    tasks: HashMap<DataKey, Arc<TaskRows>>,
 }
 
 impl Inputs {
@@ -82,11 +82,11 @@ impl Inputs {
     /// # Errors
     /// Data that are missing or malformed, with file and line.
     pub fn rows(&mut self, task: &dyn Task, run: &RunConfig) -> Result<Arc<TaskRows>> {
-        let needs = Needs::of(run)?;
+        let needs = DataKey::of(run)?;
         if let Some(rows) = self.tasks.get(&needs) {
             return Ok(rows.clone());
         }
-        let reader = Reader {
+        let reader = DataReader {
             data: &self.data,
             tokenizer: &self.tokenizer,
             cache: self.cache.as_ref(),

@@ -62,7 +62,7 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
         .freeze_pooler(run.config.train.pooler == Pooler::Frozen);
     let exam = &run.rows.exam;
     let (model, arch) = exam.answers().build(model_dir, run.config.train.dropout(), &build)?;
-    let params = build.adopt()?.params;
+    let params = build.finish()?.params;
     let (settings, weights) = (&run.config.train, Weights::open(model_dir)?);
     let head = exam
         .answers()

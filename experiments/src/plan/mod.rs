@@ -13,7 +13,7 @@ use crate::task::TaskRows;
 use anyhow::{Context, Result, ensure};
 use lora_core::model;
 use lora_core::nn::{Build, Counts};
-use lora_core::train::{Footprint, Load};
+use lora_core::train::{BatchShape, MemoryModel};
 use results::Store;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -197,13 +197,13 @@ impl Planned {
             .freeze_pooler(train.pooler == Pooler::Frozen);
         let answers = self.rows.exam.answers();
         let (model, arch) = answers.build(model_dir, train.dropout(), &build)?;
-        let adopted = build.adopt()?;
-        let (mut config, _) = model::described(model_dir)?;
+        let built = build.finish()?;
+        let (mut config, _) = model::load_config(model_dir)?;
         arch.set_dropout(&mut config, train.dropout())?;
-        let (shape, built) = ((arch.shape)(&config)?, (model.as_ref(), &adopted));
+        let shape = (arch.shape)(&config)?;
         Ok(Counted {
-            footprint: Footprint::new((arch, &config), shape, built, kind, train.recompute),
-            counts: adopted.counts,
+            footprint: MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, train.recompute),
+            counts: built.counts,
         })
     }
 
@@ -224,7 +224,7 @@ impl Planned {
     /// Memory of training, in MiB, for a batch of average rows, one of them the longest; without what the process itself
     /// takes.
     pub fn memory_mib(&self, counted: &Counted) -> f64 {
-        let load = Load::of(&self.rows.train, self.config.train.batch_size);
+        let load = BatchShape::of(&self.rows.train, self.config.train.batch_size);
         counted.footprint.bytes(&load) / f64::from(1 << 20)
     }
 }
@@ -235,7 +235,7 @@ pub struct Counted {
     /// Trained variables by owner.
     pub counts: Counts,
     /// What decides the memory.
-    pub footprint: Footprint,
+    pub footprint: MemoryModel,
 }
 
 /// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps, taken with the

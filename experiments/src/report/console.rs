@@ -3,7 +3,7 @@
 
 use crate::plan::eta::Work;
 use crate::plan::{Planned, State};
-use crate::report::events::{Listener, News};
+use crate::report::events::{Observer, RunEvent};
 use crate::report::json_events;
 use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
@@ -302,20 +302,20 @@ impl Console {
     }
 }
 
-impl Listener for Console {
-    fn hear(&mut self, news: &News) {
+impl Observer for Console {
+    fn on_event(&mut self, news: &RunEvent) {
         match news {
-            News::Plan { runs, device } => self.plan(runs, device),
-            News::Started(run) => self.started(run),
-            News::Training(run, event) => self.training(run, event),
-            News::Writing { run, done, total } => self.writing(run, *done, *total),
-            News::Ended(run, record) => self.ended(run, record),
-            News::Elsewhere { run, done } => self.elsewhere(run, *done),
-            News::Interrupted(run, how) => {
+            RunEvent::Plan { runs, device } => self.plan(runs, device),
+            RunEvent::Started(run) => self.started(run),
+            RunEvent::Training(run, event) => self.training(run, event),
+            RunEvent::Generating { run, done, total } => self.writing(run, *done, *total),
+            RunEvent::Ended(run, record) => self.ended(run, record),
+            RunEvent::Elsewhere { run, done } => self.elsewhere(run, *done),
+            RunEvent::Interrupted(run, how) => {
                 self.clear(run);
                 self.say(&format!("{}: {how}", run.title()));
             }
-            News::Tables {
+            RunEvent::Tables {
                 tables,
                 texts,
                 closing,

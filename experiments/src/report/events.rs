@@ -1,6 +1,6 @@
 //! What happens while an experiment runs, told to all who show it or keep it.
 //!
-//! To add a listener: a file with its [`Listener`], and a line in `Experiment::listeners`.
+//! To add a listener: a file with its [`Observer`], and a line in `Experiment::observers`.
 
 use crate::plan::Planned;
 use lora_core::train::Event;
@@ -10,7 +10,7 @@ use results::record::RunRecord;
 /// One thing that happened. They come in this order: the plan, each run from its start to its end
 /// (several at once, if there are jobs), the tables.
 #[derive(Debug)]
-pub enum News<'a> {
+pub enum RunEvent<'a> {
     /// What there is to do.
     Plan {
         /// All runs with their states.
@@ -23,7 +23,7 @@ pub enum News<'a> {
     /// What the training loop of the run says.
     Training(&'a Planned, &'a Event<'a>),
     /// After training, texts are written; so many there are.
-    Writing {
+    Generating {
         /// The run.
         run: &'a Planned,
         /// Texts that are written.
@@ -56,7 +56,7 @@ pub enum News<'a> {
 }
 
 /// Whoever wants to know. What goes wrong with a listener is its own affair and never stops a run.
-pub trait Listener: Send {
+pub trait Observer: Send {
     /// Is told one thing.
-    fn hear(&mut self, news: &News);
+    fn on_event(&mut self, news: &RunEvent);
 }

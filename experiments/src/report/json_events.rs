@@ -1,7 +1,7 @@
 //! `--json`: one JSON object a line on stdout, for programs.
 
 use crate::plan::Planned;
-use crate::report::events::{Listener, News};
+use crate::report::events::{Observer, RunEvent};
 use lora_core::train::Event;
 use results::record::{RunRecord, Status};
 use serde_json::{Map, Value, json};
@@ -24,8 +24,8 @@ pub struct Json {
     closed: bool,
 }
 
-impl Listener for Json {
-    fn hear(&mut self, news: &News) {
+impl Observer for Json {
+    fn on_event(&mut self, news: &RunEvent) {
         let Some(object) = object(news) else { return };
         if self.closed {
             return;
@@ -37,24 +37,24 @@ impl Listener for Json {
     }
 }
 
-fn object(news: &News) -> Option<Value> {
+fn object(news: &RunEvent) -> Option<Value> {
     let value = match news {
-        News::Plan { runs, device } => {
+        RunEvent::Plan { runs, device } => {
             let runs: Vec<Value> = runs.iter().map(planned).collect();
             json!({"event": "plan", "device": device, "runs": runs})
         }
-        News::Training(run, Event::Epoch(eval)) => about(
+        RunEvent::Training(run, Event::Epoch(eval)) => about(
             "epoch",
             run,
             json!({"epoch": eval.epoch, "epochs": run.config.train.epochs, "step": eval.step, "steps": run.steps(),
                    "train_loss": eval.train_loss, "metrics": eval.metrics}),
         ),
-        News::Writing { run, done, total } => about("texts", run, json!({"done": done, "total": total})),
-        News::Ended(run, record) => about("run", run, ended(record)),
-        News::Interrupted(run, _) => about("run", run, json!({"status": "interrupted"})),
-        News::Elsewhere { run, .. } => about("run", run, json!({"status": "elsewhere"})),
-        News::Tables { tables, go_on, .. } => json!({"event": "table", "tables": tables, "go_on": go_on}),
-        News::Started(_) | News::Training(..) => return None,
+        RunEvent::Generating { run, done, total } => about("texts", run, json!({"done": done, "total": total})),
+        RunEvent::Ended(run, record) => about("run", run, ended(record)),
+        RunEvent::Interrupted(run, _) => about("run", run, json!({"status": "interrupted"})),
+        RunEvent::Elsewhere { run, .. } => about("run", run, json!({"status": "elsewhere"})),
+        RunEvent::Tables { tables, go_on, .. } => json!({"event": "table", "tables": tables, "go_on": go_on}),
+        RunEvent::Started(_) | RunEvent::Training(..) => return None,
     };
     Some(value)
 }

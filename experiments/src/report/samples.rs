@@ -1,7 +1,7 @@
 //! A few texts beside their references.
 
 use crate::plan::Planned;
-use crate::task::generation::Place;
+use crate::task::generation::RunPaths;
 use anyhow::Result;
 use results::Store;
 
@@ -27,7 +27,7 @@ pub fn samples(store: &Store, runs: &[Planned]) -> Result<Option<String>> {
         {
             continue;
         }
-        let place = Place {
+        let place = RunPaths {
             out: store.dir(),
             run: &run.id,
         };

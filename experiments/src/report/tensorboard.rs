@@ -3,7 +3,7 @@
 //! A run that is resumed goes on in a new file, which voids what older ones say of the steps that are done again.
 
 use crate::plan::Planned;
-use crate::report::events::{Listener, News};
+use crate::report::events::{Observer, RunEvent};
 use crate::report::tfevents::EventFile;
 use lora_core::train::Event as Training;
 use std::collections::HashMap;
@@ -107,13 +107,16 @@ impl TensorBoard {
     }
 }
 
-impl Listener for TensorBoard {
-    fn hear(&mut self, news: &News) {
+impl Observer for TensorBoard {
+    fn on_event(&mut self, news: &RunEvent) {
         match news {
-            News::Started(run) => drop(self.logs.insert(run.id.clone(), Log::new(self.dir.join(folder(run))))),
-            News::Training(run, event) => self.training(&run.id, event),
-            News::Ended(run, _) | News::Interrupted(run, _) => drop(self.logs.remove(&run.id)),
-            News::Plan { .. } | News::Writing { .. } | News::Elsewhere { .. } | News::Tables { .. } => {}
+            RunEvent::Started(run) => drop(self.logs.insert(run.id.clone(), Log::new(self.dir.join(folder(run))))),
+            RunEvent::Training(run, event) => self.training(&run.id, event),
+            RunEvent::Ended(run, _) | RunEvent::Interrupted(run, _) => drop(self.logs.remove(&run.id)),
+            RunEvent::Plan { .. }
+            | RunEvent::Generating { .. }
+            | RunEvent::Elsewhere { .. }
+            | RunEvent::Tables { .. } => {}
         }
     }
 }

@@ -5,18 +5,18 @@ use crate::config::settings::{Pooler, Select};
 use crate::inputs::assets::Inputs;
 use crate::labels::Words;
 use crate::plan::{Planned, checkpoint_path, weights_path};
-use crate::report::events::News;
+use crate::report::events::RunEvent;
 use crate::runner::environment;
 use crate::runner::finite;
 use crate::runner::scheduler::Split;
-use crate::task::generation::Place;
-use crate::task::generation::scorers::Tools;
+use crate::task::generation::RunPaths;
+use crate::task::generation::scorers::Scorers;
 use crate::task::{Criterion, Metrics};
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::model::Model;
-use lora_core::nn::{Adopted, Build};
-use lora_core::train::{Checkpoint, Keep, Progress, Trainer};
+use lora_core::nn::{Build, BuiltParams};
+use lora_core::train::{BestCheckpoint, Checkpoint, Progress, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Best, Eval, Memory, Named, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
@@ -43,15 +43,15 @@ pub struct Session<'a> {
     /// Set by Ctrl-C.
     pub stop: &'static AtomicBool,
     /// What scoring texts needs.
-    pub tools: &'a Tools,
+    pub tools: &'a Scorers,
 }
 
 fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
     Checkpoint::new(&checkpoint_path(session.store.dir(), &run.id), &run.id)
 }
 
-fn place<'a>(session: &'a Session, run: &'a Planned) -> Place<'a> {
-    Place {
+fn place<'a>(session: &'a Session, run: &'a Planned) -> RunPaths<'a> {
+    RunPaths {
         out: session.store.dir(),
         run: &run.id,
     }
@@ -63,7 +63,7 @@ fn writes_from_best(run: &Planned) -> bool {
 }
 
 /// What a run needed while it went on goes.
-pub(crate) fn tidy(session: &Session, run: &Planned) -> Result<()> {
+pub(crate) fn clean_up(session: &Session, run: &Planned) -> Result<()> {
     checkpoint(session, run).remove()?;
     if run.rows.exam.writing().is_some() {
         place(session, run).forget()?;
@@ -75,35 +75,35 @@ pub(crate) fn tidy(session: &Session, run: &Planned) -> Result<()> {
 }
 
 /// Trains and evaluates one run.
-pub(crate) fn one(
+pub(crate) fn execute(
     session: &Session,
     run: &Planned,
-    tell: &mut dyn FnMut(&News),
+    emit: &mut dyn FnMut(&RunEvent),
     started: &chrono::DateTime<chrono::Local>,
 ) -> Result<RunRecord> {
     environment::reset_peak_rss();
     let since = Instant::now();
-    let (model, adopted) = build(session, run)?;
+    let (model, built) = build(session, run)?;
     if let Some(writing) = run.rows.exam.writing() {
         writing.check(model.as_ref())?;
     }
     if !session.resume {
-        tidy(session, run)?;
+        clean_up(session, run)?;
     }
-    let progress = if adopted.params.trainable().next().is_some() {
-        fit(session, run, (model.as_ref(), &adopted), tell)?
+    let progress = if built.params.trainable().next().is_some() {
+        fit(session, run, (model.as_ref(), &built), emit)?
     } else {
-        untrained(session, run, model.as_ref(), &adopted)?
+        untrained(session, run, model.as_ref(), &built)?
     };
-    let mut record = blank(session, run, started);
-    fill(&mut record, run, &progress, &adopted, since.elapsed().as_secs_f64());
+    let mut record = new_record(session, run, started);
+    record_training(&mut record, run, &progress, &built, since.elapsed().as_secs_f64());
     record.memory = Memory {
         // The system counts the process: of several runs at once nobody knows whose the peak was.
         peak_rss_mib: environment::peak_rss_mib().filter(|_| session.split.jobs == 1),
         peak_gpu_mib: None,
     };
     if run.rows.exam.writing().is_some() {
-        write(session, run, (model.as_ref(), &adopted), &mut record, tell)?;
+        write(session, run, (model.as_ref(), &built), &mut record, emit)?;
         record.timing.seconds = record.timing.seconds.max(since.elapsed().as_secs_f64());
     }
     // A record that could not be read back is a failure of this run alone; a store that cannot be written is one of all.
@@ -115,8 +115,8 @@ pub(crate) fn one(
 fn fit(
     session: &Session,
     run: &Planned,
-    (model, adopted): (&dyn Model, &Adopted),
-    tell: &mut dyn FnMut(&News),
+    (model, built): (&dyn Model, &BuiltParams),
+    emit: &mut dyn FnMut(&RunEvent),
 ) -> Result<Progress> {
     let checkpoint = checkpoint(session, run);
     let (settings, exam) = (&run.config.train, &run.rows.exam);
@@ -125,10 +125,10 @@ fn fit(
     let keep = run.config.keep || writes_from_best(run);
     let trainer = Trainer {
         model,
-        params: &adopted.params,
+        params: &built.params,
         config: &fit,
         checkpoint: Some(&checkpoint),
-        keep: keep.then(|| Keep {
+        keep: keep.then(|| BestCheckpoint {
             metric: &criterion.key,
             lower_is_better: criterion.lower_is_better,
             last: settings.select == Select::Last,
@@ -140,14 +140,14 @@ fn fit(
     let fitted = trainer.fit(
         &run.rows.train,
         &mut |model| {
-            let metrics = evaluated(session, run, model, adopted);
+            let metrics = evaluated(session, run, model, built);
             metrics.map_err(|e| {
                 let text = format!("{e:#}");
                 failure = Some(e);
                 lora_core::Error::Config(text)
             })
         },
-        &mut |event| tell(&News::Training(run, &event)),
+        &mut |event| emit(&RunEvent::Training(run, &event)),
     );
     if let Some(failure) = failure {
         return Err(finite::explained(failure).context("evaluating"));
@@ -158,8 +158,8 @@ fn fit(
 }
 
 /// Every metric of the model as it is; refuses weights and metrics that are not finite.
-fn evaluated(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adopted) -> Result<Metrics> {
-    finite::weights(&adopted.params)?;
+fn evaluated(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltParams) -> Result<Metrics> {
+    finite::weights(&built.params)?;
     let batch = run.config.train.eval_batch_size;
     let metrics = run.rows.exam.evaluate(model, batch, session.device)?;
     finite::metrics(&metrics)?;
@@ -167,9 +167,9 @@ fn evaluated(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adop
 }
 
 /// A method that trains nothing, on a model without a head: the model as it is, evaluated once.
-fn untrained(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adopted) -> Result<Progress> {
+fn untrained(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltParams) -> Result<Progress> {
     let since = Instant::now();
-    let metrics = evaluated(session, run, model, adopted)?;
+    let metrics = evaluated(session, run, model, built)?;
     let eval = lora_core::train::Eval {
         epoch: 0,
         step: 0,
@@ -187,9 +187,9 @@ fn untrained(session: &Session, run: &Planned, model: &dyn Model, adopted: &Adop
 fn write(
     session: &Session,
     run: &Planned,
-    (model, adopted): (&dyn Model, &Adopted),
+    (model, built): (&dyn Model, &BuiltParams),
     record: &mut RunRecord,
-    tell: &mut dyn FnMut(&News),
+    emit: &mut dyn FnMut(&RunEvent),
 ) -> Result<()> {
     let Some(writing) = run.rows.exam.writing() else {
         return Ok(());
@@ -197,11 +197,11 @@ fn write(
     let (since, place) = (Instant::now(), place(session, run));
     let last = record.evals.last().map(|e| e.epoch);
     if record.best.is_some_and(|best| Some(best.epoch) != last) {
-        Weights::open(&weights_path(session.store.dir(), &run.id))?.load_trained(&adopted.params)?;
+        Weights::open(&weights_path(session.store.dir(), &run.id))?.load_trained(&built.params)?;
     }
     let (seed, total) = (run.config.seed, writing.prompts.len());
     let texts = writing.write(model, (seed, session.device), place, session.stop, &mut |done| {
-        tell(&News::Writing { run, done, total });
+        emit(&RunEvent::Generating { run, done, total });
     })?;
     let metrics = writing.score(&texts, session.tools)?;
     finite::metrics(&metrics).context("scoring the texts")?;
@@ -213,7 +213,7 @@ fn write(
 }
 
 /// Adds the scores of texts to the evaluation of `epoch`, and says which data they were computed with.
-fn add_scores(record: &mut RunRecord, epoch: Option<u32>, metrics: &Metrics, tools: &Tools) {
+fn add_scores(record: &mut RunRecord, epoch: Option<u32>, metrics: &Metrics, tools: &Scorers) {
     for eval in record.evals.iter_mut().filter(|e| Some(e.epoch) == epoch) {
         eval.metrics.extend(metrics.clone());
     }
@@ -229,7 +229,7 @@ fn add_scores(record: &mut RunRecord, epoch: Option<u32>, metrics: &Metrics, too
 ///
 /// # Errors
 /// Texts or records that cannot be read or written.
-pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
+pub fn backfill_scores(session: &Session, runs: &[Planned]) -> Result<()> {
     for run in runs {
         let Some(writing) = run.rows.exam.writing() else {
             continue;
@@ -258,7 +258,7 @@ pub fn complete(session: &Session, runs: &[Planned]) -> Result<()> {
     Ok(())
 }
 
-fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> {
+fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, BuiltParams)> {
     let method = lora_core::method::from_value(&run.config.method)?;
     let build = Build::new(method.as_ref(), run.config.seed)
         .device(session.device)
@@ -269,7 +269,7 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
         .exam
         .answers()
         .build(&session.inputs.model, run.config.train.dropout(), &build)?;
-    let adopted = build.adopt()?;
+    let built = build.finish()?;
     let weights = Weights::open(&session.inputs.model)?;
     let exam = &run.rows.exam;
     let head = exam.answers().stored_head(
@@ -278,7 +278,7 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
         exam.classes(),
         run.config.train.fresh_head,
     )?;
-    let report = weights.load_with(&adopted.params, arch, &head)?.require_complete()?;
+    let report = weights.load_with(&built.params, arch, &head)?.require_complete()?;
     tracing::info!(
         "{}: {} tensors loaded, {} of the head are fresh",
         run.title(),
@@ -287,10 +287,10 @@ fn build(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, Adopted)> 
     );
     if let Some(start) = &run.config.start {
         let id = best_of(session.store, start)?;
-        let taken = Weights::open(&weights_path(session.store.dir(), &id))?.load_trained(&adopted.params)?;
+        let taken = Weights::open(&weights_path(session.store.dir(), &id))?.load_trained(&built.params)?;
         tracing::info!("{}: {taken} tensors from {} run {id}", run.title(), start.task);
     }
-    Ok((model, adopted))
+    Ok((model, built))
 }
 
 /// The best of the runs to start from, the first of equals. All must be there: the best of some is not the best.
@@ -349,7 +349,7 @@ pub fn add_names(session: &Session, runs: &[Planned]) -> Result<()> {
 }
 
 /// A record with everything that is known before the run.
-pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
+pub(crate) fn new_record(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
     let (commit, dirty) = environment::commit();
     let criterion = run.rows.exam.criterion();
     let paper_row = (session.paper_row)(&run.config);
@@ -396,7 +396,7 @@ pub(crate) fn blank(session: &Session, run: &Planned, started: &chrono::DateTime
     }
 }
 
-fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Adopted, seconds: f64) {
+fn record_training(record: &mut RunRecord, run: &Planned, progress: &Progress, built: &BuiltParams, seconds: f64) {
     let eval = |e: &lora_core::train::Eval| Eval {
         epoch: e.epoch as u32,
         step: e.step,
@@ -404,8 +404,8 @@ fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Ad
         metrics: e.metrics.clone(),
     };
     record.evals = progress.evals.iter().map(eval).collect();
-    record.best = chosen(&record.evals, &run.rows.exam.criterion(), run.config.train.select);
-    let counts = adopted.counts;
+    record.best = select_best(&record.evals, &run.rows.exam.criterion(), run.config.train.select);
+    let counts = built.counts;
     record.params = Params {
         base: counts.base,
         method: counts.method,
@@ -422,7 +422,7 @@ fn fill(record: &mut RunRecord, run: &Planned, progress: &Progress, adopted: &Ad
 
 /// The evaluation that counts: the last, or the best by `criterion`; of equals the first, as transformers' trainer keeps
 /// it. Where the metric is undefined an epoch is out of the running.
-fn chosen(evals: &[Eval], criterion: &Criterion, select: Select) -> Option<Best> {
+fn select_best(evals: &[Eval], criterion: &Criterion, select: Select) -> Option<Best> {
     let scored = |e: &Eval| {
         Some(Best {
             epoch: e.epoch,
@@ -478,7 +478,7 @@ mod tests {
     fn the_first_best_epoch_is_kept() {
         let best = |values: &[Option<f64>]| {
             let by = criterion("dev/accuracy", false);
-            chosen(&epochs("dev/accuracy", values), &by, Select::Best).map(|b| (b.epoch, b.value))
+            select_best(&epochs("dev/accuracy", values), &by, Select::Best).map(|b| (b.epoch, b.value))
         };
         assert_eq!(
             best(&[Some(0.5), None, Some(0.7), Some(0.7), Some(0.6)]),
@@ -486,7 +486,7 @@ mod tests {
         );
         assert_eq!(best(&[Some(-0.2), Some(-0.1)]), Some((2, -0.1)));
         assert_eq!(best(&[None, None]), None);
-        let other = chosen(
+        let other = select_best(
             &epochs("dev/accuracy", &[Some(1.0)]),
             &criterion("dev/f1", false),
             Select::Best,
@@ -498,10 +498,10 @@ mod tests {
     fn the_lowest_loss_or_the_last_epoch() {
         let losses = epochs("dev/loss", &[Some(2.0), Some(1.0), Some(1.0), Some(1.5)]);
         let by = criterion("dev/loss", true);
-        let epoch = |select| chosen(&losses, &by, select).map(|b| (b.epoch, b.value));
+        let epoch = |select| select_best(&losses, &by, select).map(|b| (b.epoch, b.value));
         assert_eq!(epoch(Select::Best), Some((2, 1.0)));
         assert_eq!(epoch(Select::Last), Some((4, 1.5)));
-        assert_eq!(chosen(&[], &by, Select::Last), None);
+        assert_eq!(select_best(&[], &by, Select::Last), None);
         assert_eq!(selection(Select::Best, &by), "epoch of the lowest loss on dev");
         assert_eq!(
             selection(Select::Best, &criterion("dev/f1", false)),

@@ -126,7 +126,7 @@ mod tests {
                 .var("weight", ParamKind::Weight, &[2, 3], Init::Const(0.0))
                 .unwrap();
             let _ = tch::no_grad(|| tensor.get(1).fill_(value));
-            let found = weights(&build.adopt().unwrap().params);
+            let found = weights(&build.finish().unwrap().params);
             assert_eq!(found.is_ok(), finite);
             let said = found.map_or_else(|e| e.to_string(), |()| String::new());
             assert_eq!(said.contains("`layer.weight` is no longer finite"), !finite, "{said}");

@@ -2,9 +2,9 @@
 
 use crate::inputs::assets::Inputs;
 use crate::plan::{Planned, State};
-use crate::report::events::News;
+use crate::report::events::RunEvent;
 use crate::runner::environment;
-use crate::runner::execute::{Session, blank, one, tidy};
+use crate::runner::execute::{Session, clean_up, execute, new_record};
 use anyhow::{Context, Result, ensure};
 use results::record::Status;
 use std::collections::BTreeMap;
@@ -88,14 +88,14 @@ pub struct Outcome {
 }
 
 /// Tells what happens.
-type Tell<'a> = dyn FnMut(&News) + Send + 'a;
+type Tell<'a> = dyn FnMut(&RunEvent) + Send + 'a;
 
 /// Computes every run that the store lacks, [`Split::jobs`] at a time, and tells what happens. A run that fails is recorded
 /// as such and does not stop the others. What a run comes to does not depend on what runs beside it.
 ///
 /// # Errors
 /// A store that cannot be written: then no later run could be kept either.
-pub fn run_all(session: &Session, runs: &[Planned], tell: &mut Tell) -> Result<Outcome> {
+pub fn run_all(session: &Session, runs: &[Planned], emit: &mut Tell) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     // Those that start from others' results come when these are there; the plan has them last.
     let (first, then) = runs.split_at(runs.partition_point(|r| r.config.start.is_none()));
@@ -106,7 +106,7 @@ pub fn run_all(session: &Session, runs: &[Planned], tell: &mut Tell) -> Result<O
             runs: &missing,
             next: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
-            tell: Mutex::new(&mut *tell),
+            emit: Mutex::new(&mut *emit),
         };
         let ended = queue.run(session.split.jobs.min(missing.len()))?;
         outcome.failed += ended.failed;
@@ -122,7 +122,7 @@ struct Queue<'a> {
     next: AtomicUsize,
     /// Whether the store cannot be written.
     broken: AtomicBool,
-    tell: Mutex<&'a mut Tell<'a>>,
+    emit: Mutex<&'a mut Tell<'a>>,
 }
 
 /// Stack of a thread that runs: libtorch's own are as deep as a main thread's.
@@ -154,8 +154,8 @@ impl Queue<'_> {
         })
     }
 
-    fn tell(&self, news: &News) {
-        (self.tell.lock().unwrap_or_else(PoisonError::into_inner))(news);
+    fn emit(&self, news: &RunEvent) {
+        (self.emit.lock().unwrap_or_else(PoisonError::into_inner))(news);
     }
 
     /// Takes runs until none is left.
@@ -184,34 +184,34 @@ impl Queue<'_> {
     fn take(&self, run: &Planned) -> Result<Ended> {
         let session = self.session;
         let Some(_lock) = lock(session.store.dir(), &run.id)? else {
-            self.tell(&News::Elsewhere { run, done: false });
+            self.emit(&RunEvent::Elsewhere { run, done: false });
             return Ok(Ended::Well);
         };
         if session.store.has(&run.id)? {
-            self.tell(&News::Elsewhere { run, done: true });
+            self.emit(&RunEvent::Elsewhere { run, done: true });
             return Ok(Ended::Well);
         }
         let started = chrono::Local::now();
-        self.tell(&News::Started(run));
-        match one(session, run, &mut |news| self.tell(news), &started) {
+        self.emit(&RunEvent::Started(run));
+        match execute(session, run, &mut |news| self.emit(news), &started) {
             Ok(record) => {
                 session.store.put(&record).context("keeping the record")?;
-                tidy(session, run)?;
+                clean_up(session, run)?;
                 let _ = std::fs::remove_file(lock_path(session.store.dir(), &run.id));
-                self.tell(&News::Ended(run, &record));
+                self.emit(&RunEvent::Ended(run, &record));
                 Ok(Ended::Well)
             }
             Err(error) if is_interruption(&error) => {
-                self.tell(&News::Interrupted(run, &messages::printable(format!("{error:#}"))));
+                self.emit(&RunEvent::Interrupted(run, &messages::printable(format!("{error:#}"))));
                 Ok(Ended::Interrupted)
             }
             Err(error) => {
-                let mut record = blank(session, run, &started);
+                let mut record = new_record(session, run, &started);
                 let error = messages::printable(format!("{error:#}")).replace('\n', " ");
                 record.status = Status::Failed { error };
                 let kept = session.store.put(&record);
                 kept.context("keeping the record of a failed run")?;
-                self.tell(&News::Ended(run, &record));
+                self.emit(&RunEvent::Ended(run, &record));
                 Ok(Ended::Failed)
             }
         }

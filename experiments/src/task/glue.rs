@@ -4,7 +4,7 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{Encoding, Limit, LossOver, TrainConfig};
 use crate::experiment::Experiment;
 use crate::inputs::locator::DataSource;
-use crate::task::{Answers, Criterion, Exam, Metrics, Reader, Task, TaskRows};
+use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, ensure};
 use datasets::hub::GLUE as REPOSITORY;
 use datasets::{Encoded, Example, Kind, Label, Predictions, TASKS, TaskData};
@@ -82,7 +82,7 @@ impl Task for datasets::Task {
         matches!(self.kind, Kind::Classification { .. })
     }
 
-    fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows> {
+    fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows> {
         let task = datasets::find(self.id)?;
         let (data, source) = read(task, reader.data)?;
         let encode = |examples: Vec<Example>| -> Result<Vec<Row>> {
@@ -175,9 +175,9 @@ struct Split {
     labels: Vec<Label>,
 }
 
-impl Exam for GlueExam {
-    fn answers(&self) -> Answers {
-        Answers::Outputs(self.task.outputs() as i64)
+impl Evaluator for GlueExam {
+    fn answers(&self) -> HeadKind {
+        HeadKind::Classifier(self.task.outputs() as i64)
     }
 
     fn classes(&self) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
-//! The seam between what a task is and everything around it. A [`Task`] reads its data into rows; the [`Exam`] that comes
+//! The seam between what a task is and everything around it. A [`Task`] reads its data into rows; the [`Evaluator`] that comes
 //! with them says what is trained towards and how the model's answers are judged. Configuration, plan, runs, records,
-//! tables, checkpoints and listeners know no more of a task than this.
+//! tables, checkpoints and observers know no more of a task than this.
 
 pub mod generation;
 pub mod glue;
@@ -9,7 +9,7 @@ pub mod text;
 use crate::config::run_config::RunConfig;
 use crate::config::settings::TrainConfig;
 use crate::inputs::locator::DataSource;
-use crate::task::generation::Writing;
+use crate::task::generation::GenerationTask;
 use anyhow::{Context, Result, ensure};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
@@ -45,11 +45,11 @@ pub trait Task: Sync {
         true
     }
 
-    /// Reads and tokenises what `run` trains on and is judged by. Depends on no more of `run` than [`Needs`] says.
+    /// Reads and tokenises what `run` trains on and is judged by. Depends on no more of `run` than [`DataKey`] says.
     ///
     /// # Errors
     /// Data that are missing or malformed, with file and line; the hub's refusals.
-    fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows>;
+    fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows>;
 
     /// The first `rows` training rows as a person reads them.
     ///
@@ -59,7 +59,7 @@ pub trait Task: Sync {
 }
 
 /// What a task is read with.
-pub struct Reader<'a> {
+pub struct DataReader<'a> {
     /// Where the data come from.
     pub data: &'a DataSource,
     /// The model's tokenizer.
@@ -70,17 +70,17 @@ pub struct Reader<'a> {
 
 /// What of a run's settings decides its rows: runs that agree in it share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Needs {
+pub struct DataKey {
     task: &'static str,
     settings: String,
 }
 
-impl Needs {
+impl DataKey {
     /// Those of `run`.
     ///
     /// # Errors
     /// None that is known: the settings are plain values.
-    pub fn of(run: &RunConfig) -> Result<Needs> {
+    pub fn of(run: &RunConfig) -> Result<DataKey> {
         let settings = serde_json::to_string(&(
             run.train.max_len,
             run.train.encoding,
@@ -88,7 +88,7 @@ impl Needs {
             &run.decode,
             &run.prompt,
         ));
-        Ok(Needs {
+        Ok(DataKey {
             task: run.task,
             settings: settings.context("reading the settings of the data")?,
         })
@@ -101,7 +101,7 @@ pub struct TaskRows {
     /// Rows to train on.
     pub train: Vec<Row>,
     /// What comes out of training, and how it is judged.
-    pub exam: Box<dyn Exam>,
+    pub exam: Box<dyn Evaluator>,
     /// SHA-256 of the files.
     pub sha256: String,
     /// Repository and commit, for data from the hub.
@@ -110,17 +110,17 @@ pub struct TaskRows {
 
 /// What a model answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
+pub enum HeadKind {
     /// So many numbers a row, from a fresh head.
-    Outputs(i64),
+    Classifier(i64),
     /// The next token, from the head that it was pretrained with.
-    Words,
+    LanguageModel,
 }
 
 /// What is trained towards, and how answers are judged.
-pub trait Exam: Debug + Send + Sync {
+pub trait Evaluator: Debug + Send + Sync {
     /// What stands on the model.
-    fn answers(&self) -> Answers;
+    fn answers(&self) -> HeadKind;
 
     /// The names of the classes, in the order of the model's outputs; none where it answers otherwise.
     fn classes(&self) -> &'static [&'static str] {
@@ -133,7 +133,7 @@ pub trait Exam: Debug + Send + Sync {
     /// What the best epoch is chosen by.
     fn criterion(&self) -> Criterion;
 
-    /// The rows of [`Exam::evaluate`], a split each.
+    /// The rows of [`Evaluator::evaluate`], a split each.
     fn splits(&self) -> Vec<&[Row]>;
 
     /// Every metric after an epoch, `batch` rows at a time.
@@ -143,7 +143,7 @@ pub trait Exam: Debug + Send + Sync {
     fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics>;
 
     /// What is written and scored after training, for tasks of text.
-    fn writing(&self) -> Option<&Writing> {
+    fn writing(&self) -> Option<&GenerationTask> {
         None
     }
 }
@@ -177,18 +177,18 @@ impl Criterion {
     }
 }
 
-impl Answers {
+impl HeadKind {
     /// Builds the model of the folder `dir` with what stands on it, and with these rates of dropout where they are given. Its
     /// weights are not loaded.
     ///
     /// # Errors
     /// A config.json that cannot be used; a method that does not fit; a model that was not made for such answers.
     pub fn build(self, dir: &Path, dropout: Dropout, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
-        let (mut config, arch) = model::described(dir)?;
+        let (mut config, arch) = model::load_config(dir)?;
         arch.set_dropout(&mut config, dropout)?;
         let model = match self {
-            Answers::Outputs(outputs) => arch.classifier(&config, outputs, &build.scope())?,
-            Answers::Words => arch.language_model(&config, &build.scope())?,
+            HeadKind::Classifier(outputs) => arch.classifier(&config, outputs, &build.scope())?,
+            HeadKind::LanguageModel => arch.language_model(&config, &build.scope())?,
         };
         Ok((model, arch))
     }
@@ -198,9 +198,9 @@ impl Answers {
     /// # Errors
     /// A classifier of another task, unless `fresh`; `fresh` where there is no classifier to leave out.
     pub fn stored_head(self, dir: &Path, weights: &Weights, classes: &[&str], fresh: bool) -> Result<StoredHead> {
-        let (config, arch) = model::described(dir)?;
+        let (config, arch) = model::load_config(dir)?;
         if fresh {
-            let has = self != Answers::Words && weights.outputs(arch)?.is_some();
+            let has = self != HeadKind::LanguageModel && weights.outputs(arch)?.is_some();
             ensure!(
                 has,
                 "`train.fresh_head` is true, and {} has no classifier that it could leave out: take the setting away",
@@ -209,19 +209,19 @@ impl Answers {
             return Ok(StoredHead::Fresh);
         }
         match self {
-            Answers::Outputs(outputs) => Ok(weights.head(arch, &config, classes, outputs)?),
-            Answers::Words => Ok(StoredHead::AsStored),
+            HeadKind::Classifier(outputs) => Ok(weights.head(arch, &config, classes, outputs)?),
+            HeadKind::LanguageModel => Ok(StoredHead::AsStored),
         }
     }
 
     /// Forward passes over `rows`, for their time.
     ///
     /// # Errors
-    /// As [`Exam::evaluate`].
+    /// As [`Evaluator::evaluate`].
     pub fn pass(self, model: &dyn Model, rows: &[Row], batch: usize, device: Device) -> Result<()> {
         match self {
-            Answers::Outputs(_) => drop(predict(model, rows, batch, device)?),
-            Answers::Words => drop(token_scores(model, rows, batch, device)?),
+            HeadKind::Classifier(_) => drop(predict(model, rows, batch, device)?),
+            HeadKind::LanguageModel => drop(token_scores(model, rows, batch, device)?),
         }
         Ok(())
     }

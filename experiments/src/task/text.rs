@@ -6,9 +6,9 @@
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
-use crate::task::generation::Judge;
-use crate::task::generation::Writing;
-use crate::task::{Answers, Criterion, Exam, Metrics, Reader, Task, TaskRows};
+use crate::task::generation::GenerationTask;
+use crate::task::generation::Scorer;
+use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
 use datasets::causal::{self, Cut, Frame};
 use datasets::nlg::{self, Dataset, TextData};
@@ -23,7 +23,7 @@ impl Task for Dataset {
     }
 
     fn about(&self) -> String {
-        let metrics = Judge::of(self.id).map_or_else(|_| String::new(), |j| j.metrics.join(", "));
+        let metrics = Scorer::of(self.id).map_or_else(|_| String::new(), |j| j.metrics.join(", "));
         format!("{} ({metrics})", self.name)
     }
 
@@ -50,7 +50,7 @@ impl Task for Dataset {
         Ok(())
     }
 
-    fn load(&self, run: &RunConfig, reader: &Reader) -> Result<TaskRows> {
+    fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows> {
         let dataset = nlg::find(self.id)?;
         let decode = decode(run)?;
         let mut splits = vec!["train", "dev"];
@@ -85,7 +85,7 @@ impl Task for Dataset {
             train,
             exam: Box::new(TextExam {
                 dev,
-                writing: Writing::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
+                writing: GenerationTask::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
             }),
             sha256: data.sha256,
             source,
@@ -150,12 +150,12 @@ fn read(
 #[derive(Debug)]
 struct TextExam {
     dev: Vec<Row>,
-    writing: Writing,
+    writing: GenerationTask,
 }
 
-impl Exam for TextExam {
-    fn answers(&self) -> Answers {
-        Answers::Words
+impl Evaluator for TextExam {
+    fn answers(&self) -> HeadKind {
+        HeadKind::LanguageModel
     }
 
     fn objective(&self, train: &TrainConfig) -> Objective {
@@ -183,7 +183,7 @@ impl Exam for TextExam {
         Ok(Metrics::from([("dev/loss".to_string(), Some(scores.loss))]))
     }
 
-    fn writing(&self) -> Option<&Writing> {
+    fn writing(&self) -> Option<&GenerationTask> {
         Some(&self.writing)
     }
 }

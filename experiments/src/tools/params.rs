@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lora_core::method::{self, METHODS};
 use lora_core::model::{self, Arch};
-use lora_core::nn::{Adopted, Build, Method};
+use lora_core::nn::{Build, BuiltParams, Method};
 use results::paper::{PaperCount, PaperCounts};
 use serde_yaml::{Mapping, Value};
 use std::path::Path;
@@ -84,14 +84,14 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
 }
 
 /// The model under `method`, its variables made but not touched, so that they cost no memory.
-fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Method) -> Result<Adopted> {
+fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Method) -> Result<BuiltParams> {
     let build = Build::new(method, 0).to_count();
     let _model = match arch.build {
         Some(classifier) => classifier(config, labels, &build.scope()),
         None => arch.language_model(config, &build.scope()),
     }
     .with_context(|| format!("method {method:?}"))?;
-    Ok(build.adopt()?)
+    Ok(build.finish()?)
 }
 
 /// Models beyond this many parameters are not built, only counted: not even untouched memory is had in such amounts.
@@ -147,9 +147,9 @@ fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
     if shape.total() > BUILT_UP_TO {
         return Ok((formula, None));
     }
-    let adopted = built(arch, &config, 2, method.as_ref())?;
-    let kept: usize = adopted.params.kept().iter().map(|(_, tensor)| tensor.numel()).sum();
-    let as_built = kept as i64 - adopted.counts.head;
+    let built = built(arch, &config, 2, method.as_ref())?;
+    let kept: usize = built.params.kept().iter().map(|(_, tensor)| tensor.numel()).sum();
+    let as_built = kept as i64 - built.counts.head;
     ensure!(
         as_built == formula,
         "the closed form gives {formula}, the model has {as_built}"

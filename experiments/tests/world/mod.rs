@@ -47,7 +47,7 @@ impl World {
         let method = lora_core::method::from_yaml("{kind: full}").unwrap();
         let build = Build::new(method.as_ref(), 1).base_init(BaseInit::Random);
         lora_core::model::from_dir(&world.path("model"), 2, &build).unwrap();
-        let params = build.adopt().unwrap().params;
+        let params = build.finish().unwrap().params;
         let base: Vec<_> = params
             .iter()
             .filter(|e| e.param.owner == lora_core::nn::Owner::Base)

@@ -1,7 +1,7 @@
 //! A base model as adapters see it: its layers by name and role, and the variables of its head.
 
 use crate::model::{self, Arch, Model, ModelShape};
-use crate::nn::{Adopted, Branch, Build, Method, Owner, ParamKind, Params, Place, Role, Scope, Site};
+use crate::nn::{AttachPoint, Branch, Build, BuiltParams, Method, Owner, ParamKind, Params, Role, Scope, Site};
 use crate::weights::{Weights, copy};
 use crate::{Error, Result};
 use serde_json::Value;
@@ -54,7 +54,7 @@ struct Probe(Mutex<Vec<Seen>>);
 type Seen = (String, Role, [i64; 2]);
 
 impl Method for Probe {
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         BTreeSet::new()
     }
 
@@ -80,7 +80,7 @@ impl Base {
             let one = |e: &crate::nn::Entry| (e.param.name.clone(), (e.param.owner, e.param.kind, e.tensor.size()));
             params.iter().map(one).collect()
         };
-        let (config, arch) = model::described(dir)?;
+        let (config, arch) = model::load_config(dir)?;
         let mut base = Base {
             dir: dir.to_path_buf(),
             config,
@@ -91,12 +91,12 @@ impl Base {
         };
         let build = Build::new(&probe, 0);
         let _model = base.model(2, &build)?;
-        let two = shapes(build.adopt()?.params);
+        let two = shapes(build.finish()?.params);
         base.layers = layers(probe.0.into_inner().unwrap_or_else(PoisonError::into_inner));
         let nothing = Probe::default();
         let build = Build::new(&nothing, 0);
         let _model = base.model(1, &build)?;
-        for (name, (owner, kind, size)) in shapes(build.adopt()?.params) {
+        for (name, (owner, kind, size)) in shapes(build.finish()?.params) {
             if matches!(kind, ParamKind::Weight | ParamKind::Embedding) {
                 base.modules.insert(name.trim_end_matches(".weight").to_string());
             }
@@ -166,22 +166,22 @@ impl Base {
     /// base has none of that shape.
     ///
     /// # Errors
-    /// [`Error::Load`], or a method that does not fit.
+    /// [`Error::BatchShape`], or a method that does not fit.
     pub fn load(
         &self,
         method: &dyn Method,
         outputs: i64,
         device: Device,
         kind: Kind,
-    ) -> Result<(Box<dyn Model>, Adopted)> {
+    ) -> Result<(Box<dyn Model>, BuiltParams)> {
         let build = Build::new(method, 0).device(device).base_kind(kind);
         let model = self.model(outputs, &build)?;
-        let adopted = build.adopt()?;
-        let mut report = Weights::open(&self.dir)?.load_into(&adopted.params, self.arch)?;
+        let built = build.finish()?;
+        let mut report = Weights::open(&self.dir)?.load_into(&built.params, self.arch)?;
         // The head of another task in the base's file is no fault.
         report.mismatched.retain(|(name, ..)| !self.head.contains_key(name));
         report.require_complete()?;
-        Ok((model, adopted))
+        Ok((model, built))
     }
 
     /// [`Base::load`], and then everything that was trained, which must be whole: every trained variable of its very shape
@@ -195,11 +195,11 @@ impl Base {
         trained: &Tensors,
         device: Device,
         kind: Kind,
-    ) -> Result<(Box<dyn Model>, Adopted)> {
+    ) -> Result<(Box<dyn Model>, BuiltParams)> {
         let trained = self.complete(trained)?;
-        let (model, adopted) = self.load(method, self.outputs(&trained)?, device, kind)?;
-        fill(&adopted.params, &trained, |_| true)?;
-        Ok((model, adopted))
+        let (model, built) = self.load(method, self.outputs(&trained)?, device, kind)?;
+        fill(&built.params, &trained, |_| true)?;
+        Ok((model, built))
     }
 }
 

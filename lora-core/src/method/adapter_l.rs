@@ -3,7 +3,7 @@
 use super::bottleneck::{Bottleneck, Reads};
 use crate::Result;
 use crate::model::ModelShape;
-use crate::nn::{Adapter, Method, Place, Scope, Tap};
+use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use std::collections::BTreeSet;
 pub(super) struct AdapterL(Bottleneck);
 
 impl Method for AdapterL {
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Tap(Tap::AfterBlock)].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::AdapterSite(AdapterSite::AfterBlock)].into()
     }
 
-    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+    fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         match tap {
-            Tap::AfterBlock => self.0.adapter(Reads::Output, width, scope),
+            AdapterSite::AfterBlock => self.0.adapter(Reads::Output, width, scope),
             _ => Ok(None),
         }
     }

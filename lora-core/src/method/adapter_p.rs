@@ -3,7 +3,7 @@
 use super::bottleneck::{Bottleneck, Reads};
 use crate::Result;
 use crate::model::ModelShape;
-use crate::nn::{Adapter, Method, Place, Scope, Tap};
+use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ use std::collections::BTreeSet;
 pub(super) struct AdapterP(Bottleneck);
 
 impl Method for AdapterP {
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Tap(Tap::AfterFfn)].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::AdapterSite(AdapterSite::AfterFfn)].into()
     }
 
-    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+    fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         match tap {
-            Tap::AfterFfn => self.0.adapter(Reads::Closed, width, scope),
+            AdapterSite::AfterFfn => self.0.adapter(Reads::Closed, width, scope),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,9 @@
 //! Methods at work together, such as LoRA+PreEmbed (Section 5.1, Table 15).
 
 use crate::model::ModelShape;
-use crate::nn::{Adapter, Branch, Method, Param, Params, Place, PrefixKv, PromptTokens, Role, Scope, Site, Tap};
+use crate::nn::{
+    Adapter, AdapterSite, AttachPoint, Branch, Method, Param, Params, PrefixKv, PromptTokens, Role, Scope, Site,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_yaml::{Mapping, Value};
@@ -16,7 +18,7 @@ impl TryFrom<Mapping> for Combined {
     type Error = Error;
 
     fn try_from(parts: Mapping) -> Result<Self> {
-        let mut claimed: BTreeMap<Place, &str> = BTreeMap::new();
+        let mut claimed: BTreeMap<AttachPoint, &str> = BTreeMap::new();
         let mut methods = Vec::new();
         for (kind, settings) in &parts {
             let kind = kind.as_str().unwrap_or_default();
@@ -61,7 +63,7 @@ impl Method for Combined {
         self.0.iter().any(|method| method.trains_base(param))
     }
 
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         self.0.iter().flat_map(|method| method.claims()).collect()
     }
 
@@ -69,7 +71,7 @@ impl Method for Combined {
         self.only(|method| method.at_linear(role, site, scope))
     }
 
-    fn at_tap(&self, tap: Tap, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+    fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         self.only(|method| method.at_tap(tap, width, scope))
     }
 

@@ -4,7 +4,7 @@ use super::Lora;
 use super::factors::Factors;
 use crate::Result;
 use crate::model::ModelShape;
-use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site, cast_like};
+use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site, cast_like};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 pub(super) struct Dora(Lora);
 
 impl Method for Dora {
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         self.0.claims()
     }
 

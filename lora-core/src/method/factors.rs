@@ -109,7 +109,7 @@ mod tests {
         let build = Build::new(method.as_ref(), 1);
         let roles = [Role::Query, Role::Key, Role::Value];
         let linear = build.scope().linear("qkv", &roles, 64, 64, Init::Const(0.0)).unwrap();
-        let params = build.adopt().unwrap().params;
+        let params = build.finish().unwrap().params;
         let _guard = tch::no_grad_guard();
         let first = params.get("qkv.query.lora_A.weight").unwrap().tensor.shallow_clone();
         for entry in params.iter() {

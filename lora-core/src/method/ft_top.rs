@@ -1,6 +1,6 @@
 use super::factors::is_false;
 use crate::model::ModelShape;
-use crate::nn::{Method, Param, ParamKind, Params, Place};
+use crate::nn::{AttachPoint, Method, Param, ParamKind, Params};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -32,8 +32,8 @@ impl Method for FtTop {
         }
     }
 
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Base].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::Base].into()
     }
 
     fn check(&self, params: &Params) -> Result<()> {

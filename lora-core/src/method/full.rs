@@ -1,5 +1,5 @@
 use crate::model::ModelShape;
-use crate::nn::{Method, Param, Place};
+use crate::nn::{AttachPoint, Method, Param};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ impl Method for Full {
         true
     }
 
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Base].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::Base].into()
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {

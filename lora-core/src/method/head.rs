@@ -1,5 +1,5 @@
 use crate::model::ModelShape;
-use crate::nn::{Method, Place};
+use crate::nn::{AttachPoint, Method};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 pub(super) struct Head {}
 
 impl Method for Head {
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         BTreeSet::new()
     }
 

@@ -2,7 +2,7 @@
 
 use super::factors::{Factors, StartOfA, is_false};
 use crate::model::ModelShape;
-use crate::nn::{Branch, Init, Method, ParamKind, Place, Role, Scope, Site};
+use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -116,8 +116,8 @@ impl Lora {
 }
 
 impl Method for Lora {
-    fn claims(&self) -> BTreeSet<Place> {
-        self.targets.iter().copied().map(Place::Linear).collect()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        self.targets.iter().copied().map(AttachPoint::Linear).collect()
     }
 
     fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {

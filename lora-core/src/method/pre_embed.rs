@@ -1,7 +1,7 @@
 //! PreEmbed (Section 5.1): trained embeddings of special tokens among the words.
 
 use crate::model::ModelShape;
-use crate::nn::{Init, Method, ParamKind, Place, PromptTokens, Scope};
+use crate::nn::{AttachPoint, Init, Method, ParamKind, PromptTokens, Scope};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -64,8 +64,8 @@ impl PreEmbed {
 }
 
 impl Method for PreEmbed {
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Embedding].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::Embedding].into()
     }
 
     fn at_embedding(&self, width: i64, _blocks: usize, scope: &Scope) -> Result<Option<PromptTokens>> {

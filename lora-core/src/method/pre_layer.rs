@@ -3,7 +3,7 @@
 use super::pre_embed::PreEmbed;
 use crate::Result;
 use crate::model::ModelShape;
-use crate::nn::{Method, Place, PromptTokens, Scope};
+use crate::nn::{AttachPoint, Method, PromptTokens, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 pub(super) struct PreLayer(PreEmbed);
 
 impl Method for PreLayer {
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         self.0.claims()
     }
 

@@ -2,7 +2,7 @@
 
 use super::factors::is_false;
 use crate::model::ModelShape;
-use crate::nn::{Init, Method, ParamKind, Place, PrefixKv, Scope};
+use crate::nn::{AttachPoint, Init, Method, ParamKind, PrefixKv, Scope};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -46,8 +46,8 @@ impl TryFrom<Settings> for PrefixTuning {
 }
 
 impl Method for PrefixTuning {
-    fn claims(&self) -> BTreeSet<Place> {
-        [Place::Attention].into()
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        [AttachPoint::Attention].into()
     }
 
     fn at_attention(&self, width: i64, scope: &Scope) -> Result<Option<Box<dyn PrefixKv>>> {
@@ -59,7 +59,7 @@ impl Method for PrefixTuning {
                 value: part("value")?,
             })));
         };
-        let training = scope.scaffold(); // dropped when training is over
+        let training = scope.train_only(); // dropped when training is over
         let bound = |fan_in: i64| Init::Uniform(1.0 / (fan_in as f64).sqrt());
         let shared =
             |name: &str, kind, dims: &[i64], init| training.shared(&format!("prefix.{name}"), kind, dims, init);

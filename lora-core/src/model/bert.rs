@@ -55,7 +55,7 @@ impl BertHead {
 }
 
 impl Head for BertHead {
-    fn answer(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
+    fn logits(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
         let pooled = self.pooler.forward(first, train).tanh();
         self.classifier.forward(&dropout(&pooled, self.dropout, train), train)
     }

@@ -5,7 +5,9 @@ use super::config::{check_heads, check_rates, check_sizes, read};
 use super::head::Body;
 use super::post_norm::{PostNorm, PostNormConfig};
 use crate::batch::Batch;
-use crate::nn::{Activation, Attention, Embedding, Init, Linear, Norm, Prompt, Role, Scope, Tape, dropout};
+use crate::nn::{
+    Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Role, Scope, SoftPrompt, dropout,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -143,7 +145,7 @@ pub(super) struct Encoder {
     norm: Norm,
     /// What a method puts into rows: its prefix behind the class token, which stays the first token and the one that the
     /// head reads, its infix at the end of the row (an encoder's row is all prompt).
-    prompt: Prompt,
+    prompt: SoftPrompt,
     blocks: Vec<Block>,
     dropout: f64,
     /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa; and what the method shifts them by.
@@ -186,7 +188,13 @@ impl Encoder {
 }
 
 impl Body for Encoder {
-    fn tokens<'m>(&'m self, batch: &Batch, first_only: bool, train: bool, tape: &Tape<'m>) -> Tensor {
+    fn tokens<'m>(
+        &'m self,
+        batch: &Batch,
+        first_only: bool,
+        train: bool,
+        checkpointing: &ActivationCheckpointing<'m>,
+    ) -> Tensor {
         let (words, batch) = self.prompt.insert(&self.words.forward(&batch.ids, self.kind), batch, 1);
         let types = self.types.forward(&batch.types, self.kind);
         let positions = self.positions.forward(&(&batch.positions + self.offset), self.kind);
@@ -194,7 +202,7 @@ impl Body for Encoder {
         let batch = Rc::new(batch);
         for (i, block) in self.blocks.iter().enumerate() {
             let (rows, first) = (Rc::clone(&batch), first_only && i + 1 == self.blocks.len());
-            x = tape.run(&x, move |x| block.forward(x, &rows, first, train));
+            x = checkpointing.run(&x, move |x| block.forward(x, &rows, first, train));
             x = self.prompt.after_block(i, x, &batch);
         }
         if first_only { x } else { self.prompt.remove(&x, &batch) }

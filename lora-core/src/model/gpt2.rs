@@ -7,7 +7,8 @@ use super::config::{check_heads, check_rates, check_sizes, config_json, read};
 use super::{Arch, Causal, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
-    Activation, Attention, Embedding, Init, KvCache, Linear, Norm, Prompt, Role, Scope, Tap, TapPoint, Tape, dropout,
+    Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Norm, Role, Scope,
+    SoftPrompt, TapPoint, dropout,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -143,7 +144,7 @@ struct Gpt2 {
     wte: Embedding,
     wpe: Embedding,
     /// What a method puts into rows: its prefix in front, its infix behind the prompt.
-    prompt: Prompt,
+    prompt: SoftPrompt,
     blocks: Vec<Block>,
     ln_f: Norm,
     dropout: f64,
@@ -217,12 +218,12 @@ impl Gpt2 {
 }
 
 impl Model for Gpt2 {
-    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
+    fn features<'m>(&'m self, batch: &Batch, train: bool, checkpointing: &ActivationCheckpointing<'m>) -> Tensor {
         let (words, longer) = self.begin(batch);
         let longer = Rc::new(longer);
         let step = |block: &'m Block, x: &Tensor| {
             let rows = Rc::clone(&longer);
-            tape.run(x, move |x| {
+            checkpointing.run(x, move |x| {
                 let attend = |a: &Attention, [q, k, v]: [&Tensor; 3]| a.forward(q, k, v, &rows.layout, train);
                 block.forward(x, attend, train)
             })
@@ -235,8 +236,8 @@ impl Model for Gpt2 {
         }
     }
 
-    fn answer(&self, read: &Tensor, _: bool) -> Tensor {
-        self.scores(read)
+    fn logits(&self, features: &Tensor, _: bool) -> Tensor {
+        self.scores(features)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
@@ -317,9 +318,9 @@ impl Block {
             ln_2: s.norm("ln_2", d, eps)?,
             ffn_in: mlp.linear("c_fc", &[Role::FfnIn], d, f, c.init())?,
             ffn_out: mlp.linear("c_proj", &[Role::FfnOut], f, d, c.residual_init())?,
-            after_attention: s.tap(Tap::AfterAttention, d)?,
-            after_ffn: s.tap(Tap::AfterFfn, d)?,
-            after_block: s.tap(Tap::AfterBlock, d)?,
+            after_attention: s.tap(AdapterSite::AfterAttention, d)?,
+            after_ffn: s.tap(AdapterSite::AfterFfn, d)?,
+            after_block: s.tap(AdapterSite::AfterBlock, d)?,
             activation: c.activation_function,
             dropout: c.resid_pdrop,
         })

@@ -3,7 +3,7 @@
 use super::Model;
 use crate::Result;
 use crate::batch::Batch;
-use crate::nn::{Init, Linear, Norm, ParamKind, Scope, Tape};
+use crate::nn::{ActivationCheckpointing, Init, Linear, Norm, ParamKind, Scope};
 use std::fmt::Debug;
 use tch::{Kind, Tensor};
 
@@ -13,7 +13,13 @@ pub(super) trait Body: Debug + Send {
     ///
     /// With `first_only` the last block computes keys and values for all tokens, and everything else for the first tokens
     /// alone: no other output of it is read.
-    fn tokens<'m>(&'m self, batch: &Batch, first_only: bool, train: bool, tape: &Tape<'m>) -> Tensor;
+    fn tokens<'m>(
+        &'m self,
+        batch: &Batch,
+        first_only: bool,
+        train: bool,
+        checkpointing: &ActivationCheckpointing<'m>,
+    ) -> Tensor;
 
     /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
     fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor;
@@ -34,12 +40,18 @@ pub(super) trait Body: Debug + Send {
 /// What stands on the body.
 pub(super) trait Head: Debug + Send {
     /// What the head needs of the body: by default the first token of each row, `[B, d]` in fp32.
-    fn read<'m>(&self, body: &'m dyn Body, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
-        body.tokens(batch, true, train, tape).to_kind(Kind::Float)
+    fn features<'m>(
+        &self,
+        body: &'m dyn Body,
+        batch: &Batch,
+        train: bool,
+        checkpointing: &ActivationCheckpointing<'m>,
+    ) -> Tensor {
+        body.tokens(batch, true, train, checkpointing).to_kind(Kind::Float)
     }
 
     /// The answers, in fp32, about what [`Head::read`] gave: `[B, labels]`, or `[S, vocab]` for the scored tokens.
-    fn answer(&self, read: &Tensor, body: &dyn Body, train: bool) -> Tensor;
+    fn logits(&self, features: &Tensor, body: &dyn Body, train: bool) -> Tensor;
 }
 
 /// A body and its head.
@@ -50,12 +62,12 @@ pub(super) struct WithHead<B, H> {
 }
 
 impl<B: Body, H: Head> Model for WithHead<B, H> {
-    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
-        self.head.read(&self.body, batch, train, tape)
+    fn features<'m>(&'m self, batch: &Batch, train: bool, checkpointing: &ActivationCheckpointing<'m>) -> Tensor {
+        self.head.features(&self.body, batch, train, checkpointing)
     }
 
-    fn answer(&self, read: &Tensor, train: bool) -> Tensor {
-        self.head.answer(read, &self.body, train)
+    fn logits(&self, features: &Tensor, train: bool) -> Tensor {
+        self.head.logits(features, &self.body, train)
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
@@ -102,16 +114,22 @@ impl MaskedLmHead {
 }
 
 impl Head for MaskedLmHead {
-    fn read<'m>(&self, body: &'m dyn Body, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor {
-        let x = body.tokens(batch, false, train, tape);
+    fn features<'m>(
+        &self,
+        body: &'m dyn Body,
+        batch: &Batch,
+        train: bool,
+        checkpointing: &ActivationCheckpointing<'m>,
+    ) -> Tensor {
+        let x = body.tokens(batch, false, train, checkpointing);
         match &batch.scored {
             Some(scored) => x.index_select(0, scored),
             None => x,
         }
     }
 
-    fn answer(&self, read: &Tensor, body: &dyn Body, train: bool) -> Tensor {
-        let x = self.norm.forward(&self.dense.forward(read, train).gelu("none"));
+    fn logits(&self, features: &Tensor, body: &dyn Body, train: bool) -> Tensor {
+        let x = self.norm.forward(&self.dense.forward(features, train).gelu("none"));
         body.word_scores(&x, &self.bias).to_kind(Kind::Float)
     }
 }

@@ -78,7 +78,7 @@ mod tests {
         let lora = method::from_yaml("{kind: lora, r: 4, alpha: 32, targets: [query, value]}").unwrap();
         let build = Build::new(lora.as_ref(), 1);
         arch(config).unwrap().language_model(config, &build.scope()).unwrap();
-        let counts = build.adopt().unwrap().counts;
+        let counts = build.finish().unwrap().counts;
         (counts.total - counts.method, counts.method)
     }
 

@@ -13,7 +13,7 @@ mod roberta;
 mod shape;
 
 use crate::batch::Batch;
-use crate::nn::{Build, KvCache, Linear, Scope, Tape};
+use crate::nn::{ActivationCheckpointing, Build, KvCache, Linear, Scope};
 use crate::{Error, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -29,16 +29,16 @@ pub use shape::{ModelShape, Relative};
 pub trait Model: Debug + Send {
     /// Packed rows to the head's answers in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
     fn forward(&self, batch: &Batch, train: bool) -> Tensor {
-        self.answer(&self.read(batch, train, &Tape::off()), train)
+        self.logits(&self.features(batch, train, &ActivationCheckpointing::off()), train)
     }
 
     /// Packed rows to what the head reads of them: `[B, d]`, or `[S, d]` in a language model. Blocks are computed again in the
-    /// backward pass where `tape` is on.
-    fn read<'m>(&'m self, batch: &Batch, train: bool, tape: &Tape<'m>) -> Tensor;
+    /// backward pass where `checkpointing` is on.
+    fn features<'m>(&'m self, batch: &Batch, train: bool, checkpointing: &ActivationCheckpointing<'m>) -> Tensor;
 
-    /// What [`Model::read`] gave to the head's answers. Each row has its own: `read` of other models of the same base may be
+    /// What [`Model::features`] gave to the head's answers. Each row has its own: `read` of other models of the same base may be
     /// mixed in (see [`crate::many`]).
-    fn answer(&self, read: &Tensor, train: bool) -> Tensor;
+    fn logits(&self, features: &Tensor, train: bool) -> Tensor;
 
     /// Every linear layer, for merging.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
@@ -215,7 +215,7 @@ impl Arch {
 /// # Errors
 /// A config.json that is missing, broken or of an unknown architecture; settings of the method that do not fit.
 pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
-    let (config, arch) = described(dir)?;
+    let (config, arch) = load_config(dir)?;
     Ok((arch.classifier(&config, labels, &build.scope())?, arch))
 }
 
@@ -224,7 +224,7 @@ pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model
 /// # Errors
 /// As [`from_dir`].
 pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
-    let (config, arch) = described(dir)?;
+    let (config, arch) = load_config(dir)?;
     Ok((arch.language_model(&config, &build.scope())?, arch))
 }
 
@@ -232,7 +232,7 @@ pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'stati
 ///
 /// # Errors
 /// A config.json that is missing, broken or of an unknown architecture.
-pub fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
+pub fn load_config(dir: &Path) -> Result<(Value, &'static Arch)> {
     let config = read_config(dir)?;
     let at = |e: Error| match e {
         Error::Config(what) => Error::format(dir.join("config.json"), what),
@@ -247,9 +247,9 @@ pub fn described(dir: &Path) -> Result<(Value, &'static Arch)> {
 /// and the way in which defaults are written have no influence.
 ///
 /// # Errors
-/// As [`described`].
+/// As [`load_config`].
 pub fn config_sha256(dir: &Path) -> Result<String> {
-    let (config, arch) = described(dir)?;
+    let (config, arch) = load_config(dir)?;
     let identity = serde_json::json!({
         "model_type": arch.model_type,
         "config": (arch.read)(&config)?,

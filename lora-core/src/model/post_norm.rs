@@ -2,7 +2,7 @@
 //! projection, the feed-forward network, and the three taps.
 
 use crate::Result;
-use crate::nn::{Activation, Init, Linear, Norm, Role, Scope, Tap, TapPoint, dropout};
+use crate::nn::{Activation, AdapterSite, Init, Linear, Norm, Role, Scope, TapPoint, dropout};
 use tch::Tensor;
 
 /// The sizes and rates of a [`PostNorm`].
@@ -48,9 +48,9 @@ impl PostNorm {
             ffn_in: s.sub("intermediate").linear("dense", &[Role::FfnIn], d, f, c.init)?,
             ffn_out: output.linear("dense", &[Role::FfnOut], f, d, c.init)?,
             ffn_norm: output.norm("LayerNorm", d, c.eps)?,
-            after_attention: s.tap(Tap::AfterAttention, d)?,
-            after_ffn: s.tap(Tap::AfterFfn, d)?,
-            after_block: s.tap(Tap::AfterBlock, d)?,
+            after_attention: s.tap(AdapterSite::AfterAttention, d)?,
+            after_ffn: s.tap(AdapterSite::AfterFfn, d)?,
+            after_block: s.tap(AdapterSite::AfterBlock, d)?,
             activation: c.activation,
             dropout: c.dropout,
         })

@@ -77,7 +77,7 @@ impl RobertaHead {
 }
 
 impl Head for RobertaHead {
-    fn answer(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
+    fn logits(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
         let x = dropout(first, self.dropout, train);
         let x = self.dense.forward(&x, train).tanh();
         self.out_proj.forward(&dropout(&x, self.dropout, train), train)

@@ -1,6 +1,6 @@
 //! The seam: what a method may do to a model, stated without naming either.
 
-use super::{Param, Params, Place, Role, Scope, Site, Tap};
+use super::{AdapterSite, AttachPoint, Param, Params, Role, Scope, Site};
 use crate::Result;
 use crate::model::ModelShape;
 use std::collections::BTreeSet;
@@ -14,9 +14,9 @@ pub trait Method: Debug + Send + Sync {
         false
     }
 
-    /// The places where it attaches. Each must be met at least once: [`super::Build::adopt`] names those that were not;
+    /// The places where it attaches. Each must be met at least once: [`super::Build::finish`] names those that were not;
     /// and no two methods of a combination may claim the same.
-    fn claims(&self) -> BTreeSet<Place>;
+    fn claims(&self) -> BTreeSet<AttachPoint>;
 
     /// A branch beside the linear layer at `site`, its variables created in `scope`.
     ///
@@ -30,7 +30,7 @@ pub trait Method: Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Method::at_linear`].
-    fn at_tap(&self, _tap: Tap, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+    fn at_tap(&self, _tap: AdapterSite, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         Ok(None)
     }
 
@@ -70,7 +70,7 @@ pub trait Method: Debug + Send + Sync {
 
     /// Whether all that it adds can be merged into the weights.
     fn mergeable(&self) -> bool {
-        let in_weights = |place: &Place| matches!(place, Place::Base | Place::Linear(_));
+        let in_weights = |place: &AttachPoint| matches!(place, AttachPoint::Base | AttachPoint::Linear(_));
         self.claims().iter().all(in_weights)
     }
 
@@ -78,7 +78,7 @@ pub trait Method: Debug + Send + Sync {
     /// A test compares it with the model as built.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64);
 
-    /// How many of them are left when training is over and its scaffolding ([`Scope::scaffold`]) is dropped.
+    /// How many of them are left when training is over and its scaffolding ([`Scope::train_only`]) is dropped.
     fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
         self.expected_params(shape)
     }
@@ -105,14 +105,14 @@ pub trait Branch: Debug + Send {
     }
 }
 
-/// A module at a [`Tap`].
+/// A module at a [`AdapterSite`].
 pub trait Adapter: Debug + Send {
-    /// What takes the place of `h` `[T, d]`, the sub-layer's output after dropout (at [`Tap::AfterBlock`]: the block's
+    /// What takes the place of `h` `[T, d]`, the sub-layer's output after dropout (at [`AdapterSite::AfterBlock`]: the block's
     /// output).
     ///
     /// `close` is what the block will do with it: the residual add and, in post-LN blocks, the block's own LayerNorm
     /// (LN(h + x)); in pre-LN blocks the add alone (h + x), because the next LayerNorm belongs to the next sub-layer. At
-    /// [`Tap::AfterBlock`] it changes nothing. An adapter that reads what comes after the add (Pfeiffer's) calls it.
+    /// [`AdapterSite::AfterBlock`] it changes nothing. An adapter that reads what comes after the add (Pfeiffer's) calls it.
     fn forward(&self, h: &Tensor, close: &dyn Fn(&Tensor) -> Tensor, train: bool) -> Tensor;
 }
 
@@ -122,7 +122,7 @@ pub trait PrefixKv: Debug + Send {
     fn kv(&self) -> (Tensor, Tensor);
 }
 
-/// Trained tokens: `prefix` of them before the text, `infix` after the prompt. [`super::Prompt`] puts them into rows.
+/// Trained tokens: `prefix` of them before the text, `infix` after the prompt. [`super::SoftPrompt`] puts them into rows.
 #[derive(Debug)]
 pub struct PromptTokens {
     /// l_p.

@@ -106,7 +106,7 @@ impl Linear {
     ///
     /// # Errors
     /// As [`Linear::merge`].
-    pub fn fold(&mut self) -> Result<()> {
+    pub fn merge_and_drop(&mut self) -> Result<()> {
         self.merge()?;
         self.slots.clear();
         match self.merged.take() {

@@ -7,11 +7,11 @@ use tch::Tensor;
 /// The method's trained tokens, if it has any. A model makes one ([`super::Scope::prompt`]) and calls it three times:
 ///
 /// ```
-/// # use lora_core::{batch::Batch, nn::Prompt};
+/// # use lora_core::{batch::Batch, nn::SoftPrompt};
 /// # use tch::Tensor;
 /// # struct Block;
 /// # impl Block { fn forward(&self, x: Tensor, _: &Batch) -> Tensor { x } }
-/// # fn model(prompt: Prompt, words: Tensor, batch: &Batch, blocks: Vec<Block>) -> Tensor {
+/// # fn model(prompt: SoftPrompt, words: Tensor, batch: &Batch, blocks: Vec<Block>) -> Tensor {
 /// // Rows grow: positions, segments and layout are those of the longer batch from here on.
 /// let (mut x, longer) = prompt.insert(&words, batch, 1);
 /// for (i, block) in blocks.iter().enumerate() {
@@ -22,11 +22,11 @@ use tch::Tensor;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Prompt(Option<PromptTokens>);
+pub struct SoftPrompt(Option<PromptTokens>);
 
-impl Prompt {
+impl SoftPrompt {
     pub(super) fn new(tokens: Option<PromptTokens>) -> Self {
-        Prompt(tokens)
+        SoftPrompt(tokens)
     }
 
     /// How many tokens a row grows by: so much shorter is the longest text that fits.
@@ -58,7 +58,7 @@ impl Prompt {
         }
     }
 
-    /// As [`Prompt::remove`], for a model that foretells at each token the one after it: what follows the prompt's last token
+    /// As [`SoftPrompt::remove`], for a model that foretells at each token the one after it: what follows the prompt's last token
     /// is foretold from the infix behind it.
     pub fn remove_causal(&self, x: &Tensor, longer: &Batch) -> Tensor {
         match &longer.inserted {
@@ -67,7 +67,7 @@ impl Prompt {
         }
     }
 
-    /// The rows of `x` that belong to the tokens of the batch before [`Prompt::insert`], in their order.
+    /// The rows of `x` that belong to the tokens of the batch before [`SoftPrompt::insert`], in their order.
     pub fn remove(&self, x: &Tensor, longer: &Batch) -> Tensor {
         match &longer.inserted {
             Some(inserted) => x.index_select(0, &inserted.own),

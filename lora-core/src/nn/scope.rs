@@ -1,7 +1,8 @@
 //! The one place that creates variables.
 
 use super::{
-    Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Place, Prefix, Prompt, Role, Site, Tap, TapPoint,
+    AdapterSite, AttachPoint, Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Prefix, Role, Site,
+    SoftPrompt, TapPoint,
 };
 use crate::{Error, Result, seed};
 use rand::{Rng, SeedableRng};
@@ -62,19 +63,19 @@ pub struct Entry {
 /// Names and tensors.
 type Named = Vec<(String, Tensor)>;
 
-/// Computes what is kept in the place of a scaffold.
-struct Kept(Box<dyn Fn() -> Named + Send>);
+/// Computes what is kept in the place of a train_only.
+struct ExportFn(Box<dyn Fn() -> Named + Send>);
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for ExportFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept")
+        f.write_str("ExportFn")
     }
 }
 
 /// All variables of a model, in the order in which they were created.
 #[derive(Debug, Default)]
 pub struct Params {
-    kept: Vec<Kept>,
+    kept: Vec<ExportFn>,
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
 }
@@ -99,7 +100,7 @@ impl Params {
     /// (such as the keys and values that come out of a network) in the scaffold's place.
     pub fn kept(&self) -> Vec<(String, Tensor)> {
         let _guard = tch::no_grad_guard();
-        let trained = self.trainable().filter(|e| !e.param.scaffold);
+        let trained = self.trainable().filter(|e| !e.param.train_only);
         let named = trained.map(|e| (e.param.name.clone(), e.tensor.shallow_clone()));
         named.chain(self.kept.iter().flat_map(|kept| kept.0())).collect()
     }
@@ -128,7 +129,7 @@ pub struct Counts {
 
 /// A model's variables after the method has had its say.
 #[derive(Debug)]
-pub struct Adopted {
+pub struct BuiltParams {
     /// The variables.
     pub params: Params,
     /// What is trained.
@@ -146,7 +147,7 @@ pub struct Build<'m> {
     base: Option<&'m Params>,
     to_count: bool,
     params: RefCell<Params>,
-    met: RefCell<BTreeSet<Place>>,
+    attached: RefCell<BTreeSet<AttachPoint>>,
     shifted: Cell<bool>,
     freeze_pooler: bool,
     has_pooler: Cell<bool>,
@@ -164,7 +165,7 @@ impl<'m> Build<'m> {
             base: None,
             to_count: false,
             params: RefCell::default(),
-            met: RefCell::default(),
+            attached: RefCell::default(),
             shifted: Cell::new(false),
             freeze_pooler: false,
             has_pooler: Cell::new(false),
@@ -213,7 +214,7 @@ impl<'m> Build<'m> {
             owner: Owner::Base,
             depth: None,
             output: false,
-            scaffold: false,
+            train_only: false,
         }
     }
 
@@ -222,8 +223,8 @@ impl<'m> Build<'m> {
     /// # Errors
     /// [`Error::Config`] naming every place that the method claims and the model does not have, or a setting that does not
     /// fit it.
-    pub fn adopt(self) -> Result<Adopted> {
-        check_met(&self.method.claims(), &self.met.into_inner())?;
+    pub fn finish(self) -> Result<BuiltParams> {
+        check_attached(&self.method.claims(), &self.attached.into_inner())?;
         if self.method.shift() > 0 && !self.shifted.get() {
             return Err(Error::Config(
                 "the method shifts positions, and this model has none that count from a row's start: leave `shift` out"
@@ -249,16 +250,16 @@ impl<'m> Build<'m> {
                 }
             }
         }
-        Ok(Adopted { params, counts })
+        Ok(BuiltParams { params, counts })
     }
 }
 
-fn check_met(claims: &BTreeSet<Place>, met: &BTreeSet<Place>) -> Result<()> {
+fn check_attached(claims: &BTreeSet<AttachPoint>, attached: &BTreeSet<AttachPoint>) -> Result<()> {
     let (mut roles, mut others) = (Vec::new(), Vec::new());
-    for place in claims.difference(met) {
+    for place in claims.difference(attached) {
         match place {
-            Place::Base => {}
-            Place::Linear(role) => roles.push(role.to_string()),
+            AttachPoint::Base => {}
+            AttachPoint::Linear(role) => roles.push(role.to_string()),
             other => others.push(other.to_string()),
         }
     }
@@ -303,7 +304,7 @@ pub struct Scope<'a> {
     owner: Owner,
     depth: Option<Depth>,
     output: bool,
-    scaffold: bool,
+    train_only: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -354,9 +355,9 @@ impl<'a> Scope<'a> {
     }
 
     /// The same place for variables that serve training alone; what is kept of them, [`Scope::keeps`] says.
-    pub fn scaffold(&self) -> Self {
+    pub fn train_only(&self) -> Self {
         Scope {
-            scaffold: true,
+            train_only: true,
             ..self.clone()
         }
     }
@@ -370,7 +371,7 @@ impl<'a> Scope<'a> {
                 .map(|(name, tensor)| (format!("{place}{name}"), tensor))
                 .collect()
         };
-        self.build.params.borrow_mut().kept.push(Kept(Box::new(named)));
+        self.build.params.borrow_mut().kept.push(ExportFn(Box::new(named)));
     }
 
     /// The block this is in.
@@ -402,7 +403,7 @@ impl<'a> Scope<'a> {
             kind,
             depth: self.depth,
             output: self.output,
-            scaffold: self.scaffold,
+            train_only: self.train_only,
         };
         if self.build.params.borrow().get(&param.name).is_some() {
             return Err(Error::Duplicate(param.name));
@@ -470,7 +471,7 @@ impl<'a> Scope<'a> {
                 scope.clone()
             };
             if let Some(branch) = self.build.method.at_linear(*role, &site, &place.owned(Owner::Method))? {
-                self.meet(Place::Linear(*role));
+                self.mark_attached(AttachPoint::Linear(*role));
                 linear.attach(start, out_dim, branch);
             }
         }
@@ -491,11 +492,11 @@ impl<'a> Scope<'a> {
     ///
     /// # Errors
     /// As [`Method::at_tap`].
-    pub fn tap(&self, tap: Tap, dim: i64) -> Result<TapPoint> {
+    pub fn tap(&self, tap: AdapterSite, dim: i64) -> Result<TapPoint> {
         let place = self.sub(tap.to_string()).owned(Owner::Method);
         let adapter = self.build.method.at_tap(tap, dim, &place)?;
         if adapter.is_some() {
-            self.meet(Place::Tap(tap));
+            self.mark_attached(AttachPoint::AdapterSite(tap));
         }
         Ok(TapPoint::new(adapter))
     }
@@ -509,7 +510,7 @@ impl<'a> Scope<'a> {
         let place = self.sub("prefix").owned(Owner::Method);
         let prefix = self.build.method.at_attention(dim, &place)?;
         if prefix.is_some() {
-            self.meet(Place::Attention);
+            self.mark_attached(AttachPoint::Attention);
         }
         Ok(Prefix::new(prefix))
     }
@@ -519,11 +520,11 @@ impl<'a> Scope<'a> {
     ///
     /// # Errors
     /// As [`Method::at_embedding`], and [`Error::Config`] where they leave no room for a row.
-    pub fn prompt(&self, dim: i64, blocks: usize, max_len: i64) -> Result<Prompt> {
+    pub fn prompt(&self, dim: i64, blocks: usize, max_len: i64) -> Result<SoftPrompt> {
         let place = self.sub("prompt").owned(Owner::Method);
         let tokens = self.build.method.at_embedding(dim, blocks, &place)?;
         if let Some(tokens) = &tokens {
-            self.meet(Place::Embedding);
+            self.mark_attached(AttachPoint::Embedding);
             let left = max_len - tokens.prefix - tokens.infix;
             if left < 2 {
                 return Err(Error::Config(format!(
@@ -534,11 +535,11 @@ impl<'a> Scope<'a> {
                 )));
             }
         }
-        Ok(Prompt::new(tokens))
+        Ok(SoftPrompt::new(tokens))
     }
 
-    fn meet(&self, place: Place) {
-        self.build.met.borrow_mut().insert(place);
+    fn mark_attached(&self, place: AttachPoint) {
+        self.build.attached.borrow_mut().insert(place);
     }
 
     /// Asks the method about a weight of query, key and value as one matrix.
@@ -552,7 +553,7 @@ impl<'a> Scope<'a> {
                 "the target {role} is query, key and value in one: name it, or some of the three, not both"
             )));
         }
-        self.meet(Place::Linear(role));
+        self.mark_attached(AttachPoint::Linear(role));
         linear.attach(0, site.out_dim, branch);
         Ok(())
     }

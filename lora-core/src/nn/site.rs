@@ -72,7 +72,7 @@ impl fmt::Display for Role {
 
 /// Where in a block a method may put a module: see [`super::Adapter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Tap {
+pub enum AdapterSite {
     /// After attention, its projection and dropout, before the residual add.
     AfterAttention,
     /// After the feed-forward network and dropout, before the residual add.
@@ -81,39 +81,39 @@ pub enum Tap {
     AfterBlock,
 }
 
-impl fmt::Display for Tap {
+impl fmt::Display for AdapterSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Tap::AfterAttention => "after_attention",
-            Tap::AfterFfn => "after_ffn",
-            Tap::AfterBlock => "after_block",
+            AdapterSite::AfterAttention => "after_attention",
+            AdapterSite::AfterFfn => "after_ffn",
+            AdapterSite::AfterBlock => "after_block",
         })
     }
 }
 
 /// A kind of place that a method may claim. Two methods that work together must claim different ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum AttachPoint {
     /// The pretrained weights themselves.
     Base,
     /// Beside the linear layers in this role.
     Linear(Role),
     /// A tap of the blocks.
-    Tap(Tap),
+    AdapterSite(AdapterSite),
     /// The keys and values of attention.
     Attention,
     /// Between the tokens, at the embeddings.
     Embedding,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AttachPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Base => f.write_str("the pretrained weights"),
-            Place::Linear(role) => write!(f, "the {role} layers"),
-            Place::Tap(tap) => write!(f, "the place {tap} of the blocks"),
-            Place::Attention => f.write_str("the keys and values of attention"),
-            Place::Embedding => f.write_str("the embeddings"),
+            AttachPoint::Base => f.write_str("the pretrained weights"),
+            AttachPoint::Linear(role) => write!(f, "the {role} layers"),
+            AttachPoint::AdapterSite(tap) => write!(f, "the place {tap} of the blocks"),
+            AttachPoint::Attention => f.write_str("the keys and values of attention"),
+            AttachPoint::Embedding => f.write_str("the embeddings"),
         }
     }
 }
@@ -197,5 +197,5 @@ pub struct Param {
     /// output layer too.
     pub output: bool,
     /// Whether it serves training alone and is dropped afterwards: see [`super::Params::kept`].
-    pub scaffold: bool,
+    pub train_only: bool,
 }

@@ -5,7 +5,7 @@
 
 use crate::batch::{Row, Target, UNSCORED};
 use crate::model::{Arch, Model, ModelShape};
-use crate::nn::{Adopted, Owner, ParamKind};
+use crate::nn::{BuiltParams, Owner, ParamKind};
 use serde_json::Value;
 use tch::Kind;
 
@@ -24,7 +24,7 @@ const TRAINED: f64 = 4.0 * FULL;
 
 /// What of a model and a method decides the memory of training.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Footprint {
+pub struct MemoryModel {
     /// The model's dimensions.
     pub shape: ModelShape,
     /// Number type of frozen weights and activations.
@@ -49,7 +49,7 @@ pub struct Footprint {
 
 /// What of a batch does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Load {
+pub struct BatchShape {
     /// Rows.
     pub rows: i64,
     /// Their mean length in tokens.
@@ -60,15 +60,15 @@ pub struct Load {
     pub scored: f64,
 }
 
-impl Load {
+impl BatchShape {
     /// A batch of `size` rows that are like `rows` on the average, one of them like the longest.
-    pub fn of(rows: &[Row], size: usize) -> Load {
+    pub fn of(rows: &[Row], size: usize) -> BatchShape {
         let scored = |row: &Row| match &row.target {
             Target::Tokens(wanted) => wanted.iter().filter(|id| **id != UNSCORED).count(),
             _ => 0,
         };
         let mean = |of: &dyn Fn(&Row) -> usize| rows.iter().map(of).sum::<usize>() as f64 / rows.len().max(1) as f64;
-        Load {
+        BatchShape {
             rows: size.min(rows.len()) as i64,
             mean: mean(&|row| row.ids.len()),
             longest: rows.iter().map(|row| row.ids.len()).max().unwrap_or(0) as i64,
@@ -77,32 +77,32 @@ impl Load {
     }
 }
 
-impl Footprint {
+impl MemoryModel {
     /// Of a model as it was built, `config` its config.json.
     pub fn new(
         (arch, config): (&Arch, &Value),
         shape: ModelShape,
-        (model, adopted): (&dyn Model, &Adopted),
+        (model, built): (&dyn Model, &BuiltParams),
         kind: Kind,
         recompute: bool,
-    ) -> Footprint {
+    ) -> MemoryModel {
         let config = arch.completed(config);
         let rates: Vec<f64> = arch
             .dropouts
             .iter()
             .filter_map(|key| config.get(key)?.as_f64())
             .collect();
-        let trained = || adopted.params.trainable();
+        let trained = || built.params.trainable();
         let numbers = |e: &crate::nn::Entry| e.tensor.numel() as i64;
         let below = trained().filter(|e| e.param.owner != Owner::Head);
         let first = below.map(|e| e.param.depth.map_or(0, |d| d.index as i64)).min();
         let base = trained().filter(|e| e.param.owner == Owner::Base);
         let base = base.filter(|e| matches!(e.param.kind, ParamKind::Weight | ParamKind::Embedding));
-        Footprint {
+        MemoryModel {
             kind,
             recompute,
             dropout: rates.is_empty() || rates.iter().any(|rate| *rate > 0.0),
-            total: adopted.counts.total,
+            total: built.counts.total,
             trained: trained().map(numbers).sum(),
             largest: trained().map(numbers).max().unwrap_or(0),
             base: base.map(numbers).sum(),
@@ -113,7 +113,7 @@ impl Footprint {
     }
 
     /// Bytes of the most that is held at once in a training step, without what the process itself takes.
-    pub fn bytes(&self, load: &Load) -> f64 {
+    pub fn bytes(&self, load: &BatchShape) -> f64 {
         // The optimiser makes a few copies of one gradient after the other, when the activations are gone.
         self.resting() + self.activations(load).max(3.0 * FULL * self.largest as f64)
     }
@@ -124,7 +124,7 @@ impl Footprint {
     }
 
     /// Bytes of what the backward pass needs of a forward pass, and of what both make and drop.
-    pub fn activations(&self, load: &Load) -> f64 {
+    pub fn activations(&self, load: &BatchShape) -> f64 {
         let tokens = load.rows as f64 * (load.mean + self.prompt as f64);
         let (d, layers) = (self.shape.hidden as f64, self.shape.layers as f64);
         let (kept, passing) = (KEPT * self.block(load), PASSING * self.passing(load));
@@ -151,7 +151,7 @@ impl Footprint {
     }
 
     /// Numbers that one block keeps for the backward pass.
-    fn block(&self, load: &Load) -> f64 {
+    fn block(&self, load: &BatchShape) -> f64 {
         let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
         let (rows, cells, square) = self.sizes(load);
         let tokens = rows * (load.mean + self.prompt as f64);
@@ -174,7 +174,7 @@ impl Footprint {
     }
 
     /// Numbers that are alive in passing, while one block is computed or gone back through.
-    fn passing(&self, load: &Load) -> f64 {
+    fn passing(&self, load: &BatchShape) -> f64 {
         let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
         let (rows, cells, square) = self.sizes(load);
         let tokens = rows * (load.mean + self.prompt as f64);
@@ -188,12 +188,12 @@ impl Footprint {
     }
 
     /// Bytes of the scores of a vocabulary: themselves, their softmax, and the gradients of both.
-    fn scores(&self, load: &Load) -> f64 {
+    fn scores(&self, load: &BatchShape) -> f64 {
         load.rows as f64 * load.scored * self.shape.vocab as f64 * 4.0 * FULL
     }
 
     /// Rows; cells of the grid on which attention works; and the numbers of one matrix of scores for all heads.
-    fn sizes(&self, load: &Load) -> (f64, f64, f64) {
+    fn sizes(&self, load: &BatchShape) -> (f64, f64, f64) {
         let (rows, width) = (load.rows as f64, (load.longest + self.prompt) as f64);
         (rows, rows * width, rows * width * width * self.shape.heads as f64)
     }
@@ -212,19 +212,19 @@ mod tests {
 
     const LORA: &str = "{kind: lora, r: 16, alpha: 32, targets: [query, value]}";
 
-    fn footprint(name: &str, method: &str, kind: Kind, recompute: bool, layers: i64) -> Footprint {
+    fn footprint(name: &str, method: &str, kind: Kind, recompute: bool, layers: i64) -> MemoryModel {
         let mut config = known_config(name).unwrap();
         config["num_hidden_layers"] = layers.into();
         let (method, arch) = (method::from_yaml(method).unwrap(), arch(&config).unwrap());
         let build = Build::new(method.as_ref(), 1).base_kind(kind);
         let model = arch.classifier(&config, 2, &build.scope()).unwrap();
-        let adopted = build.adopt().unwrap();
+        let built = build.finish().unwrap();
         let shape = (arch.shape)(&config).unwrap();
-        Footprint::new((arch, &config), shape, (model.as_ref(), &adopted), kind, recompute)
+        MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, recompute)
     }
 
-    fn load(rows: i64, longest: i64) -> Load {
-        Load {
+    fn load(rows: i64, longest: i64) -> BatchShape {
+        BatchShape {
             rows,
             mean: longest as f64 * 0.8,
             longest,
@@ -255,7 +255,7 @@ mod tests {
                 again.activations(&load(8, 64)) < 0.5 * kept.activations(&load(8, 64)),
                 "{name}: recompute"
             );
-            let more = |f: &Footprint| f.activations(&load(8, 256)) / f.activations(&load(8, 128));
+            let more = |f: &MemoryModel| f.activations(&load(8, 256)) / f.activations(&load(8, 128));
             assert!(
                 more(&kept) > 2.0,
                 "{name}: attention grows with the square of the length"
@@ -273,7 +273,7 @@ mod tests {
         let prompt = "{kind: pre_embed, prefix: 20, infix: 4}";
         let prompt = footprint("roberta-base", prompt, Kind::Float, false, 4);
         assert_eq!(prompt.prompt, 24);
-        let without = Footprint {
+        let without = MemoryModel {
             prompt: 0,
             ..prompt.clone()
         };
@@ -300,14 +300,14 @@ mod tests {
             prompt: None,
             target: Target::Tokens([1, UNSCORED, 1].repeat(n / 3)),
         };
-        let load = Load::of(&[row(30), row(60), row(90)], 2);
+        let load = BatchShape::of(&[row(30), row(60), row(90)], 2);
         assert_eq!((load.rows, load.mean, load.longest, load.scored), (2, 60.0, 90, 40.0));
         let (method, arch) = (method::from_yaml(LORA).unwrap(), arch(&gpt2).unwrap());
         let build = Build::new(method.as_ref(), 1);
         let model = arch.language_model(&gpt2, &build.scope()).unwrap();
-        let (adopted, shape) = (build.adopt().unwrap(), (arch.shape)(&gpt2).unwrap());
-        let f = Footprint::new((arch, &gpt2), shape, (model.as_ref(), &adopted), Kind::Float, false);
-        let silent = Load { scored: 0.0, ..load };
+        let (built, shape) = (build.finish().unwrap(), (arch.shape)(&gpt2).unwrap());
+        let f = MemoryModel::new((arch, &gpt2), shape, (model.as_ref(), &built), Kind::Float, false);
+        let silent = BatchShape { scored: 0.0, ..load };
         assert_eq!(f.bytes(&load) - f.bytes(&silent), 2.0 * 40.0 * 50257.0 * 16.0);
     }
 }

@@ -11,9 +11,9 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use loss::{Objective, loss};
-pub use memory::{Footprint, Load};
+pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};
 pub use predict::{TokenScores, check_rows, predict, token_scores};
 pub use schedule::Schedule;
 pub use step::Stepper;
-pub use trainer::{Eval, Evaluate, Event, FitConfig, Fitted, Keep, Trainer};
+pub use trainer::{BestCheckpoint, Eval, Evaluate, Event, FitConfig, Fitted, Trainer};

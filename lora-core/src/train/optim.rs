@@ -196,8 +196,8 @@ mod tests {
         let build = Build::new(head.as_ref(), 1);
         let scope = build.scope().owned(Owner::Head);
         let weight = scope.var("w", ParamKind::Weight, &[1], Init::Const(1.0)).unwrap();
-        let adopted = build.adopt().unwrap();
-        let mut optim = AdamW::new(&adopted.params, (0.9, 0.999), 0.1, 0.01).unwrap().form(form);
+        let built = build.finish().unwrap();
+        let mut optim = AdamW::new(&built.params, (0.9, 0.999), 0.1, 0.01).unwrap().form(form);
         let step = |gradient: f64| {
             (&weight * gradient).sum(Kind::Float).backward();
             optim.step(0.1);

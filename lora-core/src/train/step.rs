@@ -4,7 +4,7 @@ use super::{AdamW, FitConfig, Objective, Schedule, loss};
 use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::model::Model;
-use crate::nn::{Params, Tape};
+use crate::nn::{ActivationCheckpointing, Params};
 use crate::seed::{derive, seed_step};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -63,12 +63,12 @@ impl<'a> Stepper<'a> {
             let share = own as f64 / all as f64;
             let pass = done * c.accumulate as u64 + part as u64;
             seed_step(c.seed, pass);
-            let tape = Tape::training(derive(c.seed, "blocks", pass), c.recompute);
+            let checkpointing = ActivationCheckpointing::training(derive(c.seed, "blocks", pass), c.recompute);
             let batch = Batch::new(rows, c.device)?;
-            let read = self.model.read(&batch, true, &tape);
-            let loss = loss(&self.model.answer(&read, true), &batch, c.objective) * share;
+            let features = self.model.features(&batch, true, &checkpointing);
+            let loss = loss(&self.model.logits(&features, true), &batch, c.objective) * share;
             loss.f_backward().map_err(Error::torch("the backward pass"))?;
-            tape.backward();
+            checkpointing.backward();
             total += loss.detach();
         }
         if done == 0 {

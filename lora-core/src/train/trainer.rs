@@ -50,7 +50,7 @@ pub struct FitConfig {
     /// Steps between checkpoints; one is written at the end of each epoch anyway.
     pub checkpoint_every: u64,
     /// Whether what lies inside a block is computed again in the backward pass instead of being kept: less memory, a third
-    /// more work, the same numbers ([`crate::nn::Tape`]).
+    /// more work, the same numbers ([`crate::nn::ActivationCheckpointing`]).
     pub recompute: bool,
     /// Where batches go.
     pub device: Device,
@@ -129,7 +129,7 @@ pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<
 
 /// What is kept of the epoch that counts: [`Params::kept`], as safetensors.
 #[derive(Clone, Debug)]
-pub struct Keep<'a> {
+pub struct BestCheckpoint<'a> {
     /// The metric that decides; of equals the first is kept.
     pub metric: &'a str,
     /// Whether less of it is better, as of a loss.
@@ -151,13 +151,13 @@ pub struct Trainer<'a> {
     /// Where to save, if anywhere.
     pub checkpoint: Option<&'a Checkpoint>,
     /// Where the trained variables of the best epoch are written, if anywhere.
-    pub keep: Option<Keep<'a>>,
+    pub keep: Option<BestCheckpoint<'a>>,
     /// Set (by Ctrl-C) to save and stop after the step in progress.
     pub stop: Option<&'a AtomicBool>,
 }
 
 /// Steps between looks at the loss: each look makes a GPU wait.
-const LOOK_EVERY: usize = 10;
+const LOG_EVERY: usize = 10;
 
 /// A run in progress.
 struct State<'a> {
@@ -254,8 +254,8 @@ impl<'a> Trainer<'a> {
             let end = step.is_multiple_of(per_epoch);
             let save = !end && c.checkpoint_every > 0 && step.is_multiple_of(c.checkpoint_every);
             let stop = self.stop.is_some_and(|s| s.load(Ordering::Relaxed));
-            if state.pending.len() >= LOOK_EVERY || end || save || stop {
-                self.look(state, observe)?;
+            if state.pending.len() >= LOG_EVERY || end || save || stop {
+                self.log_losses(state, observe)?;
             }
             if (save || stop) && !end {
                 self.save(state)?;
@@ -268,7 +268,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Reads the losses of the last steps and refuses any that is not a number.
-    fn look(&self, state: &mut State, observe: &mut dyn FnMut(Event)) -> Result<()> {
+    fn log_losses(&self, state: &mut State, observe: &mut dyn FnMut(Event)) -> Result<()> {
         let first = state.progress.step - state.pending.len() as u64;
         let mut last = f64::NAN;
         for (i, pending) in state.pending.drain(..).enumerate() {

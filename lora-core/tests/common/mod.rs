@@ -4,7 +4,7 @@
 use lora_core::Result;
 use lora_core::batch::{Row, Target};
 use lora_core::model::{MODELS, Model, arch};
-use lora_core::nn::{Adopted, BaseInit, Build, Method};
+use lora_core::nn::{BaseInit, Build, BuiltParams, Method};
 use lora_core::train::{AdamForm, FitConfig, Objective};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
@@ -41,30 +41,30 @@ pub fn model_types() -> Vec<&'static str> {
 }
 
 /// The tiny model with seeded random weights.
-pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model>, Adopted) {
+pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model>, BuiltParams) {
     build_as(model_type, method, seed, Kind::Float)
 }
 
 /// The same with the frozen weights in `base_kind`.
-pub fn build_as(model_type: &str, method: &dyn Method, seed: u64, base_kind: Kind) -> (Box<dyn Model>, Adopted) {
+pub fn build_as(model_type: &str, method: &dyn Method, seed: u64, base_kind: Kind) -> (Box<dyn Model>, BuiltParams) {
     tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
     finish(&config(model_type), Build::new(method, seed).base_kind(base_kind)).unwrap()
 }
 
 /// The same, where the method may not fit the model.
-pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model>, Adopted)> {
+pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model>, BuiltParams)> {
     finish(&config(model_type), Build::new(method, 1))
 }
 
 /// The model of this config.json with seeded random weights.
-pub fn finish(config: &Value, build: Build) -> Result<(Box<dyn Model>, Adopted)> {
+pub fn finish(config: &Value, build: Build) -> Result<(Box<dyn Model>, BuiltParams)> {
     let build = build.base_init(BaseInit::Random);
     let arch = arch(config)?;
     let model = match arch.build {
         Some(classifier) => classifier(config, 3, &build.scope()),
         None => arch.language_model(config, &build.scope()),
     };
-    Ok((model?, build.adopt()?))
+    Ok((model?, build.finish()?))
 }
 
 /// Whether the architecture is a language model alone.

@@ -5,7 +5,7 @@ use super::golden::{Golden, close, ints, read, test_device};
 use super::{close_relative, curve};
 use lora_core::batch::{Batch, Row, Target, UNSCORED};
 use lora_core::model::Model;
-use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::nn::{BaseInit, Build, BuiltParams};
 use lora_core::train::{FitConfig, Objective, loss};
 use lora_core::weights::{Weights, published, save};
 use lora_core::{interop, method, model};
@@ -16,7 +16,7 @@ const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, value]}";
 const END: i64 = 96;
 const MAX_LEN: usize = 40;
 
-pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -> (Box<dyn Model>, Adopted) {
+pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -> (Box<dyn Model>, BuiltParams) {
     let method = method::from_yaml(method).unwrap();
     let dir = golden.path("");
     let build = Build::new(method.as_ref(), 1)
@@ -24,13 +24,13 @@ pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -
         .base_kind(kind)
         .base_init(BaseInit::Blank);
     let (model, arch) = model::lm_from_dir(&dir, &build).unwrap();
-    let adopted = build.adopt().unwrap();
-    let report = Weights::open(&dir).unwrap().load_into(&adopted.params, arch).unwrap();
+    let built = build.finish().unwrap();
+    let report = Weights::open(&dir).unwrap().load_into(&built.params, arch).unwrap();
     report.require_complete().unwrap();
     if let Some(adapter) = adapter {
-        interop::load_peft(&dir.join(adapter), &adopted.params).unwrap();
+        interop::load_peft(&dir.join(adapter), &built.params).unwrap();
     }
-    (model, adopted)
+    (model, built)
 }
 
 /// The rows of every batch.
@@ -61,7 +61,7 @@ fn logits_losses_and_gradients() {
     let golden = Golden::open("gpt2");
     let batch = packed(&batches(&golden)[0]);
     for (key, method, adapter) in methods() {
-        let (model, adopted) = build(&golden, method, Kind::Float, adapter);
+        let (model, built) = build(&golden, method, Kind::Float, adapter);
         let logits = model.forward(&batch, false);
         close(&logits, &golden.tensor(&format!("{key}/logits")), 1e-5, key);
         let loss = loss(&model.forward(&batch, true), &batch, objective(&golden));
@@ -70,8 +70,8 @@ fn logits_losses_and_gradients() {
         assert!(difference.abs() < 3e-5, "{key}: loss differs by {difference:e}");
         loss.backward();
         let expected = golden.gradients(key);
-        assert_eq!(adopted.params.trainable().count(), expected.len(), "{key}");
-        for entry in adopted.params.trainable() {
+        assert_eq!(built.params.trainable().count(), expected.len(), "{key}");
+        for entry in built.params.trainable() {
             let name = entry.param.name.as_str();
             close_relative(&entry.tensor.grad(), &expected[name], 1e-4, &format!("{key} {name}"));
         }
@@ -83,7 +83,7 @@ fn twenty_step_loss_curves() {
     let golden = Golden::open("gpt2");
     let groups = batches(&golden);
     for (key, method, adapter) in [("full", "{kind: full}", None), ("lora", LORA, Some("adapter_init"))] {
-        let (model, adopted) = build(&golden, method, Kind::Float, adapter);
+        let (model, built) = build(&golden, method, Kind::Float, adapter);
         let config = FitConfig {
             epochs: 1,
             batch_size: 4,
@@ -97,7 +97,7 @@ fn twenty_step_loss_curves() {
             ..FitConfig::default()
         };
         let reference = golden.numbers(&["curves", key]);
-        curve(model.as_ref(), &adopted, &config, &groups, &reference, key);
+        curve(model.as_ref(), &built, &config, &groups, &reference, key);
     }
 }
 
@@ -105,7 +105,7 @@ fn twenty_step_loss_curves() {
 fn bf16_base_stays_close() {
     let golden = Golden::open("gpt2");
     let batch = packed(&batches(&golden)[0]);
-    let (model, adopted) = build(&golden, LORA, Kind::BFloat16, Some("adapter"));
+    let (model, built) = build(&golden, LORA, Kind::BFloat16, Some("adapter"));
     let reference = golden.tensor("lora/logits");
     let logits = model.forward(&batch, false);
     assert_eq!(logits.kind(), Kind::Float);
@@ -113,7 +113,7 @@ fn bf16_base_stays_close() {
     close(&logits, &reference, 0.03 * largest, "bf16 logits");
     loss(&model.forward(&batch, true), &batch, objective(&golden)).backward();
     let expected = golden.gradients("lora");
-    for entry in adopted.params.trainable() {
+    for entry in built.params.trainable() {
         let (name, gradient) = (entry.param.name.as_str(), entry.tensor.grad().flatten(0, -1));
         assert_eq!(gradient.kind(), Kind::Float);
         let reference = expected[name].flatten(0, -1);
@@ -183,12 +183,12 @@ fn anew(model: &dyn Model, texts: &[Vec<i64>]) -> Tensor {
 #[test]
 fn what_is_saved_for_others_is_what_they_saved() {
     let golden = Golden::open("gpt2");
-    let (_, adopted) = build(&golden, "{kind: full}", Kind::Float, None);
+    let (_, built) = build(&golden, "{kind: full}", Kind::Float, None);
     let theirs = Weights::open(&golden.path("")).unwrap();
     let arch = model::arch(&model::read_config(&golden.path("")).unwrap()).unwrap();
     let file = tempfile::tempdir().unwrap();
     let file = file.path().join("model.safetensors");
-    save(&file, &published(&adopted.params, arch), HashMap::new()).unwrap();
+    save(&file, &published(&built.params, arch), HashMap::new()).unwrap();
     let ours = Weights::open(&file).unwrap();
     assert!(ours.names().eq(theirs.names()));
     for name in ours.names() {

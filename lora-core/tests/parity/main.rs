@@ -14,7 +14,7 @@ mod pickle;
 use golden::{Golden, close, test_device};
 use lora_core::batch::{Batch, Row};
 use lora_core::model::Model;
-use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::nn::{BaseInit, Build, BuiltParams};
 use lora_core::train::{AdamForm, FitConfig, Objective, Schedule, Stepper, loss};
 use lora_core::weights::Weights;
 use lora_core::{interop, method, model};
@@ -26,25 +26,31 @@ const LORA_ALL: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, key, value
 const CLASSES: Objective = Objective::Classes { label_smoothing: 0.0 };
 
 /// The golden model of `dir` under `method`, with its weights and, for LoRA, the PEFT adapter of that folder.
-fn build(golden: &Golden, sub: &str, method: &str, labels: i64, adapter: Option<&str>) -> (Box<dyn Model>, Adopted) {
+fn build(
+    golden: &Golden,
+    sub: &str,
+    method: &str,
+    labels: i64,
+    adapter: Option<&str>,
+) -> (Box<dyn Model>, BuiltParams) {
     let method = method::from_yaml(method).unwrap();
     let dir = golden.path(sub);
     let build = Build::new(method.as_ref(), 1)
         .device(test_device())
         .base_init(BaseInit::Blank);
     let (model, arch) = model::from_dir(&dir, labels, &build).unwrap();
-    let adopted = build.adopt().unwrap();
+    let built = build.finish().unwrap();
     let report = Weights::open(&dir)
         .unwrap()
-        .load_into(&adopted.params, arch)
+        .load_into(&built.params, arch)
         .unwrap()
         .require_complete()
         .unwrap();
     assert!(report.fresh_head.is_empty());
     if let Some(adapter) = adapter {
-        interop::load_peft(&dir.join(adapter), &adopted.params).unwrap();
+        interop::load_peft(&dir.join(adapter), &built.params).unwrap();
     }
-    (model, adopted)
+    (model, built)
 }
 
 fn methods() -> [(&'static str, &'static str, Option<&'static str>); 4] {
@@ -63,7 +69,7 @@ fn logits_losses_and_gradients() {
         let rows = golden.rows(0, false);
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), test_device()).unwrap();
         for (key, method, adapter) in methods() {
-            let (model, adopted) = build(&golden, "", method, 3, adapter);
+            let (model, built) = build(&golden, "", method, 3, adapter);
             let logits = model.forward(&batch, false);
             close(
                 &logits,
@@ -77,7 +83,7 @@ fn logits_losses_and_gradients() {
             loss.backward();
             let expected = golden.gradients(key);
             let mut met = 0;
-            for entry in adopted.params.trainable() {
+            for entry in built.params.trainable() {
                 let reference = &expected[entry.param.name.as_str()];
                 close_relative(
                     &entry.tensor.grad(),
@@ -140,10 +146,17 @@ fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize
     }
 }
 
-fn curve(model: &dyn Model, adopted: &Adopted, config: &FitConfig, groups: &[Vec<Row>], reference: &[f64], what: &str) {
+fn curve(
+    model: &dyn Model,
+    built: &BuiltParams,
+    config: &FitConfig,
+    groups: &[Vec<Row>],
+    reference: &[f64],
+    what: &str,
+) {
     assert_eq!(groups.len(), reference.len());
     let schedule = Schedule::with_ratio(config.lr, config.warmup_ratio, groups.len() as u64);
-    let mut stepper = Stepper::new(model, &adopted.params, config, schedule).unwrap();
+    let mut stepper = Stepper::new(model, &built.params, config, schedule).unwrap();
     for (step, (group, reference)) in groups.iter().zip(reference).enumerate() {
         let loss = f64::try_from(stepper.step(&group.iter().collect::<Vec<_>>()).unwrap()).unwrap();
         assert!(
@@ -164,11 +177,11 @@ fn twenty_step_loss_curves() {
             ("full", "{kind: full}", None),
         ];
         for (key, method, adapter) in starts {
-            let (model, adopted) = build(&golden, "", method, 3, adapter);
+            let (model, built) = build(&golden, "", method, 3, adapter);
             let config = config(&golden, key, CLASSES, 5, 1);
             curve(
                 model.as_ref(),
-                &adopted,
+                &built,
                 &config,
                 &groups,
                 &golden.numbers(&["curves", key]),
@@ -185,7 +198,7 @@ fn accumulation_and_label_smoothing_curve() {
         let groups: Vec<Vec<Row>> = (0..10)
             .map(|i| [golden.rows(2 * i, false), golden.rows(2 * i + 1, false)].concat())
             .collect();
-        let (model, adopted) = build(&golden, "", LORA, 3, Some("adapter_init"));
+        let (model, built) = build(&golden, "", LORA, 3, Some("adapter_init"));
         let config = config(&golden, "lora", Objective::Classes { label_smoothing: 0.1 }, 5, 2);
         let reference = golden.numbers(&["curves", "lora_accumulate2_smooth0.1"]);
         let pairs: Vec<f64> = if reference.len() == 20 {
@@ -193,7 +206,7 @@ fn accumulation_and_label_smoothing_curve() {
         } else {
             reference
         };
-        curve(model.as_ref(), &adopted, &config, &groups, &pairs, name);
+        curve(model.as_ref(), &built, &config, &groups, &pairs, name);
     }
 }
 
@@ -202,11 +215,11 @@ fn regression_curve() {
     for name in NAMES {
         let golden = Golden::open(name);
         let groups: Vec<Vec<Row>> = (0..20).map(|i| golden.rows(i, true)).collect();
-        let (model, adopted) = build(&golden, "regression", LORA, 1, Some("adapter_init"));
+        let (model, built) = build(&golden, "regression", LORA, 1, Some("adapter_init"));
         let config = config(&golden, "lora", Objective::Score, 5, 1);
         curve(
             model.as_ref(),
-            &adopted,
+            &built,
             &config,
             &groups,
             &golden.numbers(&["curves", "lora_regression"]),
@@ -227,15 +240,15 @@ fn bf16_base_stays_close() {
             .device(test_device())
             .base_kind(Kind::BFloat16);
         let (model, arch) = model::from_dir(&golden.path(""), 3, &build).unwrap();
-        let adopted = build.adopt().unwrap();
+        let built = build.finish().unwrap();
         Weights::open(&golden.path(""))
             .unwrap()
-            .load_into(&adopted.params, arch)
+            .load_into(&built.params, arch)
             .unwrap()
             .require_complete()
             .unwrap();
-        interop::load_peft(&golden.path("adapter"), &adopted.params).unwrap();
-        for entry in adopted.params.iter() {
+        interop::load_peft(&golden.path("adapter"), &built.params).unwrap();
+        for entry in built.params.iter() {
             let kind = if entry.tensor.requires_grad() {
                 Kind::Float
             } else {
@@ -251,7 +264,7 @@ fn bf16_base_stays_close() {
         );
         loss(&model.forward(&batch, true), &batch, CLASSES).backward();
         let expected = golden.gradients("lora");
-        for entry in adopted.params.trainable() {
+        for entry in built.params.trainable() {
             let (ours, reference) = (
                 entry.tensor.grad().flatten(0, -1),
                 expected[entry.param.name.as_str()].flatten(0, -1),

@@ -18,7 +18,7 @@ fn logits_loss_and_gradients() {
         .device(test_device())
         .base_init(BaseInit::Blank);
     let (model, arch) = model::lm_from_dir(&golden.path(""), &build).unwrap();
-    let params = build.adopt().unwrap().params;
+    let params = build.finish().unwrap().params;
     let report = Weights::open(&golden.path("")).unwrap().load_into(&params, arch);
     let report = report.unwrap().require_complete().unwrap();
     assert!(report.fresh_head.is_empty(), "{:?}", report.fresh_head);

@@ -5,7 +5,7 @@ use super::gpt2::{batches, packed};
 use super::{CLASSES, build, close_relative, gpt2};
 use lora_core::batch::Batch;
 use lora_core::model::Model;
-use lora_core::nn::{Adopted, Owner};
+use lora_core::nn::{BuiltParams, Owner};
 use lora_core::train::{Objective, loss};
 use lora_core::weights::Weights;
 use std::collections::BTreeMap;
@@ -14,22 +14,22 @@ use tch::{Kind, Tensor};
 const MODELS: [&str; 2] = ["roberta", "gpt2"];
 
 /// The golden model of this name under a method, and what is asked of it.
-fn case(golden: &Golden, name: &str, settings: &str) -> (Box<dyn Model>, Adopted, Batch, Objective) {
+fn case(golden: &Golden, name: &str, settings: &str) -> (Box<dyn Model>, BuiltParams, Batch, Objective) {
     if name == "gpt2" {
-        let (model, adopted) = gpt2::build(golden, settings, Kind::Float, None);
+        let (model, built) = gpt2::build(golden, settings, Kind::Float, None);
         let plain = Objective::Tokens { label_smoothing: 0.0 };
-        return (model, adopted, packed(&batches(golden)[0]), plain);
+        return (model, built, packed(&batches(golden)[0]), plain);
     }
-    let (model, adopted) = build(golden, "", settings, 3, None);
-    (model, adopted, packed(&golden.rows(0, false)), CLASSES)
+    let (model, built) = build(golden, "", settings, 3, None);
+    (model, built, packed(&golden.rows(0, false)), CLASSES)
 }
 
 /// Puts the reference's variables in the place of the method's; each must have its counterpart.
-fn fill(adopted: &Adopted, file: &Weights, method: &str) {
+fn fill(built: &BuiltParams, file: &Weights, method: &str) {
     let prefix = format!("{method}/var/");
     let _guard = tch::no_grad_guard();
     for name in file.names().filter_map(|n| n.strip_prefix(&prefix)) {
-        let entry = adopted.params.get(name);
+        let entry = built.params.get(name);
         let entry = entry.unwrap_or_else(|| panic!("{method}: the reference has {name}"));
         assert_eq!(entry.param.owner, Owner::Method, "{name}");
         let value = file.tensor(&format!("{prefix}{name}")).unwrap();
@@ -47,8 +47,8 @@ fn held_against(folder: &str, least: usize) {
         let methods: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
         assert!(methods.len() >= least, "{folder} {name}");
         for (method, settings) in methods {
-            let (model, adopted, batch, objective) = case(&golden, name, &settings);
-            fill(&adopted, &file, &method);
+            let (model, built, batch, objective) = case(&golden, name, &settings);
+            fill(&built, &file, &method);
             let logits = model.forward(&batch, false);
             let expected = |what: &str| -> Tensor {
                 file.tensor(&format!("{method}/{what}"))
@@ -58,11 +58,7 @@ fn held_against(folder: &str, least: usize) {
             let what = format!("{folder} {name} {method}");
             close(&logits, &expected("logits"), 1e-5, &format!("{what} logits"));
             loss(&model.forward(&batch, true), &batch, objective).backward();
-            let own: Vec<_> = adopted
-                .params
-                .iter()
-                .filter(|e| e.param.owner == Owner::Method)
-                .collect();
+            let own: Vec<_> = built.params.iter().filter(|e| e.param.owner == Owner::Method).collect();
             assert!(!own.is_empty(), "{what}");
             for entry in own {
                 let reference = expected(&format!("grad/{}", entry.param.name));
@@ -79,10 +75,10 @@ fn a_prefix_that_shifts_positions_is_pefts() {
     let golden = Golden::open("gpt2");
     let file = Weights::open(&golden.path("../settings/prefix.safetensors")).unwrap();
     let logits = |settings: &str| {
-        let (model, adopted, batch, _) = case(&golden, "gpt2", settings);
+        let (model, built, batch, _) = case(&golden, "gpt2", settings);
         let _guard = tch::no_grad_guard();
         for name in file.names().filter_map(|n| n.strip_prefix("var/")) {
-            let entry = adopted.params.get(name).unwrap_or_else(|| panic!("PEFT has {name}"));
+            let entry = built.params.get(name).unwrap_or_else(|| panic!("PEFT has {name}"));
             entry
                 .tensor
                 .shallow_clone()

@@ -18,17 +18,17 @@ fn minilm_logits() {
     let method = method::from_yaml("{kind: head}").unwrap();
     let build = Build::new(method.as_ref(), 1).device(test_device());
     let (model, arch) = model::from_dir(Path::new(&dir), 2, &build).unwrap();
-    let adopted = build.adopt().unwrap();
+    let built = build.finish().unwrap();
     Weights::open(Path::new(&dir))
         .unwrap()
-        .load_into(&adopted.params, arch)
+        .load_into(&built.params, arch)
         .unwrap()
         .require_complete()
         .unwrap();
     let golden = Weights::open(Path::new(&golden)).unwrap();
     let _guard = tch::no_grad_guard();
     for name in ["classifier.weight", "classifier.bias"] {
-        adopted
+        built
             .params
             .get(name)
             .unwrap()

@@ -30,7 +30,7 @@ fn logits(weights: &Path) -> Result<Tensor> {
         .device(test_device())
         .base_init(BaseInit::Blank);
     let (model, arch) = model::from_dir(&root(), 3, &build)?;
-    let params = build.adopt()?.params;
+    let params = build.finish()?.params;
     let report = Weights::open(weights)?.load_into(&params, arch)?.require_complete()?;
     assert!(report.fresh_head.is_empty(), "{:?}", report.fresh_head);
     let _guard = tch::no_grad_guard();

@@ -87,7 +87,7 @@ pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype
     let model = guarded("making the model", || {
         arch(config)?.language_model(config, &build.scope())
     })?;
-    let adopted = build.adopt()?;
+    let built = build.finish()?;
     ensure!(
         i64::from(t.length) <= model.max_len(),
         "rows of {} tokens are longer than the {} that {} takes",
@@ -95,9 +95,9 @@ pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype
         model.max_len(),
         settings.model
     );
-    let seconds = seconds(settings, model.as_ref(), &adopted.params, device)?;
+    let seconds = seconds(settings, model.as_ref(), &built.params, device)?;
     let peak = environment::peak_rss_mib().filter(|_| device == Device::Cpu);
-    let trained = adopted
+    let trained = built
         .params
         .trainable()
         .map(|e| (e.param.name.clone(), e.tensor.detach()));
@@ -107,7 +107,7 @@ pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype
         .context("reading the checkpoint's size")?
         .len();
     let tokens = f64::from(t.batch) * f64::from(t.length);
-    let counts = adopted.counts;
+    let counts = built.counts;
     Ok(Cost {
         model: settings.name((arch(config)?.shape)(config)?.total()),
         method: name.into(),

@@ -78,7 +78,7 @@ fn frozen(config: &Json, device: Device, dtype: Dtype) -> Result<Params> {
     guarded("making the model", || {
         arch(config)?.language_model(config, &build.scope())
     })?;
-    Ok(build.adopt()?.params)
+    Ok(build.finish()?.params)
 }
 
 impl Timed {
@@ -92,7 +92,7 @@ impl Timed {
             arch(config)?.language_model(config, &build.scope())
         });
         let mut model = model.with_context(|| format!("{} with {}", name(kind.0), kind.1))?;
-        let added = build.adopt()?.counts.method;
+        let added = build.finish()?.counts.method;
         if kind.0 == Design::Base {
             // What is measured is LoRA, merged: the very layers of the model alone.
             model.merge()?;

@@ -235,7 +235,7 @@ fn role(module: Module) -> Role {
 pub fn weights(found: &Found) -> Result<(BTreeMap<Spot, Tensor>, u32)> {
     let head = method::from_yaml("{kind: head}")?;
     // A head of the base's own may have any number of outputs; whatever is not read is left out.
-    let (_model, adopted) = found.base.load(head.as_ref(), 2, Device::Cpu, Kind::Float)?;
+    let (_model, built) = found.base.load(head.as_ref(), 2, Device::Cpu, Kind::Float)?;
     let mut weights = BTreeMap::new();
     for layer in &found.base.layers {
         let (Some((_, depth, _)), Some(module)) = (
@@ -245,7 +245,7 @@ pub fn weights(found: &Found) -> Result<(BTreeMap<Spot, Tensor>, u32)> {
             continue;
         };
         let (name, start) = &layer.module;
-        if let Some(entry) = adopted.params.get(&format!("{name}.weight")) {
+        if let Some(entry) = built.params.get(&format!("{name}.weight")) {
             let weight = entry.tensor.detach().narrow(0, *start, layer.out_dim).copy();
             weights.insert((depth, module), weight);
         }

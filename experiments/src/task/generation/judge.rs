@@ -1,18 +1,18 @@
 //! Scores of what was written, by the metrics of each data set.
 
 use crate::task::Metrics;
-use crate::task::generation::scorers::Tools;
+use crate::task::generation::scorers::Scorers;
 use anyhow::{Context, Result, ensure};
 use datasets::metric::generated::{Scores, Segment};
 use datasets::metric::{e2e, rouge, sql, webnlg};
 use datasets::nlg::Prompt;
 
-/// How the texts of one data set are judged. To add a data set: an entry in [`JUDGES`].
-pub(crate) struct Judge {
+/// How the texts of one data set are judged. To add a data set: an entry in [`SCORERS`].
+pub(crate) struct Scorer {
     dataset: &'static str,
     /// What its tables show, by the names in records.
     pub metrics: &'static [&'static str],
-    score: fn(&Judged, &Tools) -> Result<Named>,
+    score: fn(&Judged, &Scorers) -> Result<Named>,
 }
 
 /// All scores of a group of texts, by name.
@@ -26,28 +26,28 @@ struct Judged<'a> {
     segments: Vec<Segment>,
 }
 
-static JUDGES: &[Judge] = &[
-    Judge {
+static SCORERS: &[Scorer] = &[
+    Scorer {
         dataset: "e2e",
         metrics: &["BLEU", "NIST", "METEOR", "ROUGE_L", "CIDEr"],
         score: |judged, tools| Ok(named(e2e::score(&judged.segments, tools.meteor.as_ref()), "")),
     },
-    Judge {
+    Scorer {
         dataset: "wikisql",
         metrics: &["logical_form", "execution"],
         score: queries,
     },
-    Judge {
+    Scorer {
         dataset: "samsum",
         metrics: &["rouge1", "rouge2", "rougeL"],
         score: |judged, _| Ok(summaries(&judged.segments)),
     },
-    Judge {
+    Scorer {
         dataset: "webnlg",
         metrics: TRIPLES,
         score: |judged, tools| Ok(seen_and_unseen(judged, tools)),
     },
-    Judge {
+    Scorer {
         dataset: "dart",
         metrics: TRIPLES,
         score: |judged, tools| Ok(seen_and_unseen(judged, tools)),
@@ -56,13 +56,13 @@ static JUDGES: &[Judge] = &[
 
 const TRIPLES: &[&str] = &["BLEU", "METEOR", "TER"];
 
-impl Judge {
+impl Scorer {
     /// That of a data set.
     ///
     /// # Errors
     /// A data set without one.
-    pub fn of(dataset: &str) -> Result<&'static Judge> {
-        let found = JUDGES.iter().find(|j| j.dataset == dataset);
+    pub fn of(dataset: &str) -> Result<&'static Scorer> {
+        let found = SCORERS.iter().find(|j| j.dataset == dataset);
         found.with_context(|| format!("there is no way of scoring {dataset}"))
     }
 
@@ -71,7 +71,7 @@ impl Judge {
     ///
     /// # Errors
     /// Texts and prompts that do not match.
-    pub fn score(&self, split: &str, prompts: &[Prompt], texts: &[String], tools: &Tools) -> Result<Metrics> {
+    pub fn score(&self, split: &str, prompts: &[Prompt], texts: &[String], tools: &Scorers) -> Result<Metrics> {
         let (written, asked) = (texts.len(), prompts.len());
         ensure!(written == asked, "{written} texts for {asked} contexts");
         let segment = |(prompt, text): (&Prompt, &String)| Segment {
@@ -100,7 +100,7 @@ fn summaries(segments: &[Segment]) -> Named {
     named(f(false).collect(), "").into_iter().chain(stemmed).collect()
 }
 
-fn queries(judged: &Judged, _: &Tools) -> Result<Named> {
+fn queries(judged: &Judged, _: &Scorers) -> Result<Named> {
     let questions: Vec<_> = judged.prompts.iter().filter_map(|p| p.question.as_ref()).collect();
     ensure!(
         questions.len() == judged.texts.len(),
@@ -111,7 +111,7 @@ fn queries(judged: &Judged, _: &Tools) -> Result<Named> {
 }
 
 /// All, and apart those whose category stands among the training data and those whose does not.
-fn seen_and_unseen(judged: &Judged, tools: &Tools) -> Named {
+fn seen_and_unseen(judged: &Judged, tools: &Scorers) -> Named {
     let mut all = named(triples(&judged.segments, tools), "");
     for (group, seen) in [("_seen", true), ("_unseen", false)] {
         let of_group = judged.prompts.iter().zip(&judged.segments);
@@ -125,7 +125,7 @@ fn seen_and_unseen(judged: &Judged, tools: &Tools) -> Named {
 }
 
 /// As the paper's code scores WebNLG and DART.
-fn triples(segments: &[Segment], tools: &Tools) -> Scores {
+fn triples(segments: &[Segment], tools: &Scorers) -> Scores {
     let scores = webnlg::score(&webnlg::prepared(segments), tools.nltk.as_ref(), tools.meteor.as_ref());
     let names = [("bleu", "BLEU"), ("meteor", "METEOR"), ("ter", "TER")];
     let mut scores = renamed(scores, &names);

@@ -1,4 +1,4 @@
-//! Writing after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
+//! GenerationTask after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
 //! a run that is stopped goes on from there.
 
 mod judge;
@@ -6,12 +6,12 @@ pub mod scorers;
 
 use crate::config::settings::{DecodeConfig, Flavour, Strategy};
 use crate::task::Metrics;
-use crate::task::generation::scorers::Tools;
+use crate::task::generation::scorers::Scorers;
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::causal::{self, Frame};
 use datasets::nlg::{Dataset, Prompt};
-pub(crate) use judge::Judge;
+pub(crate) use judge::Scorer;
 use lora_core::generate::{self, Generator, Settings};
 use lora_core::model::Model;
 use lora_core::seed::derive;
@@ -24,7 +24,7 @@ use tch::Device;
 
 /// What is to be written.
 #[derive(Debug)]
-pub struct Writing {
+pub struct GenerationTask {
     dataset: &'static Dataset,
     /// The contexts with their references.
     pub prompts: Vec<Prompt>,
@@ -39,7 +39,7 @@ pub struct Writing {
 
 /// Where a run's texts are.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct RunPaths<'a> {
     /// The folder of the experiment.
     pub out: &'a Path,
     /// The run's id.
@@ -54,7 +54,7 @@ struct Line {
     text: String,
 }
 
-impl Place<'_> {
+impl RunPaths<'_> {
     /// The texts of a finished run, one JSON object a line.
     pub fn texts(&self) -> PathBuf {
         self.out.join("texts").join(format!("{}.jsonl", self.run))
@@ -80,19 +80,19 @@ impl Place<'_> {
     }
 }
 
-impl Writing {
+impl GenerationTask {
     pub(super) fn new(
         dataset: &'static Dataset,
         prompts: Vec<Prompt>,
         (tokenizer, frame): (&Tokenizer, Frame),
         (decode, max_len): (&DecodeConfig, usize),
-    ) -> Result<Writing> {
+    ) -> Result<GenerationTask> {
         let contexts: Vec<&str> = prompts.iter().map(|p| p.context.as_str()).collect();
         // As in the paper's code what is too long is cut at the beginning, and room is left for what is written.
         let ids = causal::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
         // The byte-level alphabet writes a newline as Ċ.
         let blank = tokenizer.token_id("ĊĊ");
-        Ok(Writing {
+        Ok(GenerationTask {
             dataset,
             ids: ids
                 .into_iter()
@@ -151,13 +151,13 @@ impl Writing {
         &self,
         model: &dyn Model,
         (seed, device): (u64, Device),
-        place: Place,
+        place: RunPaths,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(usize),
+        emit: &mut dyn FnMut(usize),
     ) -> Result<Vec<String>> {
         let mut texts = self.read_so_far(&place.so_far())?;
         let mut file = open(&place.so_far())?;
-        tell(texts.len());
+        emit(texts.len());
         for (number, batch) in self.batches().into_iter().enumerate() {
             let settings = self.settings(derive(seed, "texts", number as u64));
             if batch.iter().all(|row| texts.contains_key(row)) {
@@ -184,7 +184,7 @@ impl Writing {
             }
             let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
             written.with_context(|| format!("writing {}", place.so_far().display()))?;
-            tell(texts.len());
+            emit(texts.len());
         }
         let all = (0..self.ids.len()).map(|row| texts.remove(&row).unwrap_or_default());
         Ok(all.collect())
@@ -216,15 +216,15 @@ impl Writing {
     ///
     /// # Errors
     /// What the scorers say.
-    pub fn score(&self, texts: &[String], tools: &Tools) -> Result<Metrics> {
-        Judge::of(self.dataset.id)?.score(&self.decode.split, &self.prompts, texts, tools)
+    pub fn score(&self, texts: &[String], tools: &Scorers) -> Result<Metrics> {
+        Scorer::of(self.dataset.id)?.score(&self.decode.split, &self.prompts, texts, tools)
     }
 
     /// Keeps the texts of a finished run, whole or not at all.
     ///
     /// # Errors
     /// What the system says.
-    pub fn keep(&self, texts: &[String], place: Place) -> Result<()> {
+    pub fn keep(&self, texts: &[String], place: RunPaths) -> Result<()> {
         let lines: Result<Vec<String>> = texts.iter().enumerate().map(|(row, text)| line(row, text)).collect();
         Ok(results::write_atomic(place.texts(), lines?.concat().as_bytes())?)
     }
@@ -233,7 +233,7 @@ impl Writing {
     ///
     /// # Errors
     /// A file that is not of these contexts.
-    pub fn kept(&self, place: Place) -> Result<Option<Vec<String>>> {
+    pub fn kept(&self, place: RunPaths) -> Result<Option<Vec<String>>> {
         let path = place.texts();
         let Ok(text) = std::fs::read_to_string(&path) else {
             return Ok(None);
@@ -283,7 +283,7 @@ impl Writing {
     /// Seconds that a text takes, by a few tokens of the first batch.
     ///
     /// # Errors
-    /// As [`Writing::write`].
+    /// As [`GenerationTask::write`].
     pub fn pace(&self, model: &dyn Model, device: Device) -> Result<f64> {
         const TOKENS: usize = 6;
         let settings = Settings {

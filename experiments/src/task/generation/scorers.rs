@@ -55,20 +55,20 @@ fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
 
 /// What scoring needs beside the texts.
 #[derive(Default)]
-pub struct Tools {
+pub struct Scorers {
     /// METEOR, where its data are at hand.
     pub meteor: Option<Meteor>,
     /// NLTK's tokenizer, where its parameters are at hand.
     pub nltk: Option<Nltk>,
 }
 
-impl Tools {
+impl Scorers {
     /// The data from where they are named, or from the cache.
     ///
     /// # Errors
     /// Data that are named and not there, or not the published ones.
-    pub fn open(args: &DataArgs) -> Result<Tools> {
-        Ok(Tools {
+    pub fn open(args: &DataArgs) -> Result<Scorers> {
+        Ok(Scorers {
             meteor: args.meteor()?,
             nltk: args.nltk()?,
         })
@@ -144,12 +144,12 @@ fn download(package: &str, size: &str, flag: &str, dir: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::Tools;
+    use super::Scorers;
 
     #[test]
     fn without_tools_nothing_can_be_added() {
         let metrics = [("test/TER".to_owned(), None)].into_iter().collect();
-        assert!(!Tools::default().would_add(&metrics));
-        assert!(Tools::default().data_sha256().is_empty());
+        assert!(!Scorers::default().would_add(&metrics));
+        assert!(Scorers::default().data_sha256().is_empty());
     }
 }

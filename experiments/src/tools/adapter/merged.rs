@@ -26,12 +26,12 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
     let loaded = found
         .base
         .load_trained(method.as_ref(), &stored.trained, Device::Cpu, Kind::Float);
-    let (mut model, adopted) = loaded.with_context(|| stored.about.origin.clone())?;
+    let (mut model, built) = loaded.with_context(|| stored.about.origin.clone())?;
     model
         .linears_mut()
         .into_iter()
-        .try_for_each(lora_core::nn::Linear::fold)?;
-    let tensors = published(&adopted.params, found.base.arch);
+        .try_for_each(lora_core::nn::Linear::merge_and_drop)?;
+    let tensors = published(&built.params, found.base.arch);
     save(
         &dir.join("model.safetensors"),
         &tensors,

@@ -204,11 +204,11 @@ impl Stored {
     pub fn foreign(adapter: &Adapter, base: &Found, origin: String, command: String) -> Result<Stored> {
         let (lora, trained) = adapter.fit(&base.base)?;
         // Everything is read once as it will be used.
-        let (_model, adopted) = base
+        let (_model, built) = base
             .base
             .load_trained(&lora, &trained, tch::Device::Cpu, tch::Kind::Float)
             .with_context(|| adapter.path.display().to_string())?;
-        let whole = adopted.params.trainable();
+        let whole = built.params.trainable();
         let trained = whole.map(|e| (e.param.name.clone(), e.tensor.detach())).collect();
         let about = About {
             version: VERSION,

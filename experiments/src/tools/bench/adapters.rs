@@ -6,10 +6,10 @@ use crate::config::settings::Dtype;
 use crate::inputs::locator::ModelSource;
 use anyhow::{Result, ensure};
 use clap::Args;
+use lora_core::adapter_bank::AdapterBank;
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::device;
 use lora_core::interop::{Base, Tensors};
-use lora_core::many::Many;
 use lora_core::method::{self, Lora, LoraSettings, StartOfA};
 use lora_core::model::Model;
 use lora_core::nn::Role;
@@ -89,7 +89,7 @@ type Timed<'a> = (&'static str, usize, Box<dyn FnMut() -> Result<Vec<Vec<f32>>> 
 /// Everything in memory: the base alone, the adapters beside it, and each merged into a copy of it.
 struct Models {
     plain: Box<dyn Model>,
-    many: Many,
+    many: AdapterBank,
     merged: Vec<Box<dyn Model>>,
     /// Bytes of the base's weights, and of one adapter's.
     bytes: [usize; 2],
@@ -108,12 +108,12 @@ impl Models {
             targets: [Role::Query, Role::Value].into(),
         })?;
         let head = method::from_yaml("{kind: head}")?;
-        let (plain, adopted) = base.load(head.as_ref(), 2, device, kind)?;
+        let (plain, built) = base.load(head.as_ref(), 2, device, kind)?;
         let mut models = Models {
             plain,
-            many: Many::new(Base::open(&dir)?, device, kind)?,
+            many: AdapterBank::new(Base::open(&dir)?, device, kind)?,
             merged: Vec::new(),
-            bytes: [bytes(adopted.params.iter().map(|e| &e.tensor)), 0],
+            bytes: [bytes(built.params.iter().map(|e| &e.tensor)), 0],
         };
         for i in 0..args.adapters {
             let tensors = random(&base, &lora)?;
@@ -227,8 +227,8 @@ pub fn measure(args: &AdaptersArgs) -> Result<String> {
 
 /// Factors and head of an adapter that does something.
 fn random(base: &Base, lora: &Lora) -> Result<Tensors> {
-    let (_, adopted) = base.load(lora, 2, Device::Cpu, Kind::Float)?;
-    let trained = adopted.params.trainable();
+    let (_, built) = base.load(lora, 2, Device::Cpu, Kind::Float)?;
+    let trained = built.params.trainable();
     let draw = |t: &Tensor| Tensor::randn(t.size(), (Kind::Float, Device::Cpu)) * 0.02;
     Ok(trained.map(|e| (e.param.name.clone(), draw(&e.tensor))).collect())
 }

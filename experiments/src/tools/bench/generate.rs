@@ -6,7 +6,7 @@ use crate::runner::environment;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lora_core::generate::{Flavour, Generator, Settings, Strategy};
-use lora_core::nn::{Adopted, BaseInit, Build};
+use lora_core::nn::{BaseInit, Build, BuiltParams};
 use lora_core::{device, method, model};
 use serde::Serialize;
 use std::path::Path;
@@ -82,7 +82,7 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         .base_kind(args.dtype.kind())
         .base_init(BaseInit::Random);
     let model = model::arch(&config)?.language_model(&config, &build.scope())?;
-    let Adopted { params: _params, .. } = build.adopt()?;
+    let BuiltParams { params: _params, .. } = build.finish()?;
     ensure!(
         args.prompts > 0 && args.prompt_len > 0,
         "there must be prompts, and tokens in them"

@@ -10,8 +10,8 @@ use clap::Args;
 use lora_core::batch::{Row, Target};
 use lora_core::method;
 use lora_core::model::{self, Model};
-use lora_core::nn::{Adopted, BaseInit, Build};
-use lora_core::train::{AdamForm, FitConfig, Footprint, Load, Objective, Schedule, Stepper};
+use lora_core::nn::{BaseInit, Build, BuiltParams};
+use lora_core::train::{AdamForm, BatchShape, FitConfig, MemoryModel, Objective, Schedule, Stepper};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
@@ -98,7 +98,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
     let process = environment::rss_mib().context("this system does not say how much memory a process holds")?;
     let (footprint, longest) = footprint(args, &config)?;
     let rows = rows(args, &footprint, longest)?;
-    let predicted = process + footprint.bytes(&Load::of(&rows, args.rows)) / f64::from(1 << 20);
+    let predicted = process + footprint.bytes(&BatchShape::of(&rows, args.rows)) / f64::from(1 << 20);
     if let Some(free) = environment::available_mib() {
         ensure!(
             predicted < 0.9 * free,
@@ -156,20 +156,20 @@ fn built(config: &Value, build: &Build) -> Result<Box<dyn Model>> {
 }
 
 /// What is predicted, from a model whose variables are made and not touched; and the longest row.
-fn footprint(args: &MemoryArgs, config: &Value) -> Result<(Footprint, i64)> {
+fn footprint(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
     let settings = method_of(&args.method, &args.sets)?;
     let (method, arch) = (method::from_value(&settings)?, model::arch(config)?);
     let build = Build::new(method.as_ref(), 0).base_kind(args.dtype.kind()).to_count();
     let model = built(config, &build)?;
-    let (adopted, shape) = (build.adopt()?, (arch.shape)(config)?);
+    let (built, shape) = (build.finish()?, (arch.shape)(config)?);
     let longest = model.max_len();
-    let model = (model.as_ref(), &adopted);
-    let footprint = Footprint::new((arch, config), shape, model, args.dtype.kind(), args.recompute);
+    let model = (model.as_ref(), &built);
+    let footprint = MemoryModel::new((arch, config), shape, model, args.dtype.kind(), args.recompute);
     Ok((footprint, longest))
 }
 
 /// Rows of uneven lengths: to be classified, or to be gone on with.
-fn rows(args: &MemoryArgs, footprint: &Footprint, longest: i64) -> Result<Vec<Row>> {
+fn rows(args: &MemoryArgs, footprint: &MemoryModel, longest: i64) -> Result<Vec<Row>> {
     ensure!(
         args.tokens as i64 <= longest,
         "--tokens {}: the longest row that fits has {longest}",
@@ -206,7 +206,7 @@ fn train(args: &MemoryArgs, config: &Value, rows: &[Row]) -> Result<Steps> {
         .base_kind(args.dtype.kind())
         .base_init(BaseInit::Random);
     let model = built(config, &build)?;
-    let Adopted { params, .. } = build.adopt()?;
+    let BuiltParams { params, .. } = build.finish()?;
     let objective = match model.causal() {
         Some(_) => Objective::Tokens { label_smoothing: 0.0 },
         None => Objective::Classes { label_smoothing: 0.0 },

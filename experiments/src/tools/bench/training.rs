@@ -6,7 +6,7 @@ use crate::runner::environment;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lora_core::batch::{Row, Target, UNSCORED};
-use lora_core::nn::{Adopted, Build};
+use lora_core::nn::{Build, BuiltParams};
 use lora_core::train::{AdamForm, FitConfig, Objective, Schedule, Stepper};
 use lora_core::weights::Weights;
 use lora_core::{device, interop, method, model};
@@ -111,7 +111,7 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
     } else {
         model::from_dir(&args.dir, LABELS, &build)?
     };
-    let Adopted { params, counts } = build.adopt()?;
+    let BuiltParams { params, counts } = build.finish()?;
     Weights::open(&args.dir)?.load_into(&params, arch)?.require_complete()?;
     if let Some(adapter) = &args.adapter {
         interop::load_peft(adapter, &params)?;

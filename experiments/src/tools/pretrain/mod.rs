@@ -12,7 +12,7 @@ use datasets::{Example, Label, Tokenizer, tokenize};
 use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::{self, Model};
-use lora_core::nn::{Adopted, BaseInit, Build, Params};
+use lora_core::nn::{BaseInit, Build, BuiltParams, Params};
 use lora_core::train::{
     AdamForm, Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores,
 };
@@ -136,7 +136,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     let arch = model::arch(&config.model)?;
     let model = arch.language_model(&config.model, &build.scope())?;
     fits(&config, arch, model.as_ref())?;
-    let Adopted { params, counts } = build.adopt()?;
+    let BuiltParams { params, counts } = build.finish()?;
     let maker = Maker {
         config: &config,
         corpus: &corpus,

@@ -13,7 +13,8 @@ use super::post_norm::PostNorm;
 use crate::Result;
 use crate::batch::{Batch, Layout};
 use crate::nn::{
-    Activation, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Prompt, Role, Scope, Tape, dropout,
+    Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Role, Scope,
+    SoftPrompt, dropout,
 };
 use config::Config;
 use serde_json::Value;
@@ -72,7 +73,7 @@ struct Encoder {
     positions: Positions,
     blocks: Vec<Block>,
     conv: Option<Conv>,
-    prompt: Prompt,
+    prompt: SoftPrompt,
     dropout: f64,
     max_len: i64,
     vocab: i64,
@@ -107,7 +108,13 @@ impl Encoder {
 }
 
 impl Body for Encoder {
-    fn tokens<'m>(&'m self, batch: &Batch, first_only: bool, train: bool, tape: &Tape<'m>) -> Tensor {
+    fn tokens<'m>(
+        &'m self,
+        batch: &Batch,
+        first_only: bool,
+        train: bool,
+        checkpointing: &ActivationCheckpointing<'m>,
+    ) -> Tensor {
         let (words, batch) = self.prompt.insert(&self.words.forward(&batch.ids, self.kind), batch, 1);
         let words = match &self.types {
             Some(types) => words + types.forward(&batch.types, self.kind),
@@ -122,7 +129,7 @@ impl Body for Encoder {
             // The convolution reads its neighbours, so the block before it is computed for all tokens.
             let first = first_only && i + 1 == self.blocks.len() && conv.is_none();
             let (rows, near) = (Rc::clone(&batch), Rc::clone(&near));
-            x = tape.run(&x, move |x| {
+            x = checkpointing.run(&x, move |x| {
                 let y = block.forward(x, &rows, positions, &near, first, train);
                 conv.map_or_else(|| y.shallow_clone(), |conv| conv.forward(x, &y, &rows.layout, train))
             });
@@ -455,7 +462,7 @@ impl ContextPooler {
 }
 
 impl Head for ContextPooler {
-    fn answer(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
+    fn logits(&self, first: &Tensor, _: &dyn Body, train: bool) -> Tensor {
         let first = dropout(first, self.pooler_dropout, train);
         let pooled = self.activation.apply(&self.pooler.forward(&first, train));
         self.classifier.forward(&dropout(&pooled, self.dropout, train), train)

@@ -13,19 +13,19 @@ use tch::{Device, Tensor};
 /// generator can be seeded and not read, each block of either draws its masks from a seed of its own.
 ///
 /// ```
-/// use lora_core::nn::Tape;
+/// use lora_core::nn::ActivationCheckpointing;
 /// use tch::{Kind, Tensor};
 /// let w = Tensor::from_slice(&[2f32, 3.]).set_requires_grad(true);
-/// let tape = Tape::training(1, true);
+/// let checkpointing = ActivationCheckpointing::training(1, true);
 /// let mut x = Tensor::from_slice(&[1f32, 1.]);
 /// for _block in 0..3 {
-///     x = tape.run(&x, |x| (x * &w).tanh());
+///     x = checkpointing.run(&x, |x| (x * &w).tanh());
 /// }
 /// x.sum(Kind::Float).backward();
-/// tape.backward();
+/// checkpointing.backward();
 /// assert!(w.grad().defined());
 /// ```
-pub struct Tape<'m> {
+pub struct ActivationCheckpointing<'m> {
     /// Of the seeds of the blocks on a GPU; none outside training.
     seed: Option<u64>,
     /// Whether blocks are computed again.
@@ -35,9 +35,9 @@ pub struct Tape<'m> {
     blocks: RefCell<Vec<Block<'m>>>,
 }
 
-impl fmt::Debug for Tape<'_> {
+impl fmt::Debug for ActivationCheckpointing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape of {} blocks", self.blocks.borrow().len())
+        write!(f, "ActivationCheckpointing of {} blocks", self.blocks.borrow().len())
     }
 }
 
@@ -52,10 +52,10 @@ struct Block<'m> {
     masks: Masks,
 }
 
-impl<'m> Tape<'m> {
-    /// Outside training: [`Tape::run`] is a call.
+impl<'m> ActivationCheckpointing<'m> {
+    /// Outside training: [`ActivationCheckpointing::run`] is a call.
     pub fn off() -> Self {
-        Tape {
+        ActivationCheckpointing {
             seed: None,
             again: false,
             index: Cell::default(),
@@ -65,10 +65,10 @@ impl<'m> Tape<'m> {
 
     /// For a training pass, whose blocks are computed again if `again`; `seed` is that of the pass and the run.
     pub fn training(seed: u64, again: bool) -> Self {
-        Tape {
+        ActivationCheckpointing {
             seed: Some(seed),
             again,
-            ..Tape::off()
+            ..ActivationCheckpointing::off()
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
     use tch::Kind;
 
     /// Three blocks with dropout on a trained table; gradients of the table, the weight and what stands between blocks.
-    fn gradients(tape: Tape) -> Vec<Tensor> {
+    fn gradients(checkpointing: ActivationCheckpointing) -> Vec<Tensor> {
         seed_dropout(3);
         let variable = |n: f64| {
             (Tensor::arange(6, (Kind::Float, Device::Cpu)) * n)
@@ -151,16 +151,16 @@ mod tests {
         let (table, weight, between) = (variable(0.3), variable(0.7), variable(1.1));
         {
             let weight = &weight;
-            let (mut x, tape) = (&table * 2.0, tape);
+            let (mut x, checkpointing) = (&table * 2.0, checkpointing);
             for _block in 0..3 {
-                let y = tape.run(&x, {
+                let y = checkpointing.run(&x, {
                     let weight = weight.shallow_clone();
                     move |x| dropout(&(x * &weight).tanh(), 0.4, true) + x
                 });
                 x = y + &between;
             }
             x.square().sum(Kind::Float).backward();
-            tape.backward();
+            checkpointing.backward();
         }
         [table, weight, between].map(|t| t.grad()).into()
     }
@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn the_gradients_are_those_of_an_ordinary_pass() {
-        let (plain, again) = (gradients(Tape::off()), gradients(Tape::training(1, true)));
+        let (plain, again) = (
+            gradients(ActivationCheckpointing::off()),
+            gradients(ActivationCheckpointing::training(1, true)),
+        );
         for (a, b) in plain.iter().zip(&again) {
             assert!(f64::try_from((a - b).abs().max()).unwrap() < 1e-6, "{a:?} {b:?}");
         }

@@ -1,7 +1,7 @@
 //! Several adapters beside one frozen base, all in memory, and batches in which each row asks another of them.
 //!
-//! The base's weights are there once; an adapter costs its own factors and head. [`Many::model`] is the model under one of
-//! them, so that switching is picking another. [`Many::answer`] takes rows for different adapters through the base together:
+//! The base's weights are there once; an adapter costs its own factors and head. [`AdapterBank::model`] is the model under one of
+//! them, so that switching is picking another. [`AdapterBank::answer`] takes rows for different adapters through the base together:
 //! the rows of a batch are put in the order of their adapters, each linear layer multiplies all tokens by W at once, and the
 //! updates of each adapter are added to its own stretch of tokens. Nothing is padded, and no weight is copied.
 
@@ -10,7 +10,7 @@ use crate::device::guarded;
 use crate::interop::{Base, Tensors, fill};
 use crate::method::{self, Lora};
 use crate::model::{Model, ModelShape};
-use crate::nn::{Branch, Build, Method, Owner, Params, Place, Role, Scope, Site, Tape};
+use crate::nn::{ActivationCheckpointing, AttachPoint, Branch, Build, Method, Owner, Params, Role, Scope, Site};
 use crate::train::check_rows;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Adapters beside one base.
 #[derive(Debug)]
-pub struct Many {
+pub struct AdapterBank {
     base: Base,
     /// The base's variables, frozen.
     frozen: Params,
@@ -51,15 +51,15 @@ struct Stretch {
 /// The stretches of the batch that is being computed, in its order.
 type Route = Arc<Mutex<Vec<Stretch>>>;
 
-impl Many {
+impl AdapterBank {
     /// The base alone, its weights loaded and frozen.
     ///
     /// # Errors
     /// Weights that do not fit config.json.
-    pub fn new(base: Base, device: Device, kind: Kind) -> Result<Many> {
+    pub fn new(base: Base, device: Device, kind: Kind) -> Result<AdapterBank> {
         let head = method::from_yaml("{kind: head}")?;
         let frozen = base.load(head.as_ref(), 1, device, kind)?.1.params;
-        Ok(Many {
+        Ok(AdapterBank {
             base,
             frozen,
             device,
@@ -85,7 +85,7 @@ impl Many {
             .sharing(&self.frozen);
         let trained = self.base.complete(trained)?;
         let model = self.base.model(self.base.outputs(&trained)?, &build)?;
-        let params = build.adopt()?.params;
+        let params = build.finish()?.params;
         fill(&params, &trained, |_| true).map_err(|e| Error::Config(format!("adapter `{name}`: {e}")))?;
         self.members.push(Member {
             name: name.to_string(),
@@ -143,20 +143,22 @@ impl Many {
         Ok(placed)
     }
 
-    /// [`Many::answer`] for rows in the order of their adapters.
+    /// [`AdapterBank::answer`] for rows in the order of their adapters.
     fn in_order(&self, mixed: &dyn Model, asked: &[(usize, &Row)]) -> Result<Vec<Vec<f32>>> {
         let _guard = tch::no_grad_guard();
         let rows: Vec<&Row> = asked.iter().map(|(_, row)| *row).collect();
         let batch = Batch::new(&rows, self.device)?;
         let stretches: Vec<Stretch> = asked.chunk_by(|a, b| a.0 == b.0).map(stretch).collect();
         self.set_route(stretches.clone());
-        let read = mixed.read(&batch, false, &Tape::off()); // [B, d], or [S, d] in a language model
+        let features = mixed.features(&batch, false, &ActivationCheckpointing::off()); // [B, d], or [S, d] in a language model
         let mut answers = Vec::with_capacity(rows.len());
         let (mut start, mut left) = (0, rows.iter().map(|row| self.answers_of(row)));
         for s in stretches {
             let lengths: Vec<i64> = left.by_ref().take(s.rows as usize).collect();
             let len = lengths.iter().sum();
-            let own = self.members[s.member].model.answer(&read.narrow(0, start, len), false);
+            let own = self.members[s.member]
+                .model
+                .logits(&features.narrow(0, start, len), false);
             for row in own.to_device(Device::Cpu).split_with_sizes(&lengths, 0) {
                 answers.push(Vec::try_from(row.reshape([-1])).map_err(Error::torch("reading the answers"))?);
             }
@@ -207,7 +209,7 @@ struct Mix {
 }
 
 impl Method for Mix {
-    fn claims(&self) -> BTreeSet<Place> {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
         BTreeSet::new()
     }
 
