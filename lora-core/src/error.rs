@@ -43,7 +43,7 @@ pub enum Error {
     Config(String),
     /// Weights that do not fit the model.
     #[error("{0}")]
-    BatchShape(Box<LoadReport>),
+    Load(Box<LoadReport>),
     /// A variable of this name exists already: a mistake in a model or method file.
     #[error("variable `{0}` was created twice")]
     Duplicate(String),

@@ -41,12 +41,12 @@ impl LoadReport {
     /// The report, if every base variable was filled and nothing was left over.
     ///
     /// # Errors
-    /// [`Error::BatchShape`] with the names.
+    /// [`Error::Load`] with the names.
     pub fn require_complete(self) -> Result<LoadReport> {
         if self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty() {
             Ok(self)
         } else {
-            Err(Error::BatchShape(Box::new(self)))
+            Err(Error::Load(Box::new(self)))
         }
     }
 }

@@ -5,7 +5,7 @@ use experiments::tools::bench;
 use experiments::tools::{adapter, doctor, examples, params, score, upgrade};
 use std::process::ExitCode;
 
-/// Scorers around the experiments.
+/// Tools around the experiments.
 #[derive(Parser)]
 #[command(version)]
 enum Cli {

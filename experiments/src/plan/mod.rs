@@ -202,7 +202,7 @@ impl Planned {
         arch.set_dropout(&mut config, train.dropout())?;
         let shape = (arch.shape)(&config)?;
         Ok(Counted {
-            footprint: MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, train.recompute),
+            memory: MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, train.recompute),
             counts: built.counts,
         })
     }
@@ -225,7 +225,7 @@ impl Planned {
     /// takes.
     pub fn memory_mib(&self, counted: &Counted) -> f64 {
         let load = BatchShape::of(&self.rows.train, self.config.train.batch_size);
-        counted.footprint.bytes(&load) / f64::from(1 << 20)
+        counted.memory.bytes(&load) / f64::from(1 << 20)
     }
 }
 
@@ -235,7 +235,7 @@ pub struct Counted {
     /// Trained variables by owner.
     pub counts: Counts,
     /// What decides the memory.
-    pub footprint: MemoryModel,
+    pub memory: MemoryModel,
 }
 
 /// The plan as a table, for `--dry-run`, with the time that `device` needs by a measurement of a few steps, taken with the

@@ -166,7 +166,7 @@ impl Base {
     /// base has none of that shape.
     ///
     /// # Errors
-    /// [`Error::BatchShape`], or a method that does not fit.
+    /// [`Error::Load`], or a method that does not fit.
     pub fn load(
         &self,
         method: &dyn Method,

@@ -212,7 +212,7 @@ mod tests {
 
     const LORA: &str = "{kind: lora, r: 16, alpha: 32, targets: [query, value]}";
 
-    fn footprint(name: &str, method: &str, kind: Kind, recompute: bool, layers: i64) -> MemoryModel {
+    fn memory(name: &str, method: &str, kind: Kind, recompute: bool, layers: i64) -> MemoryModel {
         let mut config = known_config(name).unwrap();
         config["num_hidden_layers"] = layers.into();
         let (method, arch) = (method::from_yaml(method).unwrap(), arch(&config).unwrap());
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn more_rows_longer_rows_more_blocks_and_wider_numbers_take_more() {
         for name in ["roberta-base", "deberta-v3-base"] {
-            let of = |kind, recompute, layers| footprint(name, LORA, kind, recompute, layers);
+            let of = |kind, recompute, layers| memory(name, LORA, kind, recompute, layers);
             for recompute in [false, true] {
                 let whole = of(Kind::Float, recompute, 6);
                 let base = whole.bytes(&load(8, 64));
@@ -266,19 +266,19 @@ mod tests {
     #[test]
     fn relative_positions_prompts_and_trained_weights_take_more() {
         let (plain, relative) = (
-            footprint("roberta-base", LORA, Kind::Float, false, 4),
-            footprint("deberta-v3-base", LORA, Kind::Float, false, 4),
+            memory("roberta-base", LORA, Kind::Float, false, 4),
+            memory("deberta-v3-base", LORA, Kind::Float, false, 4),
         );
         assert!(relative.activations(&load(8, 128)) > plain.activations(&load(8, 128)));
         let prompt = "{kind: pre_embed, prefix: 20, infix: 4}";
-        let prompt = footprint("roberta-base", prompt, Kind::Float, false, 4);
+        let prompt = memory("roberta-base", prompt, Kind::Float, false, 4);
         assert_eq!(prompt.prompt, 24);
         let without = MemoryModel {
             prompt: 0,
             ..prompt.clone()
         };
         assert!(prompt.activations(&load(8, 64)) > 1.2 * without.activations(&load(8, 64)));
-        let of = |method| footprint("roberta-base", method, Kind::Float, false, 4);
+        let of = |method| memory("roberta-base", method, Kind::Float, false, 4);
         let sizes = ["{kind: head}", "{kind: ft_top, layers: 2}", LORA, "{kind: full}"]
             .map(|m| of(m).activations(&load(8, 128)));
         assert!(sizes.is_sorted(), "{sizes:?}");

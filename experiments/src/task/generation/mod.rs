@@ -1,4 +1,4 @@
-//! GenerationTask after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
+//! Generation after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
 //! a run that is stopped goes on from there.
 
 mod judge;

@@ -96,9 +96,9 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
     let threads = set_threads(args.threads)?;
     let config = config(args)?;
     let process = environment::rss_mib().context("this system does not say how much memory a process holds")?;
-    let (footprint, longest) = footprint(args, &config)?;
-    let rows = rows(args, &footprint, longest)?;
-    let predicted = process + footprint.bytes(&BatchShape::of(&rows, args.rows)) / f64::from(1 << 20);
+    let (memory, longest) = memory(args, &config)?;
+    let rows = rows(args, &memory, longest)?;
+    let predicted = process + memory.bytes(&BatchShape::of(&rows, args.rows)) / f64::from(1 << 20);
     if let Some(free) = environment::available_mib() {
         ensure!(
             predicted < 0.9 * free,
@@ -108,15 +108,15 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
     let steps = train(args, &config, &rows)?;
     let measured = Measured {
         model: args.model.clone(),
-        layers: footprint.shape.layers,
+        layers: memory.shape.layers,
         method: args.method.clone(),
         dtype: args.dtype.name(),
         recompute: args.recompute,
         rows: args.rows,
         tokens: rows.iter().map(|r| r.ids.len()).max().unwrap_or(0),
         threads,
-        parameters: footprint.total,
-        trained: footprint.trained,
+        parameters: memory.total,
+        trained: memory.trained,
         step_s: steps.seconds,
         losses: steps.losses,
         process_mib: process.round(),
@@ -156,7 +156,7 @@ fn built(config: &Value, build: &Build) -> Result<Box<dyn Model>> {
 }
 
 /// What is predicted, from a model whose variables are made and not touched; and the longest row.
-fn footprint(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
+fn memory(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
     let settings = method_of(&args.method, &args.sets)?;
     let (method, arch) = (method::from_value(&settings)?, model::arch(config)?);
     let build = Build::new(method.as_ref(), 0).base_kind(args.dtype.kind()).to_count();
@@ -164,12 +164,12 @@ fn footprint(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
     let (built, shape) = (build.finish()?, (arch.shape)(config)?);
     let longest = model.max_len();
     let model = (model.as_ref(), &built);
-    let footprint = MemoryModel::new((arch, config), shape, model, args.dtype.kind(), args.recompute);
-    Ok((footprint, longest))
+    let memory = MemoryModel::new((arch, config), shape, model, args.dtype.kind(), args.recompute);
+    Ok((memory, longest))
 }
 
 /// Rows of uneven lengths: to be classified, or to be gone on with.
-fn rows(args: &MemoryArgs, footprint: &MemoryModel, longest: i64) -> Result<Vec<Row>> {
+fn rows(args: &MemoryArgs, memory: &MemoryModel, longest: i64) -> Result<Vec<Row>> {
     ensure!(
         args.tokens as i64 <= longest,
         "--tokens {}: the longest row that fits has {longest}",
@@ -177,10 +177,10 @@ fn rows(args: &MemoryArgs, footprint: &MemoryModel, longest: i64) -> Result<Vec<
     );
     let row = |i: usize| {
         let len = (args.tokens - (i * 7) % (args.tokens / 2 + 1)).max(1);
-        let id = |t: usize| (i * 31 + t * 17) as i64 % footprint.shape.vocab;
+        let id = |t: usize| (i * 31 + t * 17) as i64 % memory.shape.vocab;
         let ids: Vec<i64> = (0..len).map(id).collect();
         Row {
-            target: match footprint.shape.head_hidden {
+            target: match memory.shape.head_hidden {
                 Some(_) => Target::Class(i as i64 % 2),
                 None => Target::Tokens((1..=len).map(id).collect()),
             },
