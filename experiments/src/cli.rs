@@ -190,7 +190,7 @@ impl ExperimentArgs {
             text += &format!("  {:<14} {}\n", task.id(), task.about());
         }
         text += "\nMethods\n";
-        for method in lora_core::method::METHODS {
+        for method in lora_core::method::all() {
             text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
         }
         text

@@ -1,4 +1,4 @@
-use crate::weights::LoadReport;
+use crate::load_report::LoadReport;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong in this crate: every variant says what, where, and what to do.

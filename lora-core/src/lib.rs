@@ -61,6 +61,7 @@ mod error;
 pub mod fsutil;
 pub mod generate;
 pub mod interop;
+mod load_report;
 pub mod method;
 pub mod model;
 pub mod nn;

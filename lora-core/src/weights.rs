@@ -2,13 +2,15 @@
 //! safetensors, or, where a model was published as a pickle alone, from that, of which nothing is executed.
 
 mod head;
+mod stored_head;
 
-pub use head::StoredHead;
+pub use crate::load_report::LoadReport;
+pub use stored_head::StoredHead;
 
 use crate::fsutil::{sha256_file, write_atomic};
 use crate::interop::TorchFile;
 use crate::model::Arch;
-use crate::nn::{Owner, Params};
+use crate::nn::{Owner, Params, check_finite, copy};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
@@ -16,26 +18,8 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
-
-/// What a load did. [`LoadReport::require_complete`] turns anything but a full match into an error.
-#[derive(Debug, Default)]
-pub struct LoadReport {
-    /// Where the weights came from.
-    pub path: PathBuf,
-    /// Variables that were filled.
-    pub loaded: usize,
-    /// Variables of the base that the file does not have.
-    pub missing: Vec<String>,
-    /// Tensors of the file that the model does not have.
-    pub unexpected: Vec<String>,
-    /// Name, shape in the file, shape in the model.
-    pub mismatched: Vec<(String, Vec<i64>, Vec<i64>)>,
-    /// Variables of the head that the file does not have: freshly initialised, as always before fine-tuning.
-    pub fresh_head: Vec<String>,
-}
 
 impl LoadReport {
     /// The report, if every base variable was filled and nothing was left over.
@@ -48,41 +32,6 @@ impl LoadReport {
         } else {
             Err(Error::Load(Box::new(self)))
         }
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |names: &[String]| {
-            let shown: Vec<&str> = names.iter().take(4).map(String::as_str).collect();
-            let more = names.len().saturating_sub(4);
-            let rest = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            format!("{}{rest}", shown.join(", "))
-        };
-        write!(
-            f,
-            "{}: the weights do not fit the model ({} loaded)",
-            self.path.display(),
-            self.loaded
-        )?;
-        if !self.missing.is_empty() {
-            write!(f, "; {} missing: {}", self.missing.len(), list(&self.missing))?;
-        }
-        if !self.unexpected.is_empty() {
-            write!(f, "; {} unexpected: {}", self.unexpected.len(), list(&self.unexpected))?;
-        }
-        if let Some((name, file, model)) = self.mismatched.first() {
-            write!(
-                f,
-                "; {} of another shape: {name} is {file:?} in the file and {model:?} in the model",
-                self.mismatched.len()
-            )?;
-        }
-        write!(f, ". Check that config.json and the weights are of the same model")
     }
 }
 
@@ -317,44 +266,6 @@ impl Numbers {
             Numbers::Torch(torch) => torch.names().map(String::from).collect(),
         })
     }
-}
-
-/// Refuses a tensor that holds what is not a finite number.
-///
-/// # Errors
-/// [`Error::Config`] with the tensor's name and how many of its numbers are none.
-pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
-    if tensor.numel() == 0 || !tensor.is_floating_point() {
-        return Ok(());
-    }
-    let _guard = tch::no_grad_guard();
-    let doing = || format!("looking at `{name}`");
-    // One pass without a copy; a number that is none becomes the smallest or the largest.
-    let (least, most) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
-    if least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite() {
-        return Ok(());
-    }
-    let finite = tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
-    Err(Error::Config(format!(
-        "`{name}` holds NaN or infinity ({} of its {} numbers): it is damaged, or of a training that diverged",
-        tensor.numel() as i64 - finite,
-        tensor.numel()
-    )))
-}
-
-/// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
-pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
-    if from.size() != to.size() {
-        let (a, b) = (from.size(), to.size());
-        return Err(Error::Config(format!(
-            "`{name}` is {a:?} in the file and {b:?} in the model"
-        )));
-    }
-    check_finite(name, from)?;
-    let _guard = tch::no_grad_guard();
-    to.shallow_clone()
-        .f_copy_(from)
-        .map_err(Error::torch(format!("copying `{name}`")))
 }
 
 /// From the layout of published files to the one in use here, and back.

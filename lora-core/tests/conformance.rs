@@ -30,7 +30,7 @@ fn logits(model: &dyn Model, rows: &[Row]) -> Tensor {
     )
 }
 
-fn values(built: &BuiltParams, keep: impl Fn(&lora_core::nn::Entry) -> bool) -> Vec<(String, Tensor)> {
+fn values(built: &BuiltParams, keep: impl Fn(&lora_core::nn::NamedParam) -> bool) -> Vec<(String, Tensor)> {
     built
         .params
         .iter()

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lora_core::method::{self, METHODS};
+use lora_core::method;
 use lora_core::model::{self, Arch};
 use lora_core::nn::{Build, BuiltParams, Method};
 use results::paper::{PaperCount, PaperCounts};
@@ -53,7 +53,7 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
     let shape = (arch.shape)(&config)?;
     let kinds: Vec<&str> = match &args.method {
         Some(kind) => vec![kind],
-        None => METHODS.iter().map(|m| m.kind).collect(),
+        None => method::all().iter().map(|m| m.kind).collect(),
     };
     let mut text = format!(
         "{:<14} {:>13} {:>13} {:>11} {:>9} {:>13}\n",

@@ -18,23 +18,10 @@
 //! # Ok(()) }
 //! ```
 
+mod matrix;
 mod subspace;
 mod svd;
 
-pub use subspace::{Overlap, directions, gaussian, update_directions};
+pub use matrix::gaussian;
+pub use subspace::{Overlap, directions, update_directions};
 pub use svd::{Svd, random_projection};
-
-use crate::{Error, Result};
-use tch::{Device, Kind, Tensor};
-
-/// `t` in double precision on the CPU, if it is a matrix of finite numbers.
-fn matrix(t: &Tensor, what: &str) -> Result<Tensor> {
-    if t.dim() != 2 || t.numel() == 0 {
-        return Err(Error::Config(format!("{what} is {:?} and not a matrix", t.size())));
-    }
-    let t = t.detach().to_device(Device::Cpu).to_kind(Kind::Double);
-    if t.isfinite().all().int64_value(&[]) == 0 {
-        return Err(Error::Config(format!("{what} holds what is not a finite number")));
-    }
-    Ok(t)
-}

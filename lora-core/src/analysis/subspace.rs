@@ -1,10 +1,8 @@
 //! phi (eq. 4): how much of one subspace lies in another.
 
-use super::{matrix, svd::Svd};
+use super::matrix::matrix;
+use super::svd::Svd;
 use crate::{Error, Result};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use tch::{Kind, Tensor};
 
 /// The directions in the space of inputs that `a` `[r, in]` reads, strongest first: its right singular vectors as columns
@@ -34,14 +32,6 @@ pub fn update_directions(b: &Tensor, a: &Tensor) -> Result<Tensor> {
         return Ok(Tensor::zeros([a.size()[1], 0], (Kind::Double, a.device())));
     }
     directions(&passed.top(k).right.tr().matmul(&a))
-}
-
-/// A matrix of independent standard normal numbers, the same for a seed on every machine and in every thread.
-pub fn gaussian(rows: i64, columns: i64, seed: u64) -> Tensor {
-    let rng = ChaCha8Rng::seed_from_u64(seed);
-    let count = (rows * columns) as usize;
-    let numbers: Vec<f64> = StandardNormal.sample_iter(rng).take(count).collect();
-    Tensor::from_slice(&numbers).view([rows, columns])
 }
 
 /// phi(i, j) of two families of nested subspaces, for all i and j at once: the share of the first min(i, j) directions of the

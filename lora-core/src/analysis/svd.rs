@@ -1,6 +1,6 @@
 //! Singular value decompositions, of a product of two thin matrices without ever forming it.
 
-use super::{gaussian, matrix};
+use super::matrix::{gaussian, matrix};
 use crate::seed::derive;
 use crate::{Error, Result};
 use tch::Tensor;

@@ -1,7 +1,8 @@
 //! Beam search.
 
 use super::ngram::ban;
-use super::{Beam, Flavour, Generation, Live, Rule, Settings, generation};
+use super::search::{Beam, Live, Rule, generation};
+use super::settings::{Flavour, Generation, Settings};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 

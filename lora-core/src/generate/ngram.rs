@@ -1,6 +1,7 @@
 //! Bans: on repeating an n-gram, and on words that are never to be written.
 
-use super::{Live, Settings};
+use super::search::Live;
+use super::settings::Settings;
 use tch::Tensor;
 
 /// The tokens that would make `history` end in an n-gram that it has already.

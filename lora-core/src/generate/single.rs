@@ -1,7 +1,8 @@
 //! Strategies that write one row a prompt.
 
 use super::ngram::ban;
-use super::{Beam, Generation, Live, Rule, Settings, generation};
+use super::search::{Beam, Live, Rule, generation};
+use super::settings::{Generation, Settings};
 use crate::seed::derive;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};

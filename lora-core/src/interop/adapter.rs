@@ -3,7 +3,7 @@
 use super::base::{Base, Layer, Tensors};
 use crate::method::{Lora, LoraSettings, StartOfA};
 use crate::nn::Role;
-use crate::weights::check_finite;
+use crate::nn::check_finite;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

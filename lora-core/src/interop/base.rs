@@ -1,8 +1,9 @@
 //! A base model as adapters see it: its layers by name and role, and the variables of its head.
 
 use crate::model::{self, Arch, Model, ModelShape};
+use crate::nn::copy;
 use crate::nn::{AttachPoint, Branch, Build, BuiltParams, Method, Owner, ParamKind, Params, Role, Scope, Site};
-use crate::weights::{Weights, copy};
+use crate::weights::Weights;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -77,7 +78,8 @@ impl Base {
     pub fn open(dir: &Path) -> Result<Base> {
         let probe = Probe::default();
         let shapes = |params: Params| -> BTreeMap<String, (Owner, ParamKind, Vec<i64>)> {
-            let one = |e: &crate::nn::Entry| (e.param.name.clone(), (e.param.owner, e.param.kind, e.tensor.size()));
+            let one =
+                |e: &crate::nn::NamedParam| (e.param.name.clone(), (e.param.owner, e.param.kind, e.tensor.size()));
             params.iter().map(one).collect()
         };
         let (config, arch) = model::load_config(dir)?;

@@ -5,26 +5,20 @@ use crate::nn::{
     Adapter, AdapterSite, AttachPoint, Branch, Method, Param, Params, PrefixKv, PromptTokens, Role, Scope, Site,
 };
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize, Serializer};
-use serde_yaml::{Mapping, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two or more methods, none of which touches what another does: `kind: a+b`, with each one's settings under its name.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "Mapping")]
+#[derive(Debug)]
 pub(super) struct Combined(Vec<Box<dyn Method>>);
 
-impl TryFrom<Mapping> for Combined {
-    type Error = Error;
-
-    fn try_from(parts: Mapping) -> Result<Self> {
+impl Combined {
+    /// Joins methods, each with its kind.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming two that attach to the same place.
+    pub(super) fn new(parts: Vec<(&str, Box<dyn Method>)>) -> Result<Combined> {
         let mut claimed: BTreeMap<AttachPoint, &str> = BTreeMap::new();
-        let mut methods = Vec::new();
-        for (kind, settings) in &parts {
-            let kind = kind.as_str().unwrap_or_default();
-            let mut settings = settings.as_mapping().cloned().unwrap_or_default();
-            settings.insert("kind".into(), kind.into());
-            let method = super::from_value(&Value::Mapping(settings))?;
+        for (kind, method) in &parts {
             for place in method.claims() {
                 if let Some(other) = claimed.insert(place, kind) {
                     return Err(Error::Config(format!(
@@ -32,20 +26,10 @@ impl TryFrom<Mapping> for Combined {
                     )));
                 }
             }
-            methods.push(method);
         }
-        Ok(Combined(methods))
+        Ok(Combined(parts.into_iter().map(|(_, method)| method).collect()))
     }
-}
 
-/// Its parts are written one by one: see [`super::resolved`].
-impl Serialize for Combined {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("a combination is written part by part"))
-    }
-}
-
-impl Combined {
     /// The answer of the one method that has any.
     fn only<T>(&self, ask: impl Fn(&dyn Method) -> Result<Option<T>>) -> Result<Option<T>> {
         let answers = self.0.iter().map(|method| ask(method.as_ref()));

@@ -1,4 +1,5 @@
-//! The registry of methods. To add one: a file in this folder, a `mod` line, and a line in [`METHODS`].
+//! The registry of methods. To add one: a file in this folder, a `mod` line, and a line in [`METHODS`]; from outside this
+//! crate: [`register`].
 
 mod adapter_h;
 mod adapter_l;
@@ -15,121 +16,124 @@ mod lora;
 mod pre_embed;
 mod pre_layer;
 mod prefix_tuning;
+mod registered;
 
 use crate::nn::Method;
 use crate::{Error, Result};
 use combined::Combined;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
+use std::sync::{PoisonError, RwLock};
 
 pub use factors::StartOfA;
 pub use lora::{Lora, LoraSettings};
-
-/// A method's name in configurations and how its settings are read.
-#[derive(Debug)]
-pub struct Registered {
-    /// The name.
-    pub kind: &'static str,
-    /// One line for `--help`.
-    pub about: &'static str,
-    /// Settings that are used where a configuration names the method alone, as YAML.
-    pub defaults: &'static str,
-    read: fn(Value) -> Result<Box<dyn Method>, serde_yaml::Error>,
-    normal: fn(Value) -> Result<Value, serde_yaml::Error>,
-}
-
-const fn method<M: Method + DeserializeOwned + Serialize + 'static>(
-    kind: &'static str,
-    about: &'static str,
-    defaults: &'static str,
-) -> Registered {
-    Registered {
-        kind,
-        about,
-        defaults,
-        read: |v| Ok(Box::new(serde_yaml::from_value::<M>(v)?) as Box<dyn Method>),
-        normal: |v| serde_yaml::to_value(serde_yaml::from_value::<M>(v)?),
-    }
-}
+pub use registered::Registered;
 
 /// Every method.
 pub static METHODS: &[Registered] = &[
-    method::<full::Full>("full", "every weight of the model is trained (FT)", "{}"),
-    method::<ft_top::FtTop>(
+    Registered::new::<full::Full>("full", "every weight of the model is trained (FT)", "{}"),
+    Registered::new::<ft_top::FtTop>(
         "ft_top",
         "the last `layers` blocks are trained (FT-Top2)",
         "{layers: 2}",
     ),
-    method::<bitfit::BitFit>("bitfit", "bias vectors alone are trained (BitFit)", "{}"),
-    method::<Lora>(
+    Registered::new::<bitfit::BitFit>("bitfit", "bias vectors alone are trained (BitFit)", "{}"),
+    Registered::new::<Lora>(
         "lora",
         "low-rank updates beside chosen matrices (LoRA)",
         "{r: 8, alpha: 16, targets: [query, value]}",
     ),
-    method::<adapter_h::AdapterH>(
+    Registered::new::<adapter_h::AdapterH>(
         "adapter_h",
         "two adapters a block, before the residual adds (Houlsby)",
         "{bottleneck: 8, nonlinearity: silu, layer_norm: false, init: normal, std: 0.02, drop: []}",
     ),
-    method::<adapter_l::AdapterL>(
+    Registered::new::<adapter_l::AdapterL>(
         "adapter_l",
         "one adapter a block, with its own LayerNorm, on the block's output (Lin)",
         "{bottleneck: 8, nonlinearity: relu, layer_norm: true, init: normal, std: 0.02, drop: []}",
     ),
-    method::<adapter_p::AdapterP>(
+    Registered::new::<adapter_p::AdapterP>(
         "adapter_p",
         "one adapter a block, behind the feed-forward network (Pfeiffer)",
         "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: []}",
     ),
-    method::<adapter_p::AdapterP>(
+    Registered::new::<adapter_p::AdapterP>(
         "adapter_d",
         "the same without the blocks named in `drop` (AdapterDrop)",
         "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: [0]}",
     ),
-    method::<pre_embed::PreEmbed>(
+    Registered::new::<pre_embed::PreEmbed>(
         "pre_embed",
         "trained embeddings of special tokens (prefix-embedding tuning)",
         "{prefix: 8, infix: 4, std: 0.02}",
     ),
-    method::<pre_layer::PreLayer>(
+    Registered::new::<pre_layer::PreLayer>(
         "pre_layer",
         "trained activations of special tokens in every block (prefix-layer tuning)",
         "{prefix: 8, infix: 4, std: 0.02}",
     ),
-    method::<prefix_tuning::PrefixTuning>(
+    Registered::new::<prefix_tuning::PrefixTuning>(
         "prefix_tuning",
         "trained keys and values in every block (Li and Liang)",
         "{prefix: 8, mlp: 512}",
     ),
-    method::<dora::Dora>(
+    Registered::new::<dora::Dora>(
         "dora",
         "LoRA of direction, with trained lengths (DoRA)",
         "{r: 8, alpha: 16, targets: [query, value]}",
     ),
-    method::<Combined>(
-        "lora+pre_embed",
-        "both at once, each with its settings under its name",
-        "{}",
-    ),
-    method::<Combined>(
+    Registered::joined("lora+pre_embed", "both at once, each with its settings under its name"),
+    Registered::joined(
         "lora+pre_layer",
         "likewise; any methods that work in different places can be joined by +",
-        "{}",
     ),
-    method::<head::Head>("head", "nothing but the task head is trained: the control", "{}"),
+    Registered::new::<head::Head>("head", "nothing but the task head is trained: the control", "{}"),
 ];
 
-/// Any other combination.
-static COMBINED: Registered = method::<Combined>("a combination", "methods joined by +", "{}");
+/// Methods from outside this crate.
+static OWN: RwLock<Vec<&'static Registered>> = RwLock::new(Vec::new());
+
+/// Adds a method from outside this crate: from now on configurations of this process may name it by its kind, in
+/// combinations too.
+///
+/// # Errors
+/// [`Error::Config`] for a kind that is taken, is empty or contains `+`.
+pub fn register(method: Registered) -> Result<()> {
+    if method.kind.is_empty() || method.kind.contains('+') {
+        let what = format!(
+            "`{}` cannot be a method's kind: it must be a name without +",
+            method.kind
+        );
+        return Err(Error::Config(what));
+    }
+    let mut own = OWN.write().unwrap_or_else(PoisonError::into_inner);
+    if METHODS.iter().chain(own.iter().copied()).any(|m| m.kind == method.kind) {
+        return Err(Error::Config(format!("there is a method `{}` already", method.kind)));
+    }
+    own.push(Box::leak(Box::new(method)));
+    Ok(())
+}
+
+/// Every method: [`METHODS`], then those of [`register`].
+pub fn all() -> Vec<&'static Registered> {
+    let own = OWN.read().unwrap_or_else(PoisonError::into_inner);
+    METHODS.iter().chain(own.iter().copied()).collect()
+}
 
 /// Reads a method from a mapping with the key `kind`; settings that it leaves out come from the method's defaults.
 ///
 /// # Errors
 /// [`Error::Config`] for a missing or unknown kind (the known ones are listed) or a setting that the method refuses.
 pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
-    let (kind, entry, settings) = resolve(value)?;
-    (entry.read)(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))
+    match resolve(value)? {
+        Resolved::One(entry, settings) => entry.read(settings),
+        Resolved::Joined(parts) => {
+            let read = parts
+                .into_iter()
+                .map(|(kind, entry, settings)| Ok((kind, entry.read(settings)?)));
+            Ok(Box::new(Combined::new(read.collect::<Result<_>>()?)?))
+        }
+    }
 }
 
 /// The same from YAML text.
@@ -145,12 +149,17 @@ pub fn from_yaml(text: &str) -> Result<Box<dyn Method>> {
 /// # Errors
 /// As [`from_value`], and for another method.
 pub fn lora(value: &Value) -> Result<Lora> {
-    let (kind, _, settings) = resolve(value)?;
-    if kind != "lora" {
-        from_value(value)?;
-        return Err(Error::Config(format!("the method is `{kind}`, not `lora`")));
+    let kind = value.get("kind").and_then(Value::as_str);
+    match resolve(value)? {
+        Resolved::One(entry, settings) if entry.kind == "lora" => {
+            serde_yaml::from_value(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `lora`: {e}")))
+        }
+        _ => {
+            from_value(value)?;
+            let kind = kind.unwrap_or_default();
+            Err(Error::Config(format!("the method is `{kind}`, not `lora`")))
+        }
     }
-    serde_yaml::from_value(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))
 }
 
 /// The settings in full and in one form, with `kind` first: the method's defaults under what `value` says; lists of roles and
@@ -161,32 +170,29 @@ pub fn lora(value: &Value) -> Result<Lora> {
 /// As [`from_value`].
 pub fn resolved(value: &Value) -> Result<Value> {
     from_value(value)?;
-    let (kind, entry, settings) = resolve(value)?;
     let mut full = Mapping::new();
-    if kind.contains('+') {
-        let mut parts: Vec<(&str, Value)> = Vec::new();
-        for (part, own) in &settings {
-            let part = part.as_str().unwrap_or_default();
-            let mut own = own.as_mapping().cloned().unwrap_or_default();
-            own.insert("kind".into(), part.into());
-            let mut own = resolved(&Value::Mapping(own))?;
-            if let Some(own) = own.as_mapping_mut() {
-                own.retain(|key, _| key.as_str() != Some("kind"));
-            }
-            parts.push((part, own));
+    match resolve(value)? {
+        Resolved::One(entry, settings) => {
+            full.insert("kind".into(), entry.kind.into());
+            full.extend(normal(entry, settings)?);
         }
-        parts.sort_by_key(|(part, _)| *part);
-        let kinds: Vec<&str> = parts.iter().map(|(part, _)| *part).collect();
-        full.insert("kind".into(), kinds.join("+").into());
-        full.extend(parts.into_iter().map(|(part, own)| (part.into(), own)));
-        return Ok(Value::Mapping(full));
+        Resolved::Joined(mut parts) => {
+            parts.sort_by_key(|(kind, ..)| *kind);
+            let kinds: Vec<&str> = parts.iter().map(|(kind, ..)| *kind).collect();
+            full.insert("kind".into(), kinds.join("+").into());
+            for (kind, entry, settings) in parts {
+                full.insert(kind.into(), Value::Mapping(normal(entry, settings)?));
+            }
+        }
     }
-    let normal = (entry.normal)(Value::Mapping(settings));
-    let mut normal = normal.map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
-    whole_numbers(&mut normal);
-    full.insert("kind".into(), kind.into());
-    full.extend(normal.as_mapping().cloned().unwrap_or_default());
     Ok(Value::Mapping(full))
+}
+
+/// A method's settings as it writes them itself.
+fn normal(entry: &Registered, settings: Mapping) -> Result<Mapping> {
+    let mut normal = entry.normal(settings)?;
+    whole_numbers(&mut normal);
+    Ok(normal.as_mapping().cloned().unwrap_or_default())
 }
 
 /// Writes whole numbers without a fraction: `16.0` as `16`.
@@ -205,9 +211,18 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// The kind, who reads it, and its settings in full.
-fn resolve(value: &Value) -> Result<(&str, &'static Registered, Mapping)> {
-    let known = || METHODS.iter().map(|m| m.kind).collect::<Vec<_>>().join(", ");
+/// Whose settings a mapping holds, in full.
+enum Resolved<'v> {
+    One(&'static Registered, Mapping),
+    /// The kind, the method and the settings of each.
+    Joined(Vec<(&'v str, &'static Registered, Mapping)>),
+}
+
+fn known() -> String {
+    all().iter().map(|m| m.kind).collect::<Vec<_>>().join(", ")
+}
+
+fn resolve(value: &Value) -> Result<Resolved<'_>> {
     let given = value
         .as_mapping()
         .ok_or_else(|| Error::Config("a method must be a mapping with the key `kind`".into()))?;
@@ -216,10 +231,15 @@ fn resolve(value: &Value) -> Result<(&str, &'static Registered, Mapping)> {
     let given = given.iter().filter(|(k, _)| k.as_str() != Some("kind"));
     let given: Mapping = given.map(|(k, v)| (k.clone(), v.clone())).collect();
     if kind.contains('+') {
-        return Ok((kind, &COMBINED, parts(kind, given)?));
+        return Ok(Resolved::Joined(parts(kind, given)?));
     }
-    let entry = METHODS.iter().find(|m| m.kind == kind);
-    let entry = entry.ok_or_else(|| {
+    let (entry, settings) = with_defaults(kind, given)?;
+    Ok(Resolved::One(entry, settings))
+}
+
+/// The method of this kind, and its defaults under the settings that are `given`.
+fn with_defaults(kind: &str, given: Mapping) -> Result<(&'static Registered, Mapping)> {
+    let entry = all().into_iter().find(|m| m.kind == kind).ok_or_else(|| {
         Error::Config(format!(
             "unknown method `{kind}`; known: {}; or several joined by +",
             known()
@@ -228,27 +248,26 @@ fn resolve(value: &Value) -> Result<(&str, &'static Registered, Mapping)> {
     let mut settings: Mapping =
         serde_yaml::from_str(entry.defaults).map_err(|e| Error::Config(format!("defaults of `{kind}`: {e}")))?;
     settings.extend(given);
-    Ok((kind, entry, settings))
+    Ok((entry, settings))
 }
 
-/// The settings in full of the methods that `kind` joins: `given` holds under each one's name what differs from its defaults.
-fn parts(kind: &str, mut given: Mapping) -> Result<Mapping> {
-    let mut settings = Mapping::new();
+/// The methods that `kind` joins: `given` holds under each one's name what differs from its defaults.
+fn parts(kind: &str, mut given: Mapping) -> Result<Vec<(&str, &'static Registered, Mapping)>> {
+    let mut found: Vec<(&str, &'static Registered, Mapping)> = Vec::new();
     for part in kind.split('+') {
-        let mut own = match given.remove(part) {
+        let own = match given.remove(part) {
             None | Some(Value::Null) => Mapping::new(),
             Some(Value::Mapping(own)) => own,
             Some(_) => return Err(Error::Config(format!("method `{kind}`: `{part}` must be a mapping"))),
         };
-        own.insert("kind".into(), part.into());
-        let own = Value::Mapping(own);
-        let (_, _, own) = resolve(&own).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
-        if settings.insert(part.into(), Value::Mapping(own)).is_some() {
+        if found.iter().any(|(other, ..)| *other == part) {
             return Err(Error::Config(format!("method `{kind}` names `{part}` twice")));
         }
+        let (entry, settings) = with_defaults(part, own).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
+        found.push((part, entry, settings));
     }
     match given.keys().next() {
-        None => Ok(settings),
+        None => Ok(found),
         Some(other) => Err(Error::Config(format!(
             "method `{kind}`: unknown field `{}`, expected one of {}",
             other.as_str().unwrap_or("?"),

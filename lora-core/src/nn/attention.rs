@@ -1,6 +1,7 @@
 //! Scaled dot-product attention over packed rows: the only layer that regroups tokens into rows.
 
-use super::{KvCache, PrefixKv, cast_like, dropout};
+use super::tensors::cast_like;
+use super::{KvCache, PrefixKv, dropout};
 use crate::batch::Layout;
 use tch::{Kind, Tensor};
 
@@ -66,6 +67,13 @@ impl Attention {
     /// The same outside training, while the next block of `cache` takes in the keys and values.
     pub fn prefill(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, cache: &mut KvCache) -> Tensor {
         self.within_rows([q, k, v], layout, false, Some(cache))
+    }
+
+    /// One more token in each row of `cache`, in its block `layer`: `q`, `k`, `v` and the answer are `[B * beams, d]`.
+    ///
+    /// The beams of a prompt share the prompt's keys and values, so that what they read is one matrix product.
+    pub fn decode(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut KvCache, layer: usize) -> Tensor {
+        cache.attend(self.heads, [q, k, v], layer)
     }
 
     fn within_rows(

@@ -1,6 +1,5 @@
 //! Keys and values of what a language model has read and written, so that each new token costs one token's work.
 
-use super::Attention;
 use crate::batch::Batch;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -133,18 +132,14 @@ impl KvCache {
     fn index(&self, values: &[i64]) -> Tensor {
         Tensor::from_slice(values).to_device(self.next.device())
     }
-}
 
-impl Attention {
-    /// One more token in each row of `cache`, in its block `layer`: `q`, `k`, `v` and the answer are `[B * beams, d]`.
-    ///
-    /// The beams of a prompt share the prompt's keys and values, so that what they read is one matrix product.
-    pub fn decode(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut KvCache, layer: usize) -> Tensor {
+    /// See [`super::Attention::decode`].
+    pub(super) fn attend(&mut self, heads: i64, [q, k, v]: [&Tensor; 3], layer: usize) -> Tensor {
         let (rows, dim) = (q.size()[0], q.size()[1]);
-        let (beams, heads, width) = (cache.beams, self.heads, dim / self.heads);
-        let (at, count) = (cache.written, cache.written + 1);
-        cache.layers[layer].write(at, k, v);
-        let layer = &cache.layers[layer];
+        let (beams, width) = (self.beams, dim / heads);
+        let (at, count) = (self.written, self.written + 1);
+        self.layers[layer].write(at, k, v);
+        let layer = &self.layers[layer];
         // [rows, H, count, d / H], without a copy
         let own = |t: &Tensor| {
             t.narrow(0, 0, count)
@@ -156,7 +151,7 @@ impl Attention {
 
         let q = q * (1.0 / (width as f64).sqrt());
         let read = by_prompt(&q, width).matmul(&layer.read.0.transpose(-2, -1)); // [B, H, beams, W]
-        let read = match &cache.mask {
+        let read = match &self.mask {
             Some(mask) => read + mask.to_kind(q.kind()),
             None => read,
         };

@@ -1,4 +1,4 @@
-use super::cast_like;
+use super::tensors::cast_like;
 use tch::{Kind, Tensor};
 
 /// A table of vectors, looked up by id.

@@ -1,6 +1,7 @@
 //! The only linear layer that models may name: a weight, a bias, and whatever a method put beside them.
 
-use super::{Branch, LowRank, cast_like, dropout};
+use super::tensors::{cast_like, copy};
+use super::{Branch, LowRank, dropout};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -110,7 +111,7 @@ impl Linear {
         self.merge()?;
         self.slots.clear();
         match self.merged.take() {
-            Some(merged) => crate::weights::copy(&merged, &self.weight, "a merged weight"),
+            Some(merged) => copy(&merged, &self.weight, "a merged weight"),
             None => Ok(()),
         }
     }

@@ -3,19 +3,22 @@
 mod activation;
 mod adapt;
 mod attention;
+mod build;
 mod cache;
 mod checkpointing;
 mod dropout;
 mod embedding;
 mod linear;
 mod norm;
+mod params;
 mod prompt;
 mod scope;
 mod site;
 mod tap;
+mod tensors;
 
 pub use activation::Activation;
-pub use adapt::{Adapter, Branch, LowRank, Method, PrefixKv, PromptTokens};
+pub use adapt::{Adapter, Branch, LowRank, PrefixKv, PromptTokens};
 pub use attention::{Attention, Prefix};
 pub use cache::KvCache;
 pub use checkpointing::ActivationCheckpointing;
@@ -24,18 +27,10 @@ pub(crate) use dropout::seed_dropout;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use norm::Norm;
+pub use params::{BuiltParams, Counts, Init, NamedParam, Params};
 pub use prompt::SoftPrompt;
-pub use scope::{BaseInit, Build, BuiltParams, Counts, Entry, Init, Params, Scope};
+pub use scope::{BaseInit, Build, Method, Scope};
 pub use site::{AdapterSite, AttachPoint, Depth, Owner, Param, ParamKind, Role, Site};
 pub use tap::TapPoint;
-
-use tch::Tensor;
-
-/// `t` in the kind of `x`: how fp32 adapters and trained weights meet bf16 activations (as autocast does).
-pub(crate) fn cast_like(t: &Tensor, x: &Tensor) -> Tensor {
-    if t.kind() == x.kind() {
-        t.shallow_clone()
-    } else {
-        t.to_kind(x.kind())
-    }
-}
+pub use tensors::check_finite;
+pub(crate) use tensors::{cast_like, copy};

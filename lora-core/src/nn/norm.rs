@@ -1,4 +1,4 @@
-use super::cast_like;
+use super::tensors::cast_like;
 use tch::Tensor;
 
 /// LayerNorm over the last dimension.

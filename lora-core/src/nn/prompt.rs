@@ -1,6 +1,7 @@
 //! Trained tokens in rows of text.
 
-use super::{PromptTokens, cast_like};
+use super::PromptTokens;
+use super::tensors::cast_like;
 use crate::batch::Batch;
 use tch::Tensor;
 

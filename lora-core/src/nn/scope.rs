@@ -1,46 +1,15 @@
-//! The one place that creates variables.
+//! The seam between models and methods: the one place that creates variables, and what it asks the method.
 
+use super::params::{BuiltParams, Counts, ExportFn, Init, Params};
 use super::{
-    AdapterSite, AttachPoint, Depth, Embedding, Linear, Method, Norm, Owner, Param, ParamKind, Prefix, Role, Site,
-    SoftPrompt, TapPoint,
+    Adapter, AdapterSite, AttachPoint, Branch, Depth, Owner, Param, ParamKind, PrefixKv, PromptTokens, Role, Site,
 };
+use crate::model::ModelShape;
 use crate::{Error, Result, seed};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 use tch::{Device, Kind, Tensor};
-
-/// How a fresh variable is filled.
-#[derive(Clone, Copy, Debug)]
-pub enum Init {
-    /// The same number everywhere.
-    Const(f64),
-    /// Normal around 0.
-    Normal(f64),
-    /// Uniform on (-bound, bound). PyTorch's default for a linear layer, `kaiming_uniform(a = sqrt 5)`, is bound 1/sqrt(fan in).
-    Uniform(f64),
-}
-
-impl Init {
-    /// A fresh fp32 tensor on the CPU. The numbers come from a generator of its own: libtorch's is shared by all threads.
-    fn fill(self, seed: u64, dims: &[i64]) -> Tensor {
-        let count = dims.iter().product::<i64>().max(0) as usize;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let values: Vec<f32> = match self {
-            Init::Const(value) => vec![value as f32; count],
-            Init::Normal(std) => (0..count)
-                .map(|_| rng.sample::<f32, _>(StandardNormal) * std as f32)
-                .collect(),
-            Init::Uniform(bound) => (0..count)
-                .map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound as f32)
-                .collect(),
-        };
-        Tensor::from_slice(&values).view(dims)
-    }
-}
 
 /// What the pretrained part holds before weights are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,89 +20,81 @@ pub enum BaseInit {
     Blank,
 }
 
-/// One variable: what it is, and its tensor.
-#[derive(Debug)]
-pub struct Entry {
-    /// The description.
-    pub param: Param,
-    /// The values; `requires_grad` says whether it is trained.
-    pub tensor: Tensor,
-}
-
-/// Names and tensors.
-type Named = Vec<(String, Tensor)>;
-
-/// Computes what is kept in the place of a train_only.
-struct ExportFn(Box<dyn Fn() -> Named + Send>);
-
-impl fmt::Debug for ExportFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ExportFn")
-    }
-}
-
-/// All variables of a model, in the order in which they were created.
-#[derive(Debug, Default)]
-pub struct Params {
-    kept: Vec<ExportFn>,
-    entries: Vec<Entry>,
-    index: HashMap<String, usize>,
-}
-
-impl Params {
-    /// Every variable.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+/// A way of adapting a pretrained model. Implement only what the method touches.
+pub trait Method: Debug + Send + Sync {
+    /// Whether this variable of the pretrained model is trained. Asked once, when the variable is created.
+    fn trains_base(&self, _param: &Param) -> bool {
+        false
     }
 
-    /// The variable of this name.
-    pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.index.get(name).map(|i| &self.entries[*i])
+    /// The places where it attaches. Each must be met at least once: [`super::Build::finish`] names those that were not;
+    /// and no two methods of a combination may claim the same.
+    fn claims(&self) -> BTreeSet<AttachPoint>;
+
+    /// A branch beside the linear layer at `site`, its variables created in `scope`.
+    ///
+    /// # Errors
+    /// Whatever creating the variables gives, or a setting that does not fit the site.
+    fn at_linear(&self, _role: Role, _site: &Site, _scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        Ok(None)
     }
 
-    /// The variables that are trained.
-    pub fn trainable(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|e| e.tensor.requires_grad())
+    /// A module at a tap of a block of width `width`, its variables created in `scope` (whose depth says which block).
+    ///
+    /// # Errors
+    /// As [`Method::at_linear`].
+    fn at_tap(&self, _tap: AdapterSite, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        Ok(None)
     }
 
-    /// What is kept when training is over: the variables that were trained, with what a method computes from its scaffold
-    /// (such as the keys and values that come out of a network) in the scaffold's place.
-    pub fn kept(&self) -> Vec<(String, Tensor)> {
-        let _guard = tch::no_grad_guard();
-        let trained = self.trainable().filter(|e| !e.param.train_only);
-        let named = trained.map(|e| (e.param.name.clone(), e.tensor.shallow_clone()));
-        named.chain(self.kept.iter().flat_map(|kept| kept.0())).collect()
+    /// Trained keys and values for one block's attention of width `width`.
+    ///
+    /// # Errors
+    /// As [`Method::at_linear`].
+    fn at_attention(&self, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn PrefixKv>>> {
+        Ok(None)
     }
 
-    fn push(&mut self, param: Param, tensor: &Tensor) {
-        self.index.insert(param.name.clone(), self.entries.len());
-        self.entries.push(Entry {
-            param,
-            tensor: tensor.shallow_clone(),
-        });
+    /// Trained tokens in every row of a model with `blocks` blocks of width `width`.
+    ///
+    /// # Errors
+    /// As [`Method::at_linear`].
+    fn at_embedding(&self, _width: i64, _blocks: usize, _scope: &Scope) -> Result<Option<PromptTokens>> {
+        Ok(None)
     }
-}
 
-/// How many numbers are trained, by owner, and how many the whole model has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Of the pretrained model.
-    pub base: i64,
-    /// Of what the method adds.
-    pub method: i64,
-    /// Of the task head.
-    pub head: i64,
-    /// All variables, trained or not.
-    pub total: i64,
-}
+    /// By how much the positions of a row's tokens are shifted: keys and values that stand before the row may take its first.
+    fn shift(&self) -> i64 {
+        0
+    }
 
-/// A model's variables after the method has had its say.
-#[derive(Debug)]
-pub struct BuiltParams {
-    /// The variables.
-    pub params: Params,
-    /// What is trained.
-    pub counts: Counts,
+    /// Refuses a model that the settings do not fit, once it is built.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] naming the setting.
+    fn check(&self, _params: &Params) -> Result<()> {
+        Ok(())
+    }
+
+    /// Why the model is not the pretrained one before the first step; none where it is.
+    fn changes_start(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether all that it adds can be merged into the weights.
+    fn mergeable(&self) -> bool {
+        let in_weights = |place: &AttachPoint| matches!(place, AttachPoint::Base | AttachPoint::Linear(_));
+        self.claims().iter().all(in_weights)
+    }
+
+    /// How many parameters are trained beside the head, in closed form from the paper's definitions: (base, method).
+    /// A test compares it with the model as built.
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64);
+
+    /// How many of them are left when training is over and its scaffolding ([`Scope::train_only`]) is dropped.
+    fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
+        self.expected_params(shape)
+    }
 }
 
 /// The settings under which a model is built, and the variables it has created so far.
@@ -448,137 +409,20 @@ impl<'a> Scope<'a> {
         root.var(name, kind, dims, init)
     }
 
-    /// A linear layer `[out, in]` with bias. With several roles one weight holds several projections, one after the other
-    /// along the output (GPT-2's fused query, key and value); the method is asked about each.
-    pub fn linear(&self, name: &str, roles: &[Role], in_dim: i64, out_dim: i64, init: Init) -> Result<Linear> {
-        let scope = self.sub(name);
-        let width = out_dim * roles.len().max(1) as i64;
-        let weight = scope.var("weight", ParamKind::Weight, &[width, in_dim], init)?;
-        let bias = scope.var("bias", ParamKind::Bias, &[width], Init::Const(0.0))?;
-        let mut linear = Linear::new(weight.shallow_clone(), bias.shallow_clone());
-        for (slot, role) in roles.iter().enumerate() {
-            let start = slot as i64 * out_dim;
-            let site = Site {
-                depth: self.depth,
-                in_dim,
-                out_dim,
-                weight: weight.narrow(0, start, out_dim),
-                bias: bias.narrow(0, start, out_dim),
-            };
-            let place = if roles.len() > 1 {
-                scope.sub(role.to_string())
-            } else {
-                scope.clone()
-            };
-            if let Some(branch) = self.build.method.at_linear(*role, &site, &place.owned(Owner::Method))? {
-                self.mark_attached(AttachPoint::Linear(*role));
-                linear.attach(start, out_dim, branch);
-            }
-        }
-        if roles == [Role::Query, Role::Key, Role::Value] {
-            let whole = Site {
-                depth: self.depth,
-                in_dim,
-                out_dim: width,
-                weight,
-                bias,
-            };
-            scope.fused(&mut linear, &whole)?;
-        }
-        Ok(linear)
-    }
-
-    /// What the method puts at a tap of this block of width `dim`: one call a tap in a block's constructor.
-    ///
-    /// # Errors
-    /// As [`Method::at_tap`].
-    pub fn tap(&self, tap: AdapterSite, dim: i64) -> Result<TapPoint> {
-        let place = self.sub(tap.to_string()).owned(Owner::Method);
-        let adapter = self.build.method.at_tap(tap, dim, &place)?;
-        if adapter.is_some() {
-            self.mark_attached(AttachPoint::AdapterSite(tap));
-        }
-        Ok(TapPoint::new(adapter))
-    }
-
-    /// The trained keys and values of this block's attention of width `dim`: one call in a block's constructor, as
-    /// [`super::Attention::prefix`].
-    ///
-    /// # Errors
-    /// As [`Method::at_attention`].
-    pub fn prefix(&self, dim: i64) -> Result<Prefix> {
-        let place = self.sub("prefix").owned(Owner::Method);
-        let prefix = self.build.method.at_attention(dim, &place)?;
-        if prefix.is_some() {
-            self.mark_attached(AttachPoint::Attention);
-        }
-        Ok(Prefix::new(prefix))
-    }
-
-    /// The trained tokens of a model of `blocks` blocks and width `dim`, whose rows may have `max_len` tokens in all: one
-    /// call in the model's constructor.
-    ///
-    /// # Errors
-    /// As [`Method::at_embedding`], and [`Error::Config`] where they leave no room for a row.
-    pub fn prompt(&self, dim: i64, blocks: usize, max_len: i64) -> Result<SoftPrompt> {
-        let place = self.sub("prompt").owned(Owner::Method);
-        let tokens = self.build.method.at_embedding(dim, blocks, &place)?;
-        if let Some(tokens) = &tokens {
-            self.mark_attached(AttachPoint::Embedding);
-            let left = max_len - tokens.prefix - tokens.infix;
-            if left < 2 {
-                return Err(Error::Config(format!(
-                    "a prefix of {} and an infix of {} leave {} of the model's {max_len} positions for text: make them shorter",
-                    tokens.prefix,
-                    tokens.infix,
-                    left.max(0)
-                )));
-            }
-        }
-        Ok(SoftPrompt::new(tokens))
-    }
-
-    fn mark_attached(&self, place: AttachPoint) {
-        self.build.attached.borrow_mut().insert(place);
-    }
-
-    /// Asks the method about a weight of query, key and value as one matrix.
-    fn fused(&self, linear: &mut Linear, site: &Site) -> Result<()> {
-        let (role, method) = (Role::Qkv, self.build.method);
-        let Some(branch) = method.at_linear(role, site, &self.owned(Owner::Method))? else {
-            return Ok(());
-        };
-        if linear.is_adapted() {
-            return Err(Error::Config(format!(
-                "the target {role} is query, key and value in one: name it, or some of the three, not both"
-            )));
-        }
-        self.mark_attached(AttachPoint::Linear(role));
-        linear.attach(0, site.out_dim, branch);
-        Ok(())
-    }
-
-    /// LayerNorm over the last `dim` features.
-    pub fn norm(&self, name: &str, dim: i64, eps: f64) -> Result<Norm> {
-        let scope = self.sub(name);
-        let weight = scope.var("weight", ParamKind::NormWeight, &[dim], Init::Const(1.0))?;
-        let bias = scope.var("bias", ParamKind::NormBias, &[dim], Init::Const(0.0))?;
-        Ok(Norm::new(weight, bias, eps))
-    }
-
-    /// A table of `count` embeddings.
-    pub fn embedding(&self, name: &str, count: i64, dim: i64, std: f64) -> Result<Embedding> {
-        let table = self
-            .sub(name)
-            .var("weight", ParamKind::Embedding, &[count, dim], Init::Normal(std))?;
-        Ok(Embedding::new(table))
-    }
-
-    fn full(&self, name: &str) -> String {
+    pub(super) fn full(&self, name: &str) -> String {
         if self.prefix.is_empty() {
             name.to_string()
         } else {
             format!("{}.{name}", self.prefix)
         }
+    }
+
+    pub(super) fn method(&self) -> &'a dyn Method {
+        self.build.method
+    }
+
+    /// Notes that the method attaches something here.
+    pub(super) fn mark_attached(&self, place: AttachPoint) {
+        self.build.attached.borrow_mut().insert(place);
     }
 }

@@ -93,7 +93,7 @@ impl MemoryModel {
             .filter_map(|key| config.get(key)?.as_f64())
             .collect();
         let trained = || built.params.trainable();
-        let numbers = |e: &crate::nn::Entry| e.tensor.numel() as i64;
+        let numbers = |e: &crate::nn::NamedParam| e.tensor.numel() as i64;
         let below = trained().filter(|e| e.param.owner != Owner::Head);
         let first = below.map(|e| e.param.depth.map_or(0, |d| d.index as i64)).min();
         let base = trained().filter(|e| e.param.owner == Owner::Base);

@@ -1,6 +1,7 @@
 //! Training: one loop for every task, with exact resume.
 
 mod checkpoint;
+mod fit;
 mod loss;
 mod memory;
 mod optim;
@@ -10,10 +11,11 @@ mod step;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
+pub use fit::{Eval, FitConfig};
 pub use loss::{Objective, loss};
 pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};
 pub use predict::{TokenScores, check_rows, predict, token_scores};
 pub use schedule::Schedule;
 pub use step::Stepper;
-pub use trainer::{BestCheckpoint, Eval, Evaluate, Event, FitConfig, Fitted, Trainer};
+pub use trainer::{BestCheckpoint, Evaluate, Event, Fitted, Trainer};

@@ -1,7 +1,6 @@
 //! AdamW over plain tensors, because a resumed run needs its state and tch's optimisers cannot give it out.
 
-use crate::nn::{Entry, Params};
-use crate::weights::copy;
+use crate::nn::{NamedParam, Params, copy};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -167,7 +166,7 @@ impl AdamW {
 }
 
 impl Slot {
-    fn new(entry: &Entry) -> Result<Slot> {
+    fn new(entry: &NamedParam) -> Result<Slot> {
         let zeros = || {
             entry
                 .tensor

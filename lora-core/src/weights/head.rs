@@ -1,32 +1,9 @@
 //! The classifier in a model's file: what it tells apart, and whether that is what a task asks for.
 
-use super::Weights;
+use super::{StoredHead, Weights};
 use crate::model::{Arch, label_names, rows_of};
 use crate::{Error, Result};
 use serde_json::Value;
-use tch::Tensor;
-
-/// How the classifier of a file is taken over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredHead {
-    /// As it is, where there is one.
-    AsStored,
-    /// Output i from this row.
-    Reordered(Vec<i64>),
-    /// Not at all: the model's own stays as it was initialised.
-    Fresh,
-}
-
-impl StoredHead {
-    pub(super) fn rows(&self, tensor: Tensor, target: &str, arch: &Arch) -> Tensor {
-        match self {
-            StoredHead::Reordered(rows) if arch.is_of_output(target) => {
-                tensor.index_select(0, &Tensor::from_slice(rows))
-            }
-            _ => tensor,
-        }
-    }
-}
 
 impl Weights {
     /// How the classifier of this file is to be taken for a task with these `classes` (none where it asks for a score) and so

@@ -7,7 +7,7 @@ use lora_core::fsutil::sha256_file;
 use lora_core::interop::Tensors;
 use lora_core::method;
 use lora_core::nn::Role;
-use lora_core::weights::check_finite;
+use lora_core::nn::check_finite;
 use results::Store;
 use results::analysis::{Adapter, Module};
 use std::collections::BTreeMap;

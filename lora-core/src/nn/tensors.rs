@@ -1,0 +1,51 @@
+//! Tensors in and out of layers.
+
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// `t` in the kind of `x`: how fp32 adapters and trained weights meet bf16 activations (as autocast does).
+pub(crate) fn cast_like(t: &Tensor, x: &Tensor) -> Tensor {
+    if t.kind() == x.kind() {
+        t.shallow_clone()
+    } else {
+        t.to_kind(x.kind())
+    }
+}
+
+/// Refuses a tensor that holds what is not a finite number.
+///
+/// # Errors
+/// [`Error::Config`] with the tensor's name and how many of its numbers are none.
+pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.numel() == 0 || !tensor.is_floating_point() {
+        return Ok(());
+    }
+    let _guard = tch::no_grad_guard();
+    let doing = || format!("looking at `{name}`");
+    // One pass without a copy; a number that is none becomes the smallest or the largest.
+    let (least, most) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
+    if least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite() {
+        return Ok(());
+    }
+    let finite = tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
+    Err(Error::Config(format!(
+        "`{name}` holds NaN or infinity ({} of its {} numbers): it is damaged, or of a training that diverged",
+        tensor.numel() as i64 - finite,
+        tensor.numel()
+    )))
+}
+
+/// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
+pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
+    if from.size() != to.size() {
+        let (a, b) = (from.size(), to.size());
+        return Err(Error::Config(format!(
+            "`{name}` is {a:?} in the file and {b:?} in the model"
+        )));
+    }
+    check_finite(name, from)?;
+    let _guard = tch::no_grad_guard();
+    to.shallow_clone()
+        .f_copy_(from)
+        .map_err(Error::torch(format!("copying `{name}`")))
+}
