@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use results::table::RowKind;
-use results::{Selection, Sheet, Table};
+use results::{Figure, Selection, Table};
 
 use crate::report::{Part, Report, commits};
 
@@ -12,7 +12,7 @@ pub fn page(report: &Report, stored: &Selection) -> Result<String> {
     for part in report.parts(stored)? {
         body += &match part {
             Part::Table(shown) => table(&shown),
-            Part::Figure(sheet) => figure(&sheet)?,
+            Part::Figure(shown) => figure(&shown)?,
         };
     }
     if let Some(commits) = commits(stored) {
@@ -23,15 +23,15 @@ pub fn page(report: &Report, stored: &Selection) -> Result<String> {
         .replace("{{body}}", &body))
 }
 
-fn figure(sheet: &Sheet) -> Result<String> {
-    if sheet.is_empty() {
-        return Ok(format!("<p class=\"empty\">{}</p>\n", escape(&sheet.caption)));
+fn figure(figure: &Figure) -> Result<String> {
+    if figure.is_empty() {
+        return Ok(format!("<p class=\"empty\">{}</p>\n", escape(&figure.caption)));
     }
     Ok(format!(
         "<figure>\n{}<figcaption><b>{}.</b> {}</figcaption>\n</figure>\n",
-        sheet.svg()?,
-        escape(&sheet.title),
-        escape(&sheet.caption)
+        figure.svg()?,
+        escape(&figure.title),
+        escape(&figure.caption)
     ))
 }
 

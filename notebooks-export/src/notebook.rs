@@ -58,8 +58,8 @@ fn words(report: &Report, stored: &Selection) -> Result<String> {
     for part in report.parts(stored)? {
         match part {
             Part::Table(table) => text += &format!("{}\n", table.markdown()),
-            Part::Figure(sheet) if sheet.is_empty() => text += &format!("{}\n\n", sheet.caption),
-            Part::Figure(sheet) => text += &format!("**{}** {}\n\n", sheet.title, sheet.caption),
+            Part::Figure(figure) if figure.is_empty() => text += &format!("{}\n\n", figure.caption),
+            Part::Figure(figure) => text += &format!("**{}** {}\n\n", figure.title, figure.caption),
         }
     }
     text += &commits(stored).unwrap_or_default();

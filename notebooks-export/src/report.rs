@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use results::publish::{Published, gather};
-use results::{Selection, Sheet, Table};
+use results::{Figure, Selection, Table};
 
 /// A report.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub enum Part {
     /// A table.
     Table(Table),
     /// A figure.
-    Figure(Sheet),
+    Figure(Figure),
 }
 
 impl Report {
@@ -74,9 +74,9 @@ impl Report {
     pub fn parts(&self, stored: &Selection) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         for kind in self.kinds {
-            let Published { tables, sheets } = gather(stored, |name| name == *kind)?;
+            let Published { tables, figures } = gather(stored, |name| name == *kind)?;
             parts.extend(tables.into_iter().map(Part::Table));
-            parts.extend(sheets.into_iter().map(Part::Figure));
+            parts.extend(figures.into_iter().map(Part::Figure));
         }
         Ok(parts)
     }

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::json;
@@ -492,7 +492,7 @@ impl Analysis {
 
 /// Numbers of [0, 1] as whole thousandths.
 mod thousandths {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(values: &[f32], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(values.iter().map(|v| (v * 1000.0).round() as i32))

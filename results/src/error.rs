@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{file} (built into the program): not the paper's numbers; mend the file and build again")]
     Paper {
         /// The file in this crate.
-        file: &'static str,
+        file: String,
         /// Line, column and reason.
         source: serde_yaml::Error,
     },

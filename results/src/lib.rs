@@ -2,14 +2,14 @@
 //! store over the records ([`Store`]), and the tables, which are queries over the store. No libtorch here: it reads anywhere.
 //!
 //! ```
-//! use results::{Filter, Store, table2};
+//! use results::{Filter, Store, tables};
 //! # fn main() -> results::Result<()> {
 //! # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/.");
 //! let store = Store::open(dir)?; // a folder with runs/*.json
 //! for run in store.records()? {
 //!     println!("{} {} seed {}: {:?}", run.task, run.method, run.seed, run.best.map(|b| b.value));
 //! }
-//! for table in table2(&store, &Filter::default())? {
+//! for table in tables(&store, &Filter::default(), |kind| kind == "table2")? {
 //!     println!("{}", table.terminal(100));
 //! }
 //! # Ok(()) }
@@ -23,13 +23,13 @@ pub mod error;
 mod estimator;
 pub mod figure;
 pub mod frame;
-mod index;
 mod json;
+pub mod number_blocks;
 pub mod paper;
 pub mod publish;
-pub mod readme;
 pub mod record;
 pub mod restate;
+mod results_readme;
 pub mod stats;
 mod stem;
 pub mod store;
@@ -40,7 +40,7 @@ pub mod verdict;
 pub use analysis::Analysis;
 pub use atomic::write_atomic;
 pub use error::{Error, Result};
-pub use figure::{FIGURES, Sheet};
+pub use figure::{FIGURES, Figure};
 pub use record::RunRecord;
 pub use store::{Filter, Selection, Store};
-pub use table::{TABLES, Table, table2, tables};
+pub use table::{TABLES, Table, tables};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use results::table::TERMINAL_WIDTH;
-use results::{Filter, Store, compare, publish, readme, restate};
+use results::{Filter, Store, compare, number_blocks, publish, restate};
 
 /// Looks at stored results.
 #[derive(Parser)]
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 
 fn numbers(page: &std::path::Path, write: bool) -> Result<String> {
     let name = page.display();
-    match (readme::refresh(page, write)?, write) {
+    match (number_blocks::refresh(page, write)?, write) {
         (false, _) => Ok(format!("{name}: every number is as the records have it\n")),
         (true, true) => Ok(format!("{name}: numbers written anew\n")),
         (true, false) => bail!("{name}: numbers are not those of the records; cargo run -p results -- readme --write"),

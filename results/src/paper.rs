@@ -1,8 +1,17 @@
 //! The paper's own numbers, as data: they are quoted, never mixed with ours.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+
+/// The paper's numbers from the text of `paper/NAME.yaml`.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
+    serde_yaml::from_str(text).map_err(|source| Error::Paper {
+        file: format!("paper/{name}.yaml"),
+        source,
+    })
+}
 
 /// One of its tables: a row a (model, method).
 #[derive(Clone, Debug, Deserialize)]
@@ -152,10 +161,7 @@ impl PaperCounts {
     /// # Errors
     /// [`Error::Paper`] if that file was broken when the program was built.
     pub fn load() -> Result<Self> {
-        serde_yaml::from_str(include_str!("../paper/counts.yaml")).map_err(|source| Error::Paper {
-            file: "paper/counts.yaml",
-            source,
-        })
+        read("counts", include_str!("../paper/counts.yaml"))
     }
 }
 
@@ -165,15 +171,15 @@ impl PaperTable {
     /// # Errors
     /// [`Error::Paper`] if that file was broken when the program was built.
     pub fn table2() -> Result<Self> {
-        Self::read("paper/table2.yaml", include_str!("../paper/table2.yaml"))
+        read("table2", include_str!("../paper/table2.yaml"))
     }
 
-    /// A table from the text of `file`.
+    /// A table from the text of `paper/NAME.yaml`.
     ///
     /// # Errors
     /// [`Error::Paper`] if the file was broken when the program was built.
-    pub fn read(file: &'static str, text: &str) -> Result<Self> {
-        serde_yaml::from_str(text).map_err(|source| Error::Paper { file, source })
+    pub fn read(name: &str, text: &str) -> Result<Self> {
+        read(name, text)
     }
 
     /// The row `id`.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic;
 use crate::error::{Error, Result};
-use crate::figure::{FIGURES, Sheet};
-use crate::index;
+use crate::figure::{FIGURES, Figure};
+use crate::results_readme;
 use crate::store::{Filter, Selection, Store};
 use crate::table::{TABLES, Table};
 
@@ -34,7 +34,7 @@ pub struct Published {
     /// The tables; of those that nothing was run for, the paper's numbers.
     pub tables: Vec<Table>,
     /// The figures; of those that nothing was measured for, empty panels.
-    pub sheets: Vec<Sheet>,
+    pub figures: Vec<Figure>,
 }
 
 /// What [`publish`] did.
@@ -78,17 +78,17 @@ impl std::fmt::Display for Written {
 ///
 /// # Errors
 /// Those of the tables and figures.
-pub fn gather(stored: &Selection, wants: impl Fn(&str) -> bool) -> Result<Published> {
+pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Published> {
     let mut all = Published::default();
-    for kind in TABLES.iter().filter(|kind| wants(kind.name)) {
-        let built = (kind.build)(stored)?;
-        if !built.iter().any(|table| table.name == kind.name) {
-            all.tables.push((kind.blank)()?);
+    for kind in TABLES.iter().filter(|kind| wanted(kind.name())) {
+        let built = kind.tables(stored)?;
+        if !built.iter().any(|table| table.name == kind.name()) {
+            all.tables.push(kind.paper_only()?);
         }
         all.tables.extend(built);
     }
-    for figure in FIGURES.iter().filter(|figure| wants(figure.name())) {
-        all.sheets.extend(figure.sheets(stored)?);
+    for kind in FIGURES.iter().filter(|kind| wanted(kind.name())) {
+        all.figures.extend(kind.figures(stored)?);
     }
     Ok(all)
 }
@@ -109,20 +109,21 @@ pub fn publish(args: &Args) -> Result<Written> {
     let out = args.out.as_ref().unwrap_or(&args.results);
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     for table in &all.tables {
-        for (extension, text) in [("md", table.markdown()), ("tex", table.latex()), ("csv", table.csv()?)] {
-            files.push((
-                out.join("tables").join(format!("{}.{extension}", table.name)),
-                text.into_bytes(),
-            ));
+        for (extension, text) in table.files()? {
+            let path = out.join("tables").join(format!("{}.{extension}", table.name));
+            files.push((path, text.into_bytes()));
         }
     }
-    for sheet in &all.sheets {
-        let stem = out.join("figures").join(&sheet.name);
-        files.push((stem.with_extension("svg"), sheet.svg()?.into_bytes()));
-        files.push((stem.with_extension("png"), sheet.png()?));
+    for figure in &all.figures {
+        for (extension, bytes) in figure.files()? {
+            files.push((out.join("figures").join(format!("{}.{extension}", figure.name)), bytes));
+        }
     }
     if only.is_empty() {
-        files.push((out.join("README.md"), index::page(&stored, &all).into_bytes()));
+        files.push((
+            out.join("README.md"),
+            results_readme::page(&stored, &all.tables, &all.figures).into_bytes(),
+        ));
     }
     let stale = if only.is_empty() {
         stale(out, &files)?
@@ -143,20 +144,20 @@ fn kind(name: &str) -> Result<&'static str> {
         .filter(char::is_ascii_alphanumeric)
         .collect::<String>()
         .to_ascii_lowercase();
-    let all = || {
-        TABLES
-            .iter()
-            .map(|kind| kind.name)
-            .chain(FIGURES.iter().map(|figure| figure.name()))
-    };
     let same = |known: &&str| {
         let digits = known.trim_start_matches(char::is_alphabetic);
         plain == **known || plain == format!("{}{digits}", &known[..3])
     };
-    all().find(same).ok_or_else(|| Error::UnknownName {
+    kinds().find(same).ok_or_else(|| Error::UnknownName {
         name: name.to_owned(),
-        known: all().collect::<Vec<_>>().join(", "),
+        known: kinds().collect::<Vec<_>>().join(", "),
     })
+}
+
+/// Names of all tables and figures.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let tables = TABLES.iter().map(|kind| kind.name());
+    tables.chain(FIGURES.iter().map(|kind| kind.name()))
 }
 
 fn write(files: &[(PathBuf, Vec<u8>)], stale: Vec<PathBuf>) -> Result<Written> {
@@ -179,12 +180,6 @@ fn write(files: &[(PathBuf, Vec<u8>)], stale: Vec<PathBuf>) -> Result<Written> {
 /// Files of some kind of table or figure that are not among `files`: an empty figure that has been measured since, say.
 fn stale(out: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>> {
     let kept: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
-    let kinds = || {
-        TABLES
-            .iter()
-            .map(|kind| kind.name)
-            .chain(FIGURES.iter().map(|figure| figure.name()))
-    };
     let ours = |name: &str| {
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
         let kind = stem.split('-').next().unwrap_or(stem);

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::run;
-use results::table::{TERMINAL_WIDTH, table2::build};
+use common::{run, tables};
+use results::table::TERMINAL_WIDTH;
 use results::{RunRecord, Selection, Table};
 
 fn selection(runs: Vec<RunRecord>) -> Selection {
@@ -27,7 +27,7 @@ fn an_undefined_metric_is_left_out_and_said() {
     ];
     runs[1].best = None;
     runs[2].evals[1].metrics.insert("dev/matthews".into(), None);
-    let table = only(build(&selection(runs)).unwrap());
+    let table = only(tables("table2", &selection(runs)).unwrap());
     let text = table.terminal(TERMINAL_WIDTH);
     assert!(text.contains("50.0") && !text.contains("±0"), "{text}");
     assert!(text.contains("undefined and left out for seeds 2"), "{text}");
@@ -61,7 +61,7 @@ fn a_run_whose_metric_is_never_defined_is_no_missing_run() {
     alone.evals.iter_mut().for_each(|eval| {
         eval.metrics.insert("dev/pearson".into(), None);
     });
-    let text = only(build(&selection(vec![alone])).unwrap()).markdown();
+    let text = only(tables("table2", &selection(vec![alone])).unwrap()).markdown();
     assert!(text.contains("undef.") && text.contains("Seeds: 1."), "{text}");
     assert!(!text.contains("No seeds yet"), "{text}");
 }
@@ -79,7 +79,7 @@ fn free_text_makes_file_names_that_file_systems_take() {
         runs.push(run);
     }
     let dir = tempfile::tempdir().unwrap();
-    let tables = build(&selection(runs)).unwrap();
+    let tables = tables("table2", &selection(runs)).unwrap();
     for table in &tables {
         table.write(&dir.path().join("tables")).unwrap();
     }

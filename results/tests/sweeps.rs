@@ -37,8 +37,8 @@ fn small() -> Selection {
 }
 
 fn table(name: &str, stored: &Selection) -> Vec<Table> {
-    let kind = TABLES.iter().find(|kind| kind.name == name).unwrap();
-    (kind.build)(stored).unwrap()
+    let kind = TABLES.iter().find(|kind| kind.name() == name).unwrap();
+    kind.tables(stored).unwrap()
 }
 
 fn csv(name: &str, stored: &Selection) -> String {
@@ -128,10 +128,10 @@ fn every_method_and_size_is_a_row_of_table_15_and_a_point_of_figure_2() {
         text.contains("ours,tiny,lora,\"r=4 alpha=16 Wq,Wv\",0.008M +0.001M"),
         "{text}"
     );
-    let figure = FIGURES.iter().find(|figure| figure.name() == "figure2").unwrap();
-    let sheet = figure.sheets(&small()).unwrap().remove(0);
-    assert_eq!(sheet.name, "figure2-tiny");
-    let Content::Series(series) = &sheet.panels[0][0].content else {
+    let kind = FIGURES.iter().find(|kind| kind.name() == "figure2").unwrap();
+    let figure = kind.figures(&small()).unwrap().remove(0);
+    assert_eq!(figure.name, "figure2-tiny");
+    let Content::Series(series) = &figure.panels[0][0].content else {
         panic!("no series")
     };
     let points: Vec<_> = series.iter().map(|s| (s.method.as_str(), s.points.len())).collect();
@@ -141,11 +141,11 @@ fn every_method_and_size_is_a_row_of_table_15_and_a_point_of_figure_2() {
     assert!((series[2].points[1].x - 128_000f64.log10()).abs() < 1e-12);
     let said = "Not shown, the best of many settings is not held against the best of few: LoRA matches or exceeds full fine-tuning, within \
         0.5 (MRPC: 81.0 (best of 3 settings) against 82.0 (1 setting)).";
-    assert!(sheet.caption.contains(said), "{}", sheet.caption);
+    assert!(figure.caption.contains(said), "{}", figure.caption);
     assert!(
-        sheet.foot[0].contains("median over seeds ± sample standard deviation"),
+        figure.foot[0].contains("median over seeds ± sample standard deviation"),
         "{}",
-        sheet.foot[0]
+        figure.foot[0]
     );
 }
 
@@ -301,12 +301,12 @@ fn ranks_on_e2e_have_a_column_a_metric() {
 #[test]
 fn a_table_without_runs_has_the_papers_numbers_below_dashes() {
     for kind in TABLES {
-        let table = (kind.blank)().unwrap();
-        assert_eq!(table.name, kind.name);
+        let table = kind.paper_only().unwrap();
+        assert_eq!(table.name, kind.name());
         assert!(
             table.rows.len() > 2 && table.rows.iter().all(|row| row.cells.len() == table.header.len()),
             "{}",
-            kind.name
+            kind.name()
         );
         let markdown = table.markdown();
         assert!(markdown.contains("| not run yet | – | –"), "{markdown}");
@@ -391,7 +391,7 @@ fn a_record_with_absurd_numbers_breaks_nothing() {
     stored.runs[2].config["method"]["r"] = json!(u64::MAX);
     stored.runs[5].params.base = i64::MAX;
     for kind in TABLES {
-        (kind.build)(&stored).unwrap();
+        kind.tables(&stored).unwrap();
     }
     assert!(csv("table5", &stored).contains(&u64::MAX.to_string()));
     assert!(csv("table15", &stored).contains("full"));

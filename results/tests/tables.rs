@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{failed, run};
+use common::{failed, run, tables};
 use results::frame::{frame, summary};
-use results::table::{TERMINAL_WIDTH, table2::build};
+use results::table::TERMINAL_WIDTH;
 use results::{RunRecord, Selection, TABLES, Table};
 
 fn selection(runs: Vec<RunRecord>) -> Selection {
@@ -105,15 +105,15 @@ fn a_method_has_one_name_in_every_table() {
         names
     };
     for kind in ["table2", "table3", "table15"] {
-        let kind = TABLES.iter().find(|known| known.name == kind).unwrap();
-        let table = only((kind.build)(&stored).unwrap());
-        assert_eq!(names(&table), ["ft_top", "head", "pre_layer"], "{}", kind.name);
+        let kind = TABLES.iter().find(|known| known.name() == kind).unwrap();
+        let table = only(kind.tables(&stored).unwrap());
+        assert_eq!(names(&table), ["ft_top", "head", "pre_layer"], "{}", kind.name());
     }
 }
 
 #[test]
 fn small_store_in_every_rendering() {
-    let table = only(build(&small()).unwrap());
+    let table = only(tables("table2", &small()).unwrap());
     assert_eq!(table.name, "table2-made-up");
     assert_eq!(
         table.csv().unwrap(),
@@ -156,7 +156,7 @@ ours,tiny,full,1000,770,87.5000,,1,,,,,,,,,
     let mut reversed = small();
     reversed.runs.reverse();
     assert_eq!(
-        only(build(&reversed).unwrap()),
+        only(tables("table2", &reversed).unwrap()),
         table,
         "the order of the records does not matter"
     );
@@ -164,7 +164,7 @@ ours,tiny,full,1000,770,87.5000,,1,,,,,,,,,
 
 #[test]
 fn a_paper_row_brings_the_papers_numbers_and_the_difference() {
-    let table = only(build(&paper_like()).unwrap());
+    let table = only(tables("table2", &paper_like()).unwrap());
     assert_eq!(
         (table.name.as_str(), table.rows.len(), table.show_n),
         ("table2", 3, false)
@@ -219,8 +219,8 @@ fn mnli_is_the_matched_set() {
         eval.metrics.insert("dev_mismatched/accuracy".into(), Some(0.11));
         eval.metrics.insert("dev_pooled/accuracy".into(), Some(0.22));
     }
-    let before = only(build(&paper_like()).unwrap());
-    assert_eq!(only(build(&runs).unwrap()).rows, before.rows);
+    let before = only(tables("table2", &paper_like()).unwrap());
+    assert_eq!(only(tables("table2", &runs).unwrap()).rows, before.rows);
     assert!(before.markdown().contains("(MNLI: matched)"));
 }
 
@@ -260,7 +260,7 @@ fn a_record_of_mnli_selected_by_both_sets_is_read_as_selected_by_the_matched_one
 #[test]
 fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
     let mut part = small();
-    let text = |part: &Selection| only(build(part).unwrap()).terminal(TERMINAL_WIDTH);
+    let text = |part: &Selection| only(tables("table2", part).unwrap()).terminal(TERMINAL_WIDTH);
     assert!(text(&part).contains("Device: cpu, fp32, 2 threads."), "{}", text(&part));
     for run in part.runs.iter_mut().filter(|run| run.method == "lora") {
         run.provenance.dtype = "bf16".into();
@@ -299,7 +299,7 @@ fn every_table_fits_the_terminal() {
             .insert("dev/accuracy".into(), Some(0.1 * (i % 3) as f64));
     }
     for part in [small(), paper_like(), wide] {
-        let table = only(build(&part).unwrap());
+        let table = only(tables("table2", &part).unwrap());
         let text = table.terminal(TERMINAL_WIDTH);
         let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= TERMINAL_WIDTH, "{widest}\n{text}");
@@ -323,7 +323,7 @@ fn other_runs_never_stand_beside_the_papers_rows() {
         other.label = "other made-up numbers".into();
         other
     });
-    let tables = build(&mixed).unwrap();
+    let tables = tables("table2", &mixed).unwrap();
     let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
     assert_eq!((names.len(), names[0]), (3, "table2"));
     // Two labels of one preset: each name ends in a hash of its own.
@@ -347,7 +347,7 @@ fn settings_are_never_mixed_in_one_median() {
         run(3, "lora", "mrpc", 3, 0.9),
     ];
     runs[2].config["optim"]["lr"] = serde_json::json!(0.5);
-    let markdown = only(build(&selection(runs)).unwrap()).markdown();
+    let markdown = only(tables("table2", &selection(runs)).unwrap()).markdown();
     assert!(
         markdown.contains("| lora optim.lr=0.1 (n=2) | 73,728 | 770 | 55.0 ±7.1 |"),
         "{markdown}"
@@ -362,7 +362,7 @@ fn settings_are_never_mixed_in_one_median() {
 fn words_in_records_cannot_break_a_rendering() {
     let mut odd = run(1, "lora,\"r=8\"", "mrpc", 1, 0.5);
     odd.model = "a|b & 5%_\\".into();
-    let table = only(build(&selection(vec![odd])).unwrap());
+    let table = only(tables("table2", &selection(vec![odd])).unwrap());
     let csv = table.csv().unwrap();
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let record = reader.records().next().unwrap().unwrap();
@@ -374,24 +374,28 @@ fn words_in_records_cannot_break_a_rendering() {
 #[test]
 fn no_runs_no_table_and_an_unknown_paper_row_is_refused() {
     for kind in TABLES {
-        assert!((kind.build)(&Selection::default()).unwrap().is_empty(), "{}", kind.name);
+        assert!(
+            kind.tables(&Selection::default()).unwrap().is_empty(),
+            "{}",
+            kind.name()
+        );
     }
     let mut wrong = run(1, "lora", "mrpc", 1, 0.5);
     wrong.paper_row = Some("rob_small".into());
-    let error = build(&selection(vec![wrong])).unwrap_err().to_string();
+    let error = tables("table2", &selection(vec![wrong])).unwrap_err().to_string();
     assert!(
         error.contains("rob_small") && error.contains("rob_base_lora"),
         "{error}"
     );
     let mut elsewhere = run(1, "lora", "mrpc", 1, 0.5);
     elsewhere.experiment = "ablations".into();
-    assert!(build(&selection(vec![elsewhere])).unwrap().is_empty());
+    assert!(tables("table2", &selection(vec![elsewhere])).unwrap().is_empty());
 }
 
 #[test]
 fn files_are_written_beside_each_other_and_the_same_again() {
     let dir = tempfile::tempdir().unwrap();
-    let table = only(build(&small()).unwrap());
+    let table = only(tables("table2", &small()).unwrap());
     let paths = table.write(&dir.path().join("tables")).unwrap();
     let names: Vec<_> = paths
         .iter()
@@ -399,7 +403,7 @@ fn files_are_written_beside_each_other_and_the_same_again() {
         .collect();
     assert_eq!(names, ["table2-made-up.md", "table2-made-up.tex", "table2-made-up.csv"]);
     let before: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
-    only(build(&small()).unwrap())
+    only(tables("table2", &small()).unwrap())
         .write(&dir.path().join("tables"))
         .unwrap();
     let after: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
@@ -434,7 +438,7 @@ fn texts_stand_in_a_table_of_their_metrics() {
         e2e(2, "lora", 2, 0.64, None),
         e2e(3, "bare", 1, 0.01, None),
     ];
-    let table = only(results::table::table3::build(&selection(runs)).unwrap());
+    let table = only(tables("table3", &selection(runs)).unwrap());
     assert_eq!(table.name, "table3-made-up");
     let markdown = table.markdown();
     assert!(
@@ -465,7 +469,7 @@ fn texts_stand_in_a_table_of_their_metrics() {
 
 #[test]
 fn a_row_of_table_3_stands_above_the_papers() {
-    let table = only(results::table::table3::build(&selection(vec![e2e(1, "lora", 1, 0.70, Some("m_lora"))])).unwrap());
+    let table = only(tables("table3", &selection(vec![e2e(1, "lora", 1, 0.70, Some("m_lora"))])).unwrap());
     assert_eq!(table.name, "table3");
     assert_eq!(
         table.csv().unwrap(),
@@ -476,7 +480,7 @@ paper,gpt2-medium,paper: LoRA,0.35M,70.4000,0.1000,,8.8500,0.0200,,46.8000,0.200
 difference,tiny,ours - paper,,-0.4000,,,-0.3500,,,,,,-1.8000,,,-0.1550,,
 "
     );
-    let error = results::table::table3::build(&selection(vec![e2e(1, "lora", 1, 0.7, Some("m_lroa"))])).unwrap_err();
+    let error = tables("table3", &selection(vec![e2e(1, "lora", 1, 0.7, Some("m_lroa"))])).unwrap_err();
     assert!(error.to_string().contains("m_lora, l_ft"), "{error}");
 }
 
@@ -498,17 +502,14 @@ fn table_4_quotes_gpt3_below_runs_of_other_models() {
     let both = selection(vec![samsum, wikisql]);
     let mut apart = both.clone();
     apart.runs[0].label = "chats".into();
-    let names = results::table::table4::build(&apart)
-        .unwrap()
-        .into_iter()
-        .map(|t| t.name);
+    let names = tables("table4", &apart).unwrap().into_iter().map(|t| t.name);
     let mut names: Vec<String> = names.collect();
     names.sort();
     assert!(
         names[0].starts_with("table4-samsum-") && names[1].starts_with("table4-wikisql-"),
         "{names:?}"
     );
-    let table = only(results::table::table4::build(&both).unwrap());
+    let table = only(tables("table4", &both).unwrap());
     let markdown = table.markdown();
     assert!(
         markdown.contains("| tiny | lora | 73,728 | 25.0 | 40.0 | 20.0 | 30.0 |"),
@@ -533,7 +534,7 @@ fn webnlg_has_columns_for_seen_and_unseen_categories() {
         ("test/TER", 0.41),
     ];
     webnlg.evals[1].metrics = metrics.map(|(key, value)| (key.to_owned(), Some(value))).into();
-    let table = only(results::table::table14::build(&selection(vec![webnlg.clone()])).unwrap());
+    let table = only(tables("table14", &selection(vec![webnlg.clone()])).unwrap());
     let markdown = table.markdown();
     assert!(
         markdown.contains("| tiny | lora | 73,728 | 40.0 | 60.0 | 50.0 | – | – | – | – | – | 0.41 |"),
@@ -545,7 +546,7 @@ fn webnlg_has_columns_for_seen_and_unseen_categories() {
     );
     assert!(markdown.contains("Less is better: TER"), "{markdown}");
     (webnlg.experiment, webnlg.task) = ("dart".into(), "dart".into());
-    let table = only(results::table::table13::build(&selection(vec![webnlg])).unwrap());
+    let table = only(tables("table13", &selection(vec![webnlg])).unwrap());
     assert!(
         table.markdown().contains("| tiny | lora | 73,728 | 50.0 | – | 0.41 |"),
         "{}",

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn every_experiment_has_tables_and_they_are_known() {
-        let known: Vec<&str> = results::TABLES.iter().map(|kind| kind.name).collect();
+        let known: Vec<&str> = results::TABLES.iter().map(|kind| kind.name()).collect();
         for experiment in EXPERIMENTS {
             assert!(!experiment.tables.is_empty(), "{}", experiment.name);
             for table in experiment.tables {

@@ -1,4 +1,4 @@
-//! From a [`Sheet`] to SVG, by plotters: the only place that knows how figures are laid out.
+//! Layout of a [`Figure`], drawn as SVG by plotters.
 
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::style::{self, INK, Look, Marker, SMALL, TEXT};
-use super::{Axis, Bar, Content, Panel, Series, Sheet};
+use super::value::{Axis, Bar, Content, Figure, Panel, Series};
 use crate::error::{Error, Result};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -59,43 +59,48 @@ impl Ranged for Along {
     }
 }
 
-/// The figure as SVG.
-pub(super) fn svg(sheet: &Sheet) -> Result<String> {
-    style::fonts()?;
-    let fail = |reason: String| Error::Draw {
-        figure: sheet.name.clone(),
-        reason,
-    };
-    let mut text = String::new();
-    draw(sheet, &mut text).map_err(|e| fail(e.to_string()))?;
-    // Said aloud by screen readers; and cells without seams, however the picture is scaled.
-    let words = format!(
-        "<title>{}</title>\n<desc>{}</desc>\n<style>rect{{shape-rendering:crispEdges}}</style>\n",
-        escape(&sheet.title),
-        escape(&sheet.caption)
-    );
-    let after = text.find('\n').ok_or_else(|| fail("the picture is empty".into()))? + 1;
-    text.insert_str(after, &words);
-    Ok(text)
+impl Figure {
+    /// The figure as SVG: the same figure gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Draw`].
+    pub fn svg(&self) -> Result<String> {
+        style::fonts()?;
+        let fail = |reason: String| Error::Draw {
+            figure: self.name.clone(),
+            reason,
+        };
+        let mut text = String::new();
+        draw(self, &mut text).map_err(|e| fail(e.to_string()))?;
+        // Title and description for screen readers; crisp edges, so that scaled cells show no seams.
+        let head = format!(
+            "<title>{}</title>\n<desc>{}</desc>\n<style>rect{{shape-rendering:crispEdges}}</style>\n",
+            escape(&self.title),
+            escape(&self.caption)
+        );
+        let after = text.find('\n').ok_or_else(|| fail("the picture is empty".into()))? + 1;
+        text.insert_str(after, &head);
+        Ok(text)
+    }
 }
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn draw(sheet: &Sheet, out: &mut String) -> Drawn {
+fn draw(figure: &Figure, out: &mut String) -> Drawn {
     // Measured before the height is known; nothing is drawn on it.
     let mut scratch = String::new();
     let ruler = SVGBackend::with_string(&mut scratch, (style::WIDTH, 100)).into_drawing_area();
     let room = style::WIDTH as i32 - 2 * MARGIN;
-    let titles = wrap(&ruler, &sheet.title, &style::bold(style::TITLE, INK), room)?;
+    let titles = wrap(&ruler, &figure.title, &style::bold(style::TITLE, INK), room)?;
     let mut foot = Vec::new();
-    for line in &sheet.foot {
+    for line in &figure.foot {
         foot.extend(wrap(&ruler, line, &style::text(SMALL, style::GREY), room)?);
     }
-    let legend = legend(&ruler, sheet, room)?;
+    let legend = legend(&ruler, figure, room)?;
     let top = MARGIN + 22 * titles.len() as i32 + 6;
-    let panels = sheet.height as i32 * sheet.panels.len() as i32;
+    let panels = figure.height as i32 * figure.panels.len() as i32;
     let below = top + panels + 22 * legend.len() as i32 + 8;
     let height = below + 15 * foot.len() as i32 + MARGIN;
 
@@ -104,19 +109,19 @@ fn draw(sheet: &Sheet, out: &mut String) -> Drawn {
     for (i, line) in titles.iter().enumerate() {
         root.draw_text(line, &style::bold(style::TITLE, INK), (MARGIN, MARGIN + 22 * i as i32))?;
     }
-    let right = if sheet.bar.is_some() { BAR } else { 0 };
-    for (r, row) in sheet.panels.iter().enumerate() {
-        let y = top + r as i32 * sheet.height as i32;
+    let right = if figure.bar.is_some() { BAR } else { 0 };
+    for (r, row) in figure.panels.iter().enumerate() {
+        let y = top + r as i32 * figure.height as i32;
         let mut x = f64::from(MARGIN);
-        for (panel, width) in row.iter().zip(shares(sheet, f64::from(room - right))) {
+        for (panel, width) in row.iter().zip(shares(figure, f64::from(room - right))) {
             let area = root
                 .clone()
-                .shrink((x as i32, y), (width as i32, sheet.height as i32 - GAP));
-            draw_panel(&area, panel, sheet.bar.as_ref())?;
+                .shrink((x as i32, y), (width as i32, figure.height as i32 - GAP));
+            draw_panel(&area, panel, figure.bar.as_ref())?;
             x += width;
         }
     }
-    if let Some(bar) = &sheet.bar {
+    if let Some(bar) = &figure.bar {
         let tall = panels.min(260);
         let at = (style::WIDTH as i32 - MARGIN - BAR + 14, top + (panels - tall) / 2);
         draw_bar(&root.clone().shrink(at, (BAR - 14, tall)), bar)?;
@@ -130,9 +135,9 @@ fn draw(sheet: &Sheet, out: &mut String) -> Drawn {
 }
 
 /// Widths of the columns, in pixels.
-fn shares(sheet: &Sheet, room: f64) -> Vec<f64> {
-    let all: f64 = sheet.widths.iter().sum();
-    sheet.widths.iter().map(|share| room * share / all).collect()
+fn shares(figure: &Figure, room: f64) -> Vec<f64> {
+    let all: f64 = figure.widths.iter().sum();
+    figure.widths.iter().map(|share| room * share / all).collect()
 }
 
 fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&Bar>) -> Drawn {
@@ -362,11 +367,11 @@ fn draw_bar(area: &Area<'_>, bar: &Bar) -> Drawn {
 type Legend = Vec<Vec<(i32, String, String)>>;
 
 /// The names of all series, each once, as many in a row as fit.
-fn legend(ruler: &Area<'_>, sheet: &Sheet, room: i32) -> Drawn<Legend> {
+fn legend(ruler: &Area<'_>, figure: &Figure, room: i32) -> Drawn<Legend> {
     let mut rows: Legend = Vec::new();
     let mut x = room;
     let mut seen = Vec::new();
-    for panel in sheet.panels.iter().flatten() {
+    for panel in figure.panels.iter().flatten() {
         let Content::Series(all) = &panel.content else { continue };
         for series in all.iter().filter(|series| !series.name.is_empty()) {
             if seen.contains(&&series.name) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Axis, Content, Figure, Panel, Point, Series, Sheet};
+use super::value::{Axis, Content, Figure, FigureKind, Panel, Point, Series};
 use crate::claims::{self, Tried};
 use crate::error::Result;
 use crate::estimator::Estimator;
@@ -20,7 +20,7 @@ const COMMAND: &str = "cargo run -p experiments --bin ablations";
 /// Settings that a point of the figure stands for.
 const SWEPT: [&str; 4] = ["method", "train", "task", "decode"];
 
-impl Figure for Figure2 {
+impl FigureKind for Figure2 {
     fn name(&self) -> &'static str {
         "figure2"
     }
@@ -29,7 +29,7 @@ impl Figure for Figure2 {
         "Quality against trained parameters, a line a method"
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
         let mut models: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
         for run in sweep::full_data(stored) {
             models.entry(&run.model).or_default().push(run);
@@ -37,10 +37,14 @@ impl Figure for Figure2 {
         let same = |model: &&str| ((*model).to_owned(), (*model).to_owned());
         let names = slugs(&models.keys().map(same).collect::<Vec<_>>());
         let all = models.iter().zip(names);
-        let sheets: Vec<Sheet> = all
-            .filter_map(|((model, runs), name)| sheet(model, runs, &name))
+        let figures: Vec<Figure> = all
+            .filter_map(|((model, runs), name)| figure(model, runs, &name))
             .collect();
-        Ok(if sheets.is_empty() { vec![nothing()] } else { sheets })
+        Ok(if figures.is_empty() {
+            vec![unmeasured()]
+        } else {
+            figures
+        })
     }
 }
 
@@ -56,7 +60,7 @@ struct Task {
 /// The method, and what its points have in common beside.
 type Line = (String, String);
 
-fn sheet(model: &str, runs: &[&RunRecord], name: &str) -> Option<Sheet> {
+fn figure(model: &str, runs: &[&RunRecord], name: &str) -> Option<Figure> {
     let tasks: Vec<Task> = tasks(runs)
         .into_iter()
         .filter(|task| task.lines.values().map(Vec::len).sum::<usize>() > 1)
@@ -84,7 +88,7 @@ fn sheet(model: &str, runs: &[&RunRecord], name: &str) -> Option<Sheet> {
         seeds_of(runs).trim_end_matches('.').to_lowercase(),
         said(claims.collect())
     );
-    Some(Sheet {
+    Some(Figure {
         name: format!("figure2-{name}"),
         title: format!("Quality against trained parameters: {model}"),
         foot,
@@ -186,8 +190,8 @@ fn words(metric: &str) -> &str {
     }
 }
 
-fn nothing() -> Sheet {
-    Sheet {
+fn unmeasured() -> Figure {
+    Figure {
         name: "figure2".into(),
         title: "Quality against trained parameters".into(),
         foot: Vec::new(),

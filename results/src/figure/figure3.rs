@@ -1,7 +1,7 @@
 //! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
 
-use super::grids::{COMMAND, caption, delta, find, foot, layers_in_words, panel, sheets};
-use super::{Bar, Figure, Panel, Sheet};
+use super::phi::{COMMAND, caption, delta, figures, find, foot, layers_in_words, panel};
+use super::value::{Bar, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
@@ -30,7 +30,7 @@ pub(super) static FIGURE6: Ranks = Ranks {
 
 const MODULES: [Module; 2] = [Module::Query, Module::Value];
 
-impl Figure for Ranks {
+impl FigureKind for Ranks {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -39,14 +39,17 @@ impl Figure for Ranks {
         self.about
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let sheet = |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.sheet(stored, analysis, found, layers);
-        Ok(sheets(stored, Comparison::Ranks, self.probe, sheet, || self.nothing()))
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
+        let figure =
+            |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.figure(stored, analysis, found, layers);
+        Ok(figures(stored, Comparison::Ranks, self.probe, figure, || {
+            self.unmeasured()
+        }))
     }
 }
 
 impl Ranks {
-    fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
+    fn figure(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Figure {
         let words = layers_in_words(layers);
         let title = "Subspaces learned with two ranks";
         let what = format!(
@@ -54,7 +57,7 @@ impl Ranks {
                     {words} of {}; the right panels enlarge the first columns",
             found.layers
         );
-        Sheet {
+        Figure {
             name: of_analysis(self.name, analysis, stored),
             title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
             foot: foot(analysis, found),
@@ -69,9 +72,9 @@ impl Ranks {
         }
     }
 
-    fn nothing(&self) -> Sheet {
+    fn unmeasured(&self) -> Figure {
         let titles = ["ΔW_q", "ΔW_v", "ΔW_q, first j", "ΔW_v, first j"];
-        Sheet {
+        Figure {
             name: self.name.into(),
             title: self.about.into(),
             foot: Vec::new(),

@@ -1,7 +1,7 @@
 //! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
 
-use super::grids::{COMMAND, caption, delta, find, foot, layers_in_words, panel, sheets};
-use super::{Bar, Content, Figure, Panel, Sheet};
+use super::phi::{COMMAND, caption, delta, figures, find, foot, layers_in_words, panel};
+use super::value::{Bar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub(super) static FIGURE7: Seeds = Seeds {
     range: (0.0, 0.8),
 };
 
-impl Figure for Seeds {
+impl FigureKind for Seeds {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -41,14 +41,17 @@ impl Figure for Seeds {
         self.about
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let sheet = |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.sheet(stored, analysis, found, layers);
-        Ok(sheets(stored, Comparison::Seeds, self.probe, sheet, || self.nothing()))
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
+        let figure =
+            |analysis: &Analysis, found: &Subspace, layers: &[u32]| self.figure(stored, analysis, found, layers);
+        Ok(figures(stored, Comparison::Seeds, self.probe, figure, || {
+            self.unmeasured()
+        }))
     }
 }
 
 impl Seeds {
-    fn sheet(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Sheet {
+    fn figure(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Figure {
         let words = layers_in_words(layers);
         let pairs = layers
             .iter()
@@ -76,7 +79,7 @@ impl Seeds {
                     {}; {ends}",
             found.layers
         );
-        Sheet {
+        Figure {
             name: of_analysis(self.name, analysis, stored),
             title: format!(
                 "Subspaces learned from two seeds: {}, {words} of {}",
@@ -91,13 +94,13 @@ impl Seeds {
         }
     }
 
-    fn nothing(&self) -> Sheet {
+    fn unmeasured(&self) -> Figure {
         let titles: &[&str] = if self.probe {
             &["ΔW_q", "ΔW_v", "random Gaussian"]
         } else {
             &["ΔW_q", "ΔW_v", "ΔW_q", "ΔW_v"]
         };
-        Sheet {
+        Figure {
             name: self.name.into(),
             title: self.about.into(),
             foot: Vec::new(),

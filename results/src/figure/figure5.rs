@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Axis, Bar, Content, Figure, Panel, Sheet};
+use super::value::{Axis, Bar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Cell, Design, Findings, Latency};
 use crate::claims;
 use crate::error::Result;
@@ -20,7 +20,7 @@ const DESIGNS: [(Design, &str); 3] = [
     (Design::LoraUnmerged, "LoRA, not merged"),
 ];
 
-impl Figure for Figure5 {
+impl FigureKind for Figure5 {
     fn name(&self) -> &'static str {
         "figure5"
     }
@@ -29,18 +29,18 @@ impl Figure for Figure5 {
         "How much slower adapters make a forward pass"
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let mut sheets = Vec::new();
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
         for analysis in &stored.analyses {
             match &analysis.findings {
-                Findings::Latency(found) if is_grid(found) => sheets.push(sheet(stored, analysis, found)),
+                Findings::Latency(found) if is_grid(found) => figures.push(figure(stored, analysis, found)),
                 _ => {}
             }
         }
-        if sheets.is_empty() {
-            sheets.push(nothing());
+        if figures.is_empty() {
+            figures.push(unmeasured());
         }
-        Ok(sheets)
+        Ok(figures)
     }
 }
 
@@ -50,7 +50,7 @@ fn is_grid(found: &Latency) -> bool {
     places.len() > 1
 }
 
-fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
+fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
     let lengths: BTreeSet<u32> = found.cells.iter().map(|c| c.length).collect();
     let measured = |design: Design| found.cells.iter().any(|c| c.design == design);
     let designs: Vec<_> = DESIGNS.into_iter().filter(|(design, _)| measured(*design)).collect();
@@ -71,7 +71,7 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Latency) -> Sheet {
     let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     let device = analysis.provenance.place();
-    Sheet {
+    Figure {
         name: of_analysis("figure5", analysis, stored),
         title: format!("Slow-down by adapters: {}", analysis.model),
         foot: vec![format!(
@@ -131,13 +131,13 @@ fn panel(found: &Latency, design: Design, said: &str, length: u32) -> Panel {
     }
 }
 
-fn nothing() -> Sheet {
+fn unmeasured() -> Figure {
     let row = |design: &str| {
         [128, 256, 512]
             .map(|length| Panel::empty(format!("{design}, length {length}"), COMMAND))
             .to_vec()
     };
-    Sheet {
+    Figure {
         name: "figure5".into(),
         title: "Slow-down of a forward pass by adapters".into(),
         foot: Vec::new(),

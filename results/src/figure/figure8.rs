@@ -1,7 +1,7 @@
 //! Figure 8 of the paper: how far the directions of an update lie in the strongest ones of the frozen weight.
 
-use super::grids::{COMMAND, analyses, axis, caption, foot, layers, panel};
-use super::{Bar, Figure, Panel, Sheet};
+use super::phi::{COMMAND, analyses, axis, caption, foot, layers, panel};
+use super::value::{Bar, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
@@ -14,7 +14,7 @@ pub(super) struct Figure8;
 
 const TICKS: (usize, usize) = (6, 8);
 
-impl Figure for Figure8 {
+impl FigureKind for Figure8 {
     fn name(&self) -> &'static str {
         "figure8"
     }
@@ -23,18 +23,18 @@ impl Figure for Figure8 {
         "Directions of updates in the strongest directions of the frozen weight"
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let mut sheets: Vec<Sheet> = analyses(stored, &[Comparison::Weight])
-            .map(|(a, found)| sheet(stored, a, found))
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
+        let mut figures: Vec<Figure> = analyses(stored, &[Comparison::Weight])
+            .map(|(a, found)| figure(stored, a, found))
             .collect();
-        if sheets.is_empty() {
-            sheets.push(nothing());
+        if figures.is_empty() {
+            figures.push(unmeasured());
         }
-        Ok(sheets)
+        Ok(figures)
     }
 }
 
-fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
+fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
     let at = layers(found, Comparison::Weight);
     let layer = at
         .iter()
@@ -70,7 +70,7 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
         the paper's colours span 0.1 to 0.2",
         found.layers
     );
-    Sheet {
+    Figure {
         name: of_analysis("figure8", analysis, stored),
         title: format!(
             "Updates in the strongest directions of W_q: {}, layer {layer} of {}",
@@ -96,8 +96,8 @@ fn range(grids: &[&Grid]) -> (f64, f64) {
     (0.0, (f64::from(most) * 20.0 - 1e-6).ceil() / 20.0)
 }
 
-fn nothing() -> Sheet {
-    Sheet {
+fn unmeasured() -> Figure {
+    Figure {
         name: "figure8".into(),
         title: "Updates in the strongest directions of W_q".into(),
         foot: Vec::new(),

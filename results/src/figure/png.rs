@@ -1,14 +1,26 @@
-//! From SVG to PNG, by resvg with the built-in font: the same bytes on every machine and in every build (which deflate
-//! libraries' default compressor is depends on what else is built beside them).
+//! Files of a [`Figure`]: its SVG, and a PNG of that by resvg. The font is built in and the compressor is fixed, because default
+//! compressors depend on the features that other crates of a build enable: the same figure gives the same bytes everywhere.
 
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
 
 use super::style::{PNG_SCALE, database};
+use super::value::Figure;
 use crate::error::{Error, Result};
 
-/// `svg` as PNG, [`PNG_SCALE`] times as large.
-pub(super) fn png(figure: &str, svg: &str) -> Result<Vec<u8>> {
+impl Figure {
+    /// Extensions and contents of the figure's files: the SVG, and the same picture as a PNG, [`PNG_SCALE`] times as large.
+    ///
+    /// # Errors
+    /// [`Error::Draw`].
+    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
+        let svg = self.svg()?;
+        let png = rasterised(&self.name, &svg)?;
+        Ok([("svg", svg.into_bytes()), ("png", png)])
+    }
+}
+
+fn rasterised(figure: &str, svg: &str) -> Result<Vec<u8>> {
     let fail = |reason: String| Error::Draw {
         figure: figure.to_owned(),
         reason,

@@ -1,7 +1,7 @@
 //! Singular values of updates, layer by layer: how few directions carry them, which is what Section 7.2 of the paper argues.
 
-use super::grids::{COMMAND, delta, foot};
-use super::{Axis, Bar, Content, Figure, Panel, Sheet};
+use super::phi::{COMMAND, delta, foot};
+use super::value::{Axis, Bar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Findings, Module, Spectrum, Subspace};
 use crate::error::Result;
 use crate::stem::of_analysis;
@@ -10,7 +10,7 @@ use crate::store::Selection;
 /// A panel an adapter and linear: layers downwards, singular values across.
 pub(super) struct Spectra;
 
-impl Figure for Spectra {
+impl FigureKind for Spectra {
     fn name(&self) -> &'static str {
         "spectra"
     }
@@ -19,23 +19,23 @@ impl Figure for Spectra {
         "Singular values of updates, layer by layer"
     }
 
-    fn sheets(&self, stored: &Selection) -> Result<Vec<Sheet>> {
-        let mut sheets = Vec::new();
+    fn figures(&self, stored: &Selection) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
         for analysis in &stored.analyses {
             if let Findings::Subspace(found) = &analysis.findings
                 && !found.spectra.is_empty()
             {
-                sheets.push(sheet(stored, analysis, found));
+                figures.push(figure(stored, analysis, found));
             }
         }
-        if sheets.is_empty() {
-            sheets.push(nothing());
+        if figures.is_empty() {
+            figures.push(unmeasured());
         }
-        Ok(sheets)
+        Ok(figures)
     }
 }
 
-fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
+fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
     let modules: Vec<Module> = Module::ALL
         .into_iter()
         .filter(|m| found.spectra.iter().any(|s| s.module == *m))
@@ -43,7 +43,7 @@ fn sheet(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Sheet {
     let panels =
         (0..found.adapters.len()).map(|adapter| modules.iter().map(|module| panel(found, adapter, *module)).collect());
     let counts = modules.iter().filter_map(|module| counts(found, *module));
-    Sheet {
+    Figure {
         name: of_analysis("spectra", analysis, stored),
         title: format!("Singular values of updates: {}", analysis.model),
         foot: foot(analysis, found),
@@ -121,8 +121,8 @@ fn carrying(spectrum: &Spectrum) -> (usize, usize) {
     (needed.count(), squares.len())
 }
 
-fn nothing() -> Sheet {
-    Sheet {
+fn unmeasured() -> Figure {
+    Figure {
         name: "spectra".into(),
         title: "Singular values of updates".into(),
         foot: Vec::new(),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::analysis::{self, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
 use crate::record::Provenance;
+use crate::store::Selection;
 
 /// phi of two random families, roughly: enough to have something to draw.
 fn grid(about: Comparison, layer: Option<u32>, module: Option<Module>, rows: usize, columns: usize) -> Grid {
@@ -56,18 +57,18 @@ fn stored() -> Selection {
 #[test]
 fn every_figure_is_drawn_with_and_without_anything_stored() {
     for (stored, empty) in [(Selection::default(), true), (stored(), false)] {
-        for figure in FIGURES {
-            let sheets = figure.sheets(&stored).unwrap();
-            assert!(!sheets.is_empty(), "{}", figure.name());
-            for sheet in sheets {
-                let svg = sheet.svg().unwrap();
-                assert_eq!(svg, sheet.svg().unwrap(), "{}", sheet.name);
-                assert!(sheet.name.starts_with(figure.name()), "{}", sheet.name);
-                assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{}", sheet.name);
+        for kind in FIGURES {
+            let figures = kind.figures(&stored).unwrap();
+            assert!(!figures.is_empty(), "{}", kind.name());
+            for figure in figures {
+                let svg = figure.svg().unwrap();
+                assert_eq!(svg, figure.svg().unwrap(), "{}", figure.name);
+                assert!(figure.name.starts_with(kind.name()), "{}", figure.name);
+                assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{}", figure.name);
                 // Nothing that these show is stored here.
-                let other = ["figure2", "figure5", "spectra"].contains(&figure.name());
-                assert_eq!(sheet.is_empty(), empty || other, "{}", sheet.name);
-                assert_eq!(svg.contains("Not measured yet"), sheet.is_empty(), "{}", sheet.name);
+                let other = ["figure2", "figure5", "spectra"].contains(&kind.name());
+                assert_eq!(figure.is_empty(), empty || other, "{}", figure.name);
+                assert_eq!(svg.contains("Not measured yet"), figure.is_empty(), "{}", figure.name);
             }
         }
     }
@@ -75,9 +76,9 @@ fn every_figure_is_drawn_with_and_without_anything_stored() {
 
 #[test]
 fn a_png_is_the_same_picture_twice_as_large() {
-    let sheet = FIGURES[1].sheets(&stored()).unwrap().remove(0);
-    let png = sheet.png().unwrap();
-    assert_eq!(png, sheet.png().unwrap());
+    let figure = FIGURES[1].figures(&stored()).unwrap().remove(0);
+    let [_, (_, png)] = figure.files().unwrap();
+    assert_eq!(png, figure.files().unwrap()[1].1);
     let pixels = resvg::tiny_skia::Pixmap::decode_png(&png).unwrap();
     assert_eq!(pixels.width(), 2 * style::WIDTH);
     let ink = pixels.pixels().iter().filter(|p| p.red() < 128).count();
@@ -86,16 +87,20 @@ fn a_png_is_the_same_picture_twice_as_large() {
 
 #[test]
 fn captions_say_what_it_is_and_words_cannot_break_the_svg() {
-    let sheet = FIGURES[1].sheets(&stored()).unwrap().remove(0);
-    assert!(sheet.caption.contains("made-up <numbers> & words"), "{}", sheet.caption);
-    assert!(sheet.svg().unwrap().contains("made-up &lt;numbers&gt; &amp; words"));
+    let figure = FIGURES[1].figures(&stored()).unwrap().remove(0);
+    assert!(
+        figure.caption.contains("made-up <numbers> & words"),
+        "{}",
+        figure.caption
+    );
+    assert!(figure.svg().unwrap().contains("made-up &lt;numbers&gt; &amp; words"));
 }
 
 #[test]
 fn the_probed_layer_has_a_figure_of_its_own() {
-    let of = |at: usize| FIGURES[at].sheets(&stored()).unwrap().remove(0);
-    let titles = |sheet: &Sheet| {
-        sheet
+    let of = |at: usize| FIGURES[at].figures(&stored()).unwrap().remove(0);
+    let titles = |figure: &Figure| {
+        figure
             .panels
             .iter()
             .flatten()
@@ -161,21 +166,21 @@ fn spectra_say_how_many_directions_carry_an_update() {
         spectrum([3.0, 2.0, 1.0, 1.0], Module::Query),
         spectrum([10.0, 1.0, 1.0, 1.0], Module::Value),
     ];
-    let figure = FIGURES.iter().find(|figure| figure.name() == "spectra").unwrap();
-    let sheet = figure.sheets(&stored).unwrap().remove(0);
-    assert_eq!(sheet.panels[0].len(), 2);
+    let kind = FIGURES.iter().find(|kind| kind.name() == "spectra").unwrap();
+    let figure = kind.figures(&stored).unwrap().remove(0);
+    assert_eq!(figure.panels[0].len(), 2);
     let said = "In layer 1 nine tenths of the squared norm lie in 3 of 4 directions of ΔW_q and 1 of 4 directions of ΔW_v. \
         The paper prints no spectrum";
-    assert!(sheet.caption.contains(said), "{}", sheet.caption);
+    assert!(figure.caption.contains(said), "{}", figure.caption);
 }
 
 #[test]
 fn colours_end_where_the_papers_do_unless_much_lies_beyond() {
     let mut stored = stored();
-    let figure = FIGURES.iter().find(|figure| figure.name() == "figure4").unwrap();
+    let kind = FIGURES.iter().find(|kind| kind.name() == "figure4").unwrap();
     let shown = |stored: &Selection| {
-        let sheet = figure.sheets(stored).unwrap().remove(0);
-        (sheet.bar.unwrap().range, sheet.caption)
+        let figure = kind.figures(stored).unwrap().remove(0);
+        (figure.bar.unwrap().range, figure.caption)
     };
     for (phi, end, words) in [
         (0.4, 0.5, "colours end at 0.5, as in the paper"),

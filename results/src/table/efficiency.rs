@@ -1,23 +1,23 @@
 //! Section 4.2 of the paper: memory, checkpoints and speed of training with LoRA against full fine-tuning.
 
-use super::grid::{Ours, paper_grid};
-use super::{Cell, Number, Table};
+use super::paper_grid::{GridTable, Ours, PaperGrid};
+use super::value::{Cell, Table};
 use crate::analysis::{Cost, Findings, How};
 use crate::claims;
-use crate::error::Result;
 use crate::store::Selection;
 use crate::verdict::said;
 
-paper_grid!("efficiency");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "efficiency",
+    about: "Memory, checkpoints and speed of training (Section 4.2)",
+    paper: include_str!("../../paper/efficiency.yaml"),
+    tables,
+};
 
 /// The table over the analyses of efficiency, a row a model and method. What the records quote from the paper is not ours.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let paper = paper()?;
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
-    for analysis in &selection.analyses {
+    for analysis in &stored.analyses {
         let Findings::Efficiency(found) = &analysis.findings else {
             continue;
         };
@@ -39,10 +39,10 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         ));
     }
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let columns = paper.columns.clone();
-    Ok(vec![paper.table("efficiency", Some(Ours { columns, rows, notes }))])
+    vec![paper.table(Some(Ours { columns, rows, notes }))]
 }
 
 fn row(cost: &Cost) -> Vec<Cell> {
@@ -51,21 +51,13 @@ fn row(cost: &Cost) -> Vec<Cell> {
         How::Computed => "computed",
         How::Paper => "printed",
     };
-    let number = |value: Option<f64>, decimals| {
-        value.map_or(Cell::Missing, |value| {
-            Cell::Number(Number {
-                decimals,
-                ..Number::plain(value)
-            })
-        })
-    };
     vec![
         Cell::Text(cost.model.clone()),
         Cell::Text(cost.method.clone()),
         Cell::Text(how.to_owned()),
-        number(Some(cost.trained_params as f64 / 1e6), 3),
-        number(cost.memory_mib.map(|mib| mib / 1024.0), 2),
-        number(cost.checkpoint_bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 2),
-        number(cost.tokens_per_second, 1),
+        Cell::plain(Some(cost.trained_params as f64 / 1e6), 3),
+        Cell::plain(cost.memory_mib.map(|mib| mib / 1024.0), 2),
+        Cell::plain(cost.checkpoint_bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 2),
+        Cell::plain(cost.tokens_per_second, 1),
     ]
 }

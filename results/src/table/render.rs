@@ -1,8 +1,11 @@
-//! The four renderings of a [`Table`]. Each is a function of the table alone, byte for byte.
+//! Renderings of a [`Table`]: terminal, Markdown, LaTeX and CSV. The same table gives the same bytes.
+
+use std::path::{Path, PathBuf};
 
 use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, TableComponent, presets};
 
-use super::{Cell, Number, Row, RowKind, Table};
+use super::value::{Cell, Number, Row, RowKind, Table};
+use crate::atomic::write_atomic;
 use crate::error::{Error, Result};
 
 /// Columns of a terminal that every table fits into.
@@ -12,6 +15,26 @@ const MISSING: &str = "–";
 const UNDEFINED: &str = "undef.";
 
 impl Table {
+    /// Extensions and contents of the table's files: Markdown, LaTeX, CSV.
+    ///
+    /// # Errors
+    /// [`Error::Csv`].
+    pub fn files(&self) -> Result<[(&'static str, String); 3]> {
+        Ok([("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv()?)])
+    }
+
+    /// Writes [`Table::files`] into `dir` as `NAME.md`, `NAME.tex` and `NAME.csv`, each atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Csv`].
+    pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        let write = |(extension, text): (&str, String)| {
+            let path = dir.join(format!("{}.{extension}", self.name));
+            write_atomic(&path, text.as_bytes()).map(|()| path)
+        };
+        self.files()?.into_iter().map(write).collect()
+    }
+
     /// For a terminal of `width` columns, plain text without colours. Where the table is too wide, the spread goes below
     /// its value.
     #[must_use]
@@ -204,21 +227,6 @@ impl Table {
         self.rows
             .iter()
             .any(|row| matches!(row.cells.get(column), Some(Cell::Number(_) | Cell::Undefined { .. })))
-    }
-}
-
-impl Cell {
-    /// Words, by which a row may be called; what sets it apart or how many seeds it has is written behind the last of them.
-    pub(super) fn is_name(&self) -> bool {
-        matches!(self, Self::Text(text) if !text.starts_with(|first: char| first.is_ascii_digit()))
-    }
-
-    pub(super) fn seeds(&self) -> Option<usize> {
-        match self {
-            Self::Number(number) => number.n,
-            Self::Undefined { undefined } => Some(*undefined),
-            _ => None,
-        }
     }
 }
 

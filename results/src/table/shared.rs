@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cell, Number, Row, RowKind, Table};
+use super::value::{Cell, Number, Row, RowKind, Table};
 use crate::error::Result;
 use crate::frame::Summary;
 use crate::record::{RunRecord, Status};

@@ -2,34 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use super::grid::{Ours, paper_grid};
-use super::{Cell, Number, Table};
+use super::paper_grid::{GridTable, Ours, PaperGrid};
+use super::value::{Cell, Number, Table};
 use crate::analysis::{self, Analysis, Design, Findings, Latency};
 use crate::claims;
-use crate::error::Result;
 use crate::stem::of_analysis;
 use crate::store::Selection;
 use crate::verdict::said;
 
-paper_grid!("table1");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "table1",
+    about: "Latency of forward passes with adapters",
+    paper: include_str!("../../paper/table1.yaml"),
+    tables,
+};
 
 /// A table for each analysis of latency.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let paper = paper()?;
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut tables = Vec::new();
-    for analysis in &selection.analyses {
+    for analysis in &stored.analyses {
         let Findings::Latency(found) = &analysis.findings else {
             continue;
         };
-        let name = of_analysis("table1", analysis, selection);
-        let mut table = paper.table(&name, Some(ours(analysis, found)));
+        let mut table = paper.table(Some(ours(analysis, found)));
+        table.name = of_analysis("table1", analysis, stored);
         table.title = format!("{}: {}", table.title, analysis.model);
         tables.push(table);
     }
-    Ok(tables)
+    tables
 }
 
 /// Batch and length of the columns: the paper's where they were measured, and of the rest the largest, the middle and the smallest.
@@ -93,7 +93,7 @@ fn ours(analysis: &Analysis, found: &Latency) -> Ours {
                 })
             }));
             let slower = cell.filter(|_| design != Design::Base).and_then(|c| found.slowdown(c));
-            cells.push(slower.map_or(Cell::Missing, |percent| Cell::Number(Number::plain(percent))));
+            cells.push(Cell::plain(slower, 1));
         }
         cells
     });

@@ -1,9 +1,6 @@
 //! Table 13 of the paper: DART.
 
-use super::Table;
 use super::texts::{Column, TextTable};
-use crate::error::Result;
-use crate::store::Selection;
 
 const fn column(name: &'static str, metric: &'static str, scale: f64, decimals: usize) -> Column {
     Column {
@@ -16,8 +13,9 @@ const fn column(name: &'static str, metric: &'static str, scale: f64, decimals: 
     }
 }
 
-static TABLE: TextTable = TextTable {
-    stem: "table13",
+pub(super) static TABLE: TextTable = TextTable {
+    name: "table13",
+    about: "DART, as Table 3",
     title: "DART",
     experiments: &["dart"],
     columns: &[
@@ -25,22 +23,6 @@ static TABLE: TextTable = TextTable {
         column("METEOR", "METEOR", 1.0, 2),
         column("TER", "TER", 1.0, 2),
     ],
-    paper: ("paper/table13.yaml", include_str!("../../paper/table13.yaml")),
+    paper: include_str!("../../paper/table13.yaml"),
     quoted_anyway: None,
 };
-
-/// The table without runs of ours: the paper's numbers.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    TABLE.blank()
-}
-
-/// The tables of the experiment `dart`.
-///
-/// # Errors
-/// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    TABLE.build(selection)
-}

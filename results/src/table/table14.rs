@@ -1,9 +1,6 @@
 //! Table 14 of the paper: WebNLG, categories unseen (U) and seen (S) in training, and all (A).
 
-use super::Table;
 use super::texts::{Column, TextTable};
-use crate::error::Result;
-use crate::store::Selection;
 
 const fn column(name: &'static str, metric: &'static str, group: &'static str, scale: f64, decimals: usize) -> Column {
     Column {
@@ -16,8 +13,9 @@ const fn column(name: &'static str, metric: &'static str, group: &'static str, s
     }
 }
 
-static TABLE: TextTable = TextTable {
-    stem: "table14",
+pub(super) static TABLE: TextTable = TextTable {
+    name: "table14",
+    about: "WebNLG, likewise: unseen categories, seen ones, and all",
     title: "WebNLG",
     experiments: &["webnlg"],
     columns: &[
@@ -31,22 +29,6 @@ static TABLE: TextTable = TextTable {
         column("TER S", "TER", "_seen", 1.0, 2),
         column("TER A", "TER", "", 1.0, 2),
     ],
-    paper: ("paper/table14.yaml", include_str!("../../paper/table14.yaml")),
+    paper: include_str!("../../paper/table14.yaml"),
     quoted_anyway: None,
 };
-
-/// The table without runs of ours: the paper's numbers.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    TABLE.blank()
-}
-
-/// The tables of the experiment `webnlg`.
-///
-/// # Errors
-/// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    TABLE.build(selection)
-}

@@ -2,24 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Table;
-use super::grid::{columns, paper_grid};
-use crate::error::Result;
+use super::paper_grid::{GridTable, PaperGrid, columns};
+use super::value::Table;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
 const SWEPT: [&str; 2] = ["method", "task"];
 
-paper_grid!("table15");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "table15",
+    about: "Methods at several sizes",
+    paper: include_str!("../../paper/table15.yaml"),
+    tables,
+};
 
 /// The table over the runs of models of which two methods, or two sizes of one, were run.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut points: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     let mut entries = Vec::new();
-    let runs = sweep::full_data(selection);
+    let runs = sweep::full_data(stored);
     for &run in &runs {
         if let Some((_, value)) = sweep::headline(run) {
             // The last head orders the rows: fewer parameters come first, as in the paper.
@@ -42,7 +43,7 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| points.get(entry.row[0].as_str()).is_some_and(|points| points.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    let mut rows = sweep::collect(&entries, &SWEPT);
     rows.sort_by(|a, b| (&a.heads[0], &a.heads[1], &a.heads[4]).cmp(&(&b.heads[0], &b.heads[1], &b.heads[4])));
     for row in &mut rows {
         // Heads differ by task: the row has the largest.
@@ -56,15 +57,14 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             row.heads[3] = format!("{} +{}", row.heads[3], millions(head));
         }
     }
-    let columns = columns(&paper, &rows, |column| paper.place(column));
-    Ok(paper.sweep(
-        "table15",
+    let columns = columns(paper, &rows, |column| paper.place(column));
+    paper.sweep(
         &rows,
         columns,
         &SWEPT,
         "the task's metric on dev in per cent, of texts BLEU or ROUGE-1 on test; what the task's head trains besides stands behind the +",
         String::new(),
-    ))
+    )
 }
 
 /// `294912` as `0.295M`; less than a million keeps three digits, more keeps one.

@@ -1,9 +1,8 @@
 //! Table 16 of the paper: little training data.
 
-use super::Table;
-use super::grid::{columns, paper_grid};
+use super::paper_grid::{GridTable, PaperGrid, columns};
+use super::value::Table;
 use crate::claims;
-use crate::error::Result;
 use crate::store::Selection;
 use crate::sweep::{self, Entry, SweepRow};
 use crate::verdict::said;
@@ -13,15 +12,17 @@ const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 /// batches, as in the paper's Table 17.
 const RECIPE: [&str; 2] = ["train.epochs", "train.batch_size"];
 
-paper_grid!("table16");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "table16",
+    about: "Little training data",
+    paper: include_str!("../../paper/table16.yaml"),
+    tables,
+};
 
 /// The table over the runs of models and tasks that were trained on two amounts of data.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut entries = Vec::new();
-    for run in sweep::finished(selection) {
+    for run in sweep::finished(stored) {
         if let Some((_, value)) = sweep::headline(run) {
             let method = format!("{} {}", sweep::kind(run), sweep::described(run));
             let row = vec![run.model.clone(), sweep::task(run), method.trim_end().to_owned()];
@@ -34,16 +35,15 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
             });
         }
     }
-    let (paper, rows) = (paper()?, sweep::compared(&entries, &[&SWEPT[..], &RECIPE].concat()));
-    let columns = columns(&paper, &rows, |column| column.parse().unwrap_or(u64::MAX));
-    Ok(paper.sweep(
-        "table16",
+    let rows = sweep::compared(&entries, &[&SWEPT[..], &RECIPE].concat());
+    let columns = columns(paper, &rows, |column| column.parse().unwrap_or(u64::MAX));
+    paper.sweep(
         &rows,
         columns,
         &SWEPT,
         "the task's metric on all of dev in per cent, by rows of training data",
         verdicts(&rows),
-    ))
+    )
 }
 
 /// LoRA in each of its settings against full fine-tuning, with every prefix of the same model and task.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Table;
-use super::grid::paper_grid;
-use crate::error::Result;
+use super::paper_grid::{GridTable, PaperGrid};
+use super::value::Table;
 use crate::store::Selection;
 use crate::sweep::{self, Entry};
 
@@ -20,16 +19,18 @@ const METRICS: [(&str, &str, f64); 6] = [
     ("CIDEr", "test/CIDEr", 1.0),
 ];
 
-paper_grid!("table18");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "table18",
+    about: "The rank of LoRA on E2E, metric by metric",
+    paper: include_str!("../../paper/table18.yaml"),
+    tables,
+};
 
 /// The table over LoRA's runs of E2E, if for some model and weights two ranks were run.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut ranks: BTreeMap<Vec<String>, BTreeSet<u64>> = BTreeMap::new();
     let mut entries = Vec::new();
-    for run in sweep::full_data(selection).into_iter().filter(|run| run.task == "e2e") {
+    for run in sweep::full_data(stored).into_iter().filter(|run| run.task == "e2e") {
         let (Some((weights, _, rank)), Some(eval)) = (sweep::lora(run), run.best_eval()) else {
             continue;
         };
@@ -48,15 +49,14 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     entries.retain(|entry| ranks.get(&entry.row[..2]).is_some_and(|ranks| ranks.len() > 1));
-    let (paper, mut rows) = (paper()?, sweep::collect(&entries, &SWEPT));
+    let mut rows = sweep::collect(&entries, &SWEPT);
     rows.sort_by(|a, b| (&a.heads[0], &a.heads[1], &a.heads[3]).cmp(&(&b.heads[0], &b.heads[1], &b.heads[3])));
     let columns = paper.columns.clone();
-    Ok(paper.sweep(
-        "table18",
+    paper.sweep(
         &rows,
         columns,
         &SWEPT,
         "loss on dev, all others on test; BLEU in per cent",
         String::new(),
-    ))
+    )
 }

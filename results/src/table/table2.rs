@@ -2,48 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::render::grouped;
 use super::shared::{
     RowKey, difference_row, distinct, each_part, failures, marks, not_run, plain, provenance, seeds, undefined,
 };
-use super::{Cell, Number, Row, RowKind, Table, grouped};
+use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable, PaperTask, Setup};
-use crate::store::{Filter, Selection, Store};
+use crate::store::Selection;
 
-/// Table 2 over the runs that `filter` admits, as [`super::tables`] has it.
-///
-/// # Errors
-/// As [`super::tables`].
-pub fn table2(store: &Store, filter: &Filter) -> Result<Vec<Table>> {
-    super::tables(store, filter, |kind| kind == "table2")
-}
+pub(super) struct Table2;
 
-/// Table 2 over the runs of the experiment `glue`: first the table of the runs that are rows of the paper, with the
-/// paper's numbers below each; then, apart from it, a table for each other (preset, label). None for no runs.
-///
-/// # Errors
-/// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let paper = PaperTable::table2()?;
-    each_part(selection, &["glue"], "table2", |label, part| one(&paper, label, part))
-}
+impl TableKind for Table2 {
+    fn name(&self) -> &'static str {
+        "table2"
+    }
 
-/// The table without runs of ours: the paper's numbers.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    let paper = PaperTable::table2()?;
-    let mut table = empty(None, &paper.order);
-    table.name = "table2".to_owned();
-    let cells = not_run(table.header.len());
-    let kind = RowKind::Ours;
-    table.rows.push(Row { kind, cells });
-    table.rows.extend(paper.rows.iter().map(paper_row));
-    let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
-    table.notes = notes(&paper, &quoted, &[], &Selection::default(), &paper.order);
-    Ok(table)
+    fn about(&self) -> &'static str {
+        "GLUE: each method's median over seeds, task by task"
+    }
+
+    /// First the table of the runs in the paper's settings, with the paper's numbers below each; then one table for each other
+    /// (preset, label).
+    fn tables(&self, stored: &Selection) -> Result<Vec<Table>> {
+        let paper = PaperTable::table2()?;
+        each_part(stored, &["glue"], self.name(), |label, part| one(&paper, label, part))
+    }
+
+    fn paper_only(&self) -> Result<Table> {
+        let paper = PaperTable::table2()?;
+        let mut table = empty(None, &paper.order);
+        table.name = self.name().to_owned();
+        let cells = not_run(table.header.len());
+        let kind = RowKind::Ours;
+        table.rows.push(Row { kind, cells });
+        table.rows.extend(paper.rows.iter().map(paper_row));
+        let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
+        table.notes = notes(&paper, &quoted, &[], &Selection::default(), &paper.order);
+        Ok(table)
+    }
 }
 
 fn empty(label: Option<&str>, tasks: &[PaperTask]) -> Table {
@@ -159,7 +157,7 @@ fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &
     }
     let whole = !tasks.is_empty() && medians.len() == tasks.len();
     let average = whole.then(|| medians.iter().sum::<f64>() / medians.len() as f64);
-    cells.push(average.map_or(Cell::Missing, |average| Cell::Number(Number::plain(average))));
+    cells.push(Cell::plain(average, 1));
     Row {
         kind: RowKind::Ours,
         cells,
@@ -175,16 +173,8 @@ fn paper_row(row: &PaperRow) -> Row {
         Cell::Text(format!("{:.1}M", row.params_m)),
         Cell::Missing,
     ];
-    let number = |value, spread| {
-        Cell::Number(Number {
-            value,
-            spread,
-            n: None,
-            decimals: 1,
-        })
-    };
-    cells.extend(row.scores.iter().map(|score| number(score.value(), score.spread())));
-    cells.push(row.average.map_or(Cell::Missing, |average| number(average, None)));
+    cells.extend(row.scores.iter().map(|score| Cell::quoted(*score, 1)));
+    cells.push(Cell::plain(row.average, 1));
     Row {
         kind: RowKind::Paper,
         cells,

@@ -1,9 +1,6 @@
 //! Table 3 of the paper: the E2E NLG Challenge.
 
-use super::Table;
 use super::texts::{Column, TextTable};
-use crate::error::Result;
-use crate::store::Selection;
 
 const fn column(name: &'static str, metric: &'static str, scale: f64, decimals: usize) -> Column {
     Column {
@@ -16,8 +13,9 @@ const fn column(name: &'static str, metric: &'static str, scale: f64, decimals: 
     }
 }
 
-static TABLE: TextTable = TextTable {
-    stem: "table3",
+pub(super) static TABLE: TextTable = TextTable {
+    name: "table3",
+    about: "E2E: each method's mean over seeds, metric by metric",
     title: "E2E NLG Challenge",
     experiments: &["e2e"],
     columns: &[
@@ -27,22 +25,6 @@ static TABLE: TextTable = TextTable {
         column("ROUGE-L", "ROUGE_L", 100.0, 1),
         column("CIDEr", "CIDEr", 1.0, 2),
     ],
-    paper: ("paper/table3.yaml", include_str!("../../paper/table3.yaml")),
+    paper: include_str!("../../paper/table3.yaml"),
     quoted_anyway: None,
 };
-
-/// The table without runs of ours: the paper's numbers.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    TABLE.blank()
-}
-
-/// The tables of the experiment `e2e`.
-///
-/// # Errors
-/// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    TABLE.build(selection)
-}

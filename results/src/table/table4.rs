@@ -1,9 +1,6 @@
 //! Table 4 of the paper, without MNLI: WikiSQL and SAMSum. The paper ran GPT-3 there.
 
-use super::Table;
 use super::texts::{Column, TextTable};
-use crate::error::Result;
-use crate::store::Selection;
 
 const fn column(name: &'static str, task: &'static str, metric: &'static str) -> Column {
     Column {
@@ -16,8 +13,9 @@ const fn column(name: &'static str, task: &'static str, metric: &'static str) ->
     }
 }
 
-static TABLE: TextTable = TextTable {
-    stem: "table4",
+pub(super) static TABLE: TextTable = TextTable {
+    name: "table4",
+    about: "WikiSQL and SAMSum, likewise",
     title: "WikiSQL (logical form) and SAMSum (ROUGE)",
     experiments: &["wikisql", "samsum"],
     columns: &[
@@ -26,22 +24,6 @@ static TABLE: TextTable = TextTable {
         column("R2", "samsum", "rouge2"),
         column("RL", "samsum", "rougeL"),
     ],
-    paper: ("paper/table4.yaml", include_str!("../../paper/table4.yaml")),
+    paper: include_str!("../../paper/table4.yaml"),
     quoted_anyway: Some("They are of GPT-3 175B: no row of ours is the same experiment, and none is compared."),
 };
-
-/// The table without runs of ours: the paper's numbers.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn blank() -> Result<Table> {
-    TABLE.blank()
-}
-
-/// The tables of the experiments `wikisql` and `samsum`.
-///
-/// # Errors
-/// [`crate::Error::NoPaperRow`], [`crate::Error::Query`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    TABLE.build(selection)
-}

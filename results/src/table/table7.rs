@@ -1,23 +1,23 @@
 //! Table 7 of the paper: how much of a frozen weight lies in an update's subspace, and how much the update amplifies it.
 
-use super::grid::{Ours, paper_grid};
-use super::{Cell, Number, Table};
+use super::paper_grid::{GridTable, Ours, PaperGrid};
+use super::value::{Cell, Table};
 use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
 use crate::claims;
-use crate::error::Result;
 use crate::store::Selection;
 use crate::verdict::said;
 
-paper_grid!("table7");
+pub(super) static TABLE: GridTable = GridTable {
+    name: "table7",
+    about: "Projections of frozen weights onto updates, and amplification",
+    paper: include_str!("../../paper/table7.yaml"),
+    tables,
+};
 
 /// The table over the analyses of subspaces: W_q at the probed layer, a row an adapter.
-///
-/// # Errors
-/// [`crate::Error::Paper`].
-pub fn build(selection: &Selection) -> Result<Vec<Table>> {
-    let paper = paper()?;
+fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW, and holds the factor alpha / r, which by itself makes a smaller rank amplify more.".to_owned()]);
-    for analysis in &selection.analyses {
+    for analysis in &stored.analyses {
         let Findings::Subspace(found) = &analysis.findings else {
             continue;
         };
@@ -38,26 +38,17 @@ pub fn build(selection: &Selection) -> Result<Vec<Table>> {
         }
     }
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let ours = Ours {
         columns: paper.columns.clone(),
         rows,
         notes,
     };
-    Ok(vec![paper.table("table7", Some(ours))])
+    vec![paper.table(Some(ours))]
 }
 
 fn row(analysis: &Analysis, found: &Subspace, p: &Projection) -> Vec<Cell> {
-    let number = |value: Option<f64>| {
-        value.map_or(Cell::Missing, |value| {
-            let decimals = 2;
-            Cell::Number(Number {
-                decimals,
-                ..Number::plain(value)
-            })
-        })
-    };
     let adapter = found.adapters.get(p.adapter);
     let rank = adapter.map_or_else(
         || "?".to_owned(),
@@ -80,7 +71,7 @@ fn row(analysis: &Analysis, found: &Subspace, p: &Projection) -> Vec<Cell> {
             p.amplification,
             p.amplification_unscaled,
         ]
-        .map(number),
+        .map(|value| Cell::plain(value, 2)),
     );
     cells
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::shared::{
     RowKey, difference_row, distinct, each_part, failures, marks, not_run, provenance, seeds, undefined,
 };
-use super::{Cell, Number, Row, RowKind, Table};
+use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable};
@@ -16,17 +16,19 @@ use crate::store::Selection;
 
 /// One such table.
 pub(super) struct TextTable {
-    /// What its files' names begin with.
-    pub stem: &'static str,
-    /// What its title begins with.
+    /// [`TableKind::name`].
+    pub name: &'static str,
+    /// [`TableKind::about`].
+    pub about: &'static str,
+    /// Start of the title.
     pub title: &'static str,
-    /// The experiments whose runs it shows.
+    /// Experiments whose runs the table shows.
     pub experiments: &'static [&'static str],
-    /// In the order of the paper's scores.
+    /// Columns, in the order of the paper's scores.
     pub columns: &'static [Column],
-    /// The paper's numbers: file and text.
-    pub paper: (&'static str, &'static str),
-    /// Why the paper's rows are quoted beside runs that are none of them; none where they are not.
+    /// The paper's numbers: text of `paper/NAME.yaml`.
+    pub paper: &'static str,
+    /// Note for tables that quote the paper although none of their runs is a row of it; `None` for tables that do not.
     pub quoted_anyway: Option<&'static str>,
 }
 
@@ -49,21 +51,28 @@ pub(super) struct Column {
     pub decimals: usize,
 }
 
-impl TextTable {
-    /// First the table of the runs that are rows of the paper, with the paper's numbers below each; then, apart from it, a
-    /// table for each other (preset, label). None for no runs.
-    pub(super) fn build(&self, selection: &Selection) -> Result<Vec<Table>> {
-        let paper = PaperTable::read(self.paper.0, self.paper.1)?;
-        each_part(selection, self.experiments, self.stem, |label, part| {
+impl TableKind for TextTable {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// First the table of the runs in the paper's settings, with the paper's numbers below each; then one table for each other
+    /// (preset, label).
+    fn tables(&self, stored: &Selection) -> Result<Vec<Table>> {
+        let paper = PaperTable::read(self.name, self.paper)?;
+        each_part(stored, self.experiments, self.name, |label, part| {
             self.one(&paper, label, part)
         })
     }
 
-    /// The table without runs of ours: the paper's numbers.
-    pub(super) fn blank(&self) -> Result<Table> {
-        let paper = PaperTable::read(self.paper.0, self.paper.1)?;
+    fn paper_only(&self) -> Result<Table> {
+        let paper = PaperTable::read(self.name, self.paper)?;
         let mut table = self.empty(None);
-        table.name = self.stem.to_owned();
+        table.name = self.name.to_owned();
         let cells = not_run(table.header.len());
         let kind = RowKind::Ours;
         table.rows.push(Row { kind, cells });
@@ -72,7 +81,9 @@ impl TextTable {
         table.notes = self.notes(&paper, &quoted, &[], &Selection::default(), false);
         Ok(table)
     }
+}
 
+impl TextTable {
     fn empty(&self, label: Option<&str>) -> Table {
         let mut table = Table {
             name: String::new(),
@@ -156,14 +167,8 @@ impl TextTable {
             Cell::Text(format!("paper: {}{star}", row.name)),
             Cell::Text(format!("{}M", row.params_m)),
         ];
-        cells.extend(self.columns.iter().zip(&row.scores).map(|(column, score)| {
-            Cell::Number(Number {
-                value: score.value(),
-                spread: score.spread(),
-                n: None,
-                decimals: column.decimals,
-            })
-        }));
+        let scores = self.columns.iter().zip(&row.scores);
+        cells.extend(scores.map(|(column, score)| Cell::quoted(*score, column.decimals)));
         Row {
             kind: RowKind::Paper,
             cells,

@@ -4,6 +4,13 @@
 use std::collections::BTreeMap;
 
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
+use results::{Selection, TABLES, Table};
+
+/// The tables of the kind `name`.
+pub fn tables(name: &str, stored: &Selection) -> results::Result<Vec<Table>> {
+    let kind = TABLES.iter().find(|kind| kind.name() == name).unwrap();
+    kind.tables(stored)
+}
 
 /// A finished run of two epochs, the second better; `value` is the best epoch's metric.
 pub fn run(n: u64, method: &str, task: &str, seed: u64, value: f64) -> RunRecord {

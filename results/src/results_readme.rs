@@ -1,35 +1,34 @@
-//! The page `results/README.md`: every figure and table, and the records that they come from.
+//! `results/README.md`: the published figures and tables, and the records that they are made from.
 
-use crate::publish::Published;
+use crate::figure::Figure;
 use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::RowKind;
+use crate::table::{Row, RowKind, Table};
 
 /// The page as Markdown. Its links are to files beside it.
-pub(crate) fn page(stored: &Selection, all: &Published) -> String {
-    let mut out = include_str!("index.md").to_owned();
-    figures(&mut out, all);
-    tables(&mut out, all);
-    runs(&mut out, stored);
-    analyses(&mut out, stored);
+pub(crate) fn page(stored: &Selection, tables: &[Table], figures: &[Figure]) -> String {
+    let mut out = include_str!("results_readme.md").to_owned();
+    list_figures(&mut out, figures);
+    list_tables(&mut out, tables);
+    list_runs(&mut out, stored);
+    list_analyses(&mut out, stored);
     out
 }
 
-fn figures(out: &mut String, all: &Published) {
+fn list_figures(out: &mut String, figures: &[Figure]) {
     out.push_str("\n## Figures\n");
-    for sheet in all.sheets.iter().filter(|sheet| !sheet.is_empty()) {
-        let (name, title, caption) = (&sheet.name, &sheet.title, &sheet.caption);
+    for figure in figures.iter().filter(|figure| !figure.is_empty()) {
+        let (name, title, caption) = (&figure.name, &figure.title, &figure.caption);
         out.push_str(&format!(
             "\n### {title}\n\n![{title}](figures/{name}.png)\n\n**{}.** {caption} ([SVG](figures/{name}.svg))\n",
             numbered(name)
         ));
     }
-    let empty: Vec<String> = all
-        .sheets
+    let empty: Vec<String> = figures
         .iter()
-        .filter(|sheet| sheet.is_empty())
-        .map(|sheet| numbered(&sheet.name))
+        .filter(|figure| figure.is_empty())
+        .map(|figure| numbered(&figure.name))
         .collect();
     if !empty.is_empty() {
         out.push_str(&format!(
@@ -49,13 +48,12 @@ fn numbered(name: &str) -> String {
     named.trim_end().to_owned()
 }
 
-fn tables(out: &mut String, all: &Published) {
+fn list_tables(out: &mut String, tables: &[Table]) {
     out.push_str("\n## Tables\n\n| Table | What it shows | Rows of ours | Files |\n| --- | --- | ---: | --- |\n");
-    for table in &all.tables {
+    for table in tables {
         let name = &table.name;
-        let measured = |row: &&crate::table::Row| {
-            row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.says("not run yet"))
-        };
+        let measured =
+            |row: &&Row| row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.is_word("not run yet"));
         out.push_str(&format!(
             "| {} | {} | {} | [md](tables/{name}.md), [tex](tables/{name}.tex), [csv](tables/{name}.csv) |\n",
             numbered(name),
@@ -65,7 +63,7 @@ fn tables(out: &mut String, all: &Published) {
     }
 }
 
-fn runs(out: &mut String, stored: &Selection) {
+fn list_runs(out: &mut String, stored: &Selection) {
     out.push_str("\n## Runs\n");
     if stored.runs.is_empty() {
         out.push_str("\nNone yet.\n");
@@ -110,7 +108,7 @@ fn runs(out: &mut String, stored: &Selection) {
     }
 }
 
-fn analyses(out: &mut String, stored: &Selection) {
+fn list_analyses(out: &mut String, stored: &Selection) {
     out.push_str("\n## Analyses\n");
     if stored.analyses.is_empty() {
         out.push_str("\nNone yet.\n");

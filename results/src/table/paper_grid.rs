@@ -5,18 +5,22 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::shared::{marks, not_run};
-use super::{Cell, Number, Row, RowKind, Table, provenance, seeds_of};
-use crate::error::{Error, Result};
+use super::shared::{marks, not_run, provenance, seeds_of};
+use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
+use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::paper::Score;
+use crate::paper::{self, Score};
 use crate::record::RunRecord;
+use crate::store::Selection;
 use crate::sweep::{self, SweepRow};
 
 /// The paper's numbers for such a table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PaperGrid {
+    /// The table's name.
+    #[serde(skip)]
+    name: &'static str,
     /// Where it stands.
     pub(super) source: String,
     /// What it shows.
@@ -41,27 +45,45 @@ struct PaperGridRow {
     cells: Vec<Option<Score>>,
 }
 
-/// The paper's numbers of the table of this name, as `paper()`, and the table without anything of ours, as `blank()`.
-macro_rules! paper_grid {
-    ($name:literal) => {
-        fn paper() -> crate::error::Result<crate::table::grid::PaperGrid> {
-            crate::table::grid::PaperGrid::read(
-                concat!("paper/", $name, ".yaml"),
-                include_str!(concat!("../../paper/", $name, ".yaml")),
-            )
-        }
-
-        /// The table without anything of ours.
-        ///
-        /// # Errors
-        /// [`crate::Error::Paper`].
-        pub fn blank() -> crate::error::Result<crate::table::Table> {
-            Ok(paper()?.table($name, None))
-        }
-    };
+/// A table with the paper's rows below ours.
+pub(super) struct GridTable {
+    /// [`TableKind::name`].
+    pub(super) name: &'static str,
+    /// [`TableKind::about`].
+    pub(super) about: &'static str,
+    /// The paper's numbers: text of `paper/NAME.yaml`.
+    pub(super) paper: &'static str,
+    /// [`TableKind::tables`], given the paper's numbers.
+    pub(super) tables: fn(&PaperGrid, &Selection) -> Vec<Table>,
 }
 
-pub(super) use paper_grid;
+impl GridTable {
+    fn paper(&self) -> Result<PaperGrid> {
+        let grid = paper::read(self.name, self.paper)?;
+        Ok(PaperGrid {
+            name: self.name,
+            ..grid
+        })
+    }
+}
+
+impl TableKind for GridTable {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn tables(&self, stored: &Selection) -> Result<Vec<Table>> {
+        Ok((self.tables)(&self.paper()?, stored))
+    }
+
+    fn paper_only(&self) -> Result<Table> {
+        Ok(self.paper()?.table(None))
+    }
+}
 
 /// Our part of such a table.
 pub(super) struct Ours {
@@ -71,13 +93,8 @@ pub(super) struct Ours {
 }
 
 impl PaperGrid {
-    /// From the text of `file`.
-    pub(super) fn read(file: &'static str, text: &str) -> Result<Self> {
-        serde_yaml::from_str(text).map_err(|source| Error::Paper { file, source })
-    }
-
-    /// The table `name`: ours, then the paper's. Without ours a row of dashes stands for it.
-    pub(super) fn table(&self, name: &str, ours: Option<Ours>) -> Table {
+    /// Our rows, then the paper's. Without rows of ours, a row of dashes takes their place.
+    pub(super) fn table(&self, ours: Option<Ours>) -> Table {
         let ours = ours.unwrap_or_else(|| Ours {
             columns: self.columns.clone(),
             rows: vec![not_run(self.heads.len() + self.columns.len())],
@@ -109,7 +126,7 @@ impl PaperGrid {
         notes.extend(marks(&rows));
         let n = rows.iter().flat_map(|row| &row.cells).filter_map(Cell::seeds);
         Table {
-            name: name.to_owned(),
+            name: self.name.to_owned(),
             title: self.title.clone(),
             header,
             show_n: n.collect::<BTreeSet<_>>().len() > 1,
@@ -127,12 +144,7 @@ impl PaperGrid {
             let at = self.columns.iter().position(|c| c == column);
             let score = at.and_then(|at| row.cells.get(at).copied().flatten());
             score.map_or(Cell::Missing, |score| {
-                Cell::Number(Number {
-                    value: score.value(),
-                    spread: score.spread(),
-                    n: None,
-                    decimals: at.map_or(1, |at| self.decimals(at, score.value())),
-                })
+                Cell::quoted(score, at.map_or(1, |at| self.decimals(at, score.value())))
             })
         }));
         cells
@@ -154,7 +166,6 @@ impl PaperGrid {
     /// what the cells are, `verdicts` whether they show what the paper found.
     pub(super) fn sweep(
         &self,
-        name: &str,
         rows: &[SweepRow<'_>],
         columns: Vec<String>,
         swept: &[&str],
@@ -186,7 +197,7 @@ impl PaperGrid {
             rows: cells,
             notes,
         };
-        vec![self.table(name, Some(ours))]
+        vec![self.table(Some(ours))]
     }
 
     fn swept(&self, row: &SweepRow<'_>, columns: &[String]) -> Vec<Cell> {

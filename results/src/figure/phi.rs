@@ -1,6 +1,6 @@
 //! What the figures of Section 7 have in common: finding the grids of phi, and making panels of them.
 
-use super::{Axis, Content, Panel, Sheet};
+use super::value::{Axis, Content, Figure, Panel};
 use crate::analysis::{Adapter, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
 use crate::store::Selection;
 
@@ -44,26 +44,26 @@ pub(super) fn layers(found: &Subspace, about: Comparison) -> Vec<u32> {
     layers
 }
 
-/// A sheet for each analysis that compared this, of its probed layer (`probe`) or of the others; `nothing` where none did.
-pub(super) fn sheets(
+/// A figure for each analysis that compared this, of its probed layer (`probe`) or of the others; `unmeasured` where none did.
+pub(super) fn figures(
     stored: &Selection,
     about: Comparison,
     probe: bool,
-    sheet: impl Fn(&Analysis, &Subspace, &[u32]) -> Sheet,
-    nothing: impl FnOnce() -> Sheet,
-) -> Vec<Sheet> {
-    let mut sheets = Vec::new();
+    figure: impl Fn(&Analysis, &Subspace, &[u32]) -> Figure,
+    unmeasured: impl FnOnce() -> Figure,
+) -> Vec<Figure> {
+    let mut figures = Vec::new();
     for (analysis, found) in analyses(stored, &[about]) {
         let probed = |layer: &u32| (*layer == found.probe) == probe;
         let shown: Vec<u32> = layers(found, about).into_iter().filter(probed).collect();
         if !shown.is_empty() {
-            sheets.push(sheet(analysis, found, &shown));
+            figures.push(figure(analysis, found, &shown));
         }
     }
-    if sheets.is_empty() {
-        sheets.push(nothing());
+    if figures.is_empty() {
+        figures.push(unmeasured());
     }
-    sheets
+    figures
 }
 
 /// `layer 2` or `layers 1, 3, 4`.
