@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use messages::excerpt;
+use support::excerpt;
 
 /// Most characters of a field of a file in a message.
 const FIELD: usize = 80;

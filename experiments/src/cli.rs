@@ -235,7 +235,7 @@ pub fn set_threads(threads: usize) -> Result<usize> {
 /// The one place where an error is printed: on one line, with its causes.
 pub fn finish(result: Result<std::process::ExitCode>) -> std::process::ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", messages::printable(format!("{error:#}")));
+        eprintln!("error: {}", support::printable(format!("{error:#}")));
         std::process::ExitCode::FAILURE
     })
 }

@@ -86,6 +86,15 @@ pub enum Error {
 /// This crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<support::FileError> for Error {
+    fn from(error: support::FileError) -> Self {
+        Error::Io {
+            path: error.path,
+            reason: error.source,
+        }
+    }
+}
+
 impl Error {
     /// An [`Error::Io`] at `path`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {

@@ -7,7 +7,7 @@ mod stored_head;
 pub use crate::load_report::LoadReport;
 pub use stored_head::StoredHead;
 
-use crate::fsutil::{sha256_file, write_atomic};
+use crate::fsutil::sha256_file;
 use crate::interop::TorchFile;
 use crate::model::Arch;
 use crate::nn::{Owner, Params, check_finite, copy};
@@ -377,12 +377,13 @@ pub fn save_as(
         .iter()
         .map(|(name, t)| Ok((name, Plain::new(name, t, precision)?)))
         .collect::<Result<Vec<_>>>()?;
-    write_atomic(path, |temp| {
+    support::write_atomic_with(path, |temp| {
         safetensors::serialize_to_file(plain, Some(metadata), temp).map_err(|e| match e {
             safetensors::SafeTensorError::IoError(e) => e,
             other => std::io::Error::other(other),
         })
-    })
+    })?;
+    Ok(())
 }
 
 /// A tensor as it goes into a file: contiguous, on the CPU. One that is so already is not copied.

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use results::{Filter, Selection, Store, write_atomic};
+use results::{Filter, Selection, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use support::write_atomic;
 
 /// Writes the reports on GLUE, on generated texts and on Section 7: notebooks/*.ipynb and html/*.html.
 ///
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {}", messages::printable(format!("{error:#}")));
+            eprintln!("error: {}", support::printable(format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use results::write_atomic;
 use serde_json::{Value, json};
+use support::write_atomic;
 
 use super::*;
 

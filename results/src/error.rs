@@ -112,6 +112,13 @@ pub enum Error {
 /// [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<support::FileError> for Error {
+    fn from(error: support::FileError) -> Self {
+        let support::FileError { path, action, source } = error;
+        Self::Io { path, action, source }
+    }
+}
+
 impl Error {
     /// It and its causes, on one line.
     #[must_use]

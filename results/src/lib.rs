@@ -16,7 +16,6 @@
 //! ```
 
 pub mod analysis;
-pub mod atomic;
 pub mod claims;
 pub mod compare;
 pub mod error;
@@ -38,7 +37,6 @@ pub mod table;
 pub mod verdict;
 
 pub use analysis::Analysis;
-pub use atomic::write_atomic;
 pub use error::{Error, Result};
 pub use figure::{FIGURES, Figure};
 pub use record::RunRecord;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use support::write_atomic;
 
-use crate::atomic::write_atomic;
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;

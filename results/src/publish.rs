@@ -5,7 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::atomic::write_atomic;
+use support::write_atomic;
+
 use crate::error::{Error, Result};
 use crate::figure::{FIGURES, Figure};
 use crate::results_readme;

@@ -7,8 +7,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use support::{sync_folder, write_atomic};
+
 use crate::analysis::Analysis;
-use crate::atomic::{sync_dir, write_atomic};
 use crate::error::{Error, Result};
 use crate::record::{RunRecord, is_id};
 
@@ -140,7 +141,7 @@ impl Store {
         };
         write_atomic(&path, &text)?;
         match fs::remove_file(&failed) {
-            Ok(()) => sync_dir(&self.failed_dir())?,
+            Ok(()) => sync_folder(&self.failed_dir())?,
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(&failed, "remove the record of the earlier failure")(e)),
         }

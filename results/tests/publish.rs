@@ -125,7 +125,7 @@ fn a_broken_record_is_named_and_skipped() {
         ),
     ];
     for (file, text, said) in broken {
-        results::write_atomic(dir.path().join(file), text.as_bytes()).unwrap();
+        support::write_atomic(dir.path().join(file), text.as_bytes()).unwrap();
         let written = publish(&all).unwrap();
         assert_eq!(written.skipped.len(), 1, "{written}");
         assert!(
@@ -170,7 +170,7 @@ fn what_is_no_longer_made_is_removed_and_nothing_else() {
         "figures/figure3-gone.svg",
         "tables/table5-gone.csv",
     ] {
-        results::write_atomic(dir.path().join(mine), b"x").unwrap();
+        support::write_atomic(dir.path().join(mine), b"x").unwrap();
     }
     let store = Store::open(dir.path()).unwrap();
     store.put(&failed(1, "lora", "mrpc", 1, "out of memory")).unwrap();

@@ -1,9 +1,10 @@
 //! Sentences of an older program do not outlive its rules.
 
+use results::Store;
 use results::analysis::{Adapter, Analysis, Findings, Module, Projection, SCHEMA, Subspace};
 use results::record::Provenance;
 use results::restate::{remarks, restate};
-use results::{Store, write_atomic};
+use support::write_atomic;
 
 #[test]
 fn one_adapter_of_a_rank_shows_nothing_and_says_so() {

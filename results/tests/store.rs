@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{failed, run};
 use results::record::SCHEMA;
-use results::{Error, Filter, RunRecord, Store, write_atomic};
+use results::{Error, Filter, RunRecord, Store};
 use serde_json::{Value, json};
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -250,29 +250,6 @@ fn concurrent_puts_of_one_id_leave_one_whole_record() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(left.len(), 2, "no temporary file stays: {left:?}");
-}
-
-#[test]
-fn a_write_that_fails_names_the_path_and_keeps_the_old_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a/b.txt");
-    write_atomic(&path, b"old").unwrap();
-    write_atomic(&path, b"new").unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    // A file where the folder should be, and a folder where the file should be: refused for any user, root too.
-    let error = chain(&write_atomic(path.join("c.txt"), b"x").unwrap_err());
-    assert!(
-        error.contains("b.txt") && error.contains("create the folder"),
-        "{error}"
-    );
-    assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    let error = chain(&write_atomic(dir.path().join("a"), b"x").unwrap_err());
-    assert!(error.contains("/a: cannot replace the file"), "{error}");
-    assert_eq!(
-        std::fs::read_dir(dir.path()).unwrap().count(),
-        1,
-        "the temporary file is gone"
-    );
 }
 
 #[test]

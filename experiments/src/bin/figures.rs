@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {}", messages::printable(format!("{error:#}")));
+            eprintln!("error: {}", support::printable(format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

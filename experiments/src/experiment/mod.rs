@@ -231,7 +231,7 @@ impl Experiment {
 /// The table so far, and how to go on; where there is no table, the latter alone.
 fn stopped(tables: Result<Vec<Table>>, resume: bool, emit: &mut dyn FnMut(&RunEvent)) {
     let tables = tables.unwrap_or_else(|error| {
-        tracing::warn!("no table: {}", messages::printable(format!("{error:#}")));
+        tracing::warn!("no table: {}", support::printable(format!("{error:#}")));
         Vec::new()
     });
     let go_on = resume_command::command(std::env::args_os(), resume);

@@ -74,7 +74,7 @@ impl Embedded {
             if std::fs::read(&path).is_ok_and(|found| found == *bytes) {
                 continue;
             }
-            results::write_atomic(&path, bytes).with_context(|| {
+            support::write_atomic(&path, bytes).with_context(|| {
                 format!(
                     "unpacking the embedded model; LORA_CACHE names another folder than {}",
                     root.display()

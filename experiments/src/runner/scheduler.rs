@@ -202,12 +202,12 @@ impl Queue<'_> {
                 Ok(Ended::Well)
             }
             Err(error) if is_interruption(&error) => {
-                self.emit(&RunEvent::Interrupted(run, &messages::printable(format!("{error:#}"))));
+                self.emit(&RunEvent::Interrupted(run, &support::printable(format!("{error:#}"))));
                 Ok(Ended::Interrupted)
             }
             Err(error) => {
                 let mut record = new_record(session, run, &started);
-                let error = messages::printable(format!("{error:#}")).replace('\n', " ");
+                let error = support::printable(format!("{error:#}")).replace('\n', " ");
                 record.status = Status::Failed { error };
                 let kept = session.store.put(&record);
                 kept.context("keeping the record of a failed run")?;

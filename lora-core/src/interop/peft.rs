@@ -6,7 +6,6 @@
 
 use super::adapter::{A, Adapter, B};
 use super::base::{Base, Layer, Tensors, fill};
-use crate::fsutil::write_atomic;
 use crate::method::Lora;
 use crate::nn::{Owner, Params};
 use crate::weights::{Weights, save};
@@ -264,7 +263,7 @@ impl Export<'_> {
         let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
         save(&dir.join(WEIGHTS), &tensors, [("format".into(), "pt".into())].into())?;
         let path = dir.join(CONFIG);
-        write_atomic(&path, |temp| std::fs::write(temp, &text))
+        Ok(support::write_atomic(&path, text.as_bytes())?)
     }
 
     /// A and B by module, and how many parts each module has.

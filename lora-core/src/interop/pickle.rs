@@ -512,7 +512,7 @@ impl<'p> Machine<'p> {
 
 /// What fits of a name into a message.
 fn printable(text: &str) -> String {
-    messages::excerpt(text, 80)
+    support::excerpt(text, 80)
 }
 
 /// Names of the opcodes that a hostile or foreign pickle is likely to use.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, TableComponent, presets};
+use support::write_atomic;
 
 use super::value::{Cell, Number, Row, RowKind, Table};
-use crate::atomic::write_atomic;
 use crate::error::{Error, Result};
 
 /// Columns of a terminal that every table fits into.
@@ -30,7 +30,8 @@ impl Table {
     pub fn write(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         let write = |(extension, text): (&str, String)| {
             let path = dir.join(format!("{}.{extension}", self.name));
-            write_atomic(&path, text.as_bytes()).map(|()| path)
+            write_atomic(&path, text.as_bytes())?;
+            Ok(path)
         };
         self.files()?.into_iter().map(write).collect()
     }

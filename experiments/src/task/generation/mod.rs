@@ -206,7 +206,7 @@ impl GenerationTask {
         };
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         if whole.len() < text.len() {
-            results::write_atomic(path, whole.as_bytes())?;
+            support::write_atomic(path, whole.as_bytes())?;
         }
         read_lines(whole, self.ids.len())
             .with_context(|| format!("{}; delete it to write the texts anew", path.display()))
@@ -226,7 +226,7 @@ impl GenerationTask {
     /// What the system says.
     pub fn keep(&self, texts: &[String], place: RunPaths) -> Result<()> {
         let lines: Result<Vec<String>> = texts.iter().enumerate().map(|(row, text)| line(row, text)).collect();
-        Ok(results::write_atomic(place.texts(), lines?.concat().as_bytes())?)
+        Ok(support::write_atomic(place.texts(), lines?.concat().as_bytes())?)
     }
 
     /// The texts of a finished run, if they are there: as many as there are contexts.

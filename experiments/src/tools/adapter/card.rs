@@ -133,5 +133,5 @@ impl<'a> Card<'a> {
 /// # Errors
 /// A folder that cannot be written.
 pub fn write(dir: &Path, card: &Card) -> Result<()> {
-    results::write_atomic(dir.join("README.md"), card.text().as_bytes()).context("writing the model card")
+    support::write_atomic(dir.join("README.md"), card.text().as_bytes()).context("writing the model card")
 }

@@ -40,7 +40,7 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
     let outputs = found.base.outputs(&found.base.complete(&stored.trained)?)?;
     let config = config(found, &stored.about, outputs);
     let text = serde_json::to_string_pretty(&config)? + "\n";
-    results::write_atomic(dir.join("config.json"), text.as_bytes())?;
+    support::write_atomic(dir.join("config.json"), text.as_bytes())?;
     let mut copied = 0;
     for file in tokenize::FILES.iter().chain(&OTHERS) {
         let from = found.base.dir.join(file);

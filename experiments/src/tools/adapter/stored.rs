@@ -237,7 +237,7 @@ impl Stored {
             .collect();
         save(&dir.join(WEIGHTS), &tensors, Default::default())?;
         let text = serde_json::to_vec_pretty(&self.about)?;
-        results::write_atomic(dir.join(ABOUT), &[&text[..], b"\n"].concat())?;
+        support::write_atomic(dir.join(ABOUT), &[&text[..], b"\n"].concat())?;
         Ok(())
     }
 

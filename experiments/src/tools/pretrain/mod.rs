@@ -247,7 +247,7 @@ fn learn_tokenizer(config: &Config, corpus: &Corpus, out: &Path) -> Result<Token
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    Ok(results::write_atomic(path, text.as_bytes())?)
+    Ok(support::write_atomic(path, text.as_bytes())?)
 }
 
 fn pretty(value: &impl Serialize) -> Result<String> {

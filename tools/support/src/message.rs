@@ -1,15 +1,15 @@
-//! Text of files and errors, made fit for a message: a damaged file is quoted in a line, not printed whole, and its control
-//! characters do nothing to the terminal.
+//! Text of files and errors in messages: of bounded length, with control characters escaped, so that a damaged file neither floods
+//! nor controls the terminal.
 
 use std::fmt::Display;
 
-/// Most characters of a line of an error.
+/// Longest line of an error, in characters.
 const LINE: usize = 1_000;
-/// Most lines of an error.
+/// Lines of an error that are shown.
 const LINES: usize = 100;
 
-/// A text out of a file or an argument, for a message: control characters are escaped, and of more than `most` characters the
-/// rest is counted.
+/// Text from a file or an argument, for a message: control characters are escaped, and what follows the first `most` characters
+/// is replaced by its length.
 pub fn excerpt(text: &str, most: usize) -> String {
     let mut shown = String::new();
     let mut chars = text.chars();
@@ -26,7 +26,7 @@ pub fn excerpt(text: &str, most: usize) -> String {
     }
 }
 
-/// A whole error for the terminal or a record: its lines stay lines, each an [`excerpt`].
+/// An error for the terminal or a record: at most 100 lines, each an [`excerpt`].
 pub fn printable(error: impl Display) -> String {
     let text = error.to_string();
     let mut lines = text.split('\n');
