@@ -1,0 +1,88 @@
+//! A method of your own, from outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered,
+//! configurations name it like any other, in combinations too.
+//!
+//! ```sh
+//! cargo run -p lora-core --example own_method
+//! ```
+
+use lora_core::method::{self, Registered};
+use lora_core::model::{self, ModelShape};
+use lora_core::nn::{AttachPoint, Branch, Build, Init, Method, ParamKind, Role, Scope, Site};
+use lora_core::weights::Weights;
+use lora_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// The output of each target layer is scaled, feature by feature: y = (1 + s) · (W x + b), with s = 0 at the start.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Ia3 {
+    targets: Vec<Role>,
+}
+
+impl Method for Ia3 {
+    fn claims(&self) -> BTreeSet<AttachPoint> {
+        self.targets.iter().copied().map(AttachPoint::Linear).collect()
+    }
+
+    fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
+        if !self.targets.contains(&role) {
+            return Ok(None);
+        }
+        let scale = scope.var("ia3", ParamKind::NormWeight, &[site.out_dim], Init::Const(0.0))?;
+        Ok(Some(Box::new(Scaled(scale))))
+    }
+
+    /// One number for each output of each target.
+    fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
+        let outputs: i64 = self.targets.iter().map(|role| shape.dims(*role).1).sum();
+        (0, shape.layers * outputs)
+    }
+}
+
+#[derive(Debug)]
+struct Scaled(Tensor);
+
+impl Branch for Scaled {
+    fn add_to(&self, y: &Tensor, _: &Tensor, _: bool) -> Tensor {
+        y + y * self.0.to_kind(y.kind())
+    }
+}
+
+fn main() -> Result<()> {
+    method::register(Registered::new::<Ia3>(
+        "ia3",
+        "outputs of chosen layers are scaled ((IA)³)",
+        "{targets: [key, value]}",
+    ))?;
+
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/embedded/roberta"));
+    for yaml in ["{kind: ia3}", "{kind: ia3, targets: [query]}", "{kind: ia3+pre_layer}"] {
+        let method = method::from_yaml(yaml)?;
+        let build = Build::new(method.as_ref(), 1);
+        let (model, arch) = model::from_dir(folder, 2, &build)?;
+        let built = build.finish()?;
+        Weights::open(folder)?
+            .load_into(&built.params, arch)?
+            .require_complete()?;
+        let (_, expected) = method.expected_params(&(arch.shape)(&model::read_config(folder)?)?);
+        println!("{yaml}: {} parameters, {expected} expected", built.counts.method);
+        assert_eq!(built.counts.method, expected);
+
+        // Its variables have gradients, and nothing of the base has.
+        let batch = lora_core::batch::Batch::of_prompts(&[&[0, 5, 6, 2], &[0, 7, 2]], tch::Device::Cpu)?;
+        model
+            .forward(&batch, true)
+            .pow_tensor_scalar(2)
+            .sum(Kind::Float)
+            .backward();
+        for trained in built.params.trainable() {
+            if !trained.tensor.grad().defined() {
+                return Err(Error::NoGradient(trained.param.name.clone()));
+            }
+        }
+    }
+    Ok(())
+}
