@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::{
     Cell, Comparison, Cost, Design, Efficiency, Grid, How, Latency, Module, Of, Projection, Subspace,
 };
+use crate::methods;
 use crate::stats::Estimate;
 use crate::verdict::{Claim, Scores, Tested, above, all, any, below, few, groups, mean, middle, paired};
 
@@ -43,15 +44,11 @@ pub fn figure2(task: &str, tried: &[Tried]) -> Vec<Claim> {
     let mut claims = Vec::new();
     let says = format!("LoRA matches or exceeds full fine-tuning, within {MARGIN}");
     claims.extend(like_with_like(says, &lora, &of("full"), -MARGIN));
-    for (other, name) in [
-        ("adapter_h", "Adapter^H"),
-        ("pre_embed", "prefixes as embeddings"),
-        ("pre_layer", "prefixes as activations"),
-    ] {
-        let says = format!("LoRA is ahead of {name}");
+    for other in ["adapter_h", "pre_embed", "pre_layer"] {
+        let says = format!("LoRA is ahead of {}", methods::name(other));
         claims.extend(like_with_like(says, &lora, &of(other), 0.0));
     }
-    for (method, name) in [("pre_embed", "embeddings"), ("pre_layer", "activations")] {
+    for method in ["pre_embed", "pre_layer"] {
         let mut sizes = of(method);
         sizes.sort_by_key(|t| t.trained);
         let Some((largest, smaller)) = sizes.split_last().filter(|(_, rest)| !rest.is_empty()) else {
@@ -62,7 +59,7 @@ pub fn figure2(task: &str, tried: &[Tried]) -> Vec<Claim> {
             .map(|t| above(paired(&t.scores, &largest.scores), 0.0))
             .collect();
         claims.push(Claim {
-            says: format!("prefixes as {name} fall off at the largest size"),
+            says: format!("{} fall off at the largest size", methods::name(method)),
             about: String::new(),
             numbers: format!("{} of {}", level(&largest.scores), largest.setting),
             tested: any(&behind),

@@ -23,6 +23,7 @@ mod estimator;
 pub mod figure;
 pub mod frame;
 mod json;
+pub mod methods;
 pub mod number_blocks;
 pub mod paper;
 pub mod publish;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::analysis::Module;
 use crate::estimator::Estimator;
 use crate::frame::flatten;
 use crate::record::RunRecord;
@@ -23,16 +24,8 @@ pub(crate) fn kind(run: &RunRecord) -> &str {
     settings(run).get("kind").and_then(Value::as_str).unwrap_or(&run.method)
 }
 
-/// The letters under which the paper knows matrices, in its order.
-const LETTERS: [(&str, &str); 7] = [
-    ("query", "q"),
-    ("key", "k"),
-    ("value", "v"),
-    ("attn_out", "o"),
-    ("qkv", "qkv"),
-    ("ffn_in", "ffn1"),
-    ("ffn_out", "ffn2"),
-];
+/// Roles and printed indices of the matrices that are not among [`Module::ALL`].
+const OTHER_MATRICES: [(&str, &str); 3] = [("qkv", "qkv"), ("ffn_in", "ffn1"), ("ffn_out", "ffn2")];
 
 /// The weights that a LoRA run adapts (`Wq,Wv`) with how many they are, and its rank; `None` of other methods.
 pub(crate) fn lora(run: &RunRecord) -> Option<(String, usize, u64)> {
@@ -48,11 +41,12 @@ pub(crate) fn lora(run: &RunRecord) -> Option<(String, usize, u64)> {
 }
 
 fn weights(targets: &[&str]) -> String {
-    let place = |target: &str| LETTERS.iter().position(|(name, _)| *name == target);
+    let attention = Module::ALL.map(|module| (module.name(), module.letter()));
+    let known: Vec<(&str, &str)> = attention.into_iter().chain(OTHER_MATRICES).collect();
     let mut named: Vec<(usize, &str)> = Vec::new();
     for &target in targets {
-        let at = place(target);
-        named.push((at.unwrap_or(LETTERS.len()), at.map_or(target, |at| LETTERS[at].1)));
+        let at = known.iter().position(|(name, _)| *name == target);
+        named.push((at.unwrap_or(known.len()), at.map_or(target, |at| known[at].1)));
     }
     named.sort_unstable();
     named

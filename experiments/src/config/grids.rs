@@ -11,6 +11,8 @@
 
 use crate::config::layers::BESIDE;
 use anyhow::{Context, Result, bail, ensure};
+use results::analysis::Module;
+use results::methods::size;
 use serde_yaml::{Mapping, Value};
 
 /// The key that marks a list of values as alternatives.
@@ -179,7 +181,7 @@ fn name(one: &One) -> Result<String> {
         let (Some(last), Some(value)) = (path.last(), at(&one.value, path)) else {
             continue;
         };
-        let named = !beside(&path[0]) && is_size(last);
+        let named = !beside(&path[0]) && size(last).is_some();
         if !named && path[0] != "limit" {
             name += &format!("-{last}{}", word(value));
         }
@@ -194,23 +196,9 @@ fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(value, |inner, key| inner.get(key.as_str()))
 }
 
-/// The settings that say how large a method is, and what stands for each in a name, in its order.
-const SIZES: [(&str, &str); 6] = [
-    ("targets", ""),
-    ("r", "r"),
-    ("bottleneck", "r"),
-    ("prefix", "p"),
-    ("infix", "i"),
-    ("layers", "l"),
-];
-
-fn is_size(key: &str) -> bool {
-    SIZES.iter().any(|(known, _)| *known == key)
-}
-
 fn sizes(parts: &mut Vec<(usize, String)>, key: &str, value: &Value) {
-    match (SIZES.iter().position(|(known, _)| *known == key), value) {
-        (Some(place), value) => parts.push((place, format!("-{}{}", SIZES[place].1, word(value)))),
+    match (size(key), value) {
+        (Some((place, prefix)), value) => parts.push((place, format!("-{prefix}{}", word(value)))),
         // The settings of each method of a combination, under its name.
         (None, Value::Mapping(inner)) => inner
             .iter()
@@ -225,12 +213,8 @@ fn word(value: &Value) -> String {
         Value::Sequence(list) => {
             let mut words: Vec<String> = list.iter().map(word).collect();
             // Which matrices, not in which order.
-            words.sort_by_key(|word| {
-                LETTERS
-                    .iter()
-                    .position(|(role, _)| role == word)
-                    .unwrap_or(LETTERS.len())
-            });
+            let place = |word: &String| Module::ALL.iter().position(|module| module.name() == word);
+            words.sort_by_key(|word| place(word).unwrap_or(Module::ALL.len()));
             words.dedup();
             words.iter().map(|word| letter(word)).collect()
         }
@@ -241,12 +225,10 @@ fn word(value: &Value) -> String {
     }
 }
 
-/// The letters of the matrices in attention, in the order of names.
-const LETTERS: [(&str, &str); 4] = [("query", "q"), ("key", "k"), ("value", "v"), ("attn_out", "o")];
-
+/// The letter of a matrix of attention; other matrices by their role.
 fn letter(role: &str) -> String {
-    let known = LETTERS.iter().find(|(name, _)| *name == role);
-    known.map_or_else(|| format!("_{role}"), |(_, letter)| (*letter).into())
+    let known = Module::ALL.iter().find(|module| module.name() == role);
+    known.map_or_else(|| format!("_{role}"), |module| module.letter().into())
 }
 
 #[cfg(test)]
@@ -304,6 +286,22 @@ both:
         assert_eq!(expanded("{}", &[]).unwrap(), Mapping::new());
         let twice = "{a: [{kind: lora, alpha: {each: [16, 16.0]}, targets: {each: [[value, query], [query, value]]}}]}";
         assert_eq!(names(&expanded(twice, &[]).unwrap()), ["lora-qv-alpha16"]);
+    }
+
+    #[test]
+    fn what_is_known_of_methods_is_of_registered_ones() {
+        use lora_core::method::METHODS;
+        for facts in results::methods::METHOD_FACTS {
+            let method = METHODS.iter().find(|method| method.kind == facts.kind);
+            let method = method.unwrap_or_else(|| panic!("no method {}", facts.kind));
+            let settings: Mapping = serde_yaml::from_str(method.defaults).unwrap();
+            for (key, _) in facts.sizes {
+                assert!(settings.contains_key(*key), "{} has no setting {key}", facts.kind);
+            }
+        }
+        for module in Module::ALL {
+            serde_yaml::from_str::<lora_core::nn::Role>(module.name()).unwrap();
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::style::{self, INK, Look, Marker, SMALL, TEXT};
 use super::value::{Axis, Bar, Content, Figure, Panel, Series};
 use crate::error::{Error, Result};
+use crate::methods;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Along, Along>>;
@@ -267,7 +268,7 @@ fn merged(levels: &[Vec<Option<u32>>]) -> Vec<Block> {
 
 fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
     for series in all {
-        let look = style::series(&series.method);
+        let look = methods::look(&series.method);
         let colour = look.colour;
         let line: Vec<_> = series.points.iter().map(|p| (p.x, p.y)).collect();
         chart.draw_series(std::iter::once(PathElement::new(line, colour.stroke_width(2))))?;
@@ -396,7 +397,7 @@ fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
     for (r, row) in rows.iter().enumerate() {
         let y = top + 22 * r as i32 + 8;
         for (x, name, method) in row {
-            let look = style::series(method);
+            let look = methods::look(method);
             let colour = look.colour;
             let x = MARGIN + x;
             root.draw(&PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(2)))?;

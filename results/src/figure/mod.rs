@@ -10,7 +10,7 @@ mod figure8;
 mod phi;
 mod png;
 mod spectra;
-mod style;
+pub(crate) mod style;
 mod value;
 
 pub use value::{Axis, Bar, Content, Figure, FigureKind, Panel, Point, Series};

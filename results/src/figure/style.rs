@@ -73,7 +73,7 @@ pub(super) fn bold(size: f64, colour: RGBColor) -> TextStyle<'static> {
 
 /// Marker of a series, beside its colour: for those who see no colour, and for print in black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Marker {
+pub(crate) enum Marker {
     Circle,
     Square,
     Triangle,
@@ -86,47 +86,39 @@ pub(super) enum Marker {
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    pub(super) colour: RGBColor,
-    pub(super) marker: Marker,
+pub(crate) struct Look {
+    pub(crate) colour: RGBColor,
+    pub(crate) marker: Marker,
     /// Whether the marker is filled with the colour, or with white.
-    pub(super) filled: bool,
+    pub(crate) filled: bool,
 }
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), one for each family of methods.
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(213, 94, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-const PINK: RGBColor = RGBColor(204, 121, 167);
-const YELLOW: RGBColor = RGBColor(230, 159, 0);
-const SKY: RGBColor = RGBColor(86, 180, 233);
-const DARK: RGBColor = RGBColor(60, 60, 60);
-const OLIVE: RGBColor = RGBColor(150, 130, 20);
+pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
+pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub(crate) const PINK: RGBColor = RGBColor(204, 121, 167);
+pub(crate) const YELLOW: RGBColor = RGBColor(230, 159, 0);
+pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
+pub(crate) const DARK: RGBColor = RGBColor(60, 60, 60);
+pub(crate) const OLIVE: RGBColor = RGBColor(150, 130, 20);
 
-/// No two have one marker. The last is for all methods that are not named.
-const LOOKS: [(&str, RGBColor, Marker, bool); 15] = [
-    ("lora", BLUE, Marker::Circle, true),
-    ("dora", BLUE, Marker::Circle, false),
-    ("lora+pre_embed", BLUE, Marker::Down, false),
-    ("lora+pre_layer", BLUE, Marker::Diamond, false),
-    ("full", ORANGE, Marker::Square, true),
-    ("ft_top", DARK, Marker::Square, false),
-    ("adapter_h", GREEN, Marker::Triangle, true),
-    ("adapter_l", GREEN, Marker::Triangle, false),
-    ("adapter_p", GREEN, Marker::Right, true),
-    ("adapter_d", GREEN, Marker::Right, false),
-    ("pre_embed", YELLOW, Marker::Down, true),
-    ("pre_layer", PINK, Marker::Diamond, true),
-    ("prefix_tuning", PINK, Marker::Left, true),
-    ("bitfit", SKY, Marker::Cross, true),
-    ("", OLIVE, Marker::Left, false),
-];
+/// A marker filled with its colour.
+pub(crate) const fn filled(colour: RGBColor, marker: Marker) -> Look {
+    Look {
+        colour,
+        marker,
+        filled: true,
+    }
+}
 
-/// Colour and marker of a method: the same in every figure.
-pub(super) fn series(method: &str) -> Look {
-    let named = LOOKS.iter().find(|(name, ..)| *name == method);
-    let (_, colour, marker, filled) = *named.unwrap_or(&LOOKS[LOOKS.len() - 1]);
-    Look { colour, marker, filled }
+/// A marker filled with white.
+pub(crate) const fn hollow(colour: RGBColor, marker: Marker) -> Look {
+    Look {
+        colour,
+        marker,
+        filled: false,
+    }
 }
 
 /// From nothing to all: falls in lightness all the way, so that it reads in grey too.
@@ -151,14 +143,6 @@ pub(super) fn shade(share: f64) -> RGBColor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_method_has_a_marker_of_its_own() {
-        for (i, (name, _, marker, filled)) in LOOKS.iter().enumerate() {
-            let same = LOOKS[..i].iter().find(|(_, _, m, f)| (m, f) == (marker, filled));
-            assert!(same.is_none(), "{name} has the marker of {same:?}");
-        }
-    }
 
     #[test]
     fn shades_fall_in_lightness() {

@@ -6,6 +6,7 @@ use super::paper_grid::{GridTable, Ours, PaperGrid};
 use super::value::{Cell, Number, Table};
 use crate::analysis::{self, Analysis, Design, Findings, Latency};
 use crate::claims;
+use crate::methods;
 use crate::stem::of_analysis;
 use crate::store::Selection;
 use crate::verdict::said;
@@ -129,7 +130,7 @@ fn named(design: Design) -> &'static str {
     match design {
         Design::Base => "full or merged LoRA",
         Design::LoraUnmerged => "LoRA, not merged",
-        Design::AdapterL => "Adapter^L",
-        Design::AdapterH => "Adapter^H",
+        Design::AdapterL => methods::name("adapter_l"),
+        Design::AdapterH => methods::name("adapter_h"),
     }
 }
