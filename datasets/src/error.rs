@@ -126,7 +126,7 @@ pub enum DataError {
         /// Highest score of the task.
         max: f64,
     },
-    /// A data set of texts that is not in [`crate::nlg::DATASETS`].
+    /// A data set of texts that is not in [`crate::text::DATASETS`].
     #[error("unknown data set \"{}\"; known data sets: {known}", excerpt(.name, FIELD))]
     UnknownDataset {
         /// The name as given.

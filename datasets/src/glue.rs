@@ -5,13 +5,15 @@
 //!
 //! Classes are numbered as in GLUE and on the Hugging Face hub.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::metric::Metric::{self, Accuracy, F1, Matthews, Pearson, Spearman};
-use crate::table::{Header, TextFile, json_field, json_object, json_text};
+use crate::metric::{MetricError, Predictions, compute};
+use crate::text_file::{Header, TextFile, json_field, json_object, json_text};
 use crate::{DataError, Example, Label, Split};
 
 /// What a task asks for.
@@ -90,6 +92,46 @@ impl Task {
         self.eval_splits[0]
     }
 
+    /// What a model answered, from its output `[N, self.outputs()]`, row after row: the (first) largest of a row as class, or
+    /// the score as it is.
+    ///
+    /// # Errors
+    /// [`MetricError::Width`], [`MetricError::NotFinite`].
+    pub fn predictions(&self, logits: &[f32]) -> Result<Predictions, MetricError> {
+        let width = self.outputs();
+        if !logits.len().is_multiple_of(width) {
+            return Err(MetricError::Width {
+                values: logits.len(),
+                width,
+                task: self.id,
+            });
+        }
+        if let Some(at) = logits.iter().position(|v| !v.is_finite()) {
+            return Err(MetricError::NotFinite {
+                row: at / width,
+                value: logits[at],
+            });
+        }
+        Ok(match self.kind {
+            Kind::Classification { .. } => Predictions::Classes(logits.chunks(width).map(argmax).collect()),
+            Kind::Regression { .. } => Predictions::Scores(logits.iter().map(|&v| f64::from(v)).collect()),
+        })
+    }
+
+    /// All metrics of the task by name ([`Metric::name`]); the one to choose by is [`Task::primary`].
+    ///
+    /// # Errors
+    /// [`MetricError::Length`], [`MetricError::Kind`].
+    pub fn score(
+        &self,
+        predictions: &Predictions,
+        labels: &[Label],
+    ) -> Result<BTreeMap<&'static str, Option<f64>>, MetricError> {
+        let each = self.metrics.iter();
+        each.map(|&m| Ok((m.name(), compute(m, predictions, labels)?)))
+            .collect()
+    }
+
     /// The task's folder in the data set on the hub.
     pub(crate) fn hub_config(&self) -> String {
         self.id.replace('-', "")
@@ -102,6 +144,10 @@ impl Task {
             None => (self.layout.first, self.layout.second),
         }
     }
+}
+
+fn argmax(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
 const DEV: &[&str] = &["dev"];

@@ -1,15 +1,15 @@
 //! Data sets, tokenising and metrics of the LoRA reproduction. Nothing here needs libtorch.
 //!
 //! The path of a GLUE run: [`glue::find`] names the task, [`glue::load`] reads its files, [`tokenize::Tokenizer::encode_cached`]
-//! turns the examples into ids, and [`metric::score`] turns a model's logits into the task's metrics.
+//! turns the examples into ids, [`Task::predictions`] and [`Task::score`] turn a model's logits into the task's metrics.
 //!
 //! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
 //! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
-//! [`parquet::load`] reads a copy of the hub's data set from any folder. [`nlg`] has the data sets of texts, [`causal`] their ids. With neither, [`synthetic::load`] generates tasks of
+//! [`glue_parquet::load`] reads a copy of the hub's data set from any folder. [`text`] has the data sets of texts, [`text::encode`] their ids. With neither, [`synthetic::load`] generates tasks of
 //! the same shapes:
 //!
 //! ```
-//! use datasets::{Label, Predictions, find, score, synthetic};
+//! use datasets::{Label, Predictions, find, synthetic};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let task = find("mrpc")?;
 //! let data = synthetic::load(task)?;
@@ -17,37 +17,32 @@
 //! println!("{:?}\n{:?}\n{:?}", dev[0].first, dev[0].second, dev[0].label);
 //! // Whoever always says "equivalent" is right about half of the time.
 //! let labels: Vec<Label> = dev.iter().map(|e| e.label).collect();
-//! let metrics = score(task, &Predictions::Classes(vec![1; dev.len()]), &labels)?;
+//! let metrics = task.score(&Predictions::Classes(vec![1; dev.len()]), &labels)?;
 //! assert!((metrics["accuracy"].unwrap_or_default() - 0.5).abs() < 0.1);
 //! # Ok(()) }
 //! ```
 
 pub mod cache;
-pub mod causal;
-pub mod dart;
-pub mod e2e;
 mod error;
 mod example;
 pub mod glue;
+pub mod glue_parquet;
 pub mod hub;
 pub mod metric;
-pub mod nlg;
-pub mod parquet;
-mod rows;
-pub mod samsum;
+mod parquet_rows;
+pub mod spacing;
 mod spm;
 pub mod sql;
 pub mod synthetic;
-mod table;
 mod template;
+pub mod text;
+mod text_file;
 pub mod tokenize;
-pub mod webnlg;
-pub mod wikisql;
 
 pub use error::DataError;
 pub use example::{Example, Label, Split};
 pub use glue::{Kind, TASKS, Task, TaskData, find, load};
 pub use hub::{Hub, HubError, Snapshot};
-pub use metric::{Metric, MetricError, Predictions, score};
+pub use metric::{Metric, MetricError, Predictions};
 pub use template::Template;
 pub use tokenize::{Encoded, TokenizeError, Tokenizer};

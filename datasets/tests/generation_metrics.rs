@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use datasets::metric::generated::{Segment, read_parallel};
 use datasets::metric::sacrebleu::{Bleu, Settings, Tokenizer, corpus_bleu, sentence_bleu};
-use datasets::metric::{chrf, porter, rouge, sql, ter, webnlg};
+use datasets::metric::{chrf, porter, rouge, ter, webnlg};
+use datasets::text::wikisql;
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -225,15 +226,18 @@ fn queries_are_scored_against_questions_with_tables() {
     let outputs = "select Name from t where n > 3 and kind = 'X'\nSELECT Name FROM t WHERE n > 4\nSELECT SELECT\n\n";
     let hyp = file("hyp.sql", outputs);
     assert_eq!(
-        sql::score_files(&hyp, &file("gold.sql", "a\nb\nc\nd\n")).unwrap(),
+        wikisql::score_files(&hyp, &file("gold.sql", "a\nb\nc\nd\n")).unwrap(),
         [("lf_accuracy", Some(0.0))]
     );
     let tables = r#"{"id": "1", "header": ["Kind", "Name", "N"], "types": ["text", "text", "real"], "rows": [["X", "Ann", 5], ["y", "Bo", 1]]}"#;
     file("dev.tables.jsonl", tables);
-    let scores = sql::score_files(&hyp, &questions).unwrap();
+    let scores = wikisql::score_files(&hyp, &questions).unwrap();
     assert_eq!(scores, [("ex_accuracy", Some(0.5)), ("lf_accuracy", Some(0.25))]);
     std::fs::remove_file(dir.path().join("dev.tables.jsonl")).unwrap();
-    assert_eq!(sql::score_files(&hyp, &questions).unwrap()[0], ("ex_accuracy", None));
+    assert_eq!(
+        wikisql::score_files(&hyp, &questions).unwrap()[0],
+        ("ex_accuracy", None)
+    );
 }
 
 /// Two of the golden systems have the same references, raw and as the paper's code hands them on.

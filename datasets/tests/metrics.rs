@@ -1,7 +1,7 @@
 //! Metrics against scikit-learn and scipy (`LORA_GOLDEN/glue.json`), and the way from logits to a task's metrics.
 
 use datasets::metric::compute;
-use datasets::{Label, Metric, MetricError, Predictions, find, score};
+use datasets::{Label, Metric, MetricError, Predictions, find};
 use serde_json::Value;
 
 #[track_caller]
@@ -70,18 +70,18 @@ fn from_logits_to_the_tasks_metrics() {
     let mrpc = find("mrpc").unwrap();
     // Rows answer 1, 0, 1 and, in a tie, the first.
     let logits = [0.1, 0.9, 2.0, -1.0, -3.0, -2.0, 0.5, 0.5];
-    let predictions = Predictions::from_logits(mrpc, &logits).unwrap();
+    let predictions = mrpc.predictions(&logits).unwrap();
     assert_eq!(predictions, Predictions::Classes(vec![1, 0, 1, 0]));
     let labels = [1, 0, 0, 0].map(Label::Class);
-    let scores = score(mrpc, &predictions, &labels).unwrap();
+    let scores = mrpc.score(&predictions, &labels).unwrap();
     assert_eq!(
         scores.into_iter().collect::<Vec<_>>(),
         [("accuracy", Some(0.75)), ("f1", Some(2.0 / 3.0))]
     );
 
     let stsb = find("stsb").unwrap();
-    let predictions = Predictions::from_logits(stsb, &[1.0, 2.0, 4.0]).unwrap();
-    let scores = score(stsb, &predictions, &[2.5, 2.5, 2.5].map(Label::Score)).unwrap();
+    let predictions = stsb.predictions(&[1.0, 2.0, 4.0]).unwrap();
+    let scores = stsb.score(&predictions, &[2.5, 2.5, 2.5].map(Label::Score)).unwrap();
     assert_eq!(
         scores.into_iter().collect::<Vec<_>>(),
         [("pearson", None), ("spearman", None)]
@@ -98,14 +98,14 @@ fn tables_show_percent_or_a_dash() {
 fn what_does_not_fit_is_said() {
     let mrpc = find("mrpc").unwrap();
     let said = |e: MetricError| e.to_string();
-    let odd = Predictions::from_logits(mrpc, &[1.0, 2.0, 3.0]).unwrap_err();
+    let odd = mrpc.predictions(&[1.0, 2.0, 3.0]).unwrap_err();
     assert_eq!(said(odd), "3 logits are no whole number of rows of 2 (task mrpc)");
-    let nan = Predictions::from_logits(mrpc, &[1.0, 2.0, f32::NAN, 0.0]).unwrap_err();
+    let nan = mrpc.predictions(&[1.0, 2.0, f32::NAN, 0.0]).unwrap_err();
     assert!(said(nan).starts_with("the output for example 1 (from 0) is NaN"));
     let one = Predictions::Classes(vec![1]);
-    let short = score(mrpc, &one, &[]).unwrap_err();
+    let short = mrpc.score(&one, &[]).unwrap_err();
     assert_eq!(said(short), "1 predictions for 0 labels");
-    let kind = score(mrpc, &one, &[Label::Score(1.0)]).unwrap_err();
+    let kind = mrpc.score(&one, &[Label::Score(1.0)]).unwrap_err();
     assert!(said(kind).starts_with("metric accuracy wants classes"));
     let kind = compute(Metric::Pearson, &one, &[Label::Score(1.0)]).unwrap_err();
     assert!(said(kind).starts_with("metric pearson wants scores"));

@@ -1,7 +1,7 @@
 //! The generated tasks: stable, balanced, and with labels that follow from the sentences.
 
 use datasets::sql::Query;
-use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, nlg, synthetic};
+use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, synthetic, text};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -136,7 +136,7 @@ const HASHES: [&str; 8] = [
 /// The data sets of texts: every reference follows from its context.
 #[test]
 fn generated_texts_are_told_in_several_ways_and_none_of_eval_is_in_training() {
-    for dataset in nlg::DATASETS {
+    for dataset in text::DATASETS {
         let data = synthetic::texts(dataset, None).unwrap();
         let sizes: Vec<_> = data
             .splits
@@ -163,7 +163,7 @@ fn generated_texts_are_told_in_several_ways_and_none_of_eval_is_in_training() {
 /// A reader's check, written without the generator: all that the slots and triples name is told.
 #[test]
 fn generated_texts_say_what_their_contexts_say() {
-    let data = synthetic::texts(nlg::find("e2e").unwrap(), None).unwrap();
+    let data = synthetic::texts(text::find("e2e").unwrap(), None).unwrap();
     for pair in data.splits.iter().flat_map(|s| &s.pairs) {
         for slot in pair.context.split(" | ") {
             let (name, value) = slot.split_once(" : ").unwrap();
@@ -173,7 +173,7 @@ fn generated_texts_say_what_their_contexts_say() {
             }
         }
     }
-    let data = synthetic::texts(nlg::find("webnlg").unwrap(), None).unwrap();
+    let data = synthetic::texts(text::find("webnlg").unwrap(), None).unwrap();
     for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
         for (triple, text) in prompt
             .context
@@ -184,7 +184,7 @@ fn generated_texts_say_what_their_contexts_say() {
             assert!(text.to_lowercase().contains(&object.to_lowercase()), "{prompt:?}");
         }
     }
-    let unseen = |split: &nlg::TextSplit| {
+    let unseen = |split: &text::TextSplit| {
         split
             .prompts
             .iter()
@@ -197,7 +197,7 @@ fn generated_texts_say_what_their_contexts_say() {
 
 #[test]
 fn generated_queries_are_read_back() {
-    let data = synthetic::texts(nlg::find("wikisql").unwrap(), None).unwrap();
+    let data = synthetic::texts(text::find("wikisql").unwrap(), None).unwrap();
     for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
         let question = prompt.question.as_ref().unwrap();
         let read = Query::parse(&prompt.references[0], &question.table.columns);
@@ -207,8 +207,8 @@ fn generated_queries_are_read_back() {
 
 #[test]
 fn the_generated_texts_are_the_same_on_every_machine() {
-    let hash = |d: &&'static nlg::Dataset| synthetic::texts(d, None).unwrap().sha256[..8].to_string();
-    assert_eq!(nlg::DATASETS.iter().map(hash).collect::<Vec<_>>(), TEXT_HASHES);
+    let hash = |d: &&'static text::Dataset| synthetic::texts(d, None).unwrap().sha256[..8].to_string();
+    assert_eq!(text::DATASETS.iter().map(hash).collect::<Vec<_>>(), TEXT_HASHES);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let prose: Vec<String> = (0..1000).map(|_| synthetic::prose(&mut rng)).collect();
     assert!(prose.iter().all(|text| !text.trim().is_empty()));

@@ -7,9 +7,8 @@ use serde::Deserialize;
 use ureq::http::{HeaderValue, Method, Request, Response, Uri};
 use ureq::{Agent, AsSendBody, Body};
 
-use super::HubError;
+use super::error::HubError;
 use super::repo::{Repo, is_commit};
-use super::upload;
 
 /// Attempts without progress before giving up, with 1, 2, 4 and 8 seconds between them.
 const ATTEMPTS: u32 = 5;
@@ -270,7 +269,13 @@ impl Client {
         let status = response.status().as_u16();
         match status {
             200..=299 | 409 => {}
-            401 | 403 if self.is_hub(&uri) => return Err(upload::refusal(repo, &self.endpoint, status)),
+            401 | 403 if self.is_hub(&uri) => {
+                return Err(Failure::Final(HubError::Write {
+                    repo: repo.to_string(),
+                    problem: format!("the hub refuses the token (status {status})"),
+                    endpoint: self.endpoint.clone(),
+                }));
+            }
             _ => {
                 return self
                     .check(response, &uri, repo, None)

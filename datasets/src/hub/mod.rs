@@ -31,11 +31,12 @@ use hf_hub::RepoType;
 use serde_json::Value;
 
 use crate::cache::in_home;
-use crate::nlg::{self, Dataset, TextData};
-use crate::{Task, TaskData, parquet, rows, tokenize};
+use crate::text::{self, Dataset, TextData};
+use crate::{Task, TaskData, glue_parquet, parquet_rows, tokenize};
 use client::{Client, Listing};
 pub use error::HubError;
 use repo::{Repo, is_file_name};
+pub use store::Progress;
 use store::{Store, Wanted};
 
 /// The data set that [`Hub::glue`] reads.
@@ -58,19 +59,6 @@ pub struct Snapshot {
     pub id: String,
     /// The commit that the revision was resolved to: 40 hex digits.
     pub commit: String,
-}
-
-/// How far a download is. The last report of a file has `done == total`.
-#[derive(Debug)]
-pub struct Progress<'a> {
-    /// `model ID` or `data set ID`.
-    pub repo: &'a str,
-    /// The file's path in the repository.
-    pub file: &'a str,
-    /// Bytes that are there, those of an earlier attempt included. Less than before where a server makes it start anew.
-    pub done: u64,
-    /// Bytes of the file.
-    pub total: u64,
 }
 
 /// The way to the hub.
@@ -189,14 +177,14 @@ impl Hub {
     /// Any [`HubError`]; `Data` if the files are not what the task needs.
     pub fn glue(&self, task: &'static Task, revision: Option<&str>) -> Result<(TaskData, Snapshot), HubError> {
         let repo = Repo::new(RepoType::Dataset, GLUE, revision)?;
-        let files = |names: &[String]| parquet::files(task, names.iter().map(String::as_str));
-        let snapshot = self.data_set(&repo, files, |dir| parquet::names(task, dir))?;
-        let data = parquet::load(task, &snapshot.dir)?;
+        let files = |names: &[String]| glue_parquet::files(task, names.iter().map(String::as_str));
+        let snapshot = self.data_set(&repo, files, |dir| glue_parquet::names(task, dir))?;
+        let data = glue_parquet::load(task, &snapshot.dir)?;
         Ok((data, snapshot))
     }
 
     /// Splits of a data set of texts, with the snapshot that they were read from. `revision` is a branch of parquet files
-    /// or a commit of one; none is the data set's own ([`crate::nlg::HubFiles`]). `template` as in [`crate::nlg::load`].
+    /// or a commit of one; none is the data set's own ([`crate::text::HubFiles`]). `template` as in [`crate::text::load`].
     ///
     /// # Errors
     /// Any [`HubError`]; `Data` if the files are not what the data set needs.
@@ -209,9 +197,9 @@ impl Hub {
     ) -> Result<(TextData, Snapshot), HubError> {
         let revision = revision.unwrap_or(dataset.hub.revision);
         let repo = Repo::new(RepoType::Dataset, dataset.hub.id, Some(revision))?;
-        let files = |names: &[String]| nlg::hub_files(dataset, splits, names);
-        let snapshot = self.data_set(&repo, files, rows::names)?;
-        let data = nlg::load_snapshot(dataset, &snapshot.dir, splits, template)?;
+        let files = |names: &[String]| text::hub_files(dataset, splits, names);
+        let snapshot = self.data_set(&repo, files, parquet_rows::names)?;
+        let data = text::load_snapshot(dataset, &snapshot.dir, splits, template)?;
         Ok((data, snapshot))
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use hf_hub::RepoType;
 
-use super::HubError;
+use super::error::HubError;
 
 /// A repository at a revision, both of a form that is safe in an address and in a path.
 pub(super) struct Repo {

@@ -12,10 +12,23 @@ use ureq::Body;
 use ureq::http::{Response, StatusCode};
 
 use super::client::{Client, Failure, Metadata, header};
+use super::error::HubError;
 use super::repo::{Repo, is_commit, is_hex};
-use super::{HubError, Progress};
 
 const CHUNK: usize = 256 << 10;
+
+/// How far a download is. The last report of a file has `done == total`.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// `model ID` or `data set ID`.
+    pub repo: &'a str,
+    /// The file's path in the repository.
+    pub file: &'a str,
+    /// Bytes that are there, those of an earlier attempt included. Less than before where a server makes it start anew.
+    pub done: u64,
+    /// Bytes of the file.
+    pub total: u64,
+}
 
 /// One repository's folder in the cache.
 pub(super) struct Store<'a> {

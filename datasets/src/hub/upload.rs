@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
-use super::client::{Failure, Outgoing};
+use super::client::Outgoing;
+use super::error::HubError;
 use super::repo::{Repo, is_file_name};
-use super::{Hub, HubError, store};
+use super::{Hub, store};
 
 const JSON: &str = "application/json";
 const LFS: &str = "application/vnd.git-lfs+json";
@@ -261,13 +262,4 @@ fn commit(items: &[Item], message: &str) -> Result<Vec<u8>, HubError> {
         });
     }
     Ok(lines.iter().flat_map(|l| (l.to_string() + "\n").into_bytes()).collect())
-}
-
-/// What the hub's refusal of a write means.
-pub(super) fn refusal(repo: &Repo, endpoint: &str, status: u16) -> Failure {
-    Failure::Final(HubError::Write {
-        repo: repo.to_string(),
-        problem: format!("the hub refuses the token (status {status})"),
-        endpoint: endpoint.to_owned(),
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
-use crate::table::TextFile;
+use crate::text_file::TextFile;
 
 /// A generated text and the references that it is held against.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! As the data set's own evaluation does it, but from text: what cannot be read as a query is wrong.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
@@ -11,7 +10,7 @@ use regex::Regex;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::generated::{ScoreError, Scores, Segment, read_lines, read_parallel};
+use super::generated::{Scores, Segment};
 use crate::sql::{Aggregate, Cell, Column, Condition, Query, Question, Table, same_name};
 
 /// How a predicted query compares with the right one.
@@ -62,27 +61,6 @@ pub fn score<T: AsRef<str> + Sync>(predictions: &[T], questions: &[&Question]) -
     let logical: Vec<bool> = verdicts.iter().map(|v| v.logical_form).collect();
     let executed: Vec<bool> = verdicts.iter().filter_map(|v| v.execution).collect();
     vec![("ex_accuracy", share(&executed)), ("lf_accuracy", share(&logical))]
-}
-
-/// Scores of a file of predictions, one a line, against one of queries or of the data set's own questions (`.jsonl`).
-///
-/// # Errors
-/// Files that cannot be read, are empty or not UTF-8, or have other numbers of entries.
-pub fn score_files(hyp: &Path, reference: &Path) -> Result<Scores, ScoreError> {
-    if reference.extension().is_none_or(|e| e != "jsonl") {
-        return Ok(score_texts(&read_parallel(hyp, &[reference.to_path_buf()])?));
-    }
-    let predictions = read_lines(hyp, "a query a line")?;
-    let questions = crate::wikisql::questions(reference)?;
-    if predictions.len() != questions.len() {
-        return Err(ScoreError::Count {
-            hyp: hyp.to_path_buf(),
-            outputs: predictions.len(),
-            refs: reference.to_path_buf(),
-            instances: questions.len(),
-        });
-    }
-    Ok(score(&predictions, &questions.iter().collect::<Vec<_>>()))
 }
 
 /// Logical form of predicted texts against texts that are right, without tables. Each prediction may equal any of its

@@ -2,9 +2,9 @@
 
 use super::words::{COLOURS, DAYS, NAMES, PLACES, THINGS};
 use super::world::one;
-use crate::nlg::Record;
 use crate::sql::{Aggregate, Cell, Column, Comparison, Condition, Query, Question, Table};
 use crate::template::Template;
+use crate::text::Record;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;

@@ -8,7 +8,7 @@ use super::review::{conclusion, review};
 use super::texts::slot_list;
 use super::words::REPORTS;
 use super::world::{Fact, Slot, one, question, sentence};
-use crate::e2e::{Spacing, space};
+use crate::spacing::{Spacing, space};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 

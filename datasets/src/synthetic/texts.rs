@@ -7,10 +7,10 @@ use super::relation::some_details;
 use super::words::{ACTS, COMPARISONS, COUNTS, DAYS, THINGS};
 use super::world::{Fact, KINDS, Kind, Slot, one, sentence};
 use crate::DataError;
-use crate::e2e::{Spacing, space};
-use crate::nlg::{Category, Dataset, Record, TextData, TextSplit, collect};
+use crate::spacing::{Spacing, space};
 use crate::template::Template;
-use crate::webnlg::joined;
+use crate::text::webnlg::joined;
+use crate::text::{Category, Dataset, Record, TextData, TextSplit, collect};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ type Make = fn(&str, &Template, &mut ChaCha8Rng) -> Record;
 /// The generated data set of the shape of `dataset`, with its splits `train`, `dev` and `test`.
 ///
 /// # Errors
-/// [`DataError::Template`] as of [`crate::nlg::load`], and [`DataError::NotGenerated`] for a data set without a generator.
+/// [`DataError::Template`] as of [`crate::text::load`], and [`DataError::NotGenerated`] for a data set without a generator.
 pub fn texts(dataset: &'static Dataset, template: Option<&str>) -> Result<TextData, DataError> {
     let prompt = dataset.prompt(template)?;
     let make: Make = match dataset.id {

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use datasets::hub::{GLUE, HubError};
-use datasets::{DataError, Example, Label, Split, TASKS, find, parquet};
+use datasets::{DataError, Example, Label, Split, TASKS, find, glue_parquet};
 use polars::prelude::*;
 use polars_io::parquet::write::ParquetWriter;
 
@@ -195,7 +195,7 @@ fn shards_of_a_split_are_read_in_order() {
         matches!(&error, HubError::NotCached { file, .. } if file == lost),
         "{error}"
     );
-    let error = parquet::load(rte, &snapshot.dir).unwrap_err();
+    let error = glue_parquet::load(rte, &snapshot.dir).unwrap_err();
     assert!(matches!(error, DataError::NoFile { split: "train", .. }), "{error}");
     // The hub brings it back; other bytes have another hash.
     assert_eq!(bench.hub.glue(rte, None).unwrap().0.sha256, data.sha256);
@@ -284,7 +284,7 @@ fn a_broken_file_is_an_error() {
     std::fs::write(rte.join("train-00000-of-00001.parquet"), &sound).unwrap();
     let load = |bytes: &[u8]| {
         std::fs::write(rte.join("validation-00000-of-00001.parquet"), bytes).unwrap();
-        parquet::load(find("rte").unwrap(), dir.path())
+        glue_parquet::load(find("rte").unwrap(), dir.path())
     };
     load(&sound).unwrap();
     for end in 0..sound.len() {
@@ -362,7 +362,7 @@ fn genuine_data_are_the_same_by_parquet() {
             let path = dir.path().join(format!("{id}/{name}-00000-of-00001.parquet"));
             std::fs::write(path, write(columns)).unwrap();
         }
-        let read = parquet::load(task, dir.path()).unwrap();
+        let read = glue_parquet::load(task, dir.path()).unwrap();
         assert_eq!((read.train, read.evals), (own.train, own.evals));
     }
 }

@@ -1,8 +1,8 @@
 //! The data sets of texts from the hub's converted parquet files, whose shapes `make_parquet.py` has written here.
 
 use datasets::hub::HubError;
-use datasets::nlg::{self, CONVERTED, Dataset, TextData};
 use datasets::sql::Cell;
+use datasets::text::{self, CONVERTED, Dataset, TextData};
 
 use crate::{Bench, FIRST};
 
@@ -25,7 +25,7 @@ fn committed(bench: &Bench, dataset: &Dataset, bytes: &[u8]) {
 }
 
 fn loaded(id: &str) -> TextData {
-    let (bench, dataset) = (Bench::new(), nlg::find(id).unwrap());
+    let (bench, dataset) = (Bench::new(), text::find(id).unwrap());
     committed(&bench, dataset, &file(id));
     let (data, snapshot) = bench.hub.texts(dataset, &["dev", "test"], None, None).unwrap();
     assert_eq!(
@@ -107,7 +107,7 @@ fn wikisql_with_its_tables() {
 
 #[test]
 fn what_is_missing_or_broken_is_said() {
-    let (bench, dataset) = (Bench::new(), nlg::find("dart").unwrap());
+    let (bench, dataset) = (Bench::new(), text::find("dart").unwrap());
     let repo = format!("datasets/{}", dataset.hub.id);
     bench
         .stand_in
@@ -130,7 +130,7 @@ fn what_is_missing_or_broken_is_said() {
 #[test]
 fn changed_bytes_never_panic() {
     let dir = tempfile::tempdir().unwrap();
-    let dataset = nlg::find("webnlg").unwrap();
+    let dataset = text::find("webnlg").unwrap();
     let folder = dir.path().join("webnlg_challenge_2017/dev");
     std::fs::create_dir_all(&folder).unwrap();
     let sound = file("webnlg");
@@ -138,6 +138,6 @@ fn changed_bytes_never_panic() {
         let mut bytes = sound.clone();
         bytes[at] ^= 0x55;
         std::fs::write(folder.join("0000.parquet"), bytes).unwrap();
-        let _ = nlg::load(dataset, dir.path(), &["dev"], None);
+        let _ = text::load(dataset, dir.path(), &["dev"], None);
     }
 }

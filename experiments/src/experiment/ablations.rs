@@ -3,7 +3,7 @@
 use crate::experiment::Experiment;
 use crate::task::Task;
 use datasets::TASKS;
-use datasets::nlg::DATASETS;
+use datasets::text::DATASETS;
 
 /// The experiment. To add a preset: a file in `configs/ablations/`, and a line here.
 pub static ABLATIONS: Experiment = Experiment {

@@ -1,10 +1,10 @@
 //! The experiments of text. To add a preset: a file in `configs/NAME/`, and a line here; to add an experiment: a data set
-//! in [`datasets::nlg::DATASETS`], an entry here, and one in [`crate::experiment::EXPERIMENTS`].
+//! in [`datasets::text::DATASETS`], an entry here, and one in [`crate::experiment::EXPERIMENTS`].
 
 use crate::experiment::Experiment;
 use crate::experiment::presets::DEFAULTS;
 use crate::task::Task;
-use datasets::nlg::DATASETS;
+use datasets::text::DATASETS;
 
 /// The tasks of an experiment: the one data set of its name.
 fn tasks(name: &str) -> Vec<&'static dyn Task> {

@@ -7,7 +7,7 @@ use crate::inputs::locator::DataSource;
 use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, ensure};
 use datasets::hub::GLUE as REPOSITORY;
-use datasets::{Encoded, Example, Kind, Label, Predictions, TASKS, TaskData};
+use datasets::{Encoded, Example, Kind, Label, TASKS, TaskData};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
 use lora_core::train::{Objective, predict};
@@ -212,8 +212,8 @@ impl Evaluator for GlueExam {
         let mut metrics = Metrics::new();
         let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
         let mut score = |name: &str, logits: &[f32], labels: &[Label]| -> Result<()> {
-            let predictions = Predictions::from_logits(self.task, logits)?;
-            for (metric, value) in datasets::score(self.task, &predictions, labels)? {
+            let predictions = self.task.predictions(logits)?;
+            for (metric, value) in self.task.score(&predictions, labels)? {
                 metrics.insert(format!("{name}/{metric}"), value);
             }
             Ok(())

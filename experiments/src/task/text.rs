@@ -10,8 +10,8 @@ use crate::task::generation::GenerationTask;
 use crate::task::generation::Scorer;
 use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
-use datasets::causal::{self, Cut, Frame};
-use datasets::nlg::{self, Dataset, TextData};
+use datasets::text::encode::{self, Cut, Frame};
+use datasets::text::{self, Dataset, TextData};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::Model;
 use lora_core::train::{Objective, token_scores};
@@ -51,7 +51,7 @@ impl Task for Dataset {
     }
 
     fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows> {
-        let dataset = nlg::find(self.id)?;
+        let dataset = text::find(self.id)?;
         let decode = decode(run)?;
         let mut splits = vec!["train", "dev"];
         if !splits.contains(&decode.split.as_str()) {
@@ -67,7 +67,7 @@ impl Task for Dataset {
         let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
             // The completion is what is learnt, and decoding cuts contexts at the same side. (The paper's code cuts rows at
             // their end; none of E2E, WebNLG and DART reaches the 512 tokens that it allows.)
-            let rows = causal::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
+            let rows = encode::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
             if rows.cut > 0 {
                 let (cut, all) = (rows.cut, rows.rows.len());
                 tracing::warn!(
@@ -93,7 +93,7 @@ impl Task for Dataset {
     }
 
     fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
-        let dataset = nlg::find(self.id)?;
+        let dataset = text::find(self.id)?;
         let known: Vec<&str> = dataset.splits.iter().map(|s| s.name).collect();
         let (data, _) = read(dataset, data, &known[..2], None)?;
         let sizes = data.splits.iter().map(|s| {
@@ -110,7 +110,7 @@ impl Task for Dataset {
 }
 
 /// Each token is to be followed by the next; what follows the context is scored.
-fn row(row: causal::Row) -> Row {
+fn row(row: encode::Row) -> Row {
     let mut ids: Vec<i64> = row.ids.into_iter().map(i64::from).collect();
     let mut wanted = vec![UNSCORED; row.scored_from - 1];
     wanted.extend(&ids[row.scored_from..]);
@@ -138,7 +138,7 @@ fn read(
 ) -> Result<(TextData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (datasets::synthetic::texts(dataset, prompt)?, None),
-        DataSource::Folder(dir) => (nlg::load(dataset, dir, splits, prompt)?, None),
+        DataSource::Folder(dir) => (text::load(dataset, dir, splits, prompt)?, None),
         DataSource::Hub(r) => {
             let (data, snapshot) = r.hub().texts(dataset, splits, prompt, r.revision())?;
             (data, at(&snapshot))

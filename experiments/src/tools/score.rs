@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use datasets::metric::generated::{Scores, read_parallel};
 use datasets::metric::meteor::Meteor;
 use datasets::metric::nltk::Nltk;
-use datasets::metric::{e2e, rouge, sacrebleu, sql, webnlg};
+use datasets::metric::{e2e, rouge, sacrebleu, webnlg};
+use datasets::text::wikisql;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
@@ -62,7 +63,7 @@ pub const SCORERS: &[Scorer] = &[
         name: "wikisql",
         files: "HYP (a query a line) and REF (a query a line, or WikiSQL's own SPLIT.jsonl, which is executed too if SPLIT.tables.jsonl lies beside it)",
         most_refs: 1,
-        score: |args| Ok(sql::score_files(&args.hyp, &args.refs[0])?),
+        score: |args| Ok(wikisql::score_files(&args.hyp, &args.refs[0])?),
     },
 ];
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::MeteorError;
+use super::error::MeteorError;
 use super::index::Builder;
 
 const JAR: &str = "meteor-1.5.jar";

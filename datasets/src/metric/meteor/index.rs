@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::MeteorError;
+use super::error::MeteorError;
 
 /// Changes with the layout; a file of another version is made anew.
 const MAGIC: &[u8; 8] = b"LORAMET\x01";

@@ -5,6 +5,7 @@
 
 mod align;
 mod data;
+mod error;
 mod index;
 mod matches;
 mod normalize;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 pub use align::Match;
+pub use error::MeteorError;
 
 use super::generated::Segment;
 use index::{Index, Table};
@@ -30,51 +32,6 @@ const BETA: f64 = 0.2;
 const GAMMA: f64 = 0.6;
 /// Content words against function words.
 const DELTA: f64 = 0.75;
-
-/// METEOR's data that cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum MeteorError {
-    /// Nothing of METEOR in a folder.
-    #[error("{}: no METEOR data there; wanted pycocoevalcap-1.2-py3-none-any.whl, meteor-1.5.jar with data/paraphrase-en.gz beside it, or a folder that holds either", .path.display())]
-    NotFound {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file that cannot be read.
-    #[error("{}: cannot be read", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A wheel or jar that is none.
-    #[error("{}: not the pycocoevalcap 1.2 wheel or METEOR's jar", .path.display())]
-    Archive {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: zip::result::ZipError,
-    },
-    /// Other data than METEOR 1.5's.
-    #[error("{}: {file} is not METEOR 1.5's (SHA-256 {found}, wanted {wanted}); scores with it would be others", .path.display())]
-    Checksum {
-        /// Where it was found.
-        path: PathBuf,
-        /// The part that differs.
-        file: &'static str,
-        /// Its digest.
-        found: String,
-        /// The digest of METEOR 1.5's.
-        wanted: &'static str,
-    },
-    /// A paraphrase table that breaks off.
-    #[error("METEOR's paraphrase table is damaged at line {line}")]
-    Table {
-        /// Line, from 1.
-        line: usize,
-    },
-}
 
 /// What METEOR counts of one text of a pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

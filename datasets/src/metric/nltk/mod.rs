@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use fancy_regex::Regex;
 
+use super::generated::is_python_space;
 use parameters::Parameters;
 pub use parameters::PunktError;
 
@@ -33,7 +34,7 @@ impl Nltk {
 
     /// The folder of the parameters in the user's cache; none without a cache folder.
     pub fn cached() -> Option<PathBuf> {
-        Some(crate::cache::user_folder()?.join("punkt_tab").join("english"))
+        parameters::cached()
     }
 
     /// SHA-256 of the parameters: all files in order, each as `NAME SHA256` and a newline. The same in every session, because
@@ -56,11 +57,6 @@ impl Nltk {
     pub fn word_tokenize(&self, text: &str) -> Vec<String> {
         self.sentences(text).into_iter().flat_map(|s| self.words(s)).collect()
     }
-}
-
-/// White space of Python's strings.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
 /// What is rewritten in a sentence.
@@ -143,7 +139,7 @@ fn words(sentence: &str) -> Vec<String> {
         }
     }
     rewritten
-        .split(is_space)
+        .split(is_python_space)
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect()

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::Nltk;
-
 /// The files and the SHA-256 of each.
 const FILES: [(&str, &str); 4] = [
     (
@@ -124,7 +122,7 @@ impl Written {
 impl Parameters {
     /// From `source`, else from the cache; none where there is neither.
     pub fn open(source: Option<&Path>) -> Result<Option<Self>, PunktError> {
-        let cached = Nltk::cached();
+        let cached = cached();
         let Some(source) = source else {
             let folder = cached.filter(|folder| folder.is_dir());
             return folder.map(|folder| Ok(Self::parse(&read(&folder)?))).transpose();
@@ -162,6 +160,11 @@ impl Parameters {
     pub fn written(&self, word: &str) -> Written {
         self.orthography.get(word).copied().unwrap_or_default()
     }
+}
+
+/// The folder of the parameters in the user's cache; none without a cache folder.
+pub(super) fn cached() -> Option<PathBuf> {
+    Some(crate::cache::user_folder()?.join("punkt_tab").join("english"))
 }
 
 /// The digest of all files' digests.

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::parameters::Parameters;
+use crate::metric::generated::is_python_space;
 
 /// Signs that may end a sentence.
 const ENDS: [char; 3] = ['.', '?', '!'];
@@ -28,7 +29,7 @@ pub(super) fn sentences<'a>(text: &'a str, parameters: &Parameters) -> Vec<&'a s
             start = end.next;
         }
     }
-    found.push(start..text.trim_end_matches(super::is_space).len().max(start));
+    found.push(start..text.trim_end_matches(is_python_space).len().max(start));
     closed(text, found)
 }
 

@@ -8,11 +8,13 @@ mod chars;
 mod names;
 mod quotes;
 mod rules;
+mod token;
 mod words;
 
 use rayon::prelude::*;
 
-use rules::{As, RULES};
+use rules::RULES;
+use token::As;
 
 /// Tokens that the E2E challenge's scorer throws away. (Brackets stay: it looks for their names in capitals.)
 const PUNCTUATION: &[&str] = &["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"];
@@ -51,7 +53,7 @@ fn line(text: &[char], start: usize) -> Vec<String> {
             at += 1;
             continue;
         }
-        let mut best = rules::nothing();
+        let mut best = token::nothing();
         for rule in RULES {
             if let Some(found) = rule(text, at)
                 && found.seen > best.seen

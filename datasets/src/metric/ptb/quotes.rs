@@ -1,12 +1,7 @@
 //! Quotation marks, and apostrophes that begin a token.
 
 use super::chars::{is_any_apostrophe, is_apostrophe, is_letter, is_space, is_word};
-use super::rules::{As, Found, get, itself, run, stands};
-
-fn written(len: usize, text: &'static str) -> Option<Found> {
-    let text = As::Text(text);
-    Some(Found { len, seen: len, text })
-}
+use super::token::{As, Found, get, itself, run, stands, written};
 
 /// What is shortened after words.
 pub(super) const AFTER_WORDS: [&str; 6] = ["s", "d", "m", "ll", "re", "ve"];

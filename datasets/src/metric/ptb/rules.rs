@@ -1,34 +1,8 @@
-//! The rules, and those for everything but words and quotation marks. A rule looks at a place and says what token begins there.
+//! All rules, and here those for everything but words and quotation marks.
 
 use super::chars::{is_digit, is_letter, is_sign, is_space, is_word, renamed};
+use super::token::{As, Found, Rule, get, itself, run, stands, written};
 use super::{quotes, words};
-
-/// How a token is written.
-#[derive(Clone, Copy)]
-pub(super) enum As {
-    /// As it stands, in its usual spelling.
-    Itself,
-    /// As it stands, with a straight apostrophe.
-    Straight,
-    /// As it stands, and a period that is a token of its own as well.
-    WithPeriod,
-    /// In place of what stands there.
-    Text(&'static str),
-    /// Left out.
-    Nothing,
-}
-
-/// A token that a rule found.
-pub(super) struct Found {
-    /// Characters that it takes.
-    pub len: usize,
-    /// Characters that the rule looked at; the rule that saw most wins, among equals the first.
-    pub seen: usize,
-    /// How it is written.
-    pub text: As,
-}
-
-pub(super) type Rule = fn(&[char], usize) -> Option<Found>;
 
 /// All rules.
 pub(super) const RULES: &[Rule] = &[
@@ -58,49 +32,6 @@ pub(super) const RULES: &[Rule] = &[
     repeated,
     sign,
 ];
-
-/// A character that no rule knows: one that vanishes.
-pub(super) fn nothing() -> Found {
-    Found {
-        len: 1,
-        seen: 0,
-        text: As::Nothing,
-    }
-}
-
-/// A token as it stands, of that many characters; none for 0.
-pub(super) fn itself(len: usize) -> Option<Found> {
-    (len > 0).then_some(Found {
-        len,
-        seen: len,
-        text: As::Itself,
-    })
-}
-
-fn written(len: usize, text: &'static str) -> Option<Found> {
-    let text = As::Text(text);
-    (len > 0).then_some(Found { len, seen: len, text })
-}
-
-/// The character there; a newline past the end.
-pub(super) fn get(t: &[char], at: usize) -> char {
-    t.get(at).copied().unwrap_or('\n')
-}
-
-/// The end of the run of such characters.
-pub(super) fn run(t: &[char], from: usize, kind: impl Fn(char) -> bool) -> usize {
-    t[from.min(t.len())..]
-        .iter()
-        .position(|&c| !kind(c))
-        .map_or(t.len(), |n| from + n)
-}
-
-/// Whether the ASCII text stands there, in either case.
-pub(super) fn stands(t: &[char], at: usize, text: &str) -> bool {
-    text.chars()
-        .enumerate()
-        .all(|(i, c)| get(t, at + i).eq_ignore_ascii_case(&c))
-}
 
 fn is_break(c: char) -> bool {
     c == '\n' || is_space(c)

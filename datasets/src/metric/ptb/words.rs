@@ -3,7 +3,7 @@
 use super::chars::{is_any_apostrophe, is_apostrophe, is_digit, is_hyphen, is_letter, is_space, is_word};
 use super::names::{NUMBERED, SENTENCE_STARTS, TITLES, TRAILING};
 use super::quotes::AFTER_WORDS;
-use super::rules::{As, Found, get, itself, run, stands};
+use super::token::{As, Found, get, itself, run, stands};
 
 /// Words that are two tokens, with the length of the first.
 const SPLIT: [(&str, usize); 8] = [

@@ -5,7 +5,7 @@ use crate::task::generation::scorers::Scorers;
 use anyhow::{Context, Result, ensure};
 use datasets::metric::generated::{Scores, Segment};
 use datasets::metric::{e2e, rouge, sql, webnlg};
-use datasets::nlg::Prompt;
+use datasets::text::Prompt;
 
 /// How the texts of one data set are judged. To add a data set: an entry in [`SCORERS`].
 pub(crate) struct Scorer {

@@ -9,8 +9,8 @@ use crate::task::Metrics;
 use crate::task::generation::scorers::Scorers;
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
-use datasets::causal::{self, Frame};
-use datasets::nlg::{Dataset, Prompt};
+use datasets::text::encode::{self, Frame};
+use datasets::text::{Dataset, Prompt};
 pub(crate) use judge::Scorer;
 use lora_core::generate::{self, Generator, Settings};
 use lora_core::model::Model;
@@ -89,7 +89,7 @@ impl GenerationTask {
     ) -> Result<GenerationTask> {
         let contexts: Vec<&str> = prompts.iter().map(|p| p.context.as_str()).collect();
         // As in the paper's code what is too long is cut at the beginning, and room is left for what is written.
-        let ids = causal::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
+        let ids = encode::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
         // The byte-level alphabet writes a newline as Ċ.
         let blank = tokenizer.token_id("ĊĊ");
         Ok(GenerationTask {
@@ -248,7 +248,7 @@ impl GenerationTask {
     /// paper's code has it.
     fn text(&self, ids: &[i64]) -> Result<String> {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        Ok(causal::answer(&self.tokenizer.decode(&ids)?).to_string())
+        Ok(encode::answer(&self.tokenizer.decode(&ids)?).to_string())
     }
 
     fn settings(&self, seed: u64) -> Settings {

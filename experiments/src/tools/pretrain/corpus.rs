@@ -1,8 +1,8 @@
 //! What models are pretrained on: the generated world, or real texts.
 
 use anyhow::{Context, Result, ensure};
-use datasets::nlg;
 use datasets::synthetic::{self, Document};
+use datasets::text;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -109,8 +109,8 @@ impl Corpus {
 
 /// The training rows of a data set of texts.
 fn rows(name: &str, dir: &Path) -> Result<(Vec<String>, Source)> {
-    let dataset = nlg::find(name)?;
-    let data = nlg::load(dataset, dir, &["train"], None)?;
+    let dataset = text::find(name)?;
+    let data = text::load(dataset, dir, &["train"], None)?;
     let pairs = data.split("train").map(|s| s.pairs.as_slice()).unwrap_or_default();
     let texts: Vec<String> = pairs
         .iter()

@@ -8,7 +8,6 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
 use crate::DataError;
-use crate::nlg::HubFiles;
 
 /// The rows of a file. Where its bytes contradict each other the reader may panic, which is caught.
 pub(crate) fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Value>, DataError> {
@@ -49,11 +48,11 @@ fn walk(dir: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) {
 /// sets (`CONFIG/SPLIT/0000.parquet`) and that of data sets kept as parquet (`CONFIG/SPLIT-00000-of-00001.parquet`, with
 /// `data` or nothing for `CONFIG` too).
 pub(crate) fn shards<'a>(
-    hub: &HubFiles,
+    config: &str,
     split: &str,
     names: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<Vec<String>, String> {
-    let converted = format!("{}/{split}/", hub.config);
+    let converted = format!("{}/{split}/", config);
     let number = |name: &str| -> Option<usize> {
         let digits = name.strip_prefix(&converted)?.strip_suffix(".parquet")?;
         (digits.len() == 4).then(|| digits.parse().ok()).flatten()
@@ -64,8 +63,8 @@ pub(crate) fn shards<'a>(
         let whole = (0..=last).find(|n| !numbers.contains_key(n));
         return whole.map_or_else(|| Ok((0..=last).map(path).collect()), |missing| Err(path(missing)));
     }
-    for folder in [format!("{}/", hub.config), "data/".to_owned(), String::new()] {
-        let found = crate::parquet::numbered(&format!("{folder}{split}-"), names.clone());
+    for folder in [format!("{}/", config), "data/".to_owned(), String::new()] {
+        let found = numbered(&format!("{folder}{split}-"), names.clone());
         if let Ok(files) = found {
             return Ok(files);
         }
@@ -73,18 +72,30 @@ pub(crate) fn shards<'a>(
     Err(path(0))
 }
 
+/// `STEM00000-of-00002.parquet` and the rest in order, or the path of one that is missing.
+pub(crate) fn numbered<'a>(stem: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
+    let path = |number: usize, of: usize| format!("{stem}{number:05}-of-{of:05}.parquet");
+    let found: BTreeMap<usize, usize> = names
+        .filter_map(|name| {
+            let (number, of) = name.strip_prefix(stem)?.strip_suffix(".parquet")?.split_once("-of-")?;
+            let (number, of) = (number.parse().ok()?, of.parse().ok()?);
+            (path(number, of) == name).then_some((number, of))
+        })
+        .collect();
+    let of = found.values().copied().max().unwrap_or(1).max(1);
+    let shard = |number| match found.get(&number) {
+        Some(&n) if n == of => Ok(path(number, of)),
+        _ => Err(path(number, of)),
+    };
+    (0..of).map(shard).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HUB: HubFiles = HubFiles {
-        id: "o/n",
-        revision: "main",
-        config: "default",
-    };
-
     fn found(names: &[&str]) -> Result<Vec<String>, String> {
-        shards(&HUB, "train", names.iter().copied())
+        shards("default", "train", names.iter().copied())
     }
 
     #[test]

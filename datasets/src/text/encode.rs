@@ -1,7 +1,7 @@
 //! Texts as a causal model takes them, as the paper's GPT-2 code does it: `context <end> ' ' + completion <end>`, one row
 //! a reference, of which the completion and the last `<end>` are scored.
 
-use crate::nlg::Pair;
+use super::data::Pair;
 use crate::tokenize::{END_OF_TEXT, TokenizeError, Tokenizer};
 
 /// The tokens around the texts.

@@ -6,7 +6,7 @@
 //! columns shown with a question are those that any question of its split asks about. Its 31 queries (of 80,654) whose
 //! values have comparisons in them cannot be told apart from others, and are left out.
 //!
-//! The paper never published its prompt ("table schema and query"): [`crate::nlg::Dataset::template`] is a setting.
+//! The paper never published its prompt ("table schema and query"): [`crate::text::Dataset::template`] is a setting.
 //! Completions are SQL as [`Query`] prints it.
 
 use std::cell::RefCell;
@@ -19,10 +19,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::data::Record;
+use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
+use super::input::{Input, json_lines};
 use crate::DataError;
-use crate::nlg::{CONVERTED, Dataset, HubFiles, Input, Record, SplitFiles, json_lines};
+use crate::metric::generated::{ScoreError, Scores, read_lines, read_parallel};
+use crate::metric::sql;
 use crate::sql::{Aggregate, Cell, Column, Comparison, Condition, Query, Question, Table};
-use crate::table::TextFile;
+use crate::text_file::TextFile;
 
 const TEXT2SQL: [&str; 2] = ["text2sql-data_wikisql.json.bz2", "text2sql-data_wikisql.json"];
 
@@ -132,20 +136,41 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     if input.path.file_name().is_some_and(|n| TEXT2SQL.iter().any(|t| n == *t)) {
         return read_text2sql(input);
     }
-    read_lines(input)
+    read_questions(input)
 }
 
 /// The questions of a file of the distribution (`SPLIT.jsonl`, with `SPLIT.tables.jsonl` beside it or not), in its order.
 ///
 /// # Errors
-/// As of [`crate::nlg::load`].
+/// As of [`crate::text::load`].
 pub fn questions(path: &Path) -> Result<Vec<Question>, DataError> {
     let (prompt, digest) = (DATASET.prompt(None)?, RefCell::new(Sha256::new()));
-    let records = read_lines(&Input::read(path, "dev", &prompt, &digest)?)?;
+    let records = read_questions(&Input::read(path, "dev", &prompt, &digest)?)?;
     Ok(records.into_iter().filter_map(|r| r.question).collect())
 }
 
-fn read_lines(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
+/// Scores of a file of predictions, one a line, against one of queries or of the data set's own questions (`.jsonl`).
+///
+/// # Errors
+/// Files that cannot be read, are empty or not UTF-8, or have other numbers of entries.
+pub fn score_files(hyp: &Path, reference: &Path) -> Result<Scores, ScoreError> {
+    if reference.extension().is_none_or(|e| e != "jsonl") {
+        return Ok(sql::score_texts(&read_parallel(hyp, &[reference.to_path_buf()])?));
+    }
+    let predictions = read_lines(hyp, "a query a line")?;
+    let questions = questions(reference)?;
+    if predictions.len() != questions.len() {
+        return Err(ScoreError::Count {
+            hyp: hyp.to_path_buf(),
+            outputs: predictions.len(),
+            refs: reference.to_path_buf(),
+            instances: questions.len(),
+        });
+    }
+    Ok(sql::score(&predictions, &questions.iter().collect::<Vec<_>>()))
+}
+
+fn read_questions(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     let stem = input.path.file_stem().map(|s| s.to_string_lossy().into_owned());
     let tables = format!("{}.tables.jsonl", stem.unwrap_or_default());
     let file = input.beside(&tables)?;

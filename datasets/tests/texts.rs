@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use datasets::nlg::{self, DATASETS, TextData, TextSplit};
-use datasets::{DataError, e2e};
+use datasets::DataError;
+use datasets::text::e2e;
+use datasets::text::{self, DATASETS, TextData, TextSplit};
 use tempfile::TempDir;
 
 /// A data folder with these files, given by their paths in it.
@@ -19,7 +20,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn load_dev(id: &str, files: &[(&str, &[u8])]) -> Result<TextData, DataError> {
-    nlg::load(nlg::find(id).unwrap(), folder(files).path(), &["dev"], None)
+    text::load(text::find(id).unwrap(), folder(files).path(), &["dev"], None)
 }
 
 fn dev(id: &str, files: &[(&str, &[u8])]) -> TextSplit {
@@ -29,7 +30,7 @@ fn dev(id: &str, files: &[(&str, &[u8])]) -> TextSplit {
 /// The message, with the folder's own name left out.
 fn problem(id: &str, files: &[(&str, &[u8])]) -> String {
     let dir = folder(files);
-    let error = nlg::load(nlg::find(id).unwrap(), dir.path(), &["dev"], None);
+    let error = text::load(text::find(id).unwrap(), dir.path(), &["dev"], None);
     let text = error.expect_err("this should not load").to_string();
     text.replace(&format!("{}/", dir.path().display()), "")
 }
@@ -43,20 +44,20 @@ fn rows(split: &TextSplit) -> Vec<(&str, &str)> {
 }
 
 fn read_genuine(id: &str, dir: &Path, splits: &[&str]) -> TextData {
-    nlg::load(nlg::find(id).unwrap(), dir, splits, None).unwrap()
+    text::load(text::find(id).unwrap(), dir, splits, None).unwrap()
 }
 
 #[test]
 fn names_are_found_and_unknown_ones_refused() {
     for dataset in DATASETS {
-        assert!(std::ptr::eq(nlg::find(&dataset.id.to_uppercase()).unwrap(), *dataset));
+        assert!(std::ptr::eq(text::find(&dataset.id.to_uppercase()).unwrap(), *dataset));
     }
-    let unknown = nlg::find("xsum").unwrap_err().to_string();
+    let unknown = text::find("xsum").unwrap_err().to_string();
     assert_eq!(
         unknown,
         "unknown data set \"xsum\"; known data sets: e2e, wikisql, samsum, webnlg, dart"
     );
-    let split = nlg::load(nlg::find("dart").unwrap(), Path::new("."), &["valid"], None).unwrap_err();
+    let split = text::load(text::find("dart").unwrap(), Path::new("."), &["valid"], None).unwrap_err();
     assert_eq!(
         split.to_string(),
         "data set dart has no split \"valid\"; its splits: train, dev, test"
@@ -152,7 +153,7 @@ fn samsum_leaves_empty_chats_out_and_takes_any_prompt() {
     assert_eq!(rows(&split), [("A: hi\nB: ho\n\n", "They greet.")]);
     assert_eq!(split.left_out, 2);
     let dir = folder(files);
-    let own = |template| nlg::load(nlg::find("samsum").unwrap(), dir.path(), &["dev"], Some(template));
+    let own = |template| text::load(text::find("samsum").unwrap(), dir.path(), &["dev"], Some(template));
     let prompt = own("Sum up:\n{dialogue}\nTL;DR:").unwrap().splits[0].prompts[0]
         .context
         .clone();
@@ -315,7 +316,7 @@ fn genuine_e2e_equals_the_line_form_line_for_line() {
         let wanted = std::fs::read_to_string(dir.join("e2e").join(file)).unwrap();
         let wanted: Vec<&str> = wanted.lines().collect();
         assert_eq!(split.pairs.len(), wanted.len());
-        let wrong = |(pair, wanted): &(&nlg::Pair, &&str)| e2e::line(pair) != **wanted;
+        let wrong = |(pair, wanted): &(&text::Pair, &&str)| e2e::line(pair) != **wanted;
         let wrong: Vec<_> = split.pairs.iter().zip(&wanted).filter(wrong).collect();
         assert!(
             wrong.is_empty(),

@@ -7,10 +7,12 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 use serde::Deserialize;
 
+use super::data::Record;
+use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
+use super::input::Input;
+use super::webnlg::joined;
 use crate::DataError;
-use crate::nlg::{CONVERTED, Dataset, HubFiles, Input, Record, SplitFiles};
-use crate::table::TextFile;
-use crate::webnlg::joined;
+use crate::text_file::TextFile;
 
 pub(crate) static DATASET: Dataset = Dataset {
     id: "dart",

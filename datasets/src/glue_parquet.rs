@@ -1,7 +1,6 @@
 //! GLUE tasks as the data set `nyu-mll/glue` of the Hugging Face hub keeps them: parquet, a folder a task
 //! (`mrpc/train-00000-of-00001.parquet`, `mrpc/validation-00000-of-00001.parquet`), any number of files a split.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +11,7 @@ use polars_io::SerReader;
 use polars_io::parquet::read::ParquetReader;
 use sha2::{Digest, Sha256};
 
+use crate::parquet_rows::numbered;
 use crate::{DataError, Example, Kind, Label, Split, Task, TaskData};
 
 const LABEL: &str = "label";
@@ -89,24 +89,6 @@ pub(crate) fn names(task: &Task, dir: &Path) -> Vec<String> {
 fn shards<'a>(task: &Task, split: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
     let stem = format!("{}/{}-", task.hub_config(), split.replace("dev", "validation"));
     numbered(&stem, names)
-}
-
-/// `STEM00000-of-00002.parquet` and the rest in order, or the path of one that is missing.
-pub(crate) fn numbered<'a>(stem: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
-    let path = |number: usize, of: usize| format!("{stem}{number:05}-of-{of:05}.parquet");
-    let found: BTreeMap<usize, usize> = names
-        .filter_map(|name| {
-            let (number, of) = name.strip_prefix(stem)?.strip_suffix(".parquet")?.split_once("-of-")?;
-            let (number, of) = (number.parse().ok()?, of.parse().ok()?);
-            (path(number, of) == name).then_some((number, of))
-        })
-        .collect();
-    let of = found.values().copied().max().unwrap_or(1).max(1);
-    let shard = |number| match found.get(&number) {
-        Some(&n) if n == of => Ok(path(number, of)),
-        _ => Err(path(number, of)),
-    };
-    (0..of).map(shard).collect()
 }
 
 fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -> Result<(), DataError> {

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::data::{Category, Record};
+use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
+use super::input::Input;
 use crate::DataError;
-use crate::nlg::{CONVERTED, Category, Dataset, HubFiles, Input, Record, SplitFiles};
 
 /// The categories of which training has entries. The paper says nine of fourteen; its code, and the training file, have ten.
 pub const SEEN: [&str; 10] = [

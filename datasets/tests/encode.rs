@@ -1,7 +1,7 @@
 //! Rows and prompts of causal models, with a tokenizer learnt here and with GPT-2's own where `LORA_DATA` has it.
 
-use datasets::causal::{Cut, Frame, Row, answer, prompts, rows};
-use datasets::nlg::Pair;
+use datasets::text::Pair;
+use datasets::text::encode::{Cut, Frame, Row, answer, prompts, rows};
 use datasets::tokenize::{TokenizeError, Tokenizer, train_bpe, train_causal_bpe};
 
 fn tokenizer(json: &str) -> Tokenizer {

@@ -5,8 +5,10 @@
 
 use serde::Deserialize;
 
+use super::data::Record;
+use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
+use super::input::Input;
 use crate::DataError;
-use crate::nlg::{CONVERTED, Dataset, HubFiles, Input, Record, SplitFiles};
 
 pub(crate) static DATASET: Dataset = Dataset {
     id: "samsum",

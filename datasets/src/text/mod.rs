@@ -1,0 +1,52 @@
+//! Data sets of texts to be continued: a context is given, and one or more people wrote what may follow it.
+//!
+//! ```
+//! use datasets::{synthetic, text};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let data = synthetic::texts(text::find("e2e")?, None)?;
+//! let dev = data.split("dev").ok_or("no dev split")?;
+//! println!("{}\n{:?}", dev.prompts[0].context, dev.prompts[0].references);
+//! assert!(dev.pairs.len() > dev.prompts.len());
+//! # Ok(()) }
+//! ```
+//!
+//! A data set is one file (`e2e.rs`, …) and one line in [`DATASETS`].
+
+pub mod dart;
+mod data;
+mod dataset;
+pub mod e2e;
+pub mod encode;
+mod input;
+pub mod samsum;
+pub mod webnlg;
+pub mod wikisql;
+
+pub use data::{Category, Pair, Prompt, TextSplit};
+pub(crate) use data::{Record, collect};
+pub use dataset::{CONVERTED, Dataset, HubFiles, SplitFiles, TextData, load};
+pub(crate) use dataset::{hub_files, load_snapshot};
+
+use crate::DataError;
+
+/// All data sets of texts.
+pub static DATASETS: &[&Dataset] = &[
+    &e2e::DATASET,
+    &wikisql::DATASET,
+    &samsum::DATASET,
+    &webnlg::DATASET,
+    &dart::DATASET,
+];
+
+/// The data set of that name; case, `-` and `_` do not matter.
+///
+/// # Errors
+/// [`DataError::UnknownDataset`].
+pub fn find(name: &str) -> Result<&'static Dataset, DataError> {
+    let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
+    let found = DATASETS.iter().find(|d| plain(d.id) == plain(name)).copied();
+    found.ok_or_else(|| DataError::UnknownDataset {
+        name: name.to_owned(),
+        known: DATASETS.iter().map(|d| d.id).collect::<Vec<_>>().join(", "),
+    })
+}
