@@ -1,7 +1,7 @@
 //! Rows and prompts of causal models, with a tokenizer learnt here and with GPT-2's own where `LORA_DATA` has it.
 
-use datasets::text::Pair;
 use datasets::text::encode::{Cut, Frame, Row, answer, prompts, rows};
+use datasets::text::{self, Pair};
 use datasets::tokenize::{TokenizeError, Tokenizer, train_bpe, train_causal_bpe};
 
 fn tokenizer(json: &str) -> Tokenizer {
@@ -49,7 +49,9 @@ fn rows_are_context_end_completion_end() {
 fn rows_of_li_and_liang_have_other_blanks() {
     let tokenizer = learnt();
     for (id, lead) in [("e2e", " "), ("dart", " "), ("webnlg", "  | ")] {
-        let frame = Frame::of(&tokenizer).unwrap().li_liang(id);
+        let frame = Frame::of(&tokenizer)
+            .unwrap()
+            .li_liang(text::find(id).unwrap().li_liang.unwrap());
         let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
         let Row { ids, scored_from } = &found.rows[0];
         let context = format!("{lead}{}", pair().context);

@@ -137,13 +137,13 @@ const HASHES: [&str; 8] = [
 #[test]
 fn generated_texts_are_told_in_several_ways_and_none_of_eval_is_in_training() {
     for dataset in text::DATASETS {
-        let data = synthetic::texts(dataset, None).unwrap();
+        let data = dataset.generate(None).unwrap();
         let sizes: Vec<_> = data
             .splits
             .iter()
             .map(|s| (s.name, s.prompts.len(), s.left_out))
             .collect();
-        let (train, eval) = (synthetic::TRAIN_CONTEXTS, synthetic::EVAL_CONTEXTS);
+        let (train, eval) = (text::TRAIN_CONTEXTS, text::EVAL_CONTEXTS);
         assert_eq!(
             sizes,
             [("train", train, 0), ("dev", eval, 0), ("test", eval, 0)],
@@ -163,7 +163,7 @@ fn generated_texts_are_told_in_several_ways_and_none_of_eval_is_in_training() {
 /// A reader's check, written without the generator: all that the slots and triples name is told.
 #[test]
 fn generated_texts_say_what_their_contexts_say() {
-    let data = synthetic::texts(text::find("e2e").unwrap(), None).unwrap();
+    let data = text::find("e2e").unwrap().generate(None).unwrap();
     for pair in data.splits.iter().flat_map(|s| &s.pairs) {
         for slot in pair.context.split(" | ") {
             let (name, value) = slot.split_once(" : ").unwrap();
@@ -173,7 +173,7 @@ fn generated_texts_say_what_their_contexts_say() {
             }
         }
     }
-    let data = synthetic::texts(text::find("webnlg").unwrap(), None).unwrap();
+    let data = text::find("webnlg").unwrap().generate(None).unwrap();
     for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
         for (triple, text) in prompt
             .context
@@ -197,7 +197,7 @@ fn generated_texts_say_what_their_contexts_say() {
 
 #[test]
 fn generated_queries_are_read_back() {
-    let data = synthetic::texts(text::find("wikisql").unwrap(), None).unwrap();
+    let data = text::find("wikisql").unwrap().generate(None).unwrap();
     for prompt in data.splits.iter().flat_map(|s| &s.prompts) {
         let question = prompt.question.as_ref().unwrap();
         let read = Query::parse(&prompt.references[0], &question.table.columns);
@@ -207,7 +207,7 @@ fn generated_queries_are_read_back() {
 
 #[test]
 fn the_generated_texts_are_the_same_on_every_machine() {
-    let hash = |d: &&'static text::Dataset| synthetic::texts(d, None).unwrap().sha256[..8].to_string();
+    let hash = |d: &&'static text::Dataset| d.generate(None).unwrap().sha256[..8].to_string();
     assert_eq!(text::DATASETS.iter().map(hash).collect::<Vec<_>>(), TEXT_HASHES);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let prose: Vec<String> = (0..1000).map(|_| synthetic::prose(&mut rng)).collect();

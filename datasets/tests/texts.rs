@@ -20,7 +20,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn load_dev(id: &str, files: &[(&str, &[u8])]) -> Result<TextData, DataError> {
-    text::load(text::find(id).unwrap(), folder(files).path(), &["dev"], None)
+    text::find(id).unwrap().load(folder(files).path(), &["dev"], None)
 }
 
 fn dev(id: &str, files: &[(&str, &[u8])]) -> TextSplit {
@@ -30,7 +30,7 @@ fn dev(id: &str, files: &[(&str, &[u8])]) -> TextSplit {
 /// The message, with the folder's own name left out.
 fn problem(id: &str, files: &[(&str, &[u8])]) -> String {
     let dir = folder(files);
-    let error = text::load(text::find(id).unwrap(), dir.path(), &["dev"], None);
+    let error = text::find(id).unwrap().load(dir.path(), &["dev"], None);
     let text = error.expect_err("this should not load").to_string();
     text.replace(&format!("{}/", dir.path().display()), "")
 }
@@ -44,7 +44,7 @@ fn rows(split: &TextSplit) -> Vec<(&str, &str)> {
 }
 
 fn read_genuine(id: &str, dir: &Path, splits: &[&str]) -> TextData {
-    text::load(text::find(id).unwrap(), dir, splits, None).unwrap()
+    text::find(id).unwrap().load(dir, splits, None).unwrap()
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn names_are_found_and_unknown_ones_refused() {
         unknown,
         "unknown data set \"xsum\"; known data sets: e2e, wikisql, samsum, webnlg, dart"
     );
-    let split = text::load(text::find("dart").unwrap(), Path::new("."), &["valid"], None).unwrap_err();
+    let split = text::find("dart")
+        .unwrap()
+        .load(Path::new("."), &["valid"], None)
+        .unwrap_err();
     assert_eq!(
         split.to_string(),
         "data set dart has no split \"valid\"; its splits: train, dev, test"
@@ -153,7 +156,7 @@ fn samsum_leaves_empty_chats_out_and_takes_any_prompt() {
     assert_eq!(rows(&split), [("A: hi\nB: ho\n\n", "They greet.")]);
     assert_eq!(split.left_out, 2);
     let dir = folder(files);
-    let own = |template| text::load(text::find("samsum").unwrap(), dir.path(), &["dev"], Some(template));
+    let own = |template| text::find("samsum").unwrap().load(dir.path(), &["dev"], Some(template));
     let prompt = own("Sum up:\n{dialogue}\nTL;DR:").unwrap().splits[0].prompts[0]
         .context
         .clone();

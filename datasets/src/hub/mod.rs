@@ -31,7 +31,7 @@ use hf_hub::RepoType;
 use serde_json::Value;
 
 use crate::cache::in_home;
-use crate::text::{self, Dataset, TextData};
+use crate::text::{Dataset, TextData};
 use crate::{Task, TaskData, glue_parquet, parquet_rows, tokenize};
 use client::{Client, Listing};
 pub use error::HubError;
@@ -184,7 +184,7 @@ impl Hub {
     }
 
     /// Splits of a data set of texts, with the snapshot that they were read from. `revision` is a branch of parquet files
-    /// or a commit of one; none is the data set's own ([`crate::text::HubFiles`]). `template` as in [`crate::text::load`].
+    /// or a commit of one; none is the data set's own ([`crate::text::HubFiles`]). `template` as in [`Dataset::load`].
     ///
     /// # Errors
     /// Any [`HubError`]; `Data` if the files are not what the data set needs.
@@ -197,9 +197,9 @@ impl Hub {
     ) -> Result<(TextData, Snapshot), HubError> {
         let revision = revision.unwrap_or(dataset.hub.revision);
         let repo = Repo::new(RepoType::Dataset, dataset.hub.id, Some(revision))?;
-        let files = |names: &[String]| text::hub_files(dataset, splits, names);
+        let files = |names: &[String]| dataset.hub_files(splits, names);
         let snapshot = self.data_set(&repo, files, parquet_rows::names)?;
-        let data = text::load_snapshot(dataset, &snapshot.dir, splits, template)?;
+        let data = dataset.load_snapshot(&snapshot.dir, splits, template)?;
         Ok((data, snapshot))
     }
 

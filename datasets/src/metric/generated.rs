@@ -44,6 +44,17 @@ pub enum ScoreError {
         /// Its number of instances.
         instances: usize,
     },
+    /// Not as many texts as contexts.
+    #[error("{texts} texts for {contexts} contexts")]
+    Texts {
+        /// Number of texts.
+        texts: usize,
+        /// Number of contexts.
+        contexts: usize,
+    },
+    /// A question of WikiSQL whose query is not known.
+    #[error("a question came without its query")]
+    NoQuery,
     /// An instance that has no reference.
     #[error("{}:{line}: instance {instance} (from 1) has no reference", .path.display())]
     NoReference {

@@ -21,6 +21,7 @@ pub mod pyter;
 pub mod rouge;
 pub mod rouge_l;
 pub mod sacrebleu;
+pub mod scorers;
 pub mod sql;
 pub mod ter;
 pub mod webnlg;

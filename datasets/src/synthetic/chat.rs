@@ -12,7 +12,7 @@ static SURPRISES: [&str; 4] = ["Really?", "Oh!", "I see.", "How nice."];
 static FAREWELLS: [&str; 4] = ["Bye!", "See you.", "Until tomorrow.", "Thanks, bye."];
 
 /// A chat, and what came out in it.
-pub(super) struct Chat {
+pub(crate) struct Chat {
     /// `Anna: Hi Ben!` and so on.
     pub lines: Vec<String>,
     /// Who told whom what, with which details, in order.
@@ -20,7 +20,7 @@ pub(super) struct Chat {
 }
 
 /// One or two facts come out.
-pub(super) fn chat(rng: &mut ChaCha8Rng) -> Chat {
+pub(crate) fn chat(rng: &mut ChaCha8Rng) -> Chat {
     let people = sample(rng, NAMES.len(), 2);
     let (first, second) = (people.index(0), people.index(1));
     let mut chat = Chat {
@@ -77,7 +77,7 @@ impl Chat {
 }
 
 /// What was said, by an outsider.
-pub(super) fn summary(chat: &Chat, rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn summary(chat: &Chat, rng: &mut ChaCha8Rng) -> String {
     let told = chat.told.iter().map(|(who, whom, fact, with)| {
         let clause = fact.tell(0, with, rng);
         format!("{} tells {} that {clause}.", NAMES[*who], NAMES[*whom])

@@ -2,13 +2,10 @@
 
 use super::words::{COLOURS, DAYS, NAMES, PLACES, THINGS};
 use super::world::one;
-use crate::sql::{Aggregate, Cell, Column, Comparison, Condition, Query, Question, Table};
-use crate::template::Template;
-use crate::text::Record;
+use crate::sql::{Aggregate, Cell, Column, Comparison, Condition, Query, Table};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
 
 /// What a table may tell of each of its rows; the last two are numbers.
 const COLUMNS: [&str; 7] = ["Name", "Thing", "Colour", "Place", "Day", "Number of things", "Price"];
@@ -17,7 +14,7 @@ const FIRST_NUMBER: usize = 5;
 static TITLES: [&str; 4] = ["Market", "Lost and found", "Gifts", "Fair"];
 
 /// A table of three to five columns and some rows.
-pub(super) fn table(rng: &mut ChaCha8Rng) -> Table {
+pub(crate) fn table(rng: &mut ChaCha8Rng) -> Table {
     let width = rng.random_range(3..=5);
     // At least one column of text, to ask about.
     let mut kinds = vec![rng.random_range(0..FIRST_NUMBER)];
@@ -66,7 +63,7 @@ fn written(cell: &Cell) -> String {
 }
 
 /// A question about a table of its own, with one or two conditions on the values of one of its rows.
-pub(super) fn ask(rng: &mut ChaCha8Rng) -> (String, Query, Table) {
+pub(crate) fn ask(rng: &mut ChaCha8Rng) -> (String, Query, Table) {
     let table = table(rng);
     let mut places: Vec<usize> = (0..table.columns.len()).collect();
     let row = table.rows.choose(rng).map(Vec::as_slice).unwrap_or_default();
@@ -125,23 +122,8 @@ fn wording(query: &Query, rng: &mut ChaCha8Rng) -> String {
     format!("{opening} {word} {}?", conditions.collect::<Vec<_>>().join(" and "))
 }
 
-/// WikiSQL's shape.
-pub(super) fn question(_: &str, prompt: &Template, rng: &mut ChaCha8Rng) -> Record {
-    let (question, query, table) = ask(rng);
-    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-    Record {
-        context: prompt.fill(&[&table.title, &names.join(" | "), &question]),
-        references: vec![query.to_string()],
-        category: None,
-        question: Some(Question {
-            query,
-            table: Arc::new(table),
-        }),
-    }
-}
-
 /// What a table has, and what one of its rows says, in words.
-pub(super) fn told(rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
     let table = table(rng);
     let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
     let row = table.rows.choose(rng).map(Vec::as_slice).unwrap_or_default();

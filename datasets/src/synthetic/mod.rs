@@ -6,23 +6,22 @@
 //! where and when) that can be told in several voices and asked about, and reviews that praise or blame. A label follows
 //! from the facts behind the sentences, so that a reader can check every example.
 
-mod chat;
-mod ledger;
-mod relation;
+pub(crate) mod chat;
+pub(crate) mod ledger;
+mod prose;
+pub(crate) mod relation;
 mod review;
+pub(crate) mod structured;
 mod tasks;
-mod text;
-mod texts;
-mod words;
-mod world;
+pub(crate) mod words;
+pub(crate) mod world;
 
 use crate::{DataError, Example, Label, Split, Task, TaskData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-pub use text::{Document, document, prose};
-pub use texts::{EVAL_CONTEXTS, TRAIN_CONTEXTS, texts};
+pub use prose::{Document, document, prose};
 
 /// Rows to train on in each task.
 pub const TRAIN_ROWS: usize = 1024;

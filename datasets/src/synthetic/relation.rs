@@ -5,35 +5,35 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 /// Each detail is mentioned or not.
-pub(super) fn some_details(fact: &Fact, rng: &mut ChaCha8Rng) -> Vec<Slot> {
+pub(crate) fn some_details(fact: &Fact, rng: &mut ChaCha8Rng) -> Vec<Slot> {
     some_of(fact.kind.details(), rng)
 }
 
 /// Each of `slots` or not.
-pub(super) fn some_of(slots: &[Slot], rng: &mut ChaCha8Rng) -> Vec<Slot> {
+pub(crate) fn some_of(slots: &[Slot], rng: &mut ChaCha8Rng) -> Vec<Slot> {
     slots.iter().copied().filter(|_| rng.random_bool(0.5)).collect()
 }
 
 /// The fact in some voice.
-pub(super) fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
     let voice = rng.random_range(0..fact.kind.voices());
     fact.tell(voice, with, rng)
 }
 
 /// Another fact: now and then one that has little to do with this one, otherwise one that a careless reader takes for it,
 /// with one word of the core changed or the two persons swapped.
-pub(super) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
+pub(crate) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
     miss(fact, None, rng)
 }
 
 /// A fact of the same kind that has no word of the core in common.
-pub(super) fn unlike(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
+pub(crate) fn unlike(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
     let core = fact.kind.core().iter();
     core.fold(*fact, |other, slot| other.alter(*slot, rng))
 }
 
 /// A near miss in what a question for `slot` takes for granted.
-pub(super) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
+pub(crate) fn not_asked(fact: &Fact, slot: Slot, rng: &mut ChaCha8Rng) -> Fact {
     miss(fact, Some(slot), rng)
 }
 
@@ -48,7 +48,7 @@ fn miss(fact: &Fact, asked: Option<Slot>, rng: &mut ChaCha8Rng) -> Fact {
 }
 
 /// Details to give, details to tell, and a claim about which the given is silent: a detail of its own, or another matter.
-pub(super) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
+pub(crate) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
     let mut given = some_details(fact, rng);
     match one(fact.kind.details(), rng) {
         Some(silent) if rng.random_bool(0.5) => {
@@ -66,7 +66,7 @@ pub(super) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>
 }
 
 /// The same, with a claim that cannot be so as well.
-pub(super) fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
+pub(crate) fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
     let mut given = some_details(fact, rng);
     let Some(slot) = one(fact.kind.single_valued(), rng) else {
         return (given, Vec::new(), fact.swap());

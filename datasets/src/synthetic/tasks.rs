@@ -3,7 +3,7 @@
 use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unlike, unsaid};
 use super::review::review;
 use super::words::REPORTS;
-use super::world::{Fact, Kind, Slot, one, question, sentence};
+use super::world::{Fact, FactKind, Slot, one, question, sentence};
 use crate::{Example, Label};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -38,7 +38,7 @@ fn class_if(yes: bool, class: usize) -> Label {
 }
 
 /// Two different voices.
-fn two_voices(kind: Kind, rng: &mut ChaCha8Rng) -> (usize, usize) {
+fn two_voices(kind: FactKind, rng: &mut ChaCha8Rng) -> (usize, usize) {
     let first = rng.random_range(0..kind.voices());
     let step = rng.random_range(1..kind.voices());
     (first, (first + step) % kind.voices())

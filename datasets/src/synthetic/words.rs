@@ -1,22 +1,22 @@
 //! The words of the little world. Small closed sets, so that a small model can learn what each of them does.
 
 /// People.
-pub(super) static NAMES: [&str; 24] = [
+pub(crate) static NAMES: [&str; 24] = [
     "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo", "Mary", "Noah",
     "Olga", "Paul", "Rosa", "Sam", "Tina", "Victor", "Wendy", "Peter", "Laura", "Simon",
 ];
 
 /// Things that can be counted; the plural adds an s.
-pub(super) static THINGS: [&str; 16] = [
+pub(crate) static THINGS: [&str; 16] = [
     "book", "key", "ball", "lamp", "chair", "coat", "letter", "apple", "basket", "bottle", "ring", "clock", "drum",
     "kite", "ladder", "map",
 ];
 
 /// Colours.
-pub(super) static COLOURS: [&str; 8] = ["red", "blue", "green", "yellow", "black", "white", "brown", "grey"];
+pub(crate) static COLOURS: [&str; 8] = ["red", "blue", "green", "yellow", "black", "white", "brown", "grey"];
 
 /// Places, with their prepositions.
-pub(super) static PLACES: [&str; 12] = [
+pub(crate) static PLACES: [&str; 12] = [
     "in the kitchen",
     "in the garden",
     "at the station",
@@ -32,7 +32,7 @@ pub(super) static PLACES: [&str; 12] = [
 ];
 
 /// Days.
-pub(super) static DAYS: [&str; 7] = [
+pub(crate) static DAYS: [&str; 7] = [
     "Monday",
     "Tuesday",
     "Wednesday",
@@ -43,10 +43,10 @@ pub(super) static DAYS: [&str; 7] = [
 ];
 
 /// Numbers of things.
-pub(super) static COUNTS: [&str; 8] = ["two", "three", "four", "five", "six", "seven", "eight", "nine"];
+pub(crate) static COUNTS: [&str; 8] = ["two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
 /// What one person can do to another: two words of one meaning, each as base form and past (which is the participle too).
-pub(super) static ACTS: [[(&str, &str); 2]; 8] = [
+pub(crate) static ACTS: [[(&str, &str); 2]; 8] = [
     [("help", "helped"), ("assist", "assisted")],
     [("call", "called"), ("phone", "phoned")],
     [("praise", "praised"), ("applaud", "applauded")],
@@ -59,7 +59,7 @@ pub(super) static ACTS: [[(&str, &str); 2]; 8] = [
 
 /// A thing changes hands: what the one side does, and what the other.
 #[derive(Debug)]
-pub(super) struct Deal {
+pub(crate) struct Deal {
     pub give: &'static str,
     pub gave: &'static str,
     pub given: &'static str,
@@ -67,7 +67,7 @@ pub(super) struct Deal {
     pub received: &'static str,
 }
 
-pub(super) static DEALS: [Deal; 3] = [
+pub(crate) static DEALS: [Deal; 3] = [
     Deal {
         give: "give",
         gave: "gave",
@@ -92,7 +92,7 @@ pub(super) static DEALS: [Deal; 3] = [
 ];
 
 /// Comparisons and their converses.
-pub(super) static COMPARISONS: [(&str, &str); 6] = [
+pub(crate) static COMPARISONS: [(&str, &str); 6] = [
     ("taller", "shorter"),
     ("older", "younger"),
     ("faster", "slower"),
@@ -102,12 +102,12 @@ pub(super) static COMPARISONS: [(&str, &str); 6] = [
 ];
 
 /// What is reviewed.
-pub(super) static TOPICS: [&str; 12] = [
+pub(crate) static TOPICS: [&str; 12] = [
     "film", "meal", "hotel", "novel", "concert", "play", "service", "trip", "room", "story", "music", "soup",
 ];
 
 /// Words of praise.
-pub(super) static GOOD: [&str; 10] = [
+pub(crate) static GOOD: [&str; 10] = [
     "wonderful",
     "lovely",
     "excellent",
@@ -121,22 +121,22 @@ pub(super) static GOOD: [&str; 10] = [
 ];
 
 /// Words of blame.
-pub(super) static BAD: [&str; 10] = [
+pub(crate) static BAD: [&str; 10] = [
     "awful", "boring", "terrible", "dreadful", "poor", "dull", "bad", "horrible", "weak", "nasty",
 ];
 
 /// What turns a judgement into its opposite.
-pub(super) static NEGATIONS: [&str; 4] = ["not", "hardly", "never", "far from"];
+pub(crate) static NEGATIONS: [&str; 4] = ["not", "hardly", "never", "far from"];
 
 /// What makes a judgement stronger, and keeps its direction.
-pub(super) static DEGREES: [&str; 4] = ["very", "really", "quite", "truly"];
+pub(crate) static DEGREES: [&str; 4] = ["very", "really", "quite", "truly"];
 
 /// How someone pleased sums up, and someone displeased.
-pub(super) static PLEASED: [&str; 4] = ["hurrah", "bravo", "fine", "lucky me"];
-pub(super) static DISPLEASED: [&str; 4] = ["alas", "shame", "oh dear", "poor me"];
+pub(crate) static PLEASED: [&str; 4] = ["hurrah", "bravo", "fine", "lucky me"];
+pub(crate) static DISPLEASED: [&str; 4] = ["alas", "shame", "oh dear", "poor me"];
 
 /// What either may add.
-pub(super) static ENDINGS: [&str; 4] = [
+pub(crate) static ENDINGS: [&str; 4] = [
     "that was my evening",
     "so the day went",
     "that is all there is to say",
@@ -144,7 +144,7 @@ pub(super) static ENDINGS: [&str; 4] = [
 ];
 
 /// How a report begins in the second genre of the three-way task.
-pub(super) static REPORTS: [&str; 4] = [
+pub(crate) static REPORTS: [&str; 4] = [
     "we heard that",
     "they say that",
     "it is known that",

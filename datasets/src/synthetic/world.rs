@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// What kind of thing is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum FactKind {
     /// One person did something to another.
     Act,
     /// Things went from one person to another.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 /// A part of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     Verb,
     Who,
     Whom,
@@ -36,71 +36,77 @@ pub(super) enum Slot {
 use Slot::{Colour, Count, Day, Place, Thing, Verb, Who, Whom};
 
 /// All kinds.
-pub(super) const KINDS: [Kind; 5] = [Kind::Act, Kind::Transfer, Kind::Compare, Kind::Stay, Kind::Own];
+pub(crate) const KINDS: [FactKind; 5] = [
+    FactKind::Act,
+    FactKind::Transfer,
+    FactKind::Compare,
+    FactKind::Stay,
+    FactKind::Own,
+];
 
-impl Kind {
+impl FactKind {
     /// The parts that every telling has.
     pub fn core(self) -> &'static [Slot] {
         match self {
-            Kind::Act | Kind::Compare => &[Verb, Who, Whom],
-            Kind::Transfer => &[Verb, Who, Whom, Count, Thing],
-            Kind::Stay => &[Colour, Thing, Place],
-            Kind::Own => &[Who, Count, Thing],
+            FactKind::Act | FactKind::Compare => &[Verb, Who, Whom],
+            FactKind::Transfer => &[Verb, Who, Whom, Count, Thing],
+            FactKind::Stay => &[Colour, Thing, Place],
+            FactKind::Own => &[Who, Count, Thing],
         }
     }
 
     /// The parts that may be left out.
     pub fn details(self) -> &'static [Slot] {
         match self {
-            Kind::Act => &[Place, Day],
-            Kind::Transfer | Kind::Stay => &[Day],
-            Kind::Compare | Kind::Own => &[],
+            FactKind::Act => &[Place, Day],
+            FactKind::Transfer | FactKind::Stay => &[Day],
+            FactKind::Compare | FactKind::Own => &[],
         }
     }
 
     /// The parts that can be asked for.
     pub fn askable(self) -> &'static [Slot] {
         match self {
-            Kind::Act => &[Who, Whom, Place, Day],
-            Kind::Transfer => &[Who, Whom, Count, Day],
-            Kind::Compare => &[Who, Whom],
-            Kind::Stay => &[Place, Day],
-            Kind::Own => &[Who, Count],
+            FactKind::Act => &[Who, Whom, Place, Day],
+            FactKind::Transfer => &[Who, Whom, Count, Day],
+            FactKind::Compare => &[Who, Whom],
+            FactKind::Stay => &[Place, Day],
+            FactKind::Own => &[Who, Count],
         }
     }
 
     /// Parts that have one value at a time: a telling with another value contradicts the first.
     pub fn single_valued(self) -> &'static [Slot] {
         match self {
-            Kind::Act => &[Place, Day],
-            Kind::Transfer => &[Count, Day],
-            Kind::Compare => &[],
-            Kind::Stay => &[Place],
-            Kind::Own => &[Count],
+            FactKind::Act => &[Place, Day],
+            FactKind::Transfer => &[Count, Day],
+            FactKind::Compare => &[],
+            FactKind::Stay => &[Place],
+            FactKind::Own => &[Count],
         }
     }
 
     /// Parts with another value of which it may be so as well.
     pub fn independent(self) -> &'static [Slot] {
         match self {
-            Kind::Act | Kind::Compare => &[Verb],
-            Kind::Transfer | Kind::Own => &[Thing],
-            Kind::Stay => &[Colour, Thing],
+            FactKind::Act | FactKind::Compare => &[Verb],
+            FactKind::Transfer | FactKind::Own => &[Thing],
+            FactKind::Stay => &[Colour, Thing],
         }
     }
 
     /// In how many voices it can be told.
     pub fn voices(self) -> usize {
         match self {
-            Kind::Act | Kind::Compare => 2,
-            Kind::Transfer | Kind::Stay | Kind::Own => 3,
+            FactKind::Act | FactKind::Compare => 2,
+            FactKind::Transfer | FactKind::Stay | FactKind::Own => 3,
         }
     }
 
     fn choices(self, slot: Slot) -> usize {
         match slot {
-            Verb if self == Kind::Act => ACTS.len(),
-            Verb if self == Kind::Transfer => DEALS.len(),
+            Verb if self == FactKind::Act => ACTS.len(),
+            Verb if self == FactKind::Transfer => DEALS.len(),
             Verb => COMPARISONS.len(),
             Who | Whom => NAMES.len(),
             Count => COUNTS.len(),
@@ -114,8 +120,8 @@ impl Kind {
 
 /// Something that is so.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Fact {
-    pub kind: Kind,
+pub(crate) struct Fact {
+    pub kind: FactKind,
     /// Which word stands in each slot.
     values: [usize; 8],
 }
@@ -128,7 +134,7 @@ impl Fact {
     }
 
     /// A fact of this kind.
-    pub fn of(kind: Kind, rng: &mut ChaCha8Rng) -> Fact {
+    pub fn of(kind: FactKind, rng: &mut ChaCha8Rng) -> Fact {
         let mut fact = Fact { kind, values: [0; 8] };
         for slot in [Verb, Who, Whom, Count, Thing, Colour, Place, Day] {
             fact.values[slot as usize] = rng.random_range(0..kind.choices(slot));
@@ -193,24 +199,24 @@ impl Fact {
     pub fn tell(&self, voice: usize, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
         let (who, whom, things) = (self.who(), self.whom(), self.things());
         let core = match (self.kind, voice) {
-            (Kind::Act, v) => {
+            (FactKind::Act, v) => {
                 let (_, did) = ACTS[self.get(Verb)][rng.random_range(0..2)];
                 match v {
                     0 => format!("{who} {did} {whom}"),
                     _ => format!("{whom} was {did} by {who}"),
                 }
             }
-            (Kind::Transfer, 0) => format!("{who} {} {things} to {whom}", self.deal().gave),
-            (Kind::Transfer, 1) => format!("{whom} {} {things} from {who}", self.deal().received),
-            (Kind::Transfer, _) => format!("{things} were {} to {whom} by {who}", self.deal().given),
-            (Kind::Compare, 0) => format!("{who} is {} than {whom}", COMPARISONS[self.get(Verb)].0),
-            (Kind::Compare, _) => format!("{whom} is {} than {who}", COMPARISONS[self.get(Verb)].1),
-            (Kind::Stay, 0) => format!("{} was {}", self.coloured(), self.place()),
-            (Kind::Stay, 1) => format!("{} stood {}", self.coloured(), self.place()),
-            (Kind::Stay, _) => format!("{} was {}", self.place(), self.coloured()),
-            (Kind::Own, 0) => format!("{who} has {things}"),
-            (Kind::Own, 1) => format!("{who} owns {things}"),
-            (Kind::Own, _) => format!("{things} belong to {who}"),
+            (FactKind::Transfer, 0) => format!("{who} {} {things} to {whom}", self.deal().gave),
+            (FactKind::Transfer, 1) => format!("{whom} {} {things} from {who}", self.deal().received),
+            (FactKind::Transfer, _) => format!("{things} were {} to {whom} by {who}", self.deal().given),
+            (FactKind::Compare, 0) => format!("{who} is {} than {whom}", COMPARISONS[self.get(Verb)].0),
+            (FactKind::Compare, _) => format!("{whom} is {} than {who}", COMPARISONS[self.get(Verb)].1),
+            (FactKind::Stay, 0) => format!("{} was {}", self.coloured(), self.place()),
+            (FactKind::Stay, 1) => format!("{} stood {}", self.coloured(), self.place()),
+            (FactKind::Stay, _) => format!("{} was {}", self.place(), self.coloured()),
+            (FactKind::Own, 0) => format!("{who} has {things}"),
+            (FactKind::Own, 1) => format!("{who} owns {things}"),
+            (FactKind::Own, _) => format!("{things} belong to {who}"),
         };
         self.detailed(core, with, rng)
     }
@@ -237,9 +243,9 @@ impl Fact {
         let (who, whom) = (self.who(), self.whom());
         let pick = |first: String, other: String| if second { other } else { first };
         match self.kind {
-            Kind::Act => self.ask_act(slot, second, rng),
-            Kind::Transfer => self.ask_transfer(slot, second),
-            Kind::Compare => {
+            FactKind::Act => self.ask_act(slot, second, rng),
+            FactKind::Transfer => self.ask_transfer(slot, second),
+            FactKind::Compare => {
                 let (more, less) = COMPARISONS[self.get(Verb)];
                 match slot {
                     Who => pick(
@@ -249,7 +255,7 @@ impl Fact {
                     _ => pick(format!("who is {less} than {who}"), format!("who is {who} {more} than")),
                 }
             }
-            Kind::Stay => {
+            FactKind::Stay => {
                 let (thing, place) = (self.coloured(), self.place());
                 match slot {
                     Place => pick(format!("where was {thing}"), format!("in which place was {thing}")),
@@ -259,7 +265,7 @@ impl Fact {
                     ),
                 }
             }
-            Kind::Own => match slot {
+            FactKind::Own => match slot {
                 Who => pick(
                     format!("who has {}", self.things()),
                     format!("to whom do {} belong", self.things()),
@@ -314,17 +320,17 @@ impl Fact {
 }
 
 /// One of `items`.
-pub(super) fn one<T: Copy>(items: &[T], rng: &mut ChaCha8Rng) -> Option<T> {
+pub(crate) fn one<T: Copy>(items: &[T], rng: &mut ChaCha8Rng) -> Option<T> {
     items.choose(rng).copied()
 }
 
 /// A clause as a sentence.
-pub(super) fn sentence(clause: &str) -> String {
+pub(crate) fn sentence(clause: &str) -> String {
     capital(clause) + "."
 }
 
 /// A clause as a question.
-pub(super) fn question(clause: &str) -> String {
+pub(crate) fn question(clause: &str) -> String {
     capital(clause) + "?"
 }
 

@@ -5,13 +5,17 @@
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
-use super::webnlg::joined;
+use super::triples;
 use crate::DataError;
+use crate::synthetic::structured::{self, some_facts, tellings};
+use crate::synthetic::world::Fact;
+use crate::template::Template;
 use crate::text_file::TextFile;
 
 pub(crate) static DATASET: Dataset = Dataset {
@@ -56,11 +60,16 @@ pub(crate) static DATASET: Dataset = Dataset {
     },
     template: None,
     placeholders: &[],
+    metrics: triples::METRICS,
+    li_liang: Some(" "),
+    folder: "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
     read,
+    generate,
+    score: triples::score,
 };
 
 #[derive(Deserialize)]
-struct Entry {
+struct DartEntry {
     tripleset: Vec<[String; 3]>,
     annotations: Annotations,
 }
@@ -84,8 +93,8 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     {
         return read_xml(input, file);
     }
-    let entries: Vec<Entry> = input.entries()?;
-    let of = |entry: Entry| {
+    let entries: Vec<DartEntry> = input.entries()?;
+    let of = |entry: DartEntry| {
         let texts = match entry.annotations {
             Annotations::Each(each) => each.into_iter().map(|a| a.text).collect(),
             Annotations::Columns { text } => text,
@@ -95,14 +104,23 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     Ok(entries.into_iter().map(of).collect())
 }
 
-fn record(triples: &[[String; 3]], texts: Vec<String>) -> Record {
-    let relations: Vec<String> = triples.iter().map(|t| t[1].to_lowercase()).collect();
-    let triples = triples.iter().zip(&relations);
-    let triples: Vec<[&str; 3]> = triples.map(|(t, relation)| [t[0].as_str(), relation, &t[2]]).collect();
+fn record(parts: &[[String; 3]], texts: Vec<String>) -> Record {
+    let lower = |[subject, relation, object]: &[String; 3]| [subject.clone(), relation.to_lowercase(), object.clone()];
+    let parts: Vec<[String; 3]> = parts.iter().map(lower).collect();
     let texts = texts.into_iter().map(|t| t.trim().to_owned());
     Record {
-        context: joined(&triples),
+        context: triples::joined(&parts),
         references: texts.filter(|t| !t.is_empty()).collect(),
+        ..Record::default()
+    }
+}
+
+/// Triples of one or two facts of any kind.
+fn generate(_: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
+    let facts = some_facts(2, rng, Fact::any);
+    Record {
+        context: triples::joined(&structured::triples(&facts)),
+        references: tellings(&facts, rng),
         ..Record::default()
     }
 }

@@ -1,13 +1,19 @@
-//! A data set of texts: its names, where its files are, and how they are read.
+//! A data set of texts: its names, where its files are, how they are read, generated and scored.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::data::{Record, TextSplit, collect};
+use super::data::{Prompt, Record, TextSplit, collect};
 use super::input::Input;
+use super::score::{NamedScores, Outputs};
 use crate::DataError;
+use crate::metric::generated::ScoreError;
+use crate::metric::scorers::Scorers;
 use crate::parquet_rows;
 use crate::template::Template;
 
@@ -33,6 +39,12 @@ pub struct HubFiles {
     pub config: &'static str,
 }
 
+/// Contexts to train on in a generated data set.
+pub const TRAIN_CONTEXTS: usize = 1500;
+
+/// Contexts of each of `dev` and `test`, none of which is in training.
+pub const EVAL_CONTEXTS: usize = 60;
+
 /// The branch in which the hub keeps every public data set as parquet.
 pub const CONVERTED: &str = "refs/convert/parquet";
 
@@ -49,9 +61,20 @@ pub struct Dataset {
     pub hub: HubFiles,
     /// The default prompt, where the data set's publication fixes none: text with placeholders in braces.
     pub template: Option<&'static str>,
-    /// The placeholders that a prompt may have.
+    /// The placeholders that the prompt may have.
     pub placeholders: &'static [&'static str],
+    /// What its tables show, by the names in records.
+    pub metrics: &'static [&'static str],
+    /// What Li and Liang's code puts before a context; none where that code does not know the data set.
+    pub li_liang: Option<&'static str>,
+    /// The folder with its local files, in words.
+    pub folder: &'static str,
+    /// Turns a file into records.
     pub(crate) read: fn(&Input<'_>) -> Result<Vec<Record>, DataError>,
+    /// Makes a record of its generated form, of the split of that name.
+    pub(crate) generate: fn(&str, &Template, &mut ChaCha8Rng) -> Record,
+    /// Scores generated texts.
+    pub(crate) score: fn(&Outputs<'_>, &Scorers) -> Result<NamedScores, ScoreError>,
 }
 
 impl Dataset {
@@ -62,6 +85,159 @@ impl Dataset {
     pub fn prompt(&self, given: Option<&str>) -> Result<Template, DataError> {
         let text = given.or(self.template).unwrap_or_default();
         Template::parse(self.id, text, self.placeholders)
+    }
+
+    /// Reads splits from `dir/ID` or from `dir` itself: the distributor's own files, or a copy of the hub's.
+    ///
+    /// `template` replaces the default prompt ([`Dataset::template`]) and is refused where there is none to replace.
+    ///
+    /// # Errors
+    /// Any [`DataError`] on files and templates: all files are read before anything is returned.
+    pub fn load(&'static self, dir: &Path, splits: &[&str], template: Option<&str>) -> Result<TextData, DataError> {
+        let folders = [dir.join(self.id), dir.to_path_buf()];
+        self.read_splits(splits, template, |split| {
+            let local = folders.iter().flat_map(|f| split.files.iter().map(|n| f.join(n)));
+            if let Some(file) = local.clone().find(|p| p.is_file()) {
+                return Ok(vec![file]);
+            }
+            for folder in folders.iter().filter(|f| f.is_dir()) {
+                if let Ok(files) = self.shards(split, &parquet_rows::names(folder)) {
+                    return Ok(files.iter().map(|f| folder.join(f)).collect());
+                }
+            }
+            Err(DataError::NoFile {
+                task: self.id,
+                split: split.name,
+                tried: local.collect(),
+            })
+        })
+    }
+
+    /// Reads splits from a snapshot of the hub's data set.
+    pub(crate) fn load_snapshot(
+        &'static self,
+        dir: &Path,
+        splits: &[&str],
+        template: Option<&str>,
+    ) -> Result<TextData, DataError> {
+        let names = parquet_rows::names(dir);
+        self.read_splits(splits, template, |split| {
+            let files = self.shards(split, &names).map_err(|missing| DataError::NoFile {
+                task: self.id,
+                split: split.name,
+                tried: vec![dir.join(missing)],
+            })?;
+            Ok(files.iter().map(|f| dir.join(f)).collect())
+        })
+    }
+
+    /// The parquet files of these splits among `names`.
+    ///
+    /// # Errors
+    /// The path of a file that is missing.
+    pub(crate) fn hub_files(&self, splits: &[&str], names: &[String]) -> Result<Vec<String>, String> {
+        let wanted = self.splits.iter().filter(|s| splits.contains(&s.name));
+        let files = wanted.map(|split| self.shards(split, names));
+        Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// The generated form, with its splits `train`, `dev` and `test`: the same on every machine.
+    ///
+    /// # Errors
+    /// [`DataError::Template`].
+    pub fn generate(&'static self, template: Option<&str>) -> Result<TextData, DataError> {
+        let prompt = self.prompt(template)?;
+        let (mut digest, mut known) = (Sha256::new(), BTreeSet::new());
+        let mut split = |name: &'static str, contexts: usize| -> TextSplit {
+            let mut rng = ChaCha8Rng::from_seed(Sha256::digest(format!("{}/{name}", self.id)).into());
+            let mut records = Vec::with_capacity(contexts);
+            while records.len() < contexts {
+                let record = (self.generate)(name, &prompt, &mut rng);
+                // A prompt may show too little to tell two contexts apart; their references then do.
+                let shown = self.template.map(|_| record.references.join("\n"));
+                if known.insert((record.context.clone(), shown)) {
+                    digest.update(format!("{}\n{}\n\n", record.context, record.references.join("\n")));
+                    records.push(record);
+                }
+            }
+            collect(name, records)
+        };
+        let splits = [
+            ("train", TRAIN_CONTEXTS),
+            ("dev", EVAL_CONTEXTS),
+            ("test", EVAL_CONTEXTS),
+        ];
+        let splits = splits.map(|(name, contexts)| split(name, contexts)).to_vec();
+        Ok(TextData {
+            dataset: self,
+            splits,
+            sha256: format!("{:x}", digest.finalize()),
+        })
+    }
+
+    /// Scores `texts`, one a prompt of `split`, by their names in records (`test/BLEU`); all as fractions, but for NIST and
+    /// CIDEr, whose scale is their own. None is a score whose scorer is not at hand.
+    ///
+    /// # Errors
+    /// [`ScoreError::Texts`], [`ScoreError::NoQuery`].
+    pub fn score(
+        &self,
+        split: &str,
+        prompts: &[Prompt],
+        texts: &[String],
+        scorers: &Scorers,
+    ) -> Result<BTreeMap<String, Option<f64>>, ScoreError> {
+        if texts.len() != prompts.len() {
+            return Err(ScoreError::Texts {
+                texts: texts.len(),
+                contexts: prompts.len(),
+            });
+        }
+        let scores = (self.score)(&Outputs::new(prompts, texts), scorers)?.into_iter();
+        Ok(scores.map(|(name, value)| (format!("{split}{name}"), value)).collect())
+    }
+
+    fn shards(&self, split: &SplitFiles, names: &[String]) -> Result<Vec<String>, String> {
+        parquet_rows::shards(self.hub.config, split.hub, names.iter().map(String::as_str))
+    }
+
+    fn read_splits(
+        &'static self,
+        splits: &[&str],
+        template: Option<&str>,
+        find: impl Fn(&'static SplitFiles) -> Result<Vec<PathBuf>, DataError>,
+    ) -> Result<TextData, DataError> {
+        let prompt = self.prompt(template)?;
+        let digest = RefCell::new(Sha256::new());
+        let mut read = Vec::new();
+        for name in splits {
+            let split = self.split_files(name)?;
+            digest.borrow_mut().update(split.name);
+            let mut records = Vec::new();
+            let files = find(split)?;
+            for path in &files {
+                let input = Input::read(path, split.name, &prompt, &digest)?;
+                records.extend((self.read)(&input)?);
+            }
+            let split = collect(split.name, records);
+            if split.pairs.is_empty() {
+                let (path, skipped) = (files.into_iter().next().unwrap_or_default(), split.left_out);
+                return Err(DataError::Empty { path, skipped });
+            }
+            if split.left_out > 0 {
+                let (n, name) = (split.left_out, split.name);
+                tracing::warn!(
+                    "{} {name}: {n} entries left out, which have no context or no reference",
+                    self.id
+                );
+            }
+            read.push(split);
+        }
+        Ok(TextData {
+            dataset: self,
+            splits: read,
+            sha256: format!("{:x}", digest.into_inner().finalize()),
+        })
     }
 
     fn split_files(&self, name: &str) -> Result<&'static SplitFiles, DataError> {
@@ -91,104 +267,4 @@ impl TextData {
     pub fn split(&self, name: &str) -> Option<&TextSplit> {
         self.splits.iter().find(|s| s.name == name)
     }
-}
-
-/// Reads splits from `dir/ID` or from `dir` itself: the distributor's own files, or a copy of the hub's.
-///
-/// `template` replaces the default prompt ([`Dataset::template`]) and is refused where there is none to replace.
-///
-/// # Errors
-/// Any [`DataError`] on files and templates: all files are read before anything is returned.
-pub fn load(
-    dataset: &'static Dataset,
-    dir: &Path,
-    splits: &[&str],
-    template: Option<&str>,
-) -> Result<TextData, DataError> {
-    let folders = [dir.join(dataset.id), dir.to_path_buf()];
-    read_splits(dataset, splits, template, |split| {
-        let local = folders.iter().flat_map(|f| split.files.iter().map(|n| f.join(n)));
-        if let Some(file) = local.clone().find(|p| p.is_file()) {
-            return Ok(vec![file]);
-        }
-        for folder in folders.iter().filter(|f| f.is_dir()) {
-            let names = parquet_rows::names(folder);
-            if let Ok(files) = parquet_rows::shards(dataset.hub.config, split.hub, names.iter().map(String::as_str)) {
-                return Ok(files.iter().map(|f| folder.join(f)).collect());
-            }
-        }
-        Err(DataError::NoFile {
-            task: dataset.id,
-            split: split.name,
-            tried: local.collect(),
-        })
-    })
-}
-
-/// Reads splits from a snapshot of the hub's data set.
-pub(crate) fn load_snapshot(
-    dataset: &'static Dataset,
-    dir: &Path,
-    splits: &[&str],
-    template: Option<&str>,
-) -> Result<TextData, DataError> {
-    let names = parquet_rows::names(dir);
-    read_splits(dataset, splits, template, |split| {
-        let files = parquet_rows::shards(dataset.hub.config, split.hub, names.iter().map(String::as_str));
-        let files = files.map_err(|missing| DataError::NoFile {
-            task: dataset.id,
-            split: split.name,
-            tried: vec![dir.join(missing)],
-        })?;
-        Ok(files.iter().map(|f| dir.join(f)).collect())
-    })
-}
-
-/// The parquet files of these splits among `names`.
-///
-/// # Errors
-/// The path of a file that is missing.
-pub(crate) fn hub_files(dataset: &Dataset, splits: &[&str], names: &[String]) -> Result<Vec<String>, String> {
-    let wanted = dataset.splits.iter().filter(|s| splits.contains(&s.name));
-    let files = wanted.map(|s| parquet_rows::shards(dataset.hub.config, s.hub, names.iter().map(String::as_str)));
-    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
-}
-
-fn read_splits(
-    dataset: &'static Dataset,
-    splits: &[&str],
-    template: Option<&str>,
-    find: impl Fn(&'static SplitFiles) -> Result<Vec<PathBuf>, DataError>,
-) -> Result<TextData, DataError> {
-    let prompt = dataset.prompt(template)?;
-    let digest = RefCell::new(Sha256::new());
-    let mut read = Vec::new();
-    for name in splits {
-        let split = dataset.split_files(name)?;
-        digest.borrow_mut().update(split.name);
-        let mut records = Vec::new();
-        let files = find(split)?;
-        for path in &files {
-            let input = Input::read(path, split.name, &prompt, &digest)?;
-            records.extend((dataset.read)(&input)?);
-        }
-        let split = collect(split.name, records);
-        if split.pairs.is_empty() {
-            let (path, skipped) = (files.into_iter().next().unwrap_or_default(), split.left_out);
-            return Err(DataError::Empty { path, skipped });
-        }
-        if split.left_out > 0 {
-            let (n, name) = (split.left_out, split.name);
-            tracing::warn!(
-                "{} {name}: {n} entries left out, which have no context or no reference",
-                dataset.id
-            );
-        }
-        read.push(split);
-    }
-    Ok(TextData {
-        dataset,
-        splits: read,
-        sha256: format!("{:x}", digest.into_inner().finalize()),
-    })
 }

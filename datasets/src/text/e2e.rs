@@ -8,13 +8,20 @@
 //! [`Spacing::Test`] has `is n't`, `1-star` and `£ 20-£25`. Training text, of which there is no copy to compare with, is
 //! spaced as validation text. Scores are taken against spaced references, as the paper's code does.
 
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use super::data::{Pair, Record};
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::score::named;
 use crate::DataError;
+use crate::metric::e2e as challenge;
 use crate::spacing::{Spacing, space};
+use crate::synthetic::relation::some_details;
+use crate::synthetic::structured::{slot_list, tellings};
+use crate::synthetic::world::Fact;
+use crate::template::Template;
 use crate::text_file::TextFile;
 
 pub(crate) static DATASET: Dataset = Dataset {
@@ -44,11 +51,16 @@ pub(crate) static DATASET: Dataset = Dataset {
     },
     template: None,
     placeholders: &[],
+    metrics: &["BLEU", "NIST", "METEOR", "ROUGE_L", "CIDEr"],
+    li_liang: Some(" "),
+    folder: "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
     read,
+    generate,
+    score: |outputs, scorers| Ok(named(challenge::score(&outputs.segments, scorers.meteor.as_ref()), "")),
 };
 
 #[derive(Deserialize)]
-struct Row {
+struct E2eRow {
     meaning_representation: String,
     human_reference: String,
 }
@@ -60,8 +72,8 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
         Spacing::Valid
     };
     let Some(file) = input.text() else {
-        let rows = input.entries::<Row>()?.into_iter().enumerate();
-        let row = |(row, r): (usize, Row)| {
+        let rows = input.entries::<E2eRow>()?.into_iter().enumerate();
+        let row = |(row, r): (usize, E2eRow)| {
             let context = context(&r.meaning_representation, spacing);
             let context = context.map_err(|problem| DataError::ParquetRow {
                 path: input.path.to_path_buf(),
@@ -160,6 +172,19 @@ fn context(slots: &str, spacing: Spacing) -> Result<String, String> {
         };
     }
     Ok(found.join(" | "))
+}
+
+/// The slots of a fact, and what may be said of it: `event : help | who : Anna | whom : Ben | day : Monday`.
+fn generate(_: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
+    let fact = Fact::any(rng);
+    let with = some_details(&fact, rng);
+    let context = slot_list(&fact, &with, " : ", " | ");
+    let told = tellings(&[(fact, with)], rng);
+    Record {
+        context,
+        references: told.iter().map(|text| space(text, Spacing::Valid)).collect(),
+        ..Record::default()
+    }
 }
 
 /// A row in the line form of the paper's code, without the end of the line.

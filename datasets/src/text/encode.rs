@@ -35,11 +35,10 @@ impl Frame {
         })
     }
 
-    /// That of Li and Liang's code for the data set `id`: a blank before the context, before WebNLG's a bar too, and none before
-    /// the completion, because their tokenizer strips the text around the separator.
+    /// That of Li and Liang's code: `lead` ([`Dataset::li_liang`](super::Dataset::li_liang)) before the context, and no blank
+    /// before the completion, because their tokenizer strips the text around the separator.
     #[must_use]
-    pub fn li_liang(self, id: &str) -> Self {
-        let lead = if id == "webnlg" { "  | " } else { " " };
+    pub fn li_liang(self, lead: &'static str) -> Self {
         Self { lead, gap: "", ..self }
     }
 

@@ -3,12 +3,16 @@
 //! The paper fixes no prompt; the default here is the chat, one utterance a line, and a blank line. Chats that are empty
 //! (one is, in the original's training file) are left out.
 
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::summary;
 use crate::DataError;
+use crate::synthetic::chat;
+use crate::template::Template;
 
 pub(crate) static DATASET: Dataset = Dataset {
     id: "samsum",
@@ -37,30 +41,32 @@ pub(crate) static DATASET: Dataset = Dataset {
     },
     template: Some("{dialogue}\n\n"),
     placeholders: &["dialogue"],
+    metrics: summary::METRICS,
+    li_liang: None,
+    folder: "the folder with train.json, val.json and test.json",
     read,
+    generate,
+    score: summary::score,
 };
 
 #[derive(Deserialize)]
-struct Row {
+struct SamsumRow {
     dialogue: Option<String>,
     summary: Option<String>,
 }
 
 fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
-    let rows: Vec<Row> = input.entries()?;
-    Ok(rows.into_iter().map(|row| record(input, &row)).collect())
+    let rows: Vec<SamsumRow> = input.entries()?;
+    let record = |row: SamsumRow| summary::record(input, row.dialogue.as_deref(), row.summary.as_deref());
+    Ok(rows.into_iter().map(record).collect())
 }
 
-fn record(input: &Input<'_>, row: &Row) -> Record {
-    let dialogue = row.dialogue.as_deref().unwrap_or_default().replace("\r\n", "\n");
-    let dialogue = dialogue.trim();
-    let summary = row.summary.as_deref().unwrap_or_default().trim();
-    if dialogue.is_empty() || summary.is_empty() {
-        return Record::default();
-    }
+/// A chat, and what was said in it.
+fn generate(_: &str, prompt: &Template, rng: &mut ChaCha8Rng) -> Record {
+    let chat = chat::chat(rng);
     Record {
-        context: input.prompt.fill(&[dialogue]),
-        references: vec![summary.to_owned()],
+        context: prompt.fill(&[&chat.lines.join("\n")]),
+        references: vec![chat::summary(&chat, rng)],
         ..Record::default()
     }
 }

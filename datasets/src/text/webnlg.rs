@@ -5,12 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use super::data::{Category, Record};
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::triples;
 use crate::DataError;
+use crate::synthetic::structured::{self, some_facts, tellings};
+use crate::synthetic::world::{Fact, FactKind, KINDS, one};
+use crate::template::Template;
 
 /// The categories of which training has entries. The paper says nine of fourteen; its code, and the training file, have ten.
 pub const SEEN: [&str; 10] = [
@@ -53,16 +58,21 @@ pub(crate) static DATASET: Dataset = Dataset {
     },
     template: None,
     placeholders: &[],
+    metrics: triples::METRICS,
+    li_liang: Some("  | "),
+    folder: "the folder with train.json, dev.json and test.json of the 2017 challenge",
     read,
+    generate,
+    score: triples::score,
 };
 
 #[derive(Deserialize)]
 struct Challenge {
-    entries: Vec<BTreeMap<String, Entry>>,
+    entries: Vec<BTreeMap<String, WebnlgEntry>>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct WebnlgEntry {
     category: String,
     lexicalisations: Vec<Lexicalisation>,
     modifiedtripleset: Vec<Triple>,
@@ -83,7 +93,7 @@ struct Triple {
 
 /// A row of the hub's data set.
 #[derive(Deserialize)]
-struct Row {
+struct WebnlgRow {
     category: String,
     modified_triple_sets: TripleSets,
     lex: Lexes,
@@ -102,7 +112,7 @@ struct Lexes {
 
 fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     if input.text().is_none() {
-        let rows: Vec<Row> = input.entries()?;
+        let rows: Vec<WebnlgRow> = input.entries()?;
         return (0..).zip(rows).map(|(at, row)| of_row(input, at, row)).collect();
     }
     let challenge: Challenge = input.document()?;
@@ -110,7 +120,7 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     Ok(entries.map(of_entry).collect())
 }
 
-fn of_entry(entry: Entry) -> Record {
+fn of_entry(entry: WebnlgEntry) -> Record {
     let triples = entry.modifiedtripleset.iter();
     let triples = triples.map(|t| [&t.subject, &t.property, &t.object].map(String::as_str));
     let texts = entry.lexicalisations.into_iter().map(|l| (l.comment, l.lex));
@@ -118,7 +128,7 @@ fn of_entry(entry: Entry) -> Record {
 }
 
 /// On the hub a triple is one text, `subject | property | object`.
-fn of_row(input: &Input<'_>, at: usize, row: Row) -> Result<Record, DataError> {
+fn of_row(input: &Input<'_>, at: usize, row: WebnlgRow) -> Result<Record, DataError> {
     let set = row.modified_triple_sets.mtriple_set.first().map(Vec::as_slice);
     let triples = set.unwrap_or_default().iter().map(|text| {
         let mut parts = text.splitn(3, " | ");
@@ -136,10 +146,10 @@ fn of_row(input: &Input<'_>, at: usize, row: Row) -> Result<Record, DataError> {
     Ok(record(row.category, &triples, texts))
 }
 
-fn record(category: String, triples: &[[&str; 3]], texts: impl Iterator<Item = (String, String)>) -> Record {
+fn record(category: String, parts: &[[&str; 3]], texts: impl Iterator<Item = (String, String)>) -> Record {
     let good = texts.filter(|(comment, text)| comment == "good" && !text.trim().is_empty());
     Record {
-        context: joined(triples),
+        context: triples::joined(parts),
         references: good.map(|(_, text)| text.trim().to_owned()).collect(),
         category: Some(Category {
             seen: SEEN.contains(&category.as_str()),
@@ -149,7 +159,32 @@ fn record(category: String, triples: &[[&str; 3]], texts: impl Iterator<Item = (
     }
 }
 
-/// Triples as the paper's code writes them.
-pub(crate) fn joined(triples: &[[&str; 3]]) -> String {
-    triples.iter().map(|t| t.join(" : ")).collect::<Vec<_>>().join(" | ")
+/// What facts of a kind are about, as WebNLG has categories. Training has none of the last.
+fn category(kind: FactKind) -> Category {
+    let name = match kind {
+        FactKind::Act => "Deed",
+        FactKind::Transfer => "Deal",
+        FactKind::Compare => "Comparison",
+        FactKind::Own => "Belonging",
+        FactKind::Stay => "Whereabouts",
+    };
+    Category {
+        name: name.to_owned(),
+        seen: kind != FactKind::Stay,
+    }
+}
+
+/// Triples of one to three facts of one kind, written with underscores.
+fn generate(split: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
+    let kinds = KINDS.into_iter().filter(|k| split != "train" || category(*k).seen);
+    let kind = one(&kinds.collect::<Vec<_>>(), rng).unwrap_or(FactKind::Act);
+    let facts = some_facts(3, rng, |rng| Fact::of(kind, rng));
+    let parts = structured::triples(&facts).into_iter();
+    let parts: Vec<[String; 3]> = parts.map(|t| t.map(|part| part.replace(' ', "_"))).collect();
+    Record {
+        context: triples::joined(&parts),
+        references: tellings(&facts, rng),
+        category: Some(category(kind)),
+        question: None,
+    }
 }

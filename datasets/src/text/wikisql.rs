@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use rand_chacha::ChaCha8Rng;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,10 +23,14 @@ use sha2::{Digest, Sha256};
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::{Input, json_lines};
+use super::score::{NamedScores, Outputs, named, renamed};
 use crate::DataError;
 use crate::metric::generated::{ScoreError, Scores, read_lines, read_parallel};
+use crate::metric::scorers::Scorers;
 use crate::metric::sql;
 use crate::sql::{Aggregate, Cell, Column, Comparison, Condition, Query, Question, Table};
+use crate::synthetic::ledger;
+use crate::template::Template;
 use crate::text_file::TextFile;
 
 const TEXT2SQL: [&str; 2] = ["text2sql-data_wikisql.json.bz2", "text2sql-data_wikisql.json"];
@@ -57,20 +62,25 @@ pub(crate) static DATASET: Dataset = Dataset {
     },
     template: Some("Table: {table}\nColumns: {columns}\nQuestion: {question}"),
     placeholders: &["table", "columns", "question"],
+    metrics: &["logical_form", "execution"],
+    li_liang: None,
+    folder: "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
     read,
+    generate,
+    score,
 };
 
 /// A question of the distribution.
 #[derive(Deserialize)]
-struct Row {
+struct WikisqlRow {
     table_id: String,
     question: String,
-    sql: Numbered,
+    sql: RawQuery,
 }
 
 /// A query in numbers.
 #[derive(Deserialize)]
-struct Numbered {
+struct RawQuery {
     sel: usize,
     agg: usize,
     conds: Conditions,
@@ -105,17 +115,17 @@ struct RawTable {
 
 /// A row of the hub's data set, which has its table in it.
 #[derive(Deserialize)]
-struct HubRow {
+struct WikisqlHubRow {
     question: String,
     table: RawTable,
-    sql: Numbered,
+    sql: RawQuery,
 }
 
 fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     if input.text().is_none() {
-        let rows: Vec<HubRow> = input.entries()?;
+        let rows: Vec<WikisqlHubRow> = input.entries()?;
         let mut tables: HashMap<String, Arc<Table>> = HashMap::new();
-        let of = |(row, r): (usize, HubRow)| {
+        let of = |(row, r): (usize, WikisqlHubRow)| {
             let bad = |problem| DataError::ParquetRow {
                 path: input.path.to_path_buf(),
                 row,
@@ -142,7 +152,7 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
 /// The questions of a file of the distribution (`SPLIT.jsonl`, with `SPLIT.tables.jsonl` beside it or not), in its order.
 ///
 /// # Errors
-/// As of [`crate::text::load`].
+/// As of [`Dataset::load`].
 pub fn questions(path: &Path) -> Result<Vec<Question>, DataError> {
     let (prompt, digest) = (DATASET.prompt(None)?, RefCell::new(Sha256::new()));
     let records = read_questions(&Input::read(path, "dev", &prompt, &digest)?)?;
@@ -181,7 +191,7 @@ fn read_questions(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
             input.path.display()
         );
     }
-    let rows: Vec<Row> = input.entries()?;
+    let rows: Vec<WikisqlRow> = input.entries()?;
     let mut known = Vec::new();
     for (line, row) in input.text().into_iter().flat_map(filled_lines).zip(rows) {
         let bad = |problem| input.malformed(line, problem);
@@ -260,7 +270,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn record(input: &Input<'_>, question: &str, sql: &Numbered, table: Arc<Table>) -> Result<Record, String> {
+fn record(input: &Input<'_>, question: &str, sql: &RawQuery, table: Arc<Table>) -> Result<Record, String> {
     let name = |at: usize| match table.columns.get(at) {
         Some(column) => Ok(column.name.clone()),
         None if table.columns.is_empty() => Ok(format!("col{at}")),
@@ -297,26 +307,37 @@ fn record(input: &Input<'_>, question: &str, sql: &Numbered, table: Arc<Table>) 
             .ok_or_else(|| format!("no aggregate has number {}", sql.agg))?,
         conditions: conditions.iter().map(condition).collect::<Result<_, String>>()?,
     };
-    Ok(asked(input, question, query, table))
+    Ok(asked(input.prompt, question, query, table))
 }
 
-/// The prompt, the text of the query, and what scoring needs.
-fn asked(input: &Input<'_>, question: &str, query: Query, table: Arc<Table>) -> Record {
+/// The prompt, the text of the query, and what scoring needs; to be left out without a question.
+fn asked(template: &Template, question: &str, query: Query, table: Arc<Table>) -> Record {
+    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+    let context = match question.trim() {
+        "" => String::new(),
+        question => template.fill(&[&table.title, &names.join(" | "), question]),
+    };
     Record {
-        context: prompt(input, question, &table),
+        context,
         references: vec![query.to_string()],
         category: None,
         question: Some(Question { query, table }),
     }
 }
 
-fn prompt(input: &Input<'_>, question: &str, table: &Table) -> String {
-    let question = question.trim();
-    if question.is_empty() {
-        return String::new();
+/// A question about a table of the little world.
+fn generate(_: &str, template: &Template, rng: &mut ChaCha8Rng) -> Record {
+    let (question, query, table) = ledger::ask(rng);
+    asked(template, &question, query, Arc::new(table))
+}
+
+fn score(outputs: &Outputs<'_>, _: &Scorers) -> Result<NamedScores, ScoreError> {
+    let questions: Vec<_> = outputs.prompts.iter().filter_map(|p| p.question.as_ref()).collect();
+    if questions.len() != outputs.texts.len() {
+        return Err(ScoreError::NoQuery);
     }
-    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-    input.prompt.fill(&[&table.title, &names.join(" | "), question])
+    let names = [("lf_accuracy", "logical_form"), ("ex_accuracy", "execution")];
+    Ok(named(renamed(sql::score(outputs.texts, &questions), &names), ""))
 }
 
 #[derive(Deserialize)]
@@ -376,7 +397,7 @@ fn read_text2sql(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     let tables: BTreeMap<String, Arc<Table>> = columns.into_iter().map(of).collect();
     let ask = |(sentence, query): (Sentence, Query)| {
         let table = tables.get(&sentence.table).cloned().unwrap_or_default();
-        asked(input, &sentence.original, query, table)
+        asked(input.prompt, &sentence.original, query, table)
     };
     let unread = (0..unread).map(|_| Record::default());
     Ok(found.into_iter().map(ask).chain(unread).collect())

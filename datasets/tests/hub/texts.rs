@@ -138,6 +138,6 @@ fn changed_bytes_never_panic() {
         let mut bytes = sound.clone();
         bytes[at] ^= 0x55;
         std::fs::write(folder.join("0000.parquet"), bytes).unwrap();
-        let _ = text::load(dataset, dir.path(), &["dev"], None);
+        let _ = dataset.load(dir.path(), &["dev"], None);
     }
 }

@@ -104,7 +104,7 @@ impl Experiment {
         let run = || {
             let args = ExperimentArgs::from_arg_matches(&matches)?;
             let tools = match self.writes {
-                true => Scorers::open(&DataArgs::from_arg_matches(&matches)?)?,
+                true => DataArgs::from_arg_matches(&matches)?.open()?,
                 false => Scorers::default(),
             };
             self.main(&args, &tools)

@@ -7,11 +7,10 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
 use crate::task::generation::GenerationTask;
-use crate::task::generation::Scorer;
 use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
 use datasets::text::encode::{self, Cut, Frame};
-use datasets::text::{self, Dataset, TextData};
+use datasets::text::{self, DATASETS, Dataset, TextData};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::Model;
 use lora_core::train::{Objective, token_scores};
@@ -23,8 +22,7 @@ impl Task for Dataset {
     }
 
     fn about(&self) -> String {
-        let metrics = Scorer::of(self.id).map_or_else(|_| String::new(), |j| j.metrics.join(", "));
-        format!("{} ({metrics})", self.name)
+        format!("{} ({})", self.name, self.metrics.join(", "))
     }
 
     fn check(&self, run: &RunConfig) -> Result<()> {
@@ -41,11 +39,7 @@ impl Task for Dataset {
             decode.max_new_tokens,
             run.train.max_len
         );
-        ensure!(
-            run.train.encoding == Encoding::Paper || ["e2e", "webnlg", "dart"].contains(&self.id),
-            "`train.encoding` is li_liang, whose code knows e2e, webnlg and dart; leave it out for {}",
-            self.id
-        );
+        lead(self, run.train.encoding)?;
         self.prompt(run.prompt.as_deref())?;
         Ok(())
     }
@@ -59,10 +53,7 @@ impl Task for Dataset {
         }
         let (data, source) = read(dataset, reader.data, &splits, run.prompt.as_deref())?;
         let (frame, max_len) = (Frame::of(reader.tokenizer)?, run.train.max_len);
-        let frame = match run.train.encoding {
-            Encoding::Paper => frame,
-            Encoding::LiLiang => frame.li_liang(self.id),
-        };
+        let frame = lead(self, run.train.encoding)?.map_or(frame, |lead| frame.li_liang(lead));
         let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
         let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
             // The completion is what is learnt, and decoding cuts contexts at the same side. (The paper's code cuts rows at
@@ -109,6 +100,22 @@ impl Task for Dataset {
     }
 }
 
+/// What Li and Liang's code puts before contexts, where their encoding is wanted.
+fn lead(dataset: &Dataset, encoding: Encoding) -> Result<Option<&'static str>> {
+    if encoding == Encoding::Paper {
+        return Ok(None);
+    }
+    let known = DATASETS.iter().filter(|d| d.li_liang.is_some()).map(|d| d.id);
+    let lead = dataset.li_liang.with_context(|| {
+        format!(
+            "`train.encoding` is li_liang, whose code knows {}; leave it out for {}",
+            known.collect::<Vec<_>>().join(", "),
+            dataset.id
+        )
+    });
+    lead.map(Some)
+}
+
 /// Each token is to be followed by the next; what follows the context is scored.
 fn row(row: encode::Row) -> Row {
     let mut ids: Vec<i64> = row.ids.into_iter().map(i64::from).collect();
@@ -137,8 +144,8 @@ fn read(
     prompt: Option<&str>,
 ) -> Result<(TextData, Option<String>)> {
     Ok(match data {
-        DataSource::Embedded => (datasets::synthetic::texts(dataset, prompt)?, None),
-        DataSource::Folder(dir) => (text::load(dataset, dir, splits, prompt)?, None),
+        DataSource::Embedded => (dataset.generate(prompt)?, None),
+        DataSource::Folder(dir) => (dataset.load(dir, splits, prompt)?, None),
         DataSource::Hub(r) => {
             let (data, snapshot) = r.hub().texts(dataset, splits, prompt, r.revision())?;
             (data, at(&snapshot))

