@@ -136,7 +136,7 @@ fn the_entry_is_named_in_documents_of_one_line() {
     );
     assert_eq!(
         said("samsum", "val.json", &format!("[{good}, {good}, 7]")),
-        "val.json:1: [2]: invalid type: integer `7`, expected struct Row"
+        "val.json:1: [2]: invalid type: integer `7`, expected an object with dialogue and summary"
     );
     let entry = r#"{"category": "Food", "lexicalisations": [{"comment": "good"}], "modifiedtripleset": []}"#;
     assert_eq!(

@@ -69,6 +69,7 @@ pub(crate) static DATASET: Dataset = Dataset {
 };
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with tripleset and annotations")]
 struct DartEntry {
     tripleset: Vec<[String; 3]>,
     annotations: Annotations,

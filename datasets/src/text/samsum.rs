@@ -50,6 +50,7 @@ pub(crate) static DATASET: Dataset = Dataset {
 };
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with dialogue and summary")]
 struct SamsumRow {
     dialogue: Option<String>,
     summary: Option<String>,

@@ -72,6 +72,7 @@ struct Challenge {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with category, lexicalisations and modifiedtripleset")]
 struct WebnlgEntry {
     category: String,
     lexicalisations: Vec<Lexicalisation>,

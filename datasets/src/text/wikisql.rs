@@ -72,6 +72,7 @@ pub(crate) static DATASET: Dataset = Dataset {
 
 /// A question of the distribution.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with table_id, question and sql")]
 struct WikisqlRow {
     table_id: String,
     question: String,
@@ -100,6 +101,7 @@ enum Conditions {
 
 /// A table of the distribution.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with id, header, types and rows")]
 struct RawTable {
     id: String,
     header: Vec<String>,
