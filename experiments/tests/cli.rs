@@ -184,7 +184,7 @@ fn combinations_take_each_ones_settings() {
     assert!(format!("{:#}", run("0").unwrap_err()).contains("r must be at least 1"));
     let text = format!("{:#}", planned(&["--methods", "adapter_h+adapter_p"]).unwrap_err());
     assert!(
-        text.contains("`adapter_h` and `adapter_p` both want the place after_ffn"),
+        text.contains("`adapter_h` and `adapter_p` both attach to the place after_ffn"),
         "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! Which device the tensors live on, and the one place that turns libtorch's panics into errors.
+//! Devices, and [`guarded`], which turns libtorch's panics into errors.
 
 use crate::{Error, Result};
 use std::cell::Cell;
@@ -6,14 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use tch::Device;
 
-/// Opens `libtorch_cuda.so` where there is one, so that one binary serves CPU and GPU.
+/// Opens `libtorch_cuda.so` if there is one, so that one binary serves CPU and GPU.
 ///
-/// The linker drops the library (no symbol of it is named at link time), and libtorch finds CUDA only if it is loaded.
-/// Call it first thing in `main`. Returns whether CUDA can be used.
+/// The linker drops the library because no symbol of it is used, and libtorch finds CUDA only if the library is loaded. Must
+/// be called first in `main`. Returns whether CUDA can be used.
 pub fn open_cuda() -> bool {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Nothing may ask libtorch about CUDA before the library is open: the first answer is kept for good.
+        // libtorch caches its first answer about CUDA, so nothing may ask before the library is open.
         if !cfg!(target_os = "linux") {
             return;
         }
@@ -22,19 +22,21 @@ pub fn open_cuda() -> bool {
         if !driver {
             return;
         }
-        // SAFETY: libtorch's own library; its initialisers register kernels and nothing else.
+        // SAFETY: the initialisers of libtorch's own library only register kernels.
         match unsafe { libloading::Library::new("libtorch_cuda.so") } {
             Ok(library) => std::mem::forget(library),
-            Err(reason) => tracing::warn!("an NVIDIA driver is here but libtorch_cuda.so cannot be opened: {reason}"),
+            Err(reason) => {
+                tracing::warn!("an NVIDIA driver is installed but libtorch_cuda.so cannot be opened: {reason}")
+            }
         }
     });
     tch::Cuda::is_available()
 }
 
-/// Reads `auto`, `cpu`, `cuda` or `cuda:N`.
+/// Parses `auto`, `cpu`, `cuda` or `cuda:N`.
 ///
 /// # Errors
-/// [`Error::Config`] if the word is unknown or that GPU is not there.
+/// [`Error::Config`] for an unknown word or a GPU that does not exist.
 pub fn parse(word: &str) -> Result<Device> {
     let gpus = || if open_cuda() { tch::Cuda::device_count() } else { 0 };
     match word {
@@ -54,13 +56,13 @@ pub fn parse(word: &str) -> Result<Device> {
                 return Ok(Device::Cuda(index));
             }
             Err(Error::Config(format!(
-                "device `{word}` was asked for but {found} CUDA devices can be used here; `lora doctor` says why"
+                "device `{word}` is not available: {found} CUDA devices can be used; `lora doctor` says why"
             )))
         }
     }
 }
 
-/// The device's name as users write it.
+/// The device's name in the form that [`parse`] takes.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cuda(n) => format!("cuda:{n}"),
@@ -69,7 +71,7 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// Waits until the device has done what it was given; nothing to wait for on the CPU.
+/// Waits until the device has finished its queued work; returns at once on the CPU.
 pub fn synchronize(device: Device) {
     if let Device::Cuda(n) = device {
         tch::Cuda::synchronize(n as i64);
@@ -80,10 +82,10 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` and turns a panic of tch (its operators panic with libtorch's message) into an [`Error`].
+/// Runs `work` and turns a panic of tch, whose operators panic with libtorch's message, into an [`Error`].
 ///
-/// Model code reads far better with tch's infallible operators; a failing one (out of memory, an id beyond the
-/// vocabulary) comes out here as one clear message. Other threads' panics and the panic hook are untouched.
+/// Model code can therefore use tch's infallible operators; a failure (out of memory, an id beyond the vocabulary) becomes
+/// one clear message. Panics of other threads are reported as usual.
 pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_devices_are_refused() {
+    fn unavailable_devices_are_refused() {
         assert!(parse("gpu").is_err_and(|e| e.to_string().contains("known: auto, cpu")));
         assert!(parse("cuda:99").is_err_and(|e| e.to_string().contains("cuda:99")));
         assert_eq!(parse("cpu").ok(), Some(Device::Cpu));

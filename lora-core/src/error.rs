@@ -1,15 +1,15 @@
 use crate::load_report::LoadReport;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong in this crate: every variant says what, where, and what to do.
+/// The errors of this crate. Messages say what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// libtorch refused an operation.
+    /// An operation of libtorch failed.
     #[error("libtorch failed while {doing}: {reason}")]
     Torch {
         /// What was being done.
         doing: String,
-        /// The first line of libtorch's own message.
+        /// The first line of libtorch's message.
         reason: String,
     },
     /// The device ran out of memory.
@@ -19,7 +19,7 @@ pub enum Error {
     OutOfMemory {
         /// What was being done.
         doing: String,
-        /// The first line of libtorch's own message.
+        /// The first line of libtorch's message.
         reason: String,
     },
     /// A file could not be read or written.
@@ -27,10 +27,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's reason; in the message, so not a source too.
+        /// The system's error; part of the message, and therefore not the error's source.
         reason: std::io::Error,
     },
-    /// A file was read but does not say what it should.
+    /// The content of a file is not valid.
     #[error("{path}: {what}")]
     Format {
         /// The file.
@@ -38,47 +38,47 @@ pub enum Error {
         /// What is wrong and what to do.
         what: String,
     },
-    /// A setting that cannot be used.
+    /// A setting is not valid.
     #[error("{0}")]
     Config(String),
-    /// Weights that do not fit the model.
+    /// Weights do not fit the model.
     #[error("{0}")]
     Load(Box<LoadReport>),
     /// A variable of this name exists already: a mistake in a model or method file.
     #[error("variable `{0}` was created twice")]
     Duplicate(String),
-    /// Training left the numbers.
+    /// The training loss became NaN or infinite.
     #[error(
         "the loss became {loss} at step {step} (learning rate {lr:e}): lower the learning rate, lengthen the warm-up, or clip the gradient"
     )]
     NotFinite {
-        /// The loss that was seen.
+        /// The loss.
         loss: f64,
         /// The optimiser step, from 1.
         step: u64,
         /// The learning rate of that step.
         lr: f64,
     },
-    /// A language model's scores of the next token left the numbers.
+    /// A language model's logits of the next token are NaN or infinite.
     #[error(
-        "the model's scores of the next token are not finite: its weights are, or what is computed from them in this number type"
+        "the model's logits of the next token are not finite: its weights hold NaN or infinity, or the forward pass overflows in this number type (fp32 may help)"
     )]
-    NoText,
+    NonFiniteLogits,
     /// A trainable variable got no gradient in the first step.
     #[error("these trainable variables got no gradient in the first step: {0}")]
     NoGradient(String),
-    /// The run was asked to stop (Ctrl-C); a checkpoint was written.
+    /// The run was stopped (Ctrl-C) after writing a checkpoint.
     #[error("interrupted at step {step}; run the same command again to go on from there")]
     Interrupted {
-        /// The optimiser step that was saved.
+        /// The optimiser step of the checkpoint.
         step: u64,
     },
-    /// Generation was asked to stop (Ctrl-C).
+    /// Generation was stopped (Ctrl-C).
     #[error("stopped after {done} of {total} texts")]
     GenerationStopped {
-        /// Texts that were finished.
+        /// Finished texts.
         done: usize,
-        /// Texts in all.
+        /// All texts.
         total: usize,
     },
 }
@@ -110,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Wraps libtorch's error, whose text is a C++ backtrace, keeping its first line.
+    /// An error of libtorch, reduced to its first line: the rest is a C++ backtrace.
     pub fn torch(doing: impl Into<String>) -> impl FnOnce(tch::TchError) -> Error {
         let doing = doing.into();
         move |source| Error::from_torch_text(doing, &source.to_string())
@@ -132,7 +132,7 @@ impl Error {
     }
 }
 
-/// libtorch's messages carry a C++ backtrace after the first line; tch wraps them in Rust debug output.
+/// The first line of libtorch's message, without the C++ backtrace after it and tch's debug quoting around it.
 fn first_line(text: &str) -> String {
     let text = text.trim_start_matches("called `Result::unwrap()` on an `Err` value: ");
     let text = text

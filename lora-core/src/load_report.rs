@@ -1,22 +1,22 @@
-//! What loading weights into a model did.
+//! The result of loading weights into a model.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a load did. [`LoadReport::require_complete`] turns anything but a full match into an error.
+/// The result of loading weights. [`LoadReport::require_complete`] makes anything but a full match an error.
 #[derive(Debug, Default)]
 pub struct LoadReport {
-    /// Where the weights came from.
+    /// The file of the weights.
     pub path: PathBuf,
     /// Variables that were filled.
     pub loaded: usize,
-    /// Variables of the base that the file does not have.
+    /// Variables of the base that are not in the file.
     pub missing: Vec<String>,
-    /// Tensors of the file that the model does not have.
+    /// Tensors of the file that are not in the model.
     pub unexpected: Vec<String>,
-    /// Name, shape in the file, shape in the model.
+    /// Variables of another shape: name, shape in the file, shape in the model.
     pub mismatched: Vec<(String, Vec<i64>, Vec<i64>)>,
-    /// Variables of the head that the file does not have: freshly initialised, as always before fine-tuning.
+    /// Variables of the head that are not in the file and stay freshly initialised, as usual before fine-tuning.
     pub fresh_head: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ mod common;
 use lora_core::adapter_bank::AdapterBank;
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::interop::{Adapter, Base, Export, Tensors, open_loralib, open_peft};
-use lora_core::method::{Lora, LoraSettings, StartOfA};
+use lora_core::method::{Lora, LoraInit, LoraSettings};
 use lora_core::model::Model;
 use lora_core::nn::{BuiltParams, Method, Role};
 use lora_core::train::{Schedule, Stepper};
@@ -394,7 +394,7 @@ fn lora(r: i64, targets: &[Role]) -> Lora {
         alpha: 5.0,
         dropout: 0.0,
         shared_mask: false,
-        init: StartOfA::Kaiming,
+        init: LoraInit::Kaiming,
         targets: targets.iter().copied().collect(),
     };
     Lora::try_from(settings).unwrap()

@@ -53,7 +53,7 @@ fn weights_that_are_no_numbers_give_no_text() {
             };
             let written = generator.generate(&[vec![5, 6], vec![7]], &mut |_| ());
             assert!(
-                matches!(written, Err(Error::NoText)),
+                matches!(written, Err(Error::NonFiniteLogits)),
                 "{model}, {strategy:?}: {written:?}"
             );
         }

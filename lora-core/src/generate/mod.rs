@@ -51,7 +51,7 @@ impl Generator<'_> {
     /// Continues each of `prompts` (ids) and returns the texts in their order; `observe` is told of each as it is done.
     ///
     /// # Errors
-    /// Settings or prompts that cannot be used, [`Error::NoText`], [`Error::OutOfMemory`], [`Error::GenerationStopped`].
+    /// Settings or prompts that cannot be used, [`Error::NonFiniteLogits`], [`Error::OutOfMemory`], [`Error::GenerationStopped`].
     pub fn generate(&self, prompts: &[Vec<i64>], observe: &mut dyn FnMut(Done)) -> Result<Vec<Generation>> {
         let name = "this model does not write from left to right: generation needs a causal language model";
         let causal = self.model.causal().ok_or_else(|| Error::Config(name.into()))?;
@@ -117,7 +117,7 @@ impl Generator<'_> {
             }
             let candidates = self.settings.candidates(scores, &live)?;
             if candidates.iter().flatten().any(|beam| beam.score.is_nan()) {
-                return Err(Error::NoText);
+                return Err(Error::NonFiniteLogits);
             }
             let before = live.len();
             let mut kept = Vec::new();

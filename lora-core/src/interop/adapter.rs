@@ -1,7 +1,7 @@
 //! What a file of another library holds of an adapter, held against a base model.
 
 use super::base::{Base, Layer, Tensors};
-use crate::method::{Lora, LoraSettings, StartOfA};
+use crate::method::{Lora, LoraInit, LoraSettings};
 use crate::nn::Role;
 use crate::nn::check_finite;
 use crate::{Error, Result};
@@ -163,7 +163,7 @@ impl Adapter {
             alpha,
             dropout: self.dropout,
             shared_mask: false,
-            init: StartOfA::Kaiming,
+            init: LoraInit::Kaiming,
             targets,
         });
         Ok((lora.map_err(|e| self.fault(e.to_string()))?, tensors))

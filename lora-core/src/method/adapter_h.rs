@@ -1,15 +1,15 @@
-//! Adapter^H (Houlsby et al., 2019): two adapters a block.
+//! Adapter^H (Houlsby et al., 2019): two adapters per block.
 
-use super::bottleneck::{Bottleneck, Reads};
+use super::bottleneck::{AdapterInput, Bottleneck};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// One after attention and one after the feed-forward network, each before its residual add, with a skip of its own: h + up(f(down(h))).
+/// h + up(f(down(h))) after attention and after the feed-forward network, each before the residual add.
 ///
-/// The paper does not name f; its RoBERTa code has swish, which is the default here. There is no LayerNorm of its own.
+/// The paper does not name f; its RoBERTa code uses swish, the default here. The adapters have no LayerNorm.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterH(Bottleneck);
@@ -25,7 +25,7 @@ impl Method for AdapterH {
 
     fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         match tap {
-            AdapterSite::AfterAttention | AdapterSite::AfterFfn => self.0.adapter(Reads::Output, width, scope),
+            AdapterSite::AfterAttention | AdapterSite::AfterFfn => self.0.adapter(AdapterInput::Output, width, scope),
             _ => Ok(None),
         }
     }

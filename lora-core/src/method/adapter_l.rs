@@ -1,14 +1,14 @@
-//! Adapter^L (Lin et al., 2020): one adapter a block, with a LayerNorm of its own.
+//! Adapter^L (Lin et al., 2020): one adapter per block, with its own LayerNorm.
 
-use super::bottleneck::{Bottleneck, Reads};
+use super::bottleneck::{AdapterInput, Bottleneck};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// On the output y of the block, after the residual add of the feed-forward network: y + up(relu(down(LN(y)))), LN trained.
-/// (In a post-LN block y has been through the block's own LayerNorm already; Lin et al. have GPT-2, which is pre-LN.)
+/// y + up(relu(down(LN(y)))) on the output y of the block, after the residual add of the feed-forward network; LN is trained.
+/// (In a post-LN block, y is the output of the block's own LayerNorm; Lin et al. use GPT-2, which is pre-LN.)
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterL(Bottleneck);
@@ -20,7 +20,7 @@ impl Method for AdapterL {
 
     fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         match tap {
-            AdapterSite::AfterBlock => self.0.adapter(Reads::Output, width, scope),
+            AdapterSite::AfterBlock => self.0.adapter(AdapterInput::Output, width, scope),
             _ => Ok(None),
         }
     }

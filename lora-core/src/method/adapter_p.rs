@@ -1,15 +1,15 @@
-//! Adapter^P (Pfeiffer et al., 2021): one adapter a block, which reads behind the LayerNorm.
+//! Adapter^P (Pfeiffer et al., 2021): one adapter per block, whose input is normalised by the block's LayerNorm.
 
-use super::bottleneck::{Bottleneck, Reads};
+use super::bottleneck::{AdapterInput, Bottleneck};
 use crate::Result;
 use crate::model::ModelShape;
 use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// With h the output of the feed-forward network, x its input, and LN the block's own, frozen LayerNorm: z = LN(h + x), and the
-/// block hands on LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block, which normalises
-/// before a sub-layer, z = h + x and the block hands on up(relu(down(z))) + h + x.
+/// With h the output of the feed-forward network, x its input and LN the block's own, frozen LayerNorm: z = LN(h + x), and
+/// the block's output is LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block z = h + x and the
+/// output is up(relu(down(z))) + h + x.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterP(Bottleneck);
@@ -21,7 +21,7 @@ impl Method for AdapterP {
 
     fn at_tap(&self, tap: AdapterSite, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         match tap {
-            AdapterSite::AfterFfn => self.0.adapter(Reads::Closed, width, scope),
+            AdapterSite::AfterFfn => self.0.adapter(AdapterInput::Closed, width, scope),
             _ => Ok(None),
         }
     }

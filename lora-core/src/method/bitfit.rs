@@ -3,7 +3,7 @@ use crate::nn::{AttachPoint, Method, Param};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// BitFit (Zaken et al., 2021): every bias is trained, LayerNorm's too.
+/// BitFit (Zaken et al., 2021): all biases are trained, those of LayerNorm included.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BitFit {}

@@ -1,4 +1,4 @@
-//! The bottleneck that all adapters share: down to a few features, a nonlinearity, up again, added to what comes in.
+//! The bottleneck that all adapters share: a down-projection, a nonlinearity, an up-projection, and a residual add.
 
 use crate::nn::{Activation, Adapter, Init, Linear, Norm, Scope};
 use crate::{Error, Result};
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
-/// What can be set of an adapter. The registry states each method's defaults: the paper's, or its code's.
+/// The settings of an adapter. The defaults of each method are in the registry: the paper's, or those of its code.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
-    /// r: features between down and up.
+struct BottleneckSettings {
+    /// r, the features between down and up.
     bottleneck: i64,
     nonlinearity: Activation,
-    /// Whether the adapter has a LayerNorm of its own before the down projection.
+    /// Whether the adapter has its own LayerNorm before the down-projection.
     layer_norm: bool,
-    init: Start,
-    /// Of the normal distribution that the matrices are drawn from; biases start at 0.
+    init: AdapterInit,
+    /// Standard deviation of the matrices at the start; biases start at 0.
     std: f64,
-    /// Blocks without adapters, from 0 at the input.
+    /// Blocks without adapters, counted from 0 at the input.
     drop: BTreeSet<usize>,
 }
 
-/// How an adapter starts.
+/// Initialisation of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Start {
-    /// Both matrices drawn: what the paper's RoBERTa code does. The model is not quite the pretrained one at step 0.
+enum AdapterInit {
+    /// Both matrices are random, as in the paper's RoBERTa code. At step 0 the model differs slightly from the pretrained one.
     Normal,
-    /// The up matrix at 0: the model is the pretrained one at step 0.
+    /// The up-projection is 0: at step 0 the model equals the pretrained one.
     Identity,
 }
 
 /// An adapter's settings, validated.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(try_from = "Settings")]
-pub(super) struct Bottleneck(Settings);
+#[serde(try_from = "BottleneckSettings")]
+pub(super) struct Bottleneck(BottleneckSettings);
 
-impl TryFrom<Settings> for Bottleneck {
+impl TryFrom<BottleneckSettings> for Bottleneck {
     type Error = Error;
 
-    fn try_from(s: Settings) -> Result<Self> {
+    fn try_from(s: BottleneckSettings) -> Result<Self> {
         if s.bottleneck < 1 {
             return Err(Error::Config(format!(
                 "bottleneck must be at least 1, not {}",
@@ -54,22 +54,22 @@ impl TryFrom<Settings> for Bottleneck {
     }
 }
 
-/// What an adapter reads.
+/// The input of an adapter.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reads {
-    /// The output of the sub-layer (or block) that it stands behind.
+pub(super) enum AdapterInput {
+    /// The output h of the sub-layer (or block) before it.
     Output,
-    /// What the block makes of that output: the residual added, and normalised where the block normalises there.
+    /// h with the residual added, and normalised if the block is post-LN.
     Closed,
 }
 
 impl Bottleneck {
-    /// The adapter of the block that `scope` is in, for features of `width`; none where it is dropped.
+    /// The adapter of the block of `scope`, for `width` features; none if the block is in `drop`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a bottleneck wider than the model or a dropped block that does not exist.
-    pub(super) fn adapter(&self, reads: Reads, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
-        let Settings { bottleneck: r, std, .. } = self.0;
+    /// [`Error::Config`] for a bottleneck wider than the model, or a block in `drop` that does not exist.
+    pub(super) fn adapter(&self, input: AdapterInput, width: i64, scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
+        let BottleneckSettings { bottleneck: r, std, .. } = self.0;
         if r > width {
             return Err(Error::Config(format!(
                 "bottleneck = {r} is larger than the model's width of {width}: choose from 1 to {width}"
@@ -87,8 +87,8 @@ impl Bottleneck {
             }
         }
         let up = match self.0.init {
-            Start::Normal => Init::Normal(std),
-            Start::Identity => Init::Const(0.0),
+            AdapterInit::Normal => Init::Normal(std),
+            AdapterInit::Identity => Init::Const(0.0),
         };
         let norm = self.0.layer_norm.then(|| scope.norm("norm", width, 1e-5)).transpose()?;
         Ok(Some(Box::new(Module {
@@ -96,21 +96,21 @@ impl Bottleneck {
             down: scope.linear("down", &[], width, r, Init::Normal(std))?,
             up: scope.linear("up", &[], r, width, up)?,
             nonlinearity: self.0.nonlinearity,
-            reads,
+            input,
         })))
     }
 
-    /// Parameters of `each` adapters a block in a model of `layers` blocks: 2dr + r + d each, and 2d with a LayerNorm.
-    pub(super) fn parameters(&self, each: i64, layers: i64, width: i64) -> i64 {
+    /// Parameters of `per_block` adapters per block in a model of `layers` blocks: 2dr + r + d each, plus 2d with a LayerNorm.
+    pub(super) fn parameters(&self, per_block: i64, layers: i64, width: i64) -> i64 {
         let r = self.0.bottleneck;
         let norm = if self.0.layer_norm { 2 * width } else { 0 };
         let blocks = layers - self.0.drop.len() as i64;
-        each * blocks * (2 * width * r + r + width + norm)
+        per_block * blocks * (2 * width * r + r + width + norm)
     }
 
     /// See [`crate::nn::Method::changes_start`].
     pub(super) fn changes_start(&self) -> Option<&'static str> {
-        (self.0.init == Start::Normal).then_some("both matrices of an adapter are drawn from a normal distribution")
+        (self.0.init == AdapterInit::Normal).then_some("both matrices of an adapter start at random values")
     }
 }
 
@@ -120,20 +120,17 @@ struct Module {
     down: Linear,
     up: Linear,
     nonlinearity: Activation,
-    reads: Reads,
+    input: AdapterInput,
 }
 
 impl Adapter for Module {
     fn forward(&self, h: &Tensor, close: &dyn Fn(&Tensor) -> Tensor, train: bool) -> Tensor {
-        let read = match self.reads {
-            Reads::Output => h.shallow_clone(),
-            Reads::Closed => close(h),
+        let x = match self.input {
+            AdapterInput::Output => h.shallow_clone(),
+            AdapterInput::Closed => close(h),
         };
-        let read = self
-            .norm
-            .as_ref()
-            .map_or(read.shallow_clone(), |norm| norm.forward(&read));
-        let low = self.nonlinearity.apply(&self.down.forward(&read, train)); // [T, r]
+        let x = self.norm.as_ref().map_or(x.shallow_clone(), |norm| norm.forward(&x));
+        let low = self.nonlinearity.apply(&self.down.forward(&x, train)); // [T, r]
         h + self.up.forward(&low, train)
     }
 }

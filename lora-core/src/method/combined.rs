@@ -1,4 +1,4 @@
-//! Methods at work together, such as LoRA+PreEmbed (Section 5.1, Table 15).
+//! Combinations of methods, such as LoRA+PreEmbed (Section 5.1, Table 15).
 
 use crate::model::ModelShape;
 use crate::nn::{
@@ -7,22 +7,22 @@ use crate::nn::{
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Two or more methods, none of which touches what another does: `kind: a+b`, with each one's settings under its name.
+/// Two or more methods that attach to different places: `kind: a+b`, with the settings of each under its name.
 #[derive(Debug)]
 pub(super) struct Combined(Vec<Box<dyn Method>>);
 
 impl Combined {
-    /// Joins methods, each with its kind.
+    /// Joins methods, given with their kinds.
     ///
     /// # Errors
-    /// [`Error::Config`] naming two that attach to the same place.
+    /// [`Error::Config`] if two attach to the same place.
     pub(super) fn new(parts: Vec<(&str, Box<dyn Method>)>) -> Result<Combined> {
         let mut claimed: BTreeMap<AttachPoint, &str> = BTreeMap::new();
         for (kind, method) in &parts {
             for place in method.claims() {
                 if let Some(other) = claimed.insert(place, kind) {
                     return Err(Error::Config(format!(
-                        "`{other}` and `{kind}` both want {place}: a combination's methods must work in different places"
+                        "`{other}` and `{kind}` both attach to {place}: the methods of a combination must attach to different places"
                     )));
                 }
             }
@@ -30,10 +30,10 @@ impl Combined {
         Ok(Combined(parts.into_iter().map(|(_, method)| method).collect()))
     }
 
-    /// The answer of the one method that has any.
-    fn only<T>(&self, ask: impl Fn(&dyn Method) -> Result<Option<T>>) -> Result<Option<T>> {
-        let answers = self.0.iter().map(|method| ask(method.as_ref()));
-        Ok(answers.collect::<Result<Vec<_>>>()?.into_iter().flatten().next())
+    /// The result of the one method that returns some.
+    fn only<T>(&self, call: impl Fn(&dyn Method) -> Result<Option<T>>) -> Result<Option<T>> {
+        let results = self.0.iter().map(|method| call(method.as_ref()));
+        Ok(results.collect::<Result<Vec<_>>>()?.into_iter().flatten().next())
     }
 
     fn sum(&self, count: impl Fn(&dyn Method) -> (i64, i64)) -> (i64, i64) {

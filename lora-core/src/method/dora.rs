@@ -1,4 +1,4 @@
-//! DoRA (Liu et al., 2024), beyond the paper: LoRA that changes a weight's direction, beside a trained length of each of its rows.
+//! DoRA (Liu et al., 2024; not in the paper): LoRA changes the direction of each row of a weight, a trained vector its magnitude.
 
 use super::Lora;
 use super::factors::Factors;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
-/// W' = m · (W + ΔW) / ‖W + ΔW‖, row by row, with ΔW = (α / r) B A as in LoRA; A, B and the lengths m are trained.
+/// W' = m · (W + ΔW) / ‖W + ΔW‖, row by row, with ΔW = (α / r) B A as in LoRA; A, B and the magnitudes m are trained.
 ///
-/// m is kept as `gain` · ‖W‖ with a trained `gain` that starts at 1, because the weights are loaded after a method is built;
-/// the functions that can be reached are the same. As in the paper (Section 4.3) no gradient flows through ‖W + ΔW‖.
-/// Dropout falls on what the low-rank path reads.
+/// m is stored as `gain` · ‖W‖ with a trained `gain` that starts at 1, because weights are loaded after the method is built;
+/// the set of functions is the same. As in the DoRA paper (Section 4.3) no gradient flows through ‖W + ΔW‖. Dropout applies
+/// to the input of the low-rank path.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct Dora(Lora);
@@ -36,10 +36,10 @@ impl Method for Dora {
         })))
     }
 
-    /// LoRA's, and d_out for each matrix.
+    /// LoRA's count, and d_out for each matrix.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let lengths: i64 = self.0.targets.iter().map(|role| shape.dims(*role).1).sum();
-        (0, self.0.expected_params(shape).1 + shape.layers * lengths)
+        let magnitudes: i64 = self.0.targets.iter().map(|role| shape.dims(*role).1).sum();
+        (0, self.0.expected_params(shape).1 + shape.layers * magnitudes)
     }
 }
 
@@ -48,27 +48,27 @@ struct DoraBranch {
     factors: Factors,
     /// `[out]`.
     gain: Tensor,
-    /// The layer's own, `[out, in]`.
+    /// The frozen weight, `[out, in]`.
     weight: Tensor,
-    /// The layer's own, `[out]`.
+    /// The frozen bias, `[out]`.
     bias: Tensor,
 }
 
 impl DoraBranch {
     /// m / ‖W + ΔW‖, `[out]` in fp32.
     fn ratio(&self) -> Tensor {
-        let length = |w: &Tensor| w.norm_scalaropt_dim(2, [1], false).clamp_min(1e-12);
+        let norm = |w: &Tensor| w.norm_scalaropt_dim(2, [1], false).clamp_min(1e-12);
         let weight = self.weight.detach().to_kind(Kind::Float);
         let changed = &weight + self.factors.product().detach();
-        &self.gain * (length(&weight) / length(&changed))
+        &self.gain * (norm(&weight) / norm(&changed))
     }
 }
 
 impl Branch for DoraBranch {
     fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor {
         let ratio = cast_like(&self.ratio(), y);
-        let own = y - cast_like(&self.bias, y); // W x
-        y + own * (&ratio - 1.0) + self.factors.forward(x, train) * ratio
+        let frozen = y - cast_like(&self.bias, y); // W x
+        y + frozen * (&ratio - 1.0) + self.factors.forward(x, train) * ratio
     }
 
     fn shared_dropout(&self) -> Option<f64> {

@@ -4,28 +4,28 @@ use crate::nn::{Branch, Init, LowRank, cast_like, dropout};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// How A starts; B starts at 0.
+/// Initialisation of A; B starts at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StartOfA {
-    /// Uniform within 1 / sqrt(d_in), which is `kaiming_uniform(a = sqrt 5)`: loralib, and PEFT.
+pub enum LoraInit {
+    /// Uniform within ±1 / sqrt(d_in), which is `kaiming_uniform(a = sqrt 5)`: loralib and PEFT.
     #[default]
     Kaiming,
-    /// Normal with a standard deviation of 0.02: the paper's DeBERTa code, whose initialiser of the whole model comes last. (The
-    /// paper says Gaussian, and not which.)
+    /// Normal(0, 0.02): the paper's DeBERTa code, where the initialiser of the whole model runs last. (The paper says
+    /// Gaussian, without a standard deviation.)
     Normal,
 }
 
-impl StartOfA {
+impl LoraInit {
     pub(super) fn is_kaiming(&self) -> bool {
-        *self == StartOfA::Kaiming
+        *self == LoraInit::Kaiming
     }
 
-    /// For an A that reads `width` features.
+    /// For an A with `width` input features.
     pub(super) fn of(self, width: i64) -> Init {
         match self {
-            StartOfA::Kaiming => Init::Uniform(1.0 / (width as f64).sqrt()),
-            StartOfA::Normal => Init::Normal(0.02),
+            LoraInit::Kaiming => Init::Uniform(1.0 / (width as f64).sqrt()),
+            LoraInit::Normal => Init::Normal(0.02),
         }
     }
 }
@@ -43,9 +43,9 @@ pub(super) struct Factors {
     pub(super) b: Tensor,
     /// α / r.
     pub(super) scale: f64,
-    /// On what A reads.
+    /// Dropout rate on the input of A.
     pub(super) dropout: f64,
-    /// Whether that dropout is one for all branches of a weight, which the layer draws.
+    /// Whether the layer draws one dropout mask for all branches of a fused weight.
     pub(super) shared_mask: bool,
 }
 
@@ -75,7 +75,7 @@ impl Factors {
 impl Branch for Factors {
     fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor {
         let low = self.down(x, train);
-        y.addmm(&low, &cast_like(&self.b, &low).tr()) // one kernel: y + low Bᵀ
+        y.addmm(&low, &cast_like(&self.b, &low).tr()) // y + low Bᵀ in one kernel
     }
 
     fn shared_dropout(&self) -> Option<f64> {
@@ -102,7 +102,7 @@ mod tests {
     use crate::nn::{Build, Linear, Params, Role};
     use tch::{Device, Kind};
 
-    /// A fused layer of query, key and value with LoRA on the first and the last, whose B is 1 everywhere.
+    /// A fused query-key-value layer with LoRA on query and value; both have the same A, and B is 1 everywhere.
     fn fused(settings: &str) -> (Linear, Params) {
         let text = format!("{{kind: lora, r: 4, alpha: 4, dropout: 0.5, targets: [query, value]{settings}}}");
         let method = method::from_yaml(&text).unwrap();
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn query_and_value_of_one_weight_share_a_mask_if_they_shall() {
+    fn slots_of_a_fused_weight_share_a_dropout_mask_if_asked() {
         let x = Tensor::ones([3, 64], (Kind::Float, Device::Cpu));
         let parts = |settings: &str, train| {
             let (linear, _params) = fused(settings);
             let y = linear.forward(&x, train).chunk(3, -1);
             (y[0].shallow_clone(), y[2].shallow_clone())
         };
-        // A and B are the same for both, so that what differs is the mask.
+        // A and B are the same for both slots, so only the masks can differ.
         let (q, v) = parts(", shared_mask: true", true);
         assert!(q.equal(&v));
         let (q, v) = parts("", true);
@@ -140,12 +140,12 @@ mod tests {
         let (shared, _) = parts(", shared_mask: true", false);
         assert!(
             still.equal(&shared) && !q.equal(&still),
-            "outside training there is none"
+            "there is no mask in evaluation"
         );
     }
 
     #[test]
-    fn a_starts_as_its_setting_says() {
+    fn a_is_initialised_as_configured() {
         let std = |settings: &str| {
             let (_linear, params) = fused(settings);
             f64::try_from(params.get("qkv.query.lora_A.weight").unwrap().tensor.std(true)).unwrap()

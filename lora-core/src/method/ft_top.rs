@@ -5,16 +5,16 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Fine-tuning of the last blocks alone (FT-Top2 in Tables 3 and 14, with `layers: 2`).
+/// Fine-tuning of the last blocks only (FT-Top2 of Tables 3 and 14 has `layers: 2`).
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FtTop {
     #[serde(deserialize_with = "at_least_one")]
     layers: usize,
-    /// The LayerNorm behind the last block too.
+    /// Whether the LayerNorm after the last block is trained too.
     #[serde(default, skip_serializing_if = "is_false")]
     final_norm: bool,
-    /// The table of tokens too, which is the output layer.
+    /// Whether the token embedding that is tied to the output layer is trained too.
     #[serde(default, skip_serializing_if = "is_false")]
     tied_embedding: bool,
 }
@@ -51,13 +51,13 @@ impl Method for FtTop {
                 "final_norm",
                 self.final_norm,
                 ParamKind::NormWeight,
-                "LayerNorm behind its last block",
+                "LayerNorm after its last block",
             ),
             (
                 "tied_embedding",
                 self.tied_embedding,
                 ParamKind::Embedding,
-                "table of tokens that is its output layer",
+                "token embedding tied to its output layer",
             ),
         ] {
             if asked && !has(kind) {

@@ -3,7 +3,7 @@ use crate::nn::{AttachPoint, Method};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// The pretrained model as it is, with a trained head.
+/// A frozen pretrained model with a trained task head.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Head {}

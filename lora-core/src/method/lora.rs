@@ -1,6 +1,6 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
-use super::factors::{Factors, StartOfA, is_false};
+use super::factors::{Factors, LoraInit, is_false};
 use crate::model::ModelShape;
 use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site};
 use crate::{Error, Result};
@@ -9,34 +9,33 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use tch::Tensor;
 
-/// Low-rank updates beside the matrices named in `targets`: settings that were found good.
+/// LoRA on the matrices named in `targets`, with validated settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "LoraSettings")]
 pub struct Lora(LoraSettings);
 
-/// The settings of LoRA, which [`Lora::try_from`] checks.
+/// The settings of LoRA; [`Lora::try_from`] validates them.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraSettings {
     /// The rank.
     pub r: i64,
-    /// α: the updates are α / r times B A.
+    /// α; the update is α / r · B A.
     pub alpha: f64,
-    /// Dropout in front of A, in training.
+    /// Dropout rate on the input of A, in training.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
-    /// Whether matrices that are one weight (GPT-2's query, key and value) share the mask of that dropout, as in the paper's
-    /// code.
+    /// Whether the slots of a fused weight (GPT-2's query, key and value) share one dropout mask, as in the paper's code.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shared_mask: bool,
-    /// How A starts.
-    #[serde(default, skip_serializing_if = "StartOfA::is_kaiming")]
-    pub init: StartOfA,
-    /// Which matrices are adapted.
+    /// Initialisation of A.
+    #[serde(default, skip_serializing_if = "LoraInit::is_kaiming")]
+    pub init: LoraInit,
+    /// The matrices to adapt.
     pub targets: BTreeSet<Role>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 fn is_zero(value: &f64) -> bool {
     *value == 0.0
 }
@@ -60,13 +59,13 @@ impl TryFrom<LoraSettings> for Lora {
         } else if !(0.0..1.0).contains(&s.dropout) {
             Some(format!("dropout must be from 0 to below 1, not {}", s.dropout))
         } else if s.targets.is_empty() {
-            Some("targets must name at least one role; for no update at all use the method `head`".into())
+            Some("targets must name at least one role; to train no update use the method `head`".into())
         } else {
             None
         };
         match fault {
             Some(fault) => Err(Error::Config(fault)),
-            // Without dropout there is no mask to share: one question has one form.
+            // Without dropout there is no mask: equivalent settings get one canonical form.
             None => Ok(Lora(LoraSettings {
                 shared_mask: s.shared_mask && s.dropout > 0.0,
                 ..s
@@ -76,7 +75,7 @@ impl TryFrom<LoraSettings> for Lora {
 }
 
 impl Lora {
-    /// The branch over given factors, A `[r, in]` and B `[out, r]`.
+    /// The branch with the factors A `[r, in]` and B `[out, r]`.
     pub(crate) fn branch(&self, a: Tensor, b: Tensor) -> Box<dyn Branch> {
         Box::new(self.scaled(a, b))
     }
@@ -91,10 +90,10 @@ impl Lora {
         }
     }
 
-    /// A and B beside the layer at `site`; none where no update is asked for.
+    /// Creates A and B for the layer at `site`; none if `role` is not a target.
     ///
     /// # Errors
-    /// [`Error::Config`] if r is larger than the matrix.
+    /// [`Error::Config`] if r is larger than a side of the matrix.
     pub(super) fn factors(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Factors>> {
         if !self.targets.contains(&role) {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! The registry of methods. To add one: a file in this folder, a `mod` line, and a line in [`METHODS`]; from outside this
-//! crate: [`register`].
+//! The registry of methods. A new method is a file in this folder, a `mod` line and an entry in [`METHODS`]; other crates
+//! add theirs with [`register`].
 
 mod adapter_h;
 mod adapter_l;
@@ -24,19 +24,19 @@ use combined::Combined;
 use serde_yaml::{Mapping, Value};
 use std::sync::{PoisonError, RwLock};
 
-pub use factors::StartOfA;
+pub use factors::LoraInit;
 pub use lora::{Lora, LoraSettings};
 pub use registered::Registered;
 
-/// Every method.
+/// The methods of this crate.
 pub static METHODS: &[Registered] = &[
-    Registered::new::<full::Full>("full", "every weight of the model is trained (FT)", "{}"),
+    Registered::new::<full::Full>("full", "all weights of the model are trained (FT)", "{}"),
     Registered::new::<ft_top::FtTop>(
         "ft_top",
-        "the last `layers` blocks are trained (FT-Top2)",
+        "only the last `layers` blocks are trained (FT-Top2)",
         "{layers: 2}",
     ),
-    Registered::new::<bitfit::BitFit>("bitfit", "bias vectors alone are trained (BitFit)", "{}"),
+    Registered::new::<bitfit::BitFit>("bitfit", "only biases are trained (BitFit)", "{}"),
     Registered::new::<Lora>(
         "lora",
         "low-rank updates beside chosen matrices (LoRA)",
@@ -44,22 +44,22 @@ pub static METHODS: &[Registered] = &[
     ),
     Registered::new::<adapter_h::AdapterH>(
         "adapter_h",
-        "two adapters a block, before the residual adds (Houlsby)",
+        "two adapters per block, before the residual adds (Houlsby)",
         "{bottleneck: 8, nonlinearity: silu, layer_norm: false, init: normal, std: 0.02, drop: []}",
     ),
     Registered::new::<adapter_l::AdapterL>(
         "adapter_l",
-        "one adapter a block, with its own LayerNorm, on the block's output (Lin)",
+        "one adapter per block, with its own LayerNorm, on the block's output (Lin)",
         "{bottleneck: 8, nonlinearity: relu, layer_norm: true, init: normal, std: 0.02, drop: []}",
     ),
     Registered::new::<adapter_p::AdapterP>(
         "adapter_p",
-        "one adapter a block, behind the feed-forward network (Pfeiffer)",
+        "one adapter per block, after the feed-forward network (Pfeiffer)",
         "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: []}",
     ),
     Registered::new::<adapter_p::AdapterP>(
         "adapter_d",
-        "the same without the blocks named in `drop` (AdapterDrop)",
+        "adapter_p without adapters in the blocks listed in `drop` (AdapterDrop)",
         "{bottleneck: 16, nonlinearity: relu, layer_norm: false, init: normal, std: 0.02, drop: [0]}",
     ),
     Registered::new::<pre_embed::PreEmbed>(
@@ -79,51 +79,58 @@ pub static METHODS: &[Registered] = &[
     ),
     Registered::new::<dora::Dora>(
         "dora",
-        "LoRA of direction, with trained lengths (DoRA)",
+        "LoRA of the direction of weights, with trained magnitudes (DoRA)",
         "{r: 8, alpha: 16, targets: [query, value]}",
     ),
-    Registered::joined("lora+pre_embed", "both at once, each with its settings under its name"),
+    Registered::joined(
+        "lora+pre_embed",
+        "both methods, each with its settings under its own name",
+    ),
     Registered::joined(
         "lora+pre_layer",
-        "likewise; any methods that work in different places can be joined by +",
+        "likewise; methods that attach to different places can be joined by +",
     ),
-    Registered::new::<head::Head>("head", "nothing but the task head is trained: the control", "{}"),
+    Registered::new::<head::Head>("head", "only the task head is trained (control)", "{}"),
 ];
 
-/// Methods from outside this crate.
-static OWN: RwLock<Vec<&'static Registered>> = RwLock::new(Vec::new());
+/// The methods of other crates.
+static REGISTERED: RwLock<Vec<&'static Registered>> = RwLock::new(Vec::new());
 
-/// Adds a method from outside this crate: from now on configurations of this process may name it by its kind, in
-/// combinations too.
+/// Registers a method of another crate, so that configurations of this process may name it by its kind, also in
+/// combinations.
 ///
 /// # Errors
 /// [`Error::Config`] for a kind that is taken, is empty or contains `+`.
 pub fn register(method: Registered) -> Result<()> {
     if method.kind.is_empty() || method.kind.contains('+') {
         let what = format!(
-            "`{}` cannot be a method's kind: it must be a name without +",
+            "`{}` cannot be the kind of a method: it must be a name without +",
             method.kind
         );
         return Err(Error::Config(what));
     }
-    let mut own = OWN.write().unwrap_or_else(PoisonError::into_inner);
-    if METHODS.iter().chain(own.iter().copied()).any(|m| m.kind == method.kind) {
-        return Err(Error::Config(format!("there is a method `{}` already", method.kind)));
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    if METHODS
+        .iter()
+        .chain(registered.iter().copied())
+        .any(|m| m.kind == method.kind)
+    {
+        return Err(Error::Config(format!("a method `{}` exists already", method.kind)));
     }
-    own.push(Box::leak(Box::new(method)));
+    registered.push(Box::leak(Box::new(method)));
     Ok(())
 }
 
-/// Every method: [`METHODS`], then those of [`register`].
+/// All methods: [`METHODS`], then the registered ones.
 pub fn all() -> Vec<&'static Registered> {
-    let own = OWN.read().unwrap_or_else(PoisonError::into_inner);
-    METHODS.iter().chain(own.iter().copied()).collect()
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    METHODS.iter().chain(registered.iter().copied()).collect()
 }
 
-/// Reads a method from a mapping with the key `kind`; settings that it leaves out come from the method's defaults.
+/// Reads a method from a mapping with the key `kind`. Settings that are left out take the method's defaults.
 ///
 /// # Errors
-/// [`Error::Config`] for a missing or unknown kind (the known ones are listed) or a setting that the method refuses.
+/// [`Error::Config`] for a missing or unknown kind (the message lists the known ones), or a setting that the method refuses.
 pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
     match resolve(value)? {
         Resolved::One(entry, settings) => entry.read(settings),
@@ -136,18 +143,18 @@ pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
     }
 }
 
-/// The same from YAML text.
+/// [`from_value`] of YAML text.
 ///
 /// # Errors
-/// As [`from_value`], and for text that is not YAML.
+/// Those of [`from_value`]; [`Error::Config`] for text that is not YAML.
 pub fn from_yaml(text: &str) -> Result<Box<dyn Method>> {
     from_value(&serde_yaml::from_str(text).map_err(|e| Error::Config(format!("method: {e}")))?)
 }
 
-/// The LoRA that a method's mapping says, with its defaults.
+/// Reads a mapping of the kind `lora`, with defaults for the settings that are left out.
 ///
 /// # Errors
-/// As [`from_value`], and for another method.
+/// Those of [`from_value`]; [`Error::Config`] for another kind.
 pub fn lora(value: &Value) -> Result<Lora> {
     let kind = value.get("kind").and_then(Value::as_str);
     match resolve(value)? {
@@ -162,40 +169,39 @@ pub fn lora(value: &Value) -> Result<Lora> {
     }
 }
 
-/// The settings in full and in one form, with `kind` first: the method's defaults under what `value` says; lists of roles and
-/// blocks in order and without repetition, the methods of a combination in alphabetical order, `16.0` as `16`. Two mappings
-/// that mean the same method give the same value.
+/// The full settings of a method in canonical form: `kind` first, defaults filled in, lists of roles and blocks sorted and
+/// without duplicates, the methods of a combination in alphabetical order, `16.0` as `16`. Equivalent mappings give equal
+/// values.
 ///
 /// # Errors
-/// As [`from_value`].
+/// Those of [`from_value`].
 pub fn resolved(value: &Value) -> Result<Value> {
     from_value(value)?;
     let mut full = Mapping::new();
     match resolve(value)? {
         Resolved::One(entry, settings) => {
             full.insert("kind".into(), entry.kind.into());
-            full.extend(normal(entry, settings)?);
+            full.extend(canonical(entry, settings)?);
         }
         Resolved::Joined(mut parts) => {
             parts.sort_by_key(|(kind, ..)| *kind);
             let kinds: Vec<&str> = parts.iter().map(|(kind, ..)| *kind).collect();
             full.insert("kind".into(), kinds.join("+").into());
             for (kind, entry, settings) in parts {
-                full.insert(kind.into(), Value::Mapping(normal(entry, settings)?));
+                full.insert(kind.into(), Value::Mapping(canonical(entry, settings)?));
             }
         }
     }
     Ok(Value::Mapping(full))
 }
 
-/// A method's settings as it writes them itself.
-fn normal(entry: &Registered, settings: Mapping) -> Result<Mapping> {
-    let mut normal = entry.normal(settings)?;
-    whole_numbers(&mut normal);
-    Ok(normal.as_mapping().cloned().unwrap_or_default())
+fn canonical(entry: &Registered, settings: Mapping) -> Result<Mapping> {
+    let mut settings = entry.canonical(settings)?;
+    whole_numbers(&mut settings);
+    Ok(settings.as_mapping().cloned().unwrap_or_default())
 }
 
-/// Writes whole numbers without a fraction: `16.0` as `16`.
+/// Turns whole floats into integers: `16.0` into `16`.
 fn whole_numbers(value: &mut Value) {
     const EXACT: f64 = (1_u64 << 53) as f64;
     match value {
@@ -211,51 +217,53 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// Whose settings a mapping holds, in full.
+/// A method's mapping with defaults filled in.
 enum Resolved<'v> {
+    /// The method and its settings.
     One(&'static Registered, Mapping),
-    /// The kind, the method and the settings of each.
+    /// Kind, method and settings of each part of a combination.
     Joined(Vec<(&'v str, &'static Registered, Mapping)>),
 }
 
+/// The kinds of all methods, for error messages.
 fn known() -> String {
     all().iter().map(|m| m.kind).collect::<Vec<_>>().join(", ")
 }
 
 fn resolve(value: &Value) -> Result<Resolved<'_>> {
-    let given = value
+    let mapping = value
         .as_mapping()
         .ok_or_else(|| Error::Config("a method must be a mapping with the key `kind`".into()))?;
-    let kind = given.get("kind").and_then(Value::as_str);
+    let kind = mapping.get("kind").and_then(Value::as_str);
     let kind = kind.ok_or_else(|| Error::Config(format!("a method needs the key `kind`; known: {}", known())))?;
-    let given = given.iter().filter(|(k, _)| k.as_str() != Some("kind"));
-    let given: Mapping = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    let settings = mapping.iter().filter(|(k, _)| k.as_str() != Some("kind"));
+    let settings: Mapping = settings.map(|(k, v)| (k.clone(), v.clone())).collect();
     if kind.contains('+') {
-        return Ok(Resolved::Joined(parts(kind, given)?));
+        return Ok(Resolved::Joined(parts(kind, settings)?));
     }
-    let (entry, settings) = with_defaults(kind, given)?;
+    let (entry, settings) = with_defaults(kind, settings)?;
     Ok(Resolved::One(entry, settings))
 }
 
-/// The method of this kind, and its defaults under the settings that are `given`.
-fn with_defaults(kind: &str, given: Mapping) -> Result<(&'static Registered, Mapping)> {
+/// The method of this kind, and its defaults overlaid with `settings`.
+fn with_defaults(kind: &str, settings: Mapping) -> Result<(&'static Registered, Mapping)> {
     let entry = all().into_iter().find(|m| m.kind == kind).ok_or_else(|| {
         Error::Config(format!(
             "unknown method `{kind}`; known: {}; or several joined by +",
             known()
         ))
     })?;
-    let mut settings: Mapping =
+    let mut full: Mapping =
         serde_yaml::from_str(entry.defaults).map_err(|e| Error::Config(format!("defaults of `{kind}`: {e}")))?;
-    settings.extend(given);
-    Ok((entry, settings))
+    full.extend(settings);
+    Ok((entry, full))
 }
 
-/// The methods that `kind` joins: `given` holds under each one's name what differs from its defaults.
-fn parts(kind: &str, mut given: Mapping) -> Result<Vec<(&str, &'static Registered, Mapping)>> {
+/// The methods that `kind` joins. `settings` maps a method's name to the settings that differ from its defaults.
+fn parts(kind: &str, mut settings: Mapping) -> Result<Vec<(&str, &'static Registered, Mapping)>> {
     let mut found: Vec<(&str, &'static Registered, Mapping)> = Vec::new();
     for part in kind.split('+') {
-        let own = match given.remove(part) {
+        let own = match settings.remove(part) {
             None | Some(Value::Null) => Mapping::new(),
             Some(Value::Mapping(own)) => own,
             Some(_) => return Err(Error::Config(format!("method `{kind}`: `{part}` must be a mapping"))),
@@ -266,7 +274,7 @@ fn parts(kind: &str, mut given: Mapping) -> Result<Vec<(&str, &'static Registere
         let (entry, settings) = with_defaults(part, own).map_err(|e| Error::Config(format!("method `{kind}`: {e}")))?;
         found.push((part, entry, settings));
     }
-    match given.keys().next() {
+    match settings.keys().next() {
         None => Ok(found),
         Some(other) => Err(Error::Config(format!(
             "method `{kind}`: unknown field `{}`, expected one of {}",
@@ -284,14 +292,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_reads_from_its_name_alone() {
+    fn every_method_is_read_from_its_kind_alone() {
         for entry in METHODS {
             from_yaml(&format!("{{kind: {}}}", entry.kind)).unwrap();
         }
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn invalid_settings_are_named() {
         let text = |yaml: &str| from_yaml(yaml).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(
             text("{kind: lorra}").contains("known: full, ft_top, bitfit, lora, adapter_h"),
@@ -324,10 +332,10 @@ mod tests {
         let text = |yaml: &str| from_yaml(yaml).err().map(|e| e.to_string()).unwrap_or_default();
         let clash = text("{kind: pre_embed+lora+pre_layer}");
         assert!(
-            clash.contains("`pre_embed` and `pre_layer` both want the embeddings"),
+            clash.contains("`pre_embed` and `pre_layer` both attach to the embeddings"),
             "{clash}"
         );
-        assert!(text("{kind: lora+dora}").contains("`lora` and `dora` both want the query layers"));
+        assert!(text("{kind: lora+dora}").contains("`lora` and `dora` both attach to the query layers"));
         assert!(text("{kind: adapter_h+adapter_p}").contains("the place after_ffn of the blocks"));
         assert!(text("{kind: lora+lora}").contains("names `lora` twice"));
         assert!(text("{kind: lora+lorra}").contains("unknown method `lorra`"));
@@ -352,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn one_method_has_one_form() {
+    fn equivalent_settings_have_one_canonical_form() {
         let full = |yaml: &str| {
             let full = resolved(&serde_yaml::from_str(yaml).unwrap()).unwrap();
             serde_json::to_string(&full).unwrap()

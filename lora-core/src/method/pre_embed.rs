@@ -1,4 +1,4 @@
-//! PreEmbed (Section 5.1): trained embeddings of special tokens among the words.
+//! PreEmbed (Section 5.1): trained embeddings of special tokens.
 
 use crate::model::ModelShape;
 use crate::nn::{AttachPoint, Init, Method, ParamKind, PromptTokens, Scope};
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
-/// How many special tokens, and how they start. The paper's `l_p` and `l_i`.
+/// The number of special tokens (the paper's `l_p` and `l_i`) and their initialisation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(try_from = "Settings")]
+#[serde(try_from = "PreEmbedSettings")]
 pub(super) struct PreEmbed {
-    /// Tokens before the text: behind the class token in an encoder, before the context in GPT-2.
+    /// l_p, tokens before the text: after the class token in an encoder, before the context in GPT-2.
     pub(super) prefix: i64,
-    /// Tokens behind the prompt: at the end of an encoder's row, behind the separator in GPT-2.
+    /// l_i, tokens after the prompt: at the end of an encoder's row, after the separator in GPT-2.
     pub(super) infix: i64,
-    /// Of the normal distribution that the vectors are drawn from: 0.02 in the paper's GPT-2 code.
+    /// Standard deviation of the vectors at the start: 0.02 in the paper's GPT-2 code.
     pub(super) std: f64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct PreEmbedSettings {
     prefix: i64,
     infix: i64,
     std: f64,
 }
 
-impl TryFrom<Settings> for PreEmbed {
+impl TryFrom<PreEmbedSettings> for PreEmbed {
     type Error = Error;
 
-    fn try_from(s: Settings) -> Result<Self> {
+    fn try_from(s: PreEmbedSettings) -> Result<Self> {
         let (prefix, infix, std) = (s.prefix, s.infix, s.std);
         let fault = if prefix < 0 || infix < 0 || prefix.max(infix) > 1 << 20 {
             Some(format!(
@@ -38,7 +38,7 @@ impl TryFrom<Settings> for PreEmbed {
                 1 << 20
             ))
         } else if prefix + infix == 0 {
-            Some("prefix and infix must not both be 0; for no token at all use the method `head`".into())
+            Some("prefix and infix must not both be 0; to train no token use the method `head`".into())
         } else if !(std.is_finite() && std > 0.0) {
             Some(format!("std must be a positive number, not {std}"))
         } else {
@@ -54,7 +54,7 @@ impl PreEmbed {
         self.prefix + self.infix
     }
 
-    /// One vector for each of the special tokens.
+    /// One trained vector per special token, `[count, width]`.
     pub(super) fn vectors(&self, name: &str, width: i64, scope: &Scope) -> Result<Tensor> {
         let dims = [self.count(), width];
         scope
@@ -78,7 +78,7 @@ impl Method for PreEmbed {
     }
 
     fn changes_start(&self) -> Option<&'static str> {
-        Some("the special tokens are seen from the start")
+        Some("attention sees the random special tokens from the start")
     }
 
     /// d (l_p + l_i).

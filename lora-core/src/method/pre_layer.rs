@@ -1,4 +1,4 @@
-//! PreLayer (Section 5.1): what enters each block at special tokens is trained.
+//! PreLayer (Section 5.1): the inputs of every block at special tokens are trained.
 
 use super::pre_embed::PreEmbed;
 use crate::Result;
@@ -7,11 +7,11 @@ use crate::nn::{AttachPoint, Method, PromptTokens, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Special tokens as in [`PreEmbed`], whose activations are overwritten with trained vectors after every block.
+/// Special tokens as in [`PreEmbed`], whose activations are replaced by trained vectors at the input of every block.
 ///
-/// The paper counts L d (l_p + l_i), one set of vectors a block. Here the L sets are those that *enter* the L blocks: the first
-/// takes the place of the embeddings, the others overwrite what the blocks below gave. A set behind the last block would be
-/// read by nobody and get no gradient. How they start the paper does not say: as its embeddings do.
+/// The paper counts L d (l_p + l_i) parameters, one set of vectors per block. Here set i is the *input* of block i: the first
+/// set replaces the embeddings, the others the outputs of the block below. A set after the last block would be unused and get
+/// no gradient. The paper does not state the initialisation; here it is that of the embeddings.
 ///
 /// The paper's starred rows quote Li and Liang (2021), who train keys and values instead: see `prefix_tuning`.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,4 +1,4 @@
-//! Prefix tuning (Li and Liang, 2021): trained keys and values in every block, the form of PreLayer that the paper quotes.
+//! Prefix tuning (Li and Liang, 2021): trained keys and values in every block. The paper's starred PreLayer rows quote it.
 
 use super::factors::is_false;
 use crate::model::ModelShape;
@@ -8,37 +8,37 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::Tensor;
 
-/// `prefix` keys and values in every block, which every token sees.
+/// `prefix` trained keys and values in every block, visible to every token.
 ///
-/// They are trained through a small network, as in Li and Liang's code: an embedding of each prefix position, a hidden layer of
-/// `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks. When training is over the
-/// network is dropped and the keys and values are kept. With `mlp: null` they are trained as they are. There is no infix:
-/// keys and values have no place among the tokens.
+/// They are reparametrised by a small network, as in Li and Liang's code: an embedding of each prefix position, a hidden layer
+/// of `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks. After training, the
+/// network is replaced by the keys and values it computes. With `mlp: null` these are trained directly. There is no infix,
+/// since keys and values have no position among the tokens.
 ///
-/// The network starts as PyTorch's layers do (embedding normal(0, 1), linear layers uniform within 1 / sqrt(fan in));
-/// keys and values without it start from normal(0, 0.02), as the paper's embeddings.
+/// The network is initialised as PyTorch does (embedding normal(0, 1), linear layers uniform within ±1 / sqrt(fan in)); keys
+/// and values that are trained directly start at normal(0, 0.02), like the paper's embeddings.
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(try_from = "Settings")]
-pub(super) struct PrefixTuning(Settings);
+#[serde(try_from = "PrefixSettings")]
+pub(super) struct PrefixTuning(PrefixSettings);
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct PrefixSettings {
     prefix: i64,
     mlp: Option<i64>,
-    /// Whether a row's positions begin behind the prefix's, as in Li and Liang's code and in PEFT.
+    /// Whether the positions of a row's tokens start after the prefix, as in Li and Liang's code and in PEFT.
     #[serde(default, skip_serializing_if = "is_false")]
     shift: bool,
 }
 
-impl TryFrom<Settings> for PrefixTuning {
+impl TryFrom<PrefixSettings> for PrefixTuning {
     type Error = Error;
 
-    fn try_from(s: Settings) -> Result<Self> {
-        let most = 1 << 20;
+    fn try_from(s: PrefixSettings) -> Result<Self> {
+        const MAX: i64 = 1 << 20;
         for (name, value) in [("prefix", Some(s.prefix)), ("mlp", s.mlp)] {
-            if let Some(value) = value.filter(|v| !(1..=most).contains(v)) {
-                return Err(Error::Config(format!("{name} must be from 1 to {most}, not {value}")));
+            if let Some(value) = value.filter(|v| !(1..=MAX).contains(v)) {
+                return Err(Error::Config(format!("{name} must be from 1 to {MAX}, not {value}")));
             }
         }
         Ok(PrefixTuning(s))
@@ -54,15 +54,15 @@ impl Method for PrefixTuning {
         let n = self.0.prefix;
         let Some(k) = self.0.mlp else {
             let part = |name: &str| scope.var(name, ParamKind::Embedding, &[n, width], Init::Normal(0.02));
-            return Ok(Some(Box::new(Plain {
+            return Ok(Some(Box::new(Direct {
                 key: part("key")?,
                 value: part("value")?,
             })));
         };
-        let training = scope.train_only(); // dropped when training is over
+        let train_only = scope.train_only(); // the network is dropped after training
         let bound = |fan_in: i64| Init::Uniform(1.0 / (fan_in as f64).sqrt());
         let shared =
-            |name: &str, kind, dims: &[i64], init| training.shared(&format!("prefix.{name}"), kind, dims, init);
+            |name: &str, kind, dims: &[i64], init| train_only.shared(&format!("prefix.{name}"), kind, dims, init);
         let network = Network {
             embedding: shared("embedding.weight", ParamKind::Embedding, &[n, width], Init::Normal(1.0))?,
             hidden: [
@@ -70,8 +70,8 @@ impl Method for PrefixTuning {
                 shared("hidden.bias", ParamKind::Bias, &[k], bound(width))?,
             ],
             out: [
-                training.var("out.weight", ParamKind::Weight, &[2 * width, k], bound(k))?,
-                training.var("out.bias", ParamKind::Bias, &[2 * width], bound(k))?,
+                train_only.var("out.weight", ParamKind::Weight, &[2 * width, k], bound(k))?,
+                train_only.var("out.bias", ParamKind::Bias, &[2 * width], bound(k))?,
             ],
         };
         let kept = network.shallow_clone();
@@ -87,7 +87,7 @@ impl Method for PrefixTuning {
     }
 
     fn changes_start(&self) -> Option<&'static str> {
-        Some("the keys and values are seen from the start")
+        Some("attention sees the random keys and values from the start")
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
@@ -104,27 +104,27 @@ impl Method for PrefixTuning {
     }
 }
 
-/// Keys and values as they are, `[n, d]` each.
+/// Keys and values that are trained directly, `[n, d]` each.
 #[derive(Debug)]
-struct Plain {
+struct Direct {
     key: Tensor,
     value: Tensor,
 }
 
-impl PrefixKv for Plain {
+impl PrefixKv for Direct {
     fn kv(&self) -> (Tensor, Tensor) {
         (self.key.shallow_clone(), self.value.shallow_clone())
     }
 }
 
-/// One block's part of the network; embedding and hidden layer are the same in all blocks.
+/// The network of one block; all blocks share the embedding and the hidden layer.
 #[derive(Debug)]
 struct Network {
     /// `[n, d]`.
     embedding: Tensor,
     /// Weight `[k, d]` and bias.
     hidden: [Tensor; 2],
-    /// Weight `[2 d, k]` and bias: keys first.
+    /// Weight `[2 d, k]` and bias; the first d outputs are the keys.
     out: [Tensor; 2],
 }
 

@@ -10,7 +10,7 @@ use lora_core::adapter_bank::AdapterBank;
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::device;
 use lora_core::interop::{Base, Tensors};
-use lora_core::method::{self, Lora, LoraSettings, StartOfA};
+use lora_core::method::{self, Lora, LoraInit, LoraSettings};
 use lora_core::model::Model;
 use lora_core::nn::Role;
 use serde::Serialize;
@@ -104,7 +104,7 @@ impl Models {
             alpha: 16.0,
             dropout: 0.0,
             shared_mask: false,
-            init: StartOfA::Kaiming,
+            init: LoraInit::Kaiming,
             targets: [Role::Query, Role::Value].into(),
         })?;
         let head = method::from_yaml("{kind: head}")?;
