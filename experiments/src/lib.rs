@@ -1,12 +1,14 @@
-//! The experiments of the LoRA paper: a YAML file becomes validated runs, each run one record, and tables are read from
+//! The experiments of the LoRA paper: flags and YAML files become validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
+//!
+//! Modules from bottom to top: `config`, `inputs`, `task`, `experiment`, `plan`, `runner`, `report`, `app`; each uses those before
+//! it. `tools` and `analyses` are the programs beside the experiments.
 
 pub mod analyses;
-pub mod cli;
+pub mod app;
 pub mod config;
 pub mod experiment;
 pub mod inputs;
-pub mod labels;
 pub mod plan;
 pub mod report;
 pub mod runner;

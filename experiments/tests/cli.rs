@@ -2,7 +2,7 @@
 
 mod world;
 
-use experiments::task::glue::GLUE;
+use experiments::experiment::glue::GLUE;
 use std::path::PathBuf;
 use std::process::Output;
 use world::{World, config, refused, run, text};
@@ -128,16 +128,11 @@ fn planned(args: &[&str]) -> anyhow::Result<usize> {
 
 /// As `glue` reads its command line, in this process: a program of libtorch's size takes a second to start.
 fn runs(args: &[&str]) -> anyhow::Result<Vec<experiments::config::run_config::RunConfig>> {
-    use clap::Parser;
-    #[derive(Parser)]
-    #[command(args_override_self = true)]
-    struct Cli {
-        #[command(flatten)]
-        experiment: experiments::cli::ExperimentArgs,
-    }
+    use clap::FromArgMatches;
     let all = [&["glue", "--model", "model", "--data", "data", "--tasks", "rte"], args].concat();
-    let args = Cli::try_parse_from(all)?.experiment;
-    args.experiment(&GLUE)?.runs(&GLUE)
+    let matches = experiments::app::command(&GLUE).try_get_matches_from(all)?;
+    let args = experiments::experiment::flags::ExperimentArgs::from_arg_matches(&matches)?;
+    args.config(&GLUE)?.runs(&GLUE)
 }
 
 #[test]
@@ -591,7 +586,7 @@ fn the_benchmark_prints_the_peers_keys() {
 #[test]
 fn help_begins_with_what_the_experiment_is() {
     for experiment in [&GLUE, &experiments::experiment::ablations::ABLATIONS] {
-        let help = experiment.command().render_long_help().to_string();
+        let help = experiments::app::command(experiment).render_long_help().to_string();
         assert!(help.starts_with(experiment.about), "{help}");
     }
 }

@@ -1,6 +1,7 @@
 //! Every configuration that comes with the program reads, and none lies there unused.
 
-use experiments::experiment::EXPERIMENTS;
+use experiments::experiment::config::ExperimentConfig;
+use experiments::experiment::registry::EXPERIMENTS;
 use std::path::{Path, PathBuf};
 
 /// The texts of the YAML files below `dir`.
@@ -26,8 +27,7 @@ fn every_configuration_reads_and_is_registered() {
             registered.push(text);
             let mut layers = experiment.defaults.to_vec();
             layers.push((name, text));
-            let mut raw = experiments::config::run_config::read(experiment, &layers, &[])
-                .unwrap_or_else(|e| panic!("{name}: {e:#}"));
+            let mut raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap_or_else(|e| panic!("{name}: {e:#}"));
             raw.model.get_or_insert("model".into());
             let runs = raw.runs(experiment).unwrap_or_else(|e| panic!("{name}: {e:#}"));
             assert!(!runs.is_empty(), "{} {name}", experiment.name);

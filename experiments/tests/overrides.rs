@@ -1,9 +1,10 @@
 //! What is said last and most explicitly wins, for every setting, and a flag without effect is an error.
 
-use experiments::config::run_config::{self, Flag, RunConfig};
+use experiments::config::run_config::RunConfig;
 use experiments::experiment::Experiment;
+use experiments::experiment::config::{ExperimentConfig, Flag};
+use experiments::experiment::glue::GLUE;
 use experiments::experiment::text::E2E;
-use experiments::task::glue::GLUE;
 
 /// Where a setting of `train` may stand, weakest first.
 const TRAIN: [&str; 4] = [
@@ -43,7 +44,7 @@ fn run(experiment: &'static Experiment, files: &[(String, String)], sets: &[Stri
         .iter()
         .map(|set| Flag::set(set))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let runs = run_config::read(experiment, &layers, &flags)?.runs(experiment)?;
+    let runs = ExperimentConfig::read(experiment, &layers, &flags)?.runs(experiment)?;
     assert_eq!(runs.len(), 1);
     Ok(runs.into_iter().next().unwrap())
 }
@@ -156,7 +157,10 @@ fn in_one_file_the_more_explicit_place_wins() {
                 let value: serde_yaml::Value = merged(&text);
                 let text = serde_yaml::to_string(&value).unwrap();
                 layers.extend([("the base", BASE), ("a file", text.as_str())]);
-                let runs = run_config::read(&GLUE, &layers, &[]).unwrap().runs(&GLUE).unwrap();
+                let runs = ExperimentConfig::read(&GLUE, &layers, &[])
+                    .unwrap()
+                    .runs(&GLUE)
+                    .unwrap();
                 assert_eq!(runs[0].train.lr, 0.5, "{weak} {strong}");
             }
         }
@@ -224,7 +228,7 @@ fn decoding_settings_that_the_strategy_ignores_are_refused() {
         let flags: Vec<Flag> = sets.iter().map(|set| Flag::set(set).unwrap()).collect();
         let mut layers = E2E.defaults.to_vec();
         layers.push(("the base", "{model: m, data: d, methods: {lora: {}}}"));
-        run_config::read(&E2E, &layers, &flags).unwrap().runs(&E2E)
+        ExperimentConfig::read(&E2E, &layers, &flags).unwrap().runs(&E2E)
     };
     let error = format!("{:#}", run(&["decode.temperature=0.5"]).unwrap_err());
     assert!(
@@ -270,7 +274,7 @@ fn a_byte_order_mark_is_no_fault() {
     let mut layers = GLUE.defaults.to_vec();
     layers.push(("a file", &text));
     assert_eq!(
-        run_config::read(&GLUE, &layers, &[])
+        ExperimentConfig::read(&GLUE, &layers, &[])
             .unwrap()
             .runs(&GLUE)
             .unwrap()

@@ -2,8 +2,9 @@
 //! nothing that is published would be computed again.
 
 use experiments::config::identity::{self, Contents};
-use experiments::config::run_config::{self, Flag};
-use experiments::experiment::EXPERIMENTS;
+
+use experiments::experiment::config::{ExperimentConfig, Flag};
+use experiments::experiment::registry::EXPERIMENTS;
 use results::{RunRecord, Store};
 use std::path::{Path, PathBuf};
 
@@ -51,11 +52,11 @@ fn published_runs_are_found_for_their_plan() {
             Flag::of("--seeds".into(), "seeds", vec![record.seed].into()),
             Flag::of("--model".into(), "model", "model".into()),
         ];
-        let raw = run_config::read(experiment, &layers, &flags).unwrap();
+        let raw = ExperimentConfig::read(experiment, &layers, &flags).unwrap();
         let runs = raw.runs(experiment).unwrap();
         let same = runs
             .iter()
-            .find(|r| (r.task, &r.method_name) == (record.task.as_str(), &record.method));
+            .find(|r| (&r.task, &r.method_name) == (&record.task, &record.method));
         let id = identity::of(same.unwrap(), &contents(&record)).unwrap();
         assert_eq!(id, record.id, "{} {} seed {}", record.task, record.method, record.seed);
     }

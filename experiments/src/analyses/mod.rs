@@ -3,7 +3,7 @@
 pub mod latency;
 pub mod subspace;
 
-use crate::runner::environment;
+use crate::inputs::environment;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use results::analysis::{Findings, SCHEMA};

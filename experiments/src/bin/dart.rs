@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin dart`
 
 fn main() -> std::process::ExitCode {
-    experiments::experiment::text::DART.program()
+    experiments::app::main(&experiments::experiment::text::DART)
 }

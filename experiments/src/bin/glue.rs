@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin glue`
 
 fn main() -> std::process::ExitCode {
-    experiments::task::glue::GLUE.program()
+    experiments::app::main(&experiments::experiment::glue::GLUE)
 }

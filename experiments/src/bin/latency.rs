@@ -27,7 +27,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::cli::finish(run(&Cli::parse().latency).map(|text| {
+    experiments::app::finish(run(&Cli::parse().latency).map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

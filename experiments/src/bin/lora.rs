@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Cli::Bench(Bench::Train(args)) => bench::training::train(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
-    experiments::cli::finish(text.map(|text| {
+    experiments::app::finish(text.map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

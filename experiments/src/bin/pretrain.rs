@@ -18,7 +18,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::cli::finish(pretrain(&Cli::parse().pretrain).map(|text| {
+    experiments::app::finish(pretrain(&Cli::parse().pretrain).map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

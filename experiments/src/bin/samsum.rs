@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin samsum`
 
 fn main() -> std::process::ExitCode {
-    experiments::experiment::text::SAMSUM.program()
+    experiments::app::main(&experiments::experiment::text::SAMSUM)
 }

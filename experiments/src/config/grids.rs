@@ -9,7 +9,7 @@
 //! is the methods `lora-q-r1`, `lora-qv-r1`, `lora-q-r8` and `lora-qv-r8`, as if they had been written under `methods:`. A method
 //! that two grids ask for is one method, with one name, and so one run.
 
-use crate::config::layers::BESIDE;
+use crate::config::overrides::is_run_key;
 use anyhow::{Context, Result, bail, ensure};
 use results::analysis::Module;
 use results::methods::size;
@@ -17,11 +17,6 @@ use serde_yaml::{Mapping, Value};
 
 /// The key that marks a list of values as alternatives.
 const EACH: &str = "each";
-
-/// Whether a key is not one of the settings that tell methods of one kind apart.
-fn beside(key: &str) -> bool {
-    key == "kind" || BESIDE.contains(&key)
-}
 
 /// More methods than this are a mistake.
 const MOST: usize = 1000;
@@ -125,7 +120,7 @@ fn put(value: &mut Value, path: &[String], new: Value) {
 }
 
 fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
-    // Without a number of rows there is no limit, and the method is the same as where none was thought of.
+    // Without a number of rows there is no limit: as if unset.
     let unlimited = one
         .value
         .get("limit")
@@ -149,16 +144,16 @@ fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
 /// Whether two entries mean the same method, however they are written.
 fn same(one: &Value, other: &Value) -> bool {
     let parts = |value: &Value| {
-        let (mut own, mut beside) = (Mapping::new(), Mapping::new());
+        let (mut method, mut runs) = (Mapping::new(), Mapping::new());
         for (key, value) in value.as_mapping().into_iter().flatten() {
-            let part = if BESIDE.contains(&key.as_str().unwrap_or_default()) {
-                &mut beside
+            let part = if is_run_key(key.as_str().unwrap_or_default()) {
+                &mut runs
             } else {
-                &mut own
+                &mut method
             };
             part.insert(key.clone(), value.clone());
         }
-        Some((lora_core::method::resolved(&Value::Mapping(own)).ok()?, beside))
+        Some((lora_core::method::resolved(&Value::Mapping(method)).ok()?, runs))
     };
     parts(one).is_some_and(|one| Some(one) == parts(other))
 }
@@ -170,7 +165,7 @@ fn name(one: &One) -> Result<String> {
     let mut parts = Vec::new();
     for (key, value) in one.value.as_mapping().into_iter().flatten() {
         let key = key.as_str().unwrap_or_default();
-        if !beside(key) {
+        if key != "kind" && !is_run_key(key) {
             sizes(&mut parts, key, value);
         }
     }
@@ -181,7 +176,7 @@ fn name(one: &One) -> Result<String> {
         let (Some(last), Some(value)) = (path.last(), at(&one.value, path)) else {
             continue;
         };
-        let named = !beside(&path[0]) && size(last).is_some();
+        let named = path[0] != "kind" && !is_run_key(&path[0]) && size(last).is_some();
         if !named && path[0] != "limit" {
             name += &format!("-{last}{}", word(value));
         }

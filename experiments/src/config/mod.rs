@@ -1,7 +1,18 @@
-//! From YAML layers and flags to validated runs.
+//! Settings of runs: plain data, how YAML layers override each other, and ids.
 
 pub mod grids;
 pub mod identity;
-pub(crate) mod layers;
+pub(crate) mod overrides;
 pub mod run_config;
 pub mod settings;
+
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read_file(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))
+}

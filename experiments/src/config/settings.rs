@@ -89,14 +89,14 @@ pub struct TrainConfig {
     pub fresh_head: bool,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
-    /// Whether what lies inside a block is computed again in the backward pass. Not written: it changes no number.
-    #[serde(skip_serializing)]
+    /// Whether activations inside blocks are computed again in the backward pass. Changes no number, so records lack it.
+    #[serde(default, skip_serializing)]
     pub recompute: bool,
     /// Which epoch counts.
-    #[serde(skip_serializing_if = "Select::is_best")]
+    #[serde(default, skip_serializing_if = "Select::is_best")]
     pub select: Select,
-    /// Steps between checkpoints. Not written: it has no influence on any number, so none on a run's identity.
-    #[serde(skip_serializing)]
+    /// Steps between checkpoints. Changes no number, so records lack it.
+    #[serde(default, skip_serializing)]
     pub checkpoint_every: u64,
 }
 
@@ -301,6 +301,15 @@ impl Limit {
     }
 }
 
+/// A setting that has no influence on a run beside its other settings.
+#[derive(Clone, Debug)]
+pub struct IdleSetting {
+    /// Its path, such as `train.warmup_ratio`.
+    pub path: &'static str,
+    /// Why it has no influence.
+    pub reason: String,
+}
+
 /// How texts are written after training. The keys of `decode:`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -354,23 +363,25 @@ pub enum Flavour {
 }
 
 impl DecodeConfig {
-    /// The settings that have no influence beside the others, with the reason.
-    pub fn without_influence(&self) -> Vec<(&'static str, String)> {
-        let only = |wanted: Strategy, keys: &[&'static str], word: &str| -> Vec<(&'static str, String)> {
-            let why = format!("`decode.strategy` is not {word}");
-            let idle = keys.iter().filter(|_| self.strategy != wanted);
-            idle.map(|key| (*key, why.clone())).collect()
-        };
-        let mut out = only(Strategy::Sample, &["decode.temperature"], "sample");
-        out.extend(only(
-            Strategy::Beam,
-            &["decode.beams", "decode.length_penalty", "decode.flavour"],
-            "beam",
-        ));
-        out
+    /// The settings that have no influence under this strategy.
+    pub fn idle_settings(&self) -> Vec<IdleSetting> {
+        let settings = [
+            ("decode.temperature", Strategy::Sample, "sample"),
+            ("decode.beams", Strategy::Beam, "beam"),
+            ("decode.length_penalty", Strategy::Beam, "beam"),
+            ("decode.flavour", Strategy::Beam, "beam"),
+        ];
+        let idle = settings
+            .into_iter()
+            .filter(|(_, strategy, _)| self.strategy != *strategy);
+        idle.map(|(path, _, name)| IdleSetting {
+            path,
+            reason: format!("`decode.strategy` is not {name}"),
+        })
+        .collect()
     }
 
-    /// Gives a setting without influence the value that stands for it in records.
+    /// Sets an idle setting to the value that records have in its place.
     pub(crate) fn reset(&mut self, setting: &str) {
         match setting {
             "decode.temperature" => self.temperature = 1.0,

@@ -1,11 +1,13 @@
 //! `ablations`: Tables 5, 6, 15, 16, 18 and Figure 2, as grids of methods ([`crate::config::grids`]) on the tasks of GLUE or of texts.
 
-use crate::experiment::Experiment;
+use crate::experiment::{DEFAULTS, Experiment};
+use crate::inputs::locator::DataChoices;
 use crate::task::Task;
+use crate::task::generation::scorers::DataArgs;
 use datasets::TASKS;
 use datasets::text::DATASETS;
 
-/// The experiment. To add a preset: a file in `configs/ablations/`, and a line here.
+/// The experiment. To add a preset: a file in `configs/ablations/` and a line here.
 pub static ABLATIONS: Experiment = Experiment {
     name: "ablations",
     about: "Runs grids of methods: which matrices (Table 5), which rank (Tables 6, 18), few rows (Table 16), methods by size \
@@ -20,7 +22,7 @@ pub static ABLATIONS: Experiment = Experiment {
   ablations --config my.yaml
 
 Grids of the presets: which, rank, low-data, sizes.",
-    defaults: &[("the defaults", crate::experiment::presets::DEFAULTS)],
+    defaults: &[("the defaults", DEFAULTS)],
     presets: &[
         ("demo", include_str!("../../configs/ablations/demo.yaml")),
         ("minilm", include_str!("../../configs/ablations/minilm.yaml")),
@@ -39,7 +41,9 @@ Grids of the presets: which, rank, low-data, sizes.",
         glue.chain(DATASETS.iter().map(|d| *d as &'static dyn Task)).collect()
     },
     tables: &["table5", "table6", "table15", "table16", "table18"],
-    writes: true,
-    folder: "the folder of the preset's data (GLUE's with CoLA/, MRPC/, ..., or E2E's with trainset.csv)",
-    repositories: &[datasets::hub::GLUE, "tuetschek/e2e_nlg"],
+    flags: &[<DataArgs as clap::Args>::augment_args],
+    data: DataChoices {
+        folder: "the folder of the preset's data (GLUE's with CoLA/, MRPC/, ..., or E2E's with trainset.csv)",
+        repositories: &[datasets::hub::GLUE, "tuetschek/e2e_nlg"],
+    },
 };

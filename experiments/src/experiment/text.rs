@@ -1,9 +1,10 @@
-//! The experiments of text. To add a preset: a file in `configs/NAME/`, and a line here; to add an experiment: a data set
-//! in [`datasets::text::DATASETS`], an entry here, and one in [`crate::experiment::EXPERIMENTS`].
+//! The experiments of text generation. To add a preset: a file in `configs/NAME/` and a line here; to add an experiment: a data
+//! set in [`datasets::text::DATASETS`], an entry here, and one in [`crate::experiment::registry::EXPERIMENTS`].
 
-use crate::experiment::Experiment;
-use crate::experiment::presets::DEFAULTS;
+use crate::experiment::{DEFAULTS, Experiment};
+use crate::inputs::locator::DataChoices;
 use crate::task::Task;
+use crate::task::generation::scorers::DataArgs;
 use datasets::text::DATASETS;
 
 /// The tasks of an experiment: the one data set of its name.
@@ -37,7 +38,6 @@ macro_rules! experiment {
                 "  ", $name, " --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4\n\n",
                 "The texts of each run are in OUT/texts/ID.jsonl."
             ),
-            // What lies below every preset: the defaults, those of texts, and the data set's own.
             defaults: &[
                 ("the defaults", DEFAULTS),
                 ("the defaults of texts", include_str!("../../configs/texts.yaml")),
@@ -49,9 +49,11 @@ macro_rules! experiment {
             presets: presets!($name, $presets),
             tasks: || tasks($name),
             tables: &[$table],
-            writes: true,
-            folder: $folder,
-            repositories: &[$repository],
+            flags: &[<DataArgs as clap::Args>::augment_args],
+            data: DataChoices {
+                folder: $folder,
+                repositories: &[$repository],
+            },
         }
     };
 }

@@ -1,6 +1,5 @@
 //! Where models and data come from: a word on the command line or in YAML, and what it stands for.
 
-use crate::experiment::Experiment;
 use crate::inputs::download;
 use crate::inputs::embedded::{EMBEDDED, Embedded, PREFIX};
 use anyhow::{Context, Result, bail};
@@ -27,6 +26,15 @@ pub enum DataSource {
     Folder(PathBuf),
     /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
     Hub(Repository),
+}
+
+/// The values that `--data` takes, beside `embedded`.
+#[derive(Clone, Copy, Debug)]
+pub struct DataChoices {
+    /// The folder, in words.
+    pub folder: &'static str,
+    /// The data sets of the hub.
+    pub repositories: &'static [&'static str],
 }
 
 /// A repository on the hub, and the way there.
@@ -126,11 +134,11 @@ impl ModelSource {
 }
 
 impl DataSource {
-    /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets that `experiment` knows.
+    /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets among `choices`.
     ///
     /// # Errors
     /// A folder that is not there, another data set of the hub, settings of the hub that cannot be used.
-    pub fn parse(word: &str, experiment: &Experiment, quiet: bool) -> Result<DataSource> {
+    pub fn parse(word: &str, choices: &DataChoices, quiet: bool) -> Result<DataSource> {
         let folder = Path::new(word);
         if word == "embedded" {
             return Ok(DataSource::Embedded);
@@ -139,11 +147,11 @@ impl DataSource {
             return Ok(DataSource::Folder(folder.into()));
         }
         match Repository::parse(word, quiet)? {
-            Some(repository) if experiment.repositories.contains(&repository.id()) => Ok(DataSource::Hub(repository)),
+            Some(repository) if choices.repositories.contains(&repository.id()) => Ok(DataSource::Hub(repository)),
             _ => bail!(
                 "--data {word}: no such folder; give {}, {} for the hub's, or embedded for generated tasks",
-                experiment.folder,
-                experiment.repositories.join(" or ")
+                choices.folder,
+                choices.repositories.join(" or ")
             ),
         }
     }

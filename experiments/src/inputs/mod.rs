@@ -1,6 +1,6 @@
-//! Where models and data come from.
+//! Where models and data come from, and the machine that runs use.
 
-pub mod assets;
 pub mod download;
 pub mod embedded;
+pub mod environment;
 pub mod locator;

@@ -1,13 +1,10 @@
-//! How fast this device is: a few steps of each method, so that a plan can say how long it takes.
+//! The speed of the device, measured in a few steps of each method, for the time in a plan.
 
-use crate::config::settings::Pooler;
-use crate::plan::{Planned, State};
+use crate::plan::planned::{Planned, State};
 use anyhow::Result;
 use lora_core::batch::Row;
 use lora_core::device::synchronize;
-use lora_core::nn::Build;
 use lora_core::train::{Schedule, Stepper};
-use lora_core::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,24 +16,25 @@ const AT_MOST: Duration = Duration::from_secs(5);
 /// Steps that are timed, after one that is not.
 const STEPS: usize = 4;
 
-/// Tokens a second.
+/// The speed of a method.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// In training.
+    /// Tokens a second in training.
     pub train: f64,
-    /// In evaluation.
+    /// Tokens a second in evaluation.
     pub eval: f64,
-    /// Seconds a text that is written after training.
-    pub text: f64,
+    /// Seconds an input of the stage after training.
+    pub input: f64,
 }
 
 impl Pace {
-    /// Seconds that all epochs and evaluations of `run` take at this pace.
+    /// Seconds of all epochs and evaluations of `run`, and of the stage after training.
     pub fn seconds(&self, run: &Planned) -> f64 {
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>() as f64;
-        let eval: f64 = run.rows.exam.splits().into_iter().map(tokens).sum();
-        let texts = run.rows.exam.writing().map_or(0, |w| w.prompts.len()) as f64;
-        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval) + texts * self.text
+        let evaluator = &run.rows.evaluator;
+        let eval: f64 = evaluator.splits().into_iter().map(tokens).sum();
+        let inputs = evaluator.post_training().inputs() as f64;
+        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval) + inputs * self.input
     }
 }
 
@@ -55,22 +53,11 @@ pub fn measure(runs: &[Planned], model: &Path, device: Device) -> Result<BTreeMa
 }
 
 fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
-    let method = lora_core::method::from_value(&run.config.method)?;
-    let build = Build::new(method.as_ref(), run.config.seed)
-        .device(device)
-        .base_kind(run.config.dtype.kind())
-        .freeze_pooler(run.config.train.pooler == Pooler::Frozen);
-    let exam = &run.rows.exam;
-    let (model, arch) = exam.answers().build(model_dir, run.config.train.dropout(), &build)?;
-    let params = build.finish()?.params;
-    let (settings, weights) = (&run.config.train, Weights::open(model_dir)?);
-    let head = exam
-        .answers()
-        .stored_head(model_dir, &weights, exam.classes(), settings.fresh_head)?;
-    weights.load_with(&params, arch, &head)?.require_complete()?;
-    let fit = settings.fit(run.config.seed, exam.objective(settings), device);
-    let train = if params.trainable().next().is_some() {
-        let mut stepper = Stepper::new(model.as_ref(), &params, &fit, Schedule::constant(1e-6))?;
+    let (model, built, _) = run.load(model_dir, device)?;
+    let (settings, evaluator) = (&run.config.train, &run.rows.evaluator);
+    let fit = settings.fit(run.config.seed, evaluator.objective(settings), device);
+    let train = if built.params.trainable().next().is_some() {
+        let mut stepper = Stepper::new(model.as_ref(), &built.params, &fit, Schedule::constant(1e-6))?;
         let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
         rate(&batches, device, &mut |rows| {
             let _loss = stepper.step(&rows.iter().collect::<Vec<_>>())?;
@@ -80,13 +67,12 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
         f64::INFINITY // nothing is trained
     };
     let size = settings.eval_batch_size;
-    let batches: Vec<&[Row]> = exam.splits().into_iter().flat_map(|s| s.chunks(size)).collect();
+    let batches: Vec<&[Row]> = evaluator.splits().into_iter().flat_map(|s| s.chunks(size)).collect();
     let eval = rate(&batches, device, &mut |rows| {
-        exam.answers().pass(model.as_ref(), rows, size, device)
+        evaluator.head().pass(model.as_ref(), rows, size, device)
     })?;
-    let text = exam.writing().map(|w| w.pace(model.as_ref(), device)).transpose()?;
-    let text = text.unwrap_or(0.0);
-    Ok(Pace { train, eval, text })
+    let input = evaluator.post_training().seconds_per_input(model.as_ref(), device)?;
+    Ok(Pace { train, eval, input })
 }
 
 /// Tokens a second of `work` over some of the batches.
@@ -98,7 +84,7 @@ fn rate(batches: &[&[Row]], device: Device, work: &mut dyn FnMut(&[Row]) -> Resu
         synchronize(device);
         let first = i == 0;
         if first && since.elapsed() < AT_MOST {
-            // Memory is taken and kernels are chosen in the first.
+            // The first allocates memory and selects kernels.
             since = Instant::now();
             continue;
         }

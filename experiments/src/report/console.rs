@@ -2,9 +2,9 @@
 //! ends, and the tables; and the log file.
 
 use crate::plan::eta::Work;
-use crate::plan::{Planned, State};
-use crate::report::events::{Observer, RunEvent};
+use crate::plan::planned::{Planned, State};
 use crate::report::json_events;
+use crate::runner::events::{Observer, RunEvent};
 use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
 use console::style;
@@ -215,7 +215,7 @@ impl Console {
             Status::Finished => {
                 let best = record.best.map_or("undefined".into(), |best| {
                     let epochs = run.config.train.epochs;
-                    let value = run.rows.exam.criterion().show(Some(best.value));
+                    let value = run.rows.evaluator.criterion().show(Some(best.value));
                     format!("{value} at epoch {} of {epochs}", best.epoch)
                 });
                 let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
@@ -303,8 +303,8 @@ impl Console {
 }
 
 impl Observer for Console {
-    fn on_event(&mut self, news: &RunEvent) {
-        match news {
+    fn on_event(&mut self, event: &RunEvent) {
+        match event {
             RunEvent::Plan { runs, device } => self.plan(runs, device),
             RunEvent::Started(run) => self.started(run),
             RunEvent::Training(run, event) => self.training(run, event),
@@ -337,21 +337,16 @@ impl Drop for Console {
 
 /// What an epoch came to: `dev/accuracy 81.2`.
 fn shown(run: &Planned, eval: &Eval) -> String {
-    let criterion = run.rows.exam.criterion();
+    let criterion = run.rows.evaluator.criterion();
     let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
     format!("{} {value}", criterion.key)
 }
 
-/// What the texts of a run scored, in one line.
+/// The metrics of the stage after training, in one line.
 fn scores(run: &Planned, record: &RunRecord) -> Option<String> {
-    run.rows.exam.writing()?;
-    let metrics = &record.best_eval()?.metrics;
-    let scores = metrics.iter().filter(|(key, _)| **key != record.metric);
-    let shown = scores.map(|(key, value)| match value {
-        Some(value) => format!("{key} {value:.3}"),
-        None => format!("{key} –"),
-    });
-    Some(shown.collect::<Vec<_>>().join(", "))
+    let mut metrics = record.best_eval()?.metrics.clone();
+    metrics.remove(&record.metric);
+    run.rows.evaluator.post_training().summary(&metrics)
 }
 
 /// Columns of the terminal, or of a file.

@@ -1,7 +1,7 @@
 //! `--json`: one JSON object a line on stdout, for programs.
 
-use crate::plan::Planned;
-use crate::report::events::{Observer, RunEvent};
+use crate::plan::planned::Planned;
+use crate::runner::events::{Observer, RunEvent};
 use lora_core::train::Event;
 use results::record::{RunRecord, Status};
 use serde_json::{Map, Value, json};
@@ -25,8 +25,8 @@ pub struct Json {
 }
 
 impl Observer for Json {
-    fn on_event(&mut self, news: &RunEvent) {
-        let Some(object) = object(news) else { return };
+    fn on_event(&mut self, event: &RunEvent) {
+        let Some(object) = object(event) else { return };
         if self.closed {
             return;
         }
@@ -37,8 +37,8 @@ impl Observer for Json {
     }
 }
 
-fn object(news: &RunEvent) -> Option<Value> {
-    let value = match news {
+fn object(event: &RunEvent) -> Option<Value> {
+    let value = match event {
         RunEvent::Plan { runs, device } => {
             let runs: Vec<Value> = runs.iter().map(planned).collect();
             json!({"event": "plan", "device": device, "runs": runs})

@@ -1,7 +1,7 @@
 //! A few texts beside their references.
 
-use crate::plan::Planned;
-use crate::task::generation::RunPaths;
+use crate::plan::planned::Planned;
+use crate::task::StageOutputs;
 use anyhow::Result;
 use results::Store;
 
@@ -16,54 +16,36 @@ const LONGEST: usize = 400;
 /// # Errors
 /// Files of texts that cannot be used.
 pub fn samples(store: &Store, runs: &[Planned]) -> Result<Option<String>> {
-    let mut methods: Vec<(&Planned, Vec<String>)> = Vec::new();
+    let mut methods: Vec<(&Planned, StageOutputs)> = Vec::new();
     for run in runs {
-        let Some(writing) = run.rows.exam.writing() else {
-            continue;
-        };
-        if methods
-            .iter()
-            .any(|(other, _)| other.config.method_name == run.config.method_name)
-        {
+        let name = &run.config.method_name;
+        if methods.iter().any(|(other, _)| other.config.method_name == *name) {
             continue;
         }
-        let place = RunPaths {
-            out: store.dir(),
-            run: &run.id,
-        };
-        if let Some(texts) = writing.kept(place)? {
-            methods.push((run, texts));
-        }
+        let stage = run.rows.evaluator.post_training();
+        methods.extend(stage.outputs(&run.paths(store.dir()))?.map(|outputs| (run, outputs)));
     }
-    let Some((first, _)) = methods.first() else {
+    let Some((first, outputs)) = methods.first() else {
         return Ok(None);
     };
-    let Some(writing) = first.rows.exam.writing() else {
-        return Ok(None);
-    };
-    let (count, split) = (writing.prompts.len(), &writing.decode.split);
-    let width = methods
-        .iter()
-        .map(|(run, _)| run.config.method_name.chars().count())
-        .max()
-        .unwrap_or(0);
-    let width = width.max("a person".len());
-    let seed = first.config.seed;
+    let (count, split) = (outputs.inputs.len(), outputs.split);
+    let names = methods.iter().map(|(run, _)| run.config.method_name.chars().count());
+    let width = names.max().unwrap_or(0).max("a person".len());
     let mut text = format!(
-        "Texts, {} of {count} contexts of {split} (seed {seed}; all are in {})\n",
+        "Texts, {} of {count} contexts of {split} (seed {}; all are in {})\n",
         SHOWN.min(count),
+        first.config.seed,
         store.dir().join("texts").display()
     );
     for i in 0..SHOWN.min(count) {
         let row = i * count / SHOWN.min(count);
-        let prompt = &writing.prompts[row];
-        text += &format!("\n{}\n", short(&prompt.context));
-        let person = prompt.references.first().map(String::as_str).unwrap_or_default();
+        let (context, person) = outputs.inputs[row];
+        text += &format!("\n{}\n", short(context));
         text += &format!("  {:<width$}  {}\n", "a person", short(person));
-        for (run, texts) in &methods {
+        for (run, outputs) in &methods {
             // Runs may have decoded fewer contexts than the first one.
-            let written = texts.get(row).map_or("–", String::as_str);
-            text += &format!("  {:<width$}  {}\n", run.config.method_name, short(written));
+            let generated = outputs.texts.get(row).map_or("–", String::as_str);
+            text += &format!("  {:<width$}  {}\n", run.config.method_name, short(generated));
         }
     }
     Ok(Some(text))

@@ -41,7 +41,7 @@ fn kinds(experiment: &Experiment, store: &Store, filter: &Filter) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
-    use crate::experiment::EXPERIMENTS;
+    use crate::experiment::registry::EXPERIMENTS;
 
     #[test]
     fn every_experiment_has_tables_and_they_are_known() {

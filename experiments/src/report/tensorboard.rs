@@ -2,9 +2,9 @@
 //!
 //! A run that is resumed goes on in a new file, which voids what older ones say of the steps that are done again.
 
-use crate::plan::Planned;
-use crate::report::events::{Observer, RunEvent};
+use crate::plan::planned::Planned;
 use crate::report::tfevents::EventFile;
+use crate::runner::events::{Observer, RunEvent};
 use lora_core::train::Event as Training;
 use std::collections::HashMap;
 use std::io::Result;
@@ -108,8 +108,8 @@ impl TensorBoard {
 }
 
 impl Observer for TensorBoard {
-    fn on_event(&mut self, news: &RunEvent) {
-        match news {
+    fn on_event(&mut self, event: &RunEvent) {
+        match event {
             RunEvent::Started(run) => drop(self.logs.insert(run.id.clone(), Log::new(self.dir.join(folder(run))))),
             RunEvent::Training(run, event) => self.training(&run.id, event),
             RunEvent::Ended(run, _) | RunEvent::Interrupted(run, _) => drop(self.logs.remove(&run.id)),

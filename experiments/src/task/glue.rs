@@ -1,58 +1,15 @@
-//! `glue`: Table 2 on whatever model and tasks are given.
+//! Tasks of GLUE: a sentence or a pair of sentences is classified or scored.
 
 use crate::config::run_config::RunConfig;
-use crate::config::settings::{Encoding, Limit, LossOver, TrainConfig};
-use crate::experiment::Experiment;
+use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::DataSource;
 use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, ensure};
-use datasets::hub::GLUE as REPOSITORY;
-use datasets::{Encoded, Example, Kind, Label, TASKS, TaskData};
+use datasets::{Encoded, Example, Kind, Label, TaskData};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
 use lora_core::train::{Objective, predict};
 use tch::Device;
-
-/// The experiment. To add a preset: a file in `configs/`, and a line here.
-pub static GLUE: Experiment = Experiment {
-    name: "glue",
-    about: "Fine-tunes an encoder on GLUE tasks with each method and prints Table 2.\n\n\
-            Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.",
-    examples: "Examples:
-  glue --list
-  glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
-  glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
-  glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
-  glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
-  tensorboard --logdir results/tensorboard
-
-Ctrl-C writes a checkpoint, prints the table so far and the command that goes on, and exits with 130.",
-    defaults: &[("the defaults", crate::experiment::presets::DEFAULTS)],
-    presets: &[
-        ("demo", include_str!("../../configs/demo.yaml")),
-        ("minilm", include_str!("../../configs/minilm.yaml")),
-        ("roberta-base", include_str!("../../configs/roberta-base.yaml")),
-        ("roberta-large", include_str!("../../configs/roberta-large.yaml")),
-        (
-            "roberta-large-dagger",
-            include_str!("../../configs/roberta-large-dagger.yaml"),
-        ),
-        (
-            "deberta-v2-xxlarge",
-            include_str!("../../configs/deberta-v2-xxlarge.yaml"),
-        ),
-        (
-            "deberta-v2-xxlarge-table10",
-            include_str!("../../configs/deberta-v2-xxlarge-table10.yaml"),
-        ),
-        ("deberta-v3-base", include_str!("../../configs/deberta-v3-base.yaml")),
-    ],
-    tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
-    tables: &["table2"],
-    writes: false,
-    folder: "the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
-    repositories: &[REPOSITORY],
-};
 
 impl Task for datasets::Task {
     fn id(&self) -> &'static str {
@@ -78,8 +35,16 @@ impl Task for datasets::Task {
         Ok(())
     }
 
-    fn smooths_labels(&self) -> bool {
-        matches!(self.kind, Kind::Classification { .. })
+    fn idle_settings(&self) -> Vec<IdleSetting> {
+        let idle = |path, reason| IdleSetting { path, reason };
+        let mut all = vec![idle("limit.test", format!("{} writes no texts", self.id))];
+        if let Kind::Regression { .. } = self.kind {
+            all.push(idle(
+                "train.label_smoothing",
+                format!("{} has no classes to smooth", self.id),
+            ));
+        }
+        all
     }
 
     fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows> {
@@ -95,7 +60,7 @@ impl Task for datasets::Task {
         let mut splits = Vec::new();
         for split in data.evals {
             let examples = Limit::cut(split.examples, run.limit.dev);
-            splits.push(Split {
+            splits.push(EvalSplit {
                 name: split.name,
                 labels: examples.iter().map(|e| e.label).collect(),
                 rows: encode(examples)?,
@@ -103,7 +68,7 @@ impl Task for datasets::Task {
         }
         Ok(TaskRows {
             train,
-            exam: Box::new(GlueExam { task, splits }),
+            evaluator: Box::new(GlueEvaluator { task, splits }),
             sha256: data.sha256,
             source,
         })
@@ -161,22 +126,22 @@ fn line(task: &datasets::Task, example: &Example) -> String {
 
 /// A task's dev sets and metrics.
 #[derive(Debug)]
-struct GlueExam {
+struct GlueEvaluator {
     task: &'static datasets::Task,
-    splits: Vec<Split>,
+    splits: Vec<EvalSplit>,
 }
 
 /// One split to evaluate on.
 #[derive(Debug)]
-struct Split {
+struct EvalSplit {
     /// `dev`, `dev_matched`, ...
     name: String,
     rows: Vec<Row>,
     labels: Vec<Label>,
 }
 
-impl Evaluator for GlueExam {
-    fn answers(&self) -> HeadKind {
+impl Evaluator for GlueEvaluator {
+    fn head(&self) -> HeadKind {
         HeadKind::Classifier(self.task.outputs() as i64)
     }
 

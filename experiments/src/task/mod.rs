@@ -1,15 +1,18 @@
-//! The seam between what a task is and everything around it. A [`Task`] reads its data into rows; the [`Evaluator`] that comes
-//! with them says what is trained towards and how the model's answers are judged. Configuration, plan, runs, records,
-//! tables, checkpoints and observers know no more of a task than this.
+//! The interface between tasks and everything around them. A [`Task`] reads its data into rows; the [`Evaluator`] that comes with
+//! them states the objective and computes the metrics; its [`PostTraining`] stage runs between training and the record.
+//! Configuration, plan, runner and report know no more of a task than these traits.
 
+pub mod finite;
 pub mod generation;
 pub mod glue;
+pub mod run_paths;
 pub mod text;
 
 use crate::config::run_config::RunConfig;
-use crate::config::settings::TrainConfig;
+use crate::config::settings::{IdleSetting, TrainConfig};
 use crate::inputs::locator::DataSource;
-use crate::task::generation::GenerationTask;
+use crate::task::generation::scorers::Scorers;
+use crate::task::run_paths::RunPaths;
 use anyhow::{Context, Result, ensure};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
@@ -21,6 +24,7 @@ use lora_core::weights::{StoredHead, Weights};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use tch::Device;
 
 /// Metric name (`dev/accuracy`) to value; none where the metric is undefined.
@@ -34,52 +38,59 @@ pub trait Task: Sync {
     /// One line for `--list`.
     fn about(&self) -> String;
 
-    /// Refuses settings that mean nothing to it.
+    /// Refuses settings of a run that the task cannot use.
     ///
     /// # Errors
     /// The setting, and what to do.
     fn check(&self, run: &RunConfig) -> Result<()>;
 
-    /// Whether `train.label_smoothing` has something to smooth.
-    fn smooths_labels(&self) -> bool {
-        true
+    /// The settings that have no influence on runs of this task.
+    fn idle_settings(&self) -> Vec<IdleSetting> {
+        Vec::new()
     }
 
-    /// Reads and tokenises what `run` trains on and is judged by. Depends on no more of `run` than [`DataKey`] says.
+    /// Reads and tokenises the rows of `run`. Depends on no more of `run` than [`DataKey`] holds.
     ///
     /// # Errors
     /// Data that are missing or malformed, with file and line; the hub's refusals.
     fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows>;
 
-    /// The first `rows` training rows as a person reads them.
+    /// The first `rows` training rows as text for a person.
     ///
     /// # Errors
     /// As [`Task::load`].
     fn show(&self, data: &DataSource, rows: usize) -> Result<String>;
 }
 
-/// What a task is read with.
+/// All settings that have no influence on `run`: because of its other settings, or of its task.
+pub fn idle_settings(task: &dyn Task, run: &RunConfig) -> Vec<IdleSetting> {
+    let mut idle = run.idle_settings();
+    idle.extend(task.idle_settings());
+    idle
+}
+
+/// Source, tokenizer and cache of a task's rows.
 pub struct DataReader<'a> {
     /// Where the data come from.
     pub data: &'a DataSource,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// Where tokenised rows are kept, if anywhere.
+    /// Cache of tokenised rows.
     pub cache: Option<&'a Cache>,
 }
 
-/// What of a run's settings decides its rows: runs that agree in it share them.
+/// The settings that decide a run's rows: runs with equal keys share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DataKey {
-    task: &'static str,
+    task: String,
     settings: String,
 }
 
 impl DataKey {
-    /// Those of `run`.
+    /// The key of `run`.
     ///
     /// # Errors
-    /// None that is known: the settings are plain values.
+    /// Settings that JSON cannot hold.
     pub fn of(run: &RunConfig) -> Result<DataKey> {
         let settings = serde_json::to_string(&(
             run.train.max_len,
@@ -89,7 +100,7 @@ impl DataKey {
             &run.prompt,
         ));
         Ok(DataKey {
-            task: run.task,
+            task: run.task.clone(),
             settings: settings.context("reading the settings of the data")?,
         })
     }
@@ -100,65 +111,176 @@ impl DataKey {
 pub struct TaskRows {
     /// Rows to train on.
     pub train: Vec<Row>,
-    /// What comes out of training, and how it is judged.
-    pub exam: Box<dyn Evaluator>,
+    /// Objective, rows and metrics of evaluation.
+    pub evaluator: Box<dyn Evaluator>,
     /// SHA-256 of the files.
     pub sha256: String,
     /// Repository and commit, for data from the hub.
     pub source: Option<String>,
 }
 
-/// What a model answers with.
+/// The head of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadKind {
-    /// So many numbers a row, from a fresh head.
+    /// A fresh head with this number of outputs a row.
     Classifier(i64),
-    /// The next token, from the head that it was pretrained with.
+    /// The language-modelling head of the pretrained model.
     LanguageModel,
 }
 
-/// What is trained towards, and how answers are judged.
+/// The objective of training, and evaluation after each epoch.
 pub trait Evaluator: Debug + Send + Sync {
-    /// What stands on the model.
-    fn answers(&self) -> HeadKind;
+    /// The model's head.
+    fn head(&self) -> HeadKind;
 
-    /// The names of the classes, in the order of the model's outputs; none where it answers otherwise.
+    /// The names of the classes, in the order of the model's outputs; empty for other outputs.
     fn classes(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// What training minimises.
+    /// The objective that training minimises.
     fn objective(&self, train: &TrainConfig) -> Objective;
 
-    /// What the best epoch is chosen by.
+    /// The metric that selects the best epoch.
     fn criterion(&self) -> Criterion;
 
-    /// The rows of [`Evaluator::evaluate`], a split each.
+    /// The rows of [`Evaluator::evaluate`], split by split.
     fn splits(&self) -> Vec<&[Row]>;
 
-    /// Every metric after an epoch, `batch` rows at a time.
+    /// Every metric of the model as it is, with `batch` rows a forward pass.
     ///
     /// # Errors
-    /// Rows that do not fit the model, answers that are not numbers, not enough memory.
+    /// Rows that do not fit the model, outputs that are not finite, not enough memory.
     fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics>;
 
-    /// What is written and scored after training, for tasks of text.
-    fn writing(&self) -> Option<&GenerationTask> {
-        None
+    /// The stage between training and the record; by default an empty one.
+    fn post_training(&self) -> &dyn PostTraining {
+        &NoStage
     }
 }
 
-/// A metric that epochs are compared by.
+/// A stage between training and the record, such as generating and scoring texts. The defaults are those of an empty stage.
+pub trait PostTraining: Debug + Send + Sync {
+    /// The number of its inputs.
+    fn inputs(&self) -> usize {
+        0
+    }
+
+    /// Whether it runs on the weights of the selected epoch, which are then kept until it is done.
+    fn uses_selected_weights(&self) -> bool {
+        false
+    }
+
+    /// Refuses a model that the stage cannot run on, before training.
+    ///
+    /// # Errors
+    /// What does not fit, and what to do.
+    fn check(&self, _model: &dyn Model) -> Result<()> {
+        Ok(())
+    }
+
+    /// Seconds an input, measured.
+    ///
+    /// # Errors
+    /// As [`PostTraining::run`].
+    fn seconds_per_input(&self, _model: &dyn Model, _device: Device) -> Result<f64> {
+        Ok(0.0)
+    }
+
+    /// Runs the stage, or what is left of it after an interruption. `progress` gets the number of inputs done.
+    ///
+    /// # Errors
+    /// [`lora_core::Error::GenerationStopped`] after Ctrl-C; metrics that are not finite; files that cannot be written.
+    fn run(
+        &self,
+        _model: &dyn Model,
+        _context: &StageContext,
+        _progress: &mut dyn FnMut(usize),
+    ) -> Result<StageScores> {
+        Ok(StageScores::default())
+    }
+
+    /// Scores the kept outputs of a finished run again where `scorers` can compute what `metrics` lack; none where they cannot.
+    ///
+    /// # Errors
+    /// Outputs that cannot be read.
+    fn rescore(&self, _metrics: &Metrics, _paths: &RunPaths, _scorers: &Scorers) -> Result<Option<StageScores>> {
+        Ok(None)
+    }
+
+    /// The outputs of a finished run beside their inputs, where they are kept.
+    ///
+    /// # Errors
+    /// Outputs that cannot be read.
+    fn outputs(&self, _paths: &RunPaths) -> Result<Option<StageOutputs<'_>>> {
+        Ok(None)
+    }
+
+    /// The `metrics` that the stage adds, in one line.
+    fn summary(&self, _metrics: &Metrics) -> Option<String> {
+        None
+    }
+
+    /// Deletes the temporary files of the stage.
+    ///
+    /// # Errors
+    /// A file that cannot be deleted.
+    fn clean_up(&self, _paths: &RunPaths) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The empty stage.
+#[derive(Debug)]
+struct NoStage;
+
+impl PostTraining for NoStage {}
+
+/// Where and with what a stage runs.
+pub struct StageContext<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: Device,
+    /// The run's files.
+    pub paths: RunPaths<'a>,
+    /// Data of the scorers.
+    pub scorers: &'a Scorers,
+    /// Set by Ctrl-C.
+    pub stop: &'a AtomicBool,
+}
+
+/// The metrics of a stage.
+#[derive(Debug, Default)]
+pub struct StageScores {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// SHA-256 of the scorers' data, by the scorer's name, where metrics depend on them.
+    pub scorer_data: Option<BTreeMap<String, String>>,
+}
+
+/// The outputs of a stage beside their inputs.
+#[derive(Debug)]
+pub struct StageOutputs<'a> {
+    /// The split of the inputs.
+    pub split: &'a str,
+    /// Each input, and a reference by a person.
+    pub inputs: Vec<(&'a str, &'a str)>,
+    /// The output for each input.
+    pub texts: Vec<String>,
+}
+
+/// The metric that epochs are compared by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Criterion {
     /// Its key in a record's evaluations.
     pub key: String,
-    /// Whether less of it is better, as of a loss.
+    /// Whether lower is better, as for a loss.
     pub lower_is_better: bool,
 }
 
 impl Criterion {
-    /// Whether the epoch of `value` is to be taken instead of the earlier one of `best`.
+    /// Whether `value` is better than `best`.
     pub fn improves(&self, value: f64, best: f64) -> bool {
         if self.lower_is_better {
             value < best
@@ -167,7 +289,7 @@ impl Criterion {
         }
     }
 
-    /// The value as people read it: a loss as it is, anything else in per cent.
+    /// The value for display: a loss as it is, anything else in per cent.
     pub fn show(&self, value: Option<f64>) -> String {
         match value {
             Some(v) if self.lower_is_better => format!("{v:.4}"),
@@ -178,11 +300,10 @@ impl Criterion {
 }
 
 impl HeadKind {
-    /// Builds the model of the folder `dir` with what stands on it, and with these rates of dropout where they are given. Its
-    /// weights are not loaded.
+    /// Builds the model of the folder `dir` with this head and with the given rates of dropout. Its weights are not loaded.
     ///
     /// # Errors
-    /// A config.json that cannot be used; a method that does not fit; a model that was not made for such answers.
+    /// A config.json that cannot be used; a method that does not fit; a model without such a head.
     pub fn build(self, dir: &Path, dropout: Dropout, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
         let (mut config, arch) = model::load_config(dir)?;
         arch.set_dropout(&mut config, dropout)?;
@@ -193,7 +314,7 @@ impl HeadKind {
         Ok((model, arch))
     }
 
-    /// How the classifier in the file `weights` of the folder `dir` is to be taken for a task with these `classes`.
+    /// How the classifier in the file `weights` of the folder `dir` is loaded for a task with these `classes`.
     ///
     /// # Errors
     /// A classifier of another task, unless `fresh`; `fresh` where there is no classifier to leave out.

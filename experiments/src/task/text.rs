@@ -1,13 +1,13 @@
-//! Tasks of text: a context is given, and what follows it is to be written.
+//! Tasks of text generation: a text is generated after a context.
 //!
-//! Training is on `context, end, completion, end` with the completion and its end scored, as the paper's GPT-2 code does;
-//! the loss on dev decides which epoch counts; then the contexts of one split are continued, and the texts are scored.
+//! Training is on `context, end, completion, end` with the completion and its end scored, as in the paper's GPT-2 code; the loss
+//! on dev selects the epoch; then texts are generated for the contexts of one split and scored.
 
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
 use crate::task::generation::GenerationTask;
-use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
+use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, PostTraining, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
 use datasets::text::encode::{self, Cut, Frame};
 use datasets::text::{self, DATASETS, Dataset, TextData};
@@ -74,9 +74,9 @@ impl Task for Dataset {
         let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
         Ok(TaskRows {
             train,
-            exam: Box::new(TextExam {
+            evaluator: Box::new(TextEvaluator {
                 dev,
-                writing: GenerationTask::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
+                generation: GenerationTask::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
             }),
             sha256: data.sha256,
             source,
@@ -130,7 +130,7 @@ fn row(row: encode::Row) -> Row {
     }
 }
 
-/// The run's decoding: tasks of text have one.
+/// The run's decoding settings, which tasks of text must have.
 fn decode(run: &RunConfig) -> Result<&DecodeConfig> {
     let decode = run.decode.as_ref();
     decode.with_context(|| format!("{} writes texts, so `decode` must say how", run.task))
@@ -153,15 +153,15 @@ fn read(
     })
 }
 
-/// The loss on dev, and what is to be written after training.
+/// The loss on dev, and the texts to generate after training.
 #[derive(Debug)]
-struct TextExam {
+struct TextEvaluator {
     dev: Vec<Row>,
-    writing: GenerationTask,
+    generation: GenerationTask,
 }
 
-impl Evaluator for TextExam {
-    fn answers(&self) -> HeadKind {
+impl Evaluator for TextEvaluator {
+    fn head(&self) -> HeadKind {
         HeadKind::LanguageModel
     }
 
@@ -190,7 +190,7 @@ impl Evaluator for TextExam {
         Ok(Metrics::from([("dev/loss".to_string(), Some(scores.loss))]))
     }
 
-    fn writing(&self) -> Option<&GenerationTask> {
-        Some(&self.writing)
+    fn post_training(&self) -> &dyn PostTraining {
+        &self.generation
     }
 }

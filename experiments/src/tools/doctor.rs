@@ -1,6 +1,6 @@
 //! `lora doctor`: what is here, and what to do where something is missing.
 
-use crate::runner::environment;
+use crate::inputs::environment;
 use std::path::PathBuf;
 
 /// The report.

@@ -1,6 +1,7 @@
 //! `lora examples`: what a task asks, to look at.
 
-use crate::experiment::{EXPERIMENTS, Experiment};
+use crate::experiment::Experiment;
+use crate::experiment::registry::EXPERIMENTS;
 use crate::inputs::locator::DataSource;
 use crate::task::Task;
 use anyhow::{Context, Result};
@@ -26,7 +27,7 @@ pub struct ExamplesArgs {
 /// Unknown tasks; data that cannot be had.
 pub fn show(args: &ExamplesArgs) -> Result<String> {
     let (experiment, task) = find(&args.task)?;
-    let data = DataSource::parse(&args.data, experiment, false)?;
+    let data = DataSource::parse(&args.data, &experiment.data, false)?;
     Ok(format!(
         "{} ({}): {}",
         task.id(),

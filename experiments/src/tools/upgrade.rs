@@ -2,7 +2,9 @@
 //! went in. Nothing is trained and no number is changed.
 
 use crate::config::identity::{self, Contents};
-use crate::config::run_config::normal_form;
+use crate::config::run_config::RunConfig;
+use crate::experiment::registry;
+use crate::task::idle_settings;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use datasets::Tokenizer;
@@ -114,19 +116,16 @@ fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTre
         tokenizer: tokenizer.as_deref().with_context(missing)?,
         data: &data,
     };
-    normal_form(&mut run.config, &run.task)?;
-    if let Some(starts) = run
-        .config
-        .pointer_mut("/start/runs")
-        .and_then(|runs| runs.as_array_mut())
-    {
-        for start in starts {
-            if let Some(new) = start.as_str().and_then(|id| ids.get(id)) {
-                *start = new.as_str().into();
-            }
+    let mut config = RunConfig::from_record(&run.config)?;
+    let idle = idle_settings(registry::find(&config.experiment)?.task(&config.task)?, &config);
+    config = config.normalized(&idle);
+    for start in config.start.iter_mut().flat_map(|start| &mut start.runs) {
+        if let Some(new) = ids.get(start) {
+            start.clone_from(new);
         }
     }
-    run.id = identity::of_settings(&run.config, &contents)?;
+    run.id = identity::of(&config, &contents)?;
+    run.config = serde_json::to_value(&config).context("writing the configuration")?;
     run.schema = SCHEMA;
     Ok(())
 }

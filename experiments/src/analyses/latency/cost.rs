@@ -4,7 +4,7 @@
 use super::passes::rows;
 use super::settings::Settings;
 use crate::config::settings::Dtype;
-use crate::runner::environment;
+use crate::inputs::environment;
 use anyhow::{Context, Result, ensure};
 use lora_core::batch::Row;
 use lora_core::device::{guarded, synchronize};

@@ -6,9 +6,9 @@ mod settings;
 mod show;
 
 use crate::analyses::{Question, resolved, whereabouts};
-use crate::cli::set_threads;
 use crate::config::settings::Dtype;
-use crate::runner::environment;
+use crate::inputs::environment;
+use crate::inputs::environment::set_threads;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

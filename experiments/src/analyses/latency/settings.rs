@@ -1,6 +1,6 @@
 //! What is measured: presets, a file of the user's own, and `--set` over them.
 
-use crate::config::layers::{Layer, merge};
+use crate::config::overrides::{Layer, merge};
 use crate::inputs::locator::ModelSource;
 use anyhow::{Context, Result, bail, ensure};
 use lora_core::model::{self, KNOWN};
@@ -112,7 +112,7 @@ impl Settings {
     /// Unknown presets, files that are not there, keys that are unknown, values that cannot be.
     pub fn read(preset: &str, file: Option<&Path>, sets: &[String]) -> Result<Settings> {
         let (name, text) = match file {
-            Some(path) => (path.display().to_string(), crate::experiment::presets::read(path)?),
+            Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
             None => {
                 let found = PRESETS.iter().find(|(known, _)| *known == preset);
                 let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();

@@ -5,7 +5,7 @@ mod read;
 mod show;
 
 use crate::analyses::{Question, resolved, whereabouts};
-use crate::cli::set_threads;
+use crate::inputs::environment::set_threads;
 use crate::inputs::locator::ModelSource;
 use crate::tools::adapter::stored::Found;
 use anyhow::{Context, Result, bail, ensure};

@@ -117,7 +117,10 @@ fn own(place: &Place) -> Result<Raw> {
     let (file, seed) = match place {
         Place::Run(out, id) => {
             let record = Store::open(out)?.get(id)?;
-            (crate::plan::weights_path(out, id), record.map(|r| r.seed))
+            (
+                crate::task::run_paths::RunPaths::new(out, id).weights(),
+                record.map(|r| r.seed),
+            )
         }
         Place::Folder(dir) => (dir.join("adapter.safetensors"), None),
         Place::Peft(path) | Place::Loralib(path) => bail!("{}: not this project's own", path.display()),

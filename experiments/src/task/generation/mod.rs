@@ -1,11 +1,12 @@
-//! Generation after training: the contexts of a split are continued, batch by batch, and every batch is kept at once, so that
-//! a run that is stopped goes on from there.
+//! Text generation after training: a text for each context of a split, batch by batch. Each batch is kept at once, so that a run
+//! that is stopped goes on from there.
 
 pub mod scorers;
 
 use crate::config::settings::{DecodeConfig, Flavour, Strategy};
-use crate::task::Metrics;
 use crate::task::generation::scorers::Scorers;
+use crate::task::run_paths::RunPaths;
+use crate::task::{Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
@@ -16,66 +17,30 @@ use lora_core::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use tch::Device;
 
-/// What is to be written.
+/// The contexts of a split, and how texts are generated for them.
 #[derive(Debug)]
 pub struct GenerationTask {
     dataset: &'static Dataset,
     /// The contexts with their references.
-    pub prompts: Vec<Prompt>,
+    prompts: Vec<Prompt>,
     /// The contexts' ids.
     ids: Vec<Vec<i64>>,
     tokenizer: Tokenizer,
     /// Tokens at which a text ends: the end of a text, and a blank line where that is one token.
     ends: Vec<i64>,
-    /// How.
-    pub decode: DecodeConfig,
+    decode: DecodeConfig,
 }
 
-/// Where a run's texts are.
-#[derive(Clone, Copy, Debug)]
-pub struct RunPaths<'a> {
-    /// The folder of the experiment.
-    pub out: &'a Path,
-    /// The run's id.
-    pub run: &'a str,
-}
-
-/// A line of a file of texts: which context, and what was written.
+/// A line of a file of texts: the context's index, and the text.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     row: usize,
     text: String,
-}
-
-impl RunPaths<'_> {
-    /// The texts of a finished run, one JSON object a line.
-    pub fn texts(&self) -> PathBuf {
-        self.out.join("texts").join(format!("{}.jsonl", self.run))
-    }
-
-    /// What has been written so far of a run in progress.
-    fn so_far(&self) -> PathBuf {
-        self.out.join("checkpoints").join(format!("{}.texts.jsonl", self.run))
-    }
-
-    /// Forgets what has been written so far.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn forget(&self) -> Result<()> {
-        let path = self.so_far();
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(e).with_context(|| format!("removing {}", path.display()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl GenerationTask {
@@ -86,7 +51,7 @@ impl GenerationTask {
         (decode, max_len): (&DecodeConfig, usize),
     ) -> Result<GenerationTask> {
         let contexts: Vec<&str> = prompts.iter().map(|p| p.context.as_str()).collect();
-        // As in the paper's code what is too long is cut at the beginning, and room is left for what is written.
+        // As in the paper's code, long contexts are cut at the beginning, which leaves room for the new tokens.
         let ids = encode::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
         // The byte-level alphabet writes a newline as Ċ.
         let blank = tokenizer.token_id("ĊĊ");
@@ -103,65 +68,23 @@ impl GenerationTask {
         })
     }
 
-    /// Refuses a model that could not write these texts, before it is trained.
-    ///
-    /// # Errors
-    /// A context and what follows it that are longer than the model takes; a tokenizer of another model.
-    pub fn check(&self, model: &dyn Model) -> Result<()> {
-        ensure!(
-            model.causal().is_some(),
-            "the model does not write from left to right: {} needs a GPT-2",
-            self.dataset.id
-        );
-        let beyond = self.decode.bad_words.iter().flatten();
-        if let Some(id) = beyond.copied().find(|id| !(0..model.vocab()).contains(id)) {
-            bail!(
-                "`decode.bad_words` names token {id}, and the model has tokens 0 to {}",
-                model.vocab() - 1
-            );
-        }
-        let longest = self.ids.iter().map(Vec::len).max().unwrap_or(0) + self.decode.max_new_tokens;
-        ensure!(
-            longest as i64 <= model.max_len(),
-            "the longest context and {} new tokens are {longest} tokens, but the model takes {}: lower `train.max_len` to {}",
-            self.decode.max_new_tokens,
-            model.max_len(),
-            model.max_len()
-        );
-        let known = i64::from(self.tokenizer.max_id()) + 1;
-        ensure!(
-            known <= model.vocab(),
-            "the tokenizer has {known} tokens and the model {}: it is another model's",
-            model.vocab()
-        );
-        if known < model.vocab() {
-            let unknown = model.vocab() - known;
-            tracing::warn!("the model has {unknown} tokens that the tokenizer does not know; they give no text");
-        }
-        Ok(())
-    }
-
-    /// Writes all texts, or those that are missing, and tells after each batch how many there are.
-    ///
-    /// # Errors
-    /// [`lora_core::Error::GenerationStopped`] after Ctrl-C; files that cannot be written; not enough memory.
-    pub fn write(
+    /// Generates all texts, or those that are missing; `progress` gets their number after each batch.
+    fn generate(
         &self,
         model: &dyn Model,
-        (seed, device): (u64, Device),
-        place: RunPaths,
-        stop: &AtomicBool,
-        emit: &mut dyn FnMut(usize),
+        context: &StageContext,
+        progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<String>> {
-        let mut texts = self.read_so_far(&place.so_far())?;
-        let mut file = open(&place.so_far())?;
-        emit(texts.len());
+        let paths = &context.paths;
+        let mut texts = self.read_so_far(&paths.texts_so_far())?;
+        let mut file = open(&paths.texts_so_far())?;
+        progress(texts.len());
         for (number, batch) in self.batches().into_iter().enumerate() {
-            let settings = self.settings(derive(seed, "texts", number as u64));
+            let settings = self.settings(derive(context.seed, "texts", number as u64));
             if batch.iter().all(|row| texts.contains_key(row)) {
                 continue;
             }
-            if stop.load(Ordering::Relaxed) {
+            if context.stop.load(Ordering::Relaxed) {
                 let (done, total) = (texts.len(), self.ids.len());
                 return Err(lora_core::Error::GenerationStopped { done, total }.into());
             }
@@ -169,8 +92,8 @@ impl GenerationTask {
                 model,
                 settings: &settings,
                 batch_size: batch.len(),
-                device,
-                stop: Some(stop),
+                device: context.device,
+                stop: Some(context.stop),
             };
             let ids: Vec<Vec<i64>> = batch.iter().map(|row| self.ids[*row].clone()).collect();
             let written = generator.generate(&ids, &mut |_| {})?;
@@ -181,22 +104,21 @@ impl GenerationTask {
                 texts.insert(*row, text);
             }
             let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
-            written.with_context(|| format!("writing {}", place.so_far().display()))?;
-            emit(texts.len());
+            written.with_context(|| format!("writing {}", paths.texts_so_far().display()))?;
+            progress(texts.len());
         }
         let all = (0..self.ids.len()).map(|row| texts.remove(&row).unwrap_or_default());
         Ok(all.collect())
     }
 
-    /// The contexts of each batch: of like length, and the same whenever they are asked for, so that a run that goes on
-    /// computes what it would have computed.
+    /// The contexts of each batch, by length. They are the same in each process, so that a resumed run computes the same texts.
     fn batches(&self) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.ids.len()).collect();
         order.sort_by_key(|row| self.ids[*row].len());
         order.chunks(self.decode.batch_size).map(<[usize]>::to_vec).collect()
     }
 
-    /// Lines that are whole; a line that was cut short by the end of the process is written again.
+    /// The texts so far. A last line that the end of the process cut short is dropped.
     fn read_so_far(&self, path: &Path) -> Result<HashMap<usize, String>> {
         let text = match std::fs::read_to_string(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
@@ -207,32 +129,29 @@ impl GenerationTask {
             support::write_atomic(path, whole.as_bytes())?;
         }
         read_lines(whole, self.ids.len())
-            .with_context(|| format!("{}; delete it to write the texts anew", path.display()))
+            .with_context(|| format!("{}; delete it to generate the texts again", path.display()))
     }
 
     /// Scores `texts`, one a context, as `test/BLEU` and so on.
-    ///
-    /// # Errors
-    /// What the scorers say.
-    pub fn score(&self, texts: &[String], tools: &Scorers) -> Result<Metrics> {
-        Ok(self.dataset.score(&self.decode.split, &self.prompts, texts, tools)?)
-    }
-
-    /// Keeps the texts of a finished run, whole or not at all.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn keep(&self, texts: &[String], place: RunPaths) -> Result<()> {
-        let lines: Result<Vec<String>> = texts.iter().enumerate().map(|(row, text)| line(row, text)).collect();
-        Ok(support::write_atomic(place.texts(), lines?.concat().as_bytes())?)
+    fn score(&self, texts: &[String], scorers: &Scorers) -> Result<StageScores> {
+        let metrics = self.dataset.score(&self.decode.split, &self.prompts, texts, scorers)?;
+        finite::metrics(&metrics).context("scoring the texts")?;
+        let with_data = |name: &String| ["METEOR", "TER", "bleu_nltk"].iter().any(|score| name.ends_with(score));
+        let data = || {
+            scorers
+                .data_sha256()
+                .into_iter()
+                .map(|(name, hash)| (name.into(), hash))
+        };
+        Ok(StageScores {
+            scorer_data: metrics.keys().any(with_data).then(|| data().collect()),
+            metrics,
+        })
     }
 
     /// The texts of a finished run, if they are there: as many as there are contexts.
-    ///
-    /// # Errors
-    /// A file that is not of these contexts.
-    pub fn kept(&self, place: RunPaths) -> Result<Option<Vec<String>>> {
-        let path = place.texts();
+    fn kept(&self, paths: &RunPaths) -> Result<Option<Vec<String>>> {
+        let path = paths.texts();
         let Ok(text) = std::fs::read_to_string(&path) else {
             return Ok(None);
         };
@@ -242,8 +161,7 @@ impl GenerationTask {
             .with_context(|| format!("{}: not as many texts as contexts", path.display()))
     }
 
-    /// What is left of generated ids: up to the end of the text and the first blank line, without blanks around it, as the
-    /// paper's code has it.
+    /// The text of generated ids: up to its end or the first blank line, trimmed, as in the paper's code.
     fn text(&self, ids: &[i64]) -> Result<String> {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
         Ok(encode::answer(&self.tokenizer.decode(&ids)?).to_string())
@@ -277,12 +195,52 @@ impl GenerationTask {
             bad_words: d.bad_words.clone(),
         }
     }
+}
 
-    /// Seconds that a text takes, by a few tokens of the first batch.
-    ///
-    /// # Errors
-    /// As [`GenerationTask::write`].
-    pub fn pace(&self, model: &dyn Model, device: Device) -> Result<f64> {
+impl PostTraining for GenerationTask {
+    fn inputs(&self) -> usize {
+        self.prompts.len()
+    }
+
+    fn uses_selected_weights(&self) -> bool {
+        true
+    }
+
+    fn check(&self, model: &dyn Model) -> Result<()> {
+        ensure!(
+            model.causal().is_some(),
+            "the model does not write from left to right: {} needs a GPT-2",
+            self.dataset.id
+        );
+        let beyond = self.decode.bad_words.iter().flatten();
+        if let Some(id) = beyond.copied().find(|id| !(0..model.vocab()).contains(id)) {
+            bail!(
+                "`decode.bad_words` names token {id}, and the model has tokens 0 to {}",
+                model.vocab() - 1
+            );
+        }
+        let longest = self.ids.iter().map(Vec::len).max().unwrap_or(0) + self.decode.max_new_tokens;
+        ensure!(
+            longest as i64 <= model.max_len(),
+            "the longest context and {} new tokens are {longest} tokens, but the model takes {}: lower `train.max_len` to {}",
+            self.decode.max_new_tokens,
+            model.max_len(),
+            model.max_len()
+        );
+        let known = i64::from(self.tokenizer.max_id()) + 1;
+        ensure!(
+            known <= model.vocab(),
+            "the tokenizer has {known} tokens and the model {}: it is another model's",
+            model.vocab()
+        );
+        if known < model.vocab() {
+            let unknown = model.vocab() - known;
+            tracing::warn!("the model has {unknown} tokens that the tokenizer does not know; they give no text");
+        }
+        Ok(())
+    }
+
+    fn seconds_per_input(&self, model: &dyn Model, device: Device) -> Result<f64> {
         const TOKENS: usize = 6;
         let settings = Settings {
             max_new_tokens: TOKENS.min(self.decode.max_new_tokens),
@@ -305,6 +263,52 @@ impl GenerationTask {
         }
         let share = self.decode.max_new_tokens as f64 / settings.max_new_tokens as f64;
         Ok(took * share / batch.len().max(1) as f64)
+    }
+
+    fn run(&self, model: &dyn Model, context: &StageContext, progress: &mut dyn FnMut(usize)) -> Result<StageScores> {
+        let texts = self.generate(model, context, progress)?;
+        let scores = self.score(&texts, context.scorers)?;
+        let lines: Result<Vec<String>> = texts.iter().enumerate().map(|(row, text)| line(row, text)).collect();
+        support::write_atomic(context.paths.texts(), lines?.concat().as_bytes())?;
+        Ok(scores)
+    }
+
+    fn rescore(&self, metrics: &Metrics, paths: &RunPaths, scorers: &Scorers) -> Result<Option<StageScores>> {
+        if !scorers.would_add(metrics) {
+            return Ok(None);
+        }
+        let texts = self.kept(paths)?;
+        texts.map(|texts| self.score(&texts, scorers)).transpose()
+    }
+
+    fn outputs(&self, paths: &RunPaths) -> Result<Option<StageOutputs<'_>>> {
+        fn example(prompt: &Prompt) -> (&str, &str) {
+            let reference = prompt.references.first().map(String::as_str);
+            (&prompt.context, reference.unwrap_or_default())
+        }
+        Ok(self.kept(paths)?.map(|texts| StageOutputs {
+            split: &self.decode.split,
+            inputs: self.prompts.iter().map(example).collect(),
+            texts,
+        }))
+    }
+
+    fn summary(&self, metrics: &Metrics) -> Option<String> {
+        let shown = metrics.iter().map(|(key, value)| match value {
+            Some(value) => format!("{key} {value:.3}"),
+            None => format!("{key} –"),
+        });
+        Some(shown.collect::<Vec<_>>().join(", "))
+    }
+
+    fn clean_up(&self, paths: &RunPaths) -> Result<()> {
+        let path = paths.texts_so_far();
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data that some scores need and that are not part of this program: METEOR's, and the parameters of NLTK's tokenizer.
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{ArgMatches, Args, FromArgMatches};
 use datasets::metric::meteor::Meteor;
 use datasets::metric::nltk::Nltk;
 pub use datasets::metric::scorers::Scorers;
@@ -23,6 +23,17 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// The scorers of a command line: with the data that its flags name, or those in the cache; none where it has no such flags.
+    ///
+    /// # Errors
+    /// As [`DataArgs::open`].
+    pub fn scorers(matches: &ArgMatches) -> Result<Scorers> {
+        match matches.try_contains_id("meteor_data") {
+            Ok(_) => DataArgs::from_arg_matches(matches)?.open(),
+            Err(_) => Ok(Scorers::default()),
+        }
+    }
+
     /// The scorers whose data are named or in the cache.
     ///
     /// # Errors

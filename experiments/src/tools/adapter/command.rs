@@ -1,9 +1,9 @@
 //! The command that makes a run again, from its record.
 
-use crate::config::run_config::{self, Flag, RawExperiment};
-use crate::experiment::{EXPERIMENTS, Experiment};
+use crate::experiment::config::{ExperimentConfig, Flag};
+use crate::experiment::{Experiment, registry};
 use crate::inputs::embedded::PREFIX;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use results::RunRecord;
 use serde_json::{Map, Value};
 
@@ -13,14 +13,13 @@ use serde_json::{Map, Value};
 /// # Errors
 /// A record of an experiment that there is no longer.
 pub(super) fn of(record: &RunRecord) -> Result<String> {
-    let experiment = EXPERIMENTS.iter().find(|e| e.name == record.experiment);
-    let experiment = *experiment.with_context(|| format!("there is no experiment `{}`", record.experiment))?;
+    let experiment = registry::find(&record.experiment)?;
     let preset = record.preset.as_deref().filter(|name| experiment.preset(name).is_ok());
     let mut layers = experiment.defaults.to_vec();
     if let Some(name) = preset {
         layers.push(("the preset", experiment.preset(name)?));
     }
-    let raw = run_config::read(experiment, &layers, &[])?;
+    let raw = ExperimentConfig::read(experiment, &layers, &[])?;
     let mut words = vec![experiment.name.to_string()];
     words.extend(preset.map(|name| format!("--preset {name}")));
     words.extend(sources(record, &raw));
@@ -32,7 +31,7 @@ pub(super) fn of(record: &RunRecord) -> Result<String> {
 }
 
 /// `--model` and `--data` where the preset does not name them.
-fn sources(record: &RunRecord, raw: &RawExperiment) -> Vec<String> {
+fn sources(record: &RunRecord, raw: &ExperimentConfig) -> Vec<String> {
     let p = &record.provenance;
     let of = |named: &Option<String>, source: &Option<String>, flag: &str, known: Option<&str>| {
         let word = source.as_deref().or(known).unwrap_or("DIR");
@@ -51,7 +50,7 @@ fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &s
     let named = |key: &str, value: &str| Flag::of(String::new(), key, value.into());
     let mut flags = vec![named("model", "model"), named("data", "data")];
     let own = |flags: &[Flag]| -> Result<Value> {
-        let raw = run_config::read(experiment, layers, flags)?;
+        let raw = ExperimentConfig::read(experiment, layers, flags)?;
         Ok(serde_json::to_value(raw.run(experiment, task, method, record.seed)?)?)
     };
     let (mut out, wanted) = (Vec::new(), &record.config);
@@ -101,8 +100,9 @@ fn differing(path: &str, wanted: &Value, own: &Value, out: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::ExperimentArgs;
+    use crate::app;
     use crate::config::identity::{self, Contents};
+    use crate::experiment::flags::ExperimentArgs;
     use clap::FromArgMatches;
     use results::Store;
 
@@ -116,10 +116,10 @@ mod tests {
             let command = of(record).unwrap();
             with_sets += usize::from(command.contains("--set"));
             let words = shlex(&command);
-            let experiment = EXPERIMENTS.iter().find(|e| e.name == words[0]).unwrap();
-            let args = experiment.command().try_get_matches_from(&words).unwrap();
+            let experiment = registry::find(&words[0]).unwrap();
+            let args = app::command(experiment).try_get_matches_from(&words).unwrap();
             let args = ExperimentArgs::from_arg_matches(&args).unwrap();
-            let raw = args.experiment(experiment).unwrap();
+            let raw = args.config(experiment).unwrap();
             let runs = raw.runs(experiment).unwrap_or_else(|e| panic!("{command}: {e:#}"));
             let p = &record.provenance;
             let hash = |hash: &Option<String>| hash.clone().unwrap();

@@ -1,11 +1,24 @@
 //! `lora adapter info`.
 
-use super::InfoArgs;
 use super::stored::{About, Place, Stored, open_foreign};
 use anyhow::Result;
+use clap::Args;
 use lora_core::interop::{Adapter, Norms};
 use lora_core::method::Lora;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// `lora adapter info`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/1977ecad94f36450"
+)]
+pub struct InfoArgs {
+    /// Any form of an adapter
+    pub adapter: PathBuf,
+    /// Alpha, for a loralib checkpoint
+    #[arg(long, value_name = "NUMBER")]
+    pub alpha: Option<f64>,
+}
 
 /// Columns of numbers.
 const HEADER: &str = "layer  role                        r     |A|     |B|    |BA|";

@@ -25,7 +25,7 @@ pub enum Command {
     /// Writes base and adapter as one Hugging Face model folder with a model card
     Merge(MergeArgs),
     /// What an adapter is, and how large its updates are
-    Info(InfoArgs),
+    Info(info::InfoArgs),
 }
 
 /// `lora adapter import`
@@ -98,19 +98,6 @@ pub struct MergeArgs {
     /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
     #[arg(long, value_name = "OWNER/NAME")]
     pub push: Option<String>,
-}
-
-/// `lora adapter info`
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/1977ecad94f36450"
-)]
-pub struct InfoArgs {
-    /// Any form of an adapter
-    pub adapter: PathBuf,
-    /// Alpha, for a loralib checkpoint
-    #[arg(long, value_name = "NUMBER")]
-    pub alpha: Option<f64>,
 }
 
 /// Does it; what to print.

@@ -1,7 +1,7 @@
 //! Adapters on disk: what a word on the command line names, and what is known of it beside its tensors.
 
 use crate::inputs::locator::ModelSource;
-use crate::plan::weights_path;
+use crate::task::run_paths::RunPaths;
 use anyhow::{Context, Result, bail, ensure};
 use datasets::{Kind, Task, Tokenizer};
 use lora_core::interop::{Adapter, Base, Tensors, open_loralib, open_peft};
@@ -184,7 +184,7 @@ impl Stored {
     fn run(out: &Path, id: &str) -> Result<Stored> {
         let record = Store::open(out)?.get(id)?;
         let record = record.with_context(|| format!("{}: there is no finished run {id}", out.display()))?;
-        let path = weights_path(out, id);
+        let path = RunPaths::new(out, id).weights();
         ensure!(
             path.is_file(),
             "run {id} did not keep what it trained (no {}): delete {} and run it again with glue --keep",

@@ -1,8 +1,8 @@
 //! `lora bench adapters`: a batch in which each row asks its own adapter, against one adapter after the other and against
 //! merged weights.
 
-use crate::cli::set_threads;
 use crate::config::settings::Dtype;
+use crate::inputs::environment::set_threads;
 use crate::inputs::locator::ModelSource;
 use anyhow::{Result, ensure};
 use clap::Args;

@@ -1,8 +1,8 @@
 //! `lora bench generate`: how fast a language model writes.
 
-use crate::cli::set_threads;
 use crate::config::settings::Dtype;
-use crate::runner::environment;
+use crate::inputs::environment;
+use crate::inputs::environment::set_threads;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lora_core::generate::{Flavour, Generator, Settings, Strategy};

@@ -1,9 +1,9 @@
 //! `lora bench memory`: some training steps of a model with random weights, and the most memory that they took beside what a
 //! plan predicts. No weights, no files and no network are needed for the models known by name.
 
-use crate::cli::set_threads;
 use crate::config::settings::Dtype;
-use crate::runner::environment;
+use crate::inputs::environment;
+use crate::inputs::environment::set_threads;
 use crate::tools::params::method_of;
 use anyhow::{Context, Result, ensure};
 use clap::Args;

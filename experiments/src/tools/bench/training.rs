@@ -1,8 +1,8 @@
 //! `lora bench train`: steps over a fixed workload, timed and with their losses, to be held against PEFT on the same.
 
-use crate::cli::set_threads;
 use crate::config::settings::Dtype;
-use crate::runner::environment;
+use crate::inputs::environment;
+use crate::inputs::environment::set_threads;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lora_core::batch::{Row, Target, UNSCORED};

@@ -3,7 +3,7 @@
 
 pub mod corpus;
 
-use crate::cli::set_threads;
+use crate::inputs::environment::set_threads;
 use crate::tools::pretrain::corpus::{Corpus, Source};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -202,7 +202,7 @@ fn fits(config: &Config, arch: &model::Arch, model: &dyn Model) -> Result<()> {
 
 fn read(name: &str, path: Option<&Path>) -> Result<Config> {
     let (name, text) = match path {
-        Some(path) => (path.display().to_string(), crate::experiment::presets::read(path)?),
+        Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
         None => {
             let Some((name, text)) = CONFIGS.iter().find(|(known, _)| *known == name) else {
                 let known: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();

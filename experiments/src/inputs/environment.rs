@@ -1,5 +1,6 @@
-//! What a record says of the machine and of this program.
+//! The machine and this program, as records describe them.
 
+use anyhow::{Context, Result};
 use results::record::Host;
 use std::collections::BTreeMap;
 
@@ -72,4 +73,22 @@ pub fn reset_peak_rss() {
 pub fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     kib(&status, "VmHWM:").map(|kib| (kib / 1024.0).round())
+}
+
+/// Sets the number of threads of libtorch and rayon, 0 for as many as there are cores, and returns it.
+///
+/// # Errors
+/// A number that libtorch cannot hold; a pool of threads that exists already.
+pub fn set_threads(threads: usize) -> Result<usize> {
+    let threads = if threads == 0 {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        threads
+    };
+    tch::set_num_threads(i32::try_from(threads).context("--threads")?);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("starting the threads")?;
+    Ok(threads)
 }

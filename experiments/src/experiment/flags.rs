@@ -1,11 +1,10 @@
 //! The flags that every experiment takes.
 
-use crate::config::run_config::{self, Flag, RawExperiment};
+use crate::config::read_file;
 use crate::config::settings::Dtype;
 use crate::experiment::Experiment;
-use crate::experiment::presets;
+use crate::experiment::config::{ExperimentConfig, Flag, refuse_paper_rows};
 use crate::inputs::embedded::PREFIX;
-use crate::report::console::Show;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
@@ -79,73 +78,69 @@ pub struct ExperimentArgs {
     /// Keep what each run trained, of its best epoch, in OUT/weights: for `lora adapter`
     #[arg(long, help_heading = OUTPUT)]
     pub keep: bool,
-    /// What is shown.
-    #[command(flatten)]
-    pub show: Show,
 }
 
 impl ExperimentArgs {
-    /// The preset's name: the demonstration, if nothing else is said than which of the embedded models to take.
+    /// The preset's name; `demo` where no configuration, data or model is named, but perhaps an embedded model.
     pub fn preset(&self) -> Option<&str> {
         let embedded = self.model.as_deref().is_none_or(|model| model.starts_with(PREFIX));
         let nothing = self.config.is_none() && embedded && self.data.is_none();
         self.preset.as_deref().or(nothing.then_some("demo"))
     }
 
-    /// The preset alone, without any flag.
+    /// The configuration with all flags.
     ///
     /// # Errors
-    /// Unknown presets.
-    pub fn untouched(&self, experiment: &Experiment) -> Result<Option<RawExperiment>> {
-        let Some(preset) = self.preset() else { return Ok(None) };
-        let mut layers = experiment.defaults.to_vec();
-        layers.push(("the preset", experiment.preset(preset)?));
-        run_config::read(experiment, &layers, &[]).map(Some)
-    }
-
-    /// The experiment after defaults, preset or file, and flags.
-    ///
-    /// # Errors
-    /// Those of [`run_config::read`], unknown presets, tasks or methods.
-    pub fn experiment(&self, experiment: &Experiment) -> Result<RawExperiment> {
-        let mut layers = experiment.defaults.to_vec();
-        let (name, text);
+    /// Those of [`ExperimentConfig::read`], unknown presets, tasks or methods.
+    pub fn config(&self, experiment: &Experiment) -> Result<ExperimentConfig> {
+        let file = self.file(experiment)?;
+        let mut config = ExperimentConfig::read(experiment, &layers(experiment, file.as_ref()), &self.flags()?)?;
         if let Some(path) = &self.config {
-            (name, text) = (path.display().to_string(), presets::read(path)?);
-            layers.push((&name, &text));
-        } else if let Some(preset) = self.preset() {
-            let found = experiment.preset(preset)?;
-            (name, text) = (format!("the preset `{preset}`"), found.to_string());
-            layers.push((&name, &text));
-        }
-        let mut raw = run_config::read(experiment, &layers, &self.flags()?)?;
-        if let Some(path) = &self.config {
-            run_config::claims_no_paper_row(&raw.methods, &path.display().to_string())?;
+            refuse_paper_rows(&config.methods, &path.display().to_string())?;
         }
         if !self.tasks.is_empty() {
-            raw.tasks = chosen(&self.tasks, &raw.tasks, |name| {
+            config.tasks = selected(&self.tasks, &config.tasks, |name| {
                 Ok(experiment.task(name)?.id().to_string())
             })?;
         }
         if !self.methods.is_empty() {
-            raw.methods = chosen(&self.methods, &raw.methods, |name| Ok(name.to_string()))?;
-            let of_grids = raw.methods_of_grids()?;
+            config.methods = selected(&self.methods, &config.methods, |name| Ok(name.to_string()))?;
+            let of_grids = config.methods_of_grids()?;
             ensure!(
-                self.grid.is_empty() || of_grids.iter().any(|name| raw.methods.contains_key(name)),
+                self.grid.is_empty() || of_grids.iter().any(|name| config.methods.contains_key(name)),
                 "--grid {} has no effect: it makes the methods {}, and --methods names none of them",
                 self.grid.join(","),
                 of_grids.join(", ")
             );
         }
-        Ok(raw)
+        Ok(config)
     }
 
-    /// The flags that stand for settings, in the order in which they override each other.
+    /// The configuration of the preset or file alone, without flags; none where neither is named.
+    ///
+    /// # Errors
+    /// Those of [`ExperimentConfig::read`], unknown presets.
+    pub fn base(&self, experiment: &Experiment) -> Result<Option<ExperimentConfig>> {
+        let file = self.file(experiment)?;
+        let read = |file| ExperimentConfig::read(experiment, &layers(experiment, Some(file)), &[]);
+        file.as_ref().map(read).transpose()
+    }
+
+    /// The layer above the defaults: the user's file or the preset, as (name for error messages, text).
+    fn file(&self, experiment: &Experiment) -> Result<Option<(String, String)>> {
+        Ok(match (&self.config, self.preset()) {
+            (Some(path), _) => Some((path.display().to_string(), read_file(path)?)),
+            (None, Some(preset)) => Some((format!("the preset `{preset}`"), experiment.preset(preset)?.into())),
+            (None, None) => None,
+        })
+    }
+
+    /// The flags that set something in the configuration, lowest priority first.
     fn flags(&self) -> Result<Vec<Flag>> {
         let mut sets: Vec<&String> = Vec::new();
         for set in &self.sets {
             let path = |set: &str| set.split('=').next().map(|path| path.trim().to_string());
-            // Of two for one setting the last counts, so that an alias can be overridden.
+            // The last of two for one setting counts, so that an alias can be overridden.
             sets.retain(|other| path(other) != path(set));
             sets.push(set);
         }
@@ -171,7 +166,7 @@ impl ExperimentArgs {
             add(format!("--dtype {}", dtype.name()), "dtype", dtype.name().into());
         }
         if let Some(seeds) = &self.seeds {
-            add(format!("--seeds {seeds}"), "seeds", run_config::seeds(seeds)?.into());
+            add(format!("--seeds {seeds}"), "seeds", self::seeds(seeds)?.into());
         }
         Ok(flags)
     }
@@ -197,8 +192,15 @@ impl ExperimentArgs {
     }
 }
 
-/// The entries of `known` that are named, in the order named; names that it lacks stand alone.
-fn chosen(names: &[String], known: &Mapping, canonical: impl Fn(&str) -> Result<String>) -> Result<Mapping> {
+/// The layers below the flags.
+fn layers<'a>(experiment: &Experiment, file: Option<&'a (String, String)>) -> Vec<(&'a str, &'a str)> {
+    let mut layers = experiment.defaults.to_vec();
+    layers.extend(file.map(|(name, text)| (name.as_str(), text.as_str())));
+    layers
+}
+
+/// The entries of `known` with these names, in the order of the names; a name that it lacks gets an empty entry.
+fn selected(names: &[String], known: &Mapping, canonical: impl Fn(&str) -> Result<String>) -> Result<Mapping> {
     let mut out = Mapping::new();
     for name in names {
         let id = canonical(name.trim())?;
@@ -214,28 +216,16 @@ fn chosen(names: &[String], known: &Mapping, canonical: impl Fn(&str) -> Result<
     Ok(out)
 }
 
-/// Sets the number of threads of libtorch and of everything else.
-///
-/// # Errors
-/// If the pool of threads exists already.
-pub fn set_threads(threads: usize) -> Result<usize> {
-    let threads = if threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        threads
-    };
-    tch::set_num_threads(i32::try_from(threads).context("--threads")?);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .context("starting the threads")?;
-    Ok(threads)
-}
-
-/// The one place where an error is printed: on one line, with its causes.
-pub fn finish(result: Result<std::process::ExitCode>) -> std::process::ExitCode {
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {}", support::printable(format!("{error:#}")));
-        std::process::ExitCode::FAILURE
-    })
+/// Reads `1..5` (both ends included), `1,2,7`, or a mixture, of at most 10,000 seeds a range.
+fn seeds(text: &str) -> Result<Vec<u64>> {
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        let wrong = || format!("seeds `{text}`: expected numbers and ranges such as 1..5 or 1,2,7");
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        let first: u64 = first.trim().parse().with_context(wrong)?;
+        let last: u64 = last.trim().trim_start_matches('=').parse().with_context(wrong)?;
+        ensure!(first <= last && last - first < 10_000, wrong());
+        seeds.extend(first..=last);
+    }
+    Ok(seeds)
 }

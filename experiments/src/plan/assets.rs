@@ -1,9 +1,8 @@
-//! Model folder and data folder, read once: weights' hash, tokenizer, and each task's rows.
+//! Model and data of an experiment, read once: the hash of the weights, the tokenizer, and each task's rows.
 
 use crate::config::identity::Contents;
 use crate::config::run_config::RunConfig;
-use crate::experiment::Experiment;
-use crate::inputs::locator::{DataSource, ModelSource};
+use crate::inputs::locator::{DataChoices, DataSource, ModelSource};
 use crate::task::{DataKey, DataReader, Task, TaskRows};
 use anyhow::{Context, Result};
 use datasets::Tokenizer;
@@ -13,13 +12,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The folders of an experiment.
-pub struct Inputs {
+/// Model and data of an experiment.
+pub struct Assets {
     /// The model folder.
     pub model: PathBuf,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
-    /// SHA-256 of what is read of its config.json.
+    /// SHA-256 of the keys of its config.json that are read.
     pub config_sha256: String,
     /// Repository and commit, for a model from the hub.
     pub source: Option<String>,
@@ -29,15 +28,15 @@ pub struct Inputs {
     tasks: HashMap<DataKey, Arc<TaskRows>>,
 }
 
-impl Inputs {
-    /// Looks at both sources; data are read when a task is asked for.
+impl Assets {
+    /// Opens the model and locates the data, which are read task by task in [`Assets::rows`].
     ///
     /// # Errors
-    /// Sources that were not named, or lack what a model or a tokenizer needs.
-    pub fn open(experiment: &Experiment, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Inputs> {
+    /// Sources that are not named; a model folder without weights, configuration or tokenizer.
+    pub fn open(choices: &DataChoices, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Assets> {
         let model = model.context("no model is named; give --model DIR, a Hugging Face model folder")?;
-        let data = data.with_context(|| format!("no data are named; give --data DIR, {}", experiment.folder))?;
-        let data = DataSource::parse(data, experiment, quiet)?;
+        let data = data.with_context(|| format!("no data are named; give --data DIR, {}", choices.folder))?;
+        let data = DataSource::parse(data, choices, quiet)?;
         let (model, source) = ModelSource::parse(model, quiet)?.folder()?;
         let model = model.as_path();
         let config = lora_core::model::read_config(model)?;
@@ -45,7 +44,7 @@ impl Inputs {
         let weights_sha256 = Weights::open(model)?.sha256()?;
         let config_sha256 = lora_core::model::config_sha256(model)?;
         let tokenizer = Tokenizer::from_dir(model)?;
-        Ok(Inputs {
+        Ok(Assets {
             model: model.into(),
             weights_sha256,
             config_sha256,
@@ -62,7 +61,7 @@ impl Inputs {
         self.tokenizer.sha256()
     }
 
-    /// The contents that decide the numbers of a run over `rows`.
+    /// The hashes that decide the numbers of a run over `rows`.
     pub fn contents<'a>(&'a self, rows: &'a TaskRows) -> Contents<'a> {
         Contents {
             weights: &self.weights_sha256,
@@ -82,8 +81,8 @@ impl Inputs {
     /// # Errors
     /// Data that are missing or malformed, with file and line.
     pub fn rows(&mut self, task: &dyn Task, run: &RunConfig) -> Result<Arc<TaskRows>> {
-        let needs = DataKey::of(run)?;
-        if let Some(rows) = self.tasks.get(&needs) {
+        let key = DataKey::of(run)?;
+        if let Some(rows) = self.tasks.get(&key) {
             return Ok(rows.clone());
         }
         let reader = DataReader {
@@ -92,7 +91,7 @@ impl Inputs {
             cache: self.cache.as_ref(),
         };
         let rows = Arc::new(task.load(run, &reader)?);
-        self.tasks.insert(needs, rows.clone());
+        self.tasks.insert(key, rows.clone());
         Ok(rows)
     }
 }

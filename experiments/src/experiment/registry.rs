@@ -1,22 +1,30 @@
-//! The configurations that experiments start from.
+//! All experiments.
 
+use crate::experiment::Experiment;
+use crate::experiment::ablations::ABLATIONS;
+use crate::experiment::glue::GLUE;
+use crate::experiment::text::{DART, E2E, SAMSUM, WEBNLG, WIKISQL};
 use anyhow::{Context, Result};
 
-/// What every experiment starts from.
-pub const DEFAULTS: &str = include_str!("../../configs/defaults.yaml");
+/// All experiments. Ablations are the last: their tasks are those of others.
+pub static EXPERIMENTS: &[&Experiment] = &[&GLUE, &E2E, &WIKISQL, &SAMSUM, &WEBNLG, &DART, &ABLATIONS];
 
-/// A file of the user's own.
+/// The experiment of that name.
 ///
 /// # Errors
-/// What the system says of the path.
-pub fn read(path: &std::path::Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))
+/// An unknown name.
+pub fn find(name: &str) -> Result<&'static Experiment> {
+    let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
+    found
+        .copied()
+        .with_context(|| format!("there is no experiment `{name}`"))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::run_config::{self, RunConfig};
-    use crate::experiment::EXPERIMENTS;
+    use super::EXPERIMENTS;
+    use crate::config::run_config::RunConfig;
+    use crate::experiment::config::ExperimentConfig;
     use results::paper::PaperTable;
     use serde_json::Value;
 
@@ -27,7 +35,7 @@ mod tests {
             for (preset, text) in experiment.presets {
                 let mut layers = experiment.defaults.to_vec();
                 layers.push((preset, text));
-                let mut raw = run_config::read(experiment, &layers, &[]).unwrap();
+                let mut raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap();
                 raw.model.get_or_insert_with(|| "model".into());
                 for run in raw.runs(experiment).unwrap() {
                     let row = raw.paper_row(experiment, &raw, &run);

@@ -1,11 +1,10 @@
-//! Configuration layers and the rule between them: what is said last and most explicitly wins.
+//! Configuration layers and their precedence: the last layer wins, and within a layer the most specific path.
 //!
-//! Layers lie over each other in this order: the experiment's defaults, the preset or the user's file, the methods of grids,
-//! then each flag in the order of the command line. Inside one layer `train` is weaker than `methods.M.train`, that than
-//! `tasks.T.train`, and that than `methods.M.tasks.T.train`. So `--set train.lr=0.1` replaces every learning rate of a preset,
-//! and a flag that nothing is left for is found by asking which layer each setting came from.
+//! The layers, lowest precedence first: the experiment's defaults, the preset or the user's file, the methods of grids, then
+//! each flag in the order of the command line. Within a layer `train` < `methods.M.train` < `tasks.T.train` <
+//! `methods.M.tasks.T.train`. So `--set train.lr=0.1` replaces every learning rate of a preset. The layer of each setting is
+//! recorded, so that a flag that sets nothing in any run is found and refused.
 
-use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail, ensure};
 use serde_yaml::{Mapping, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,18 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
-    /// What errors call it: `the preset \`minilm\``, `--set train.lr=0.1`.
+    /// Its name in errors: `the preset \`minilm\``, `--set train.lr=0.1`.
     pub(crate) name: String,
-    /// Whether it is a flag, which must have an effect.
+    /// Whether it is a flag, which must set something.
     pub(crate) flag: bool,
     pub(crate) value: Value,
 }
 
 impl Layer {
-    /// A YAML text.
-    ///
-    /// # Errors
-    /// Text that is no YAML mapping.
+    /// Reads a YAML text, which must be a mapping.
     pub(crate) fn yaml(name: &str, text: &str) -> Result<Layer> {
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -37,10 +33,7 @@ impl Layer {
         })
     }
 
-    /// `--set a.b.c=value`; the value is read as YAML.
-    ///
-    /// # Errors
-    /// Text of another form.
+    /// Reads `--set a.b.c=value`, the value as YAML.
     pub(crate) fn set(set: &str) -> Result<Layer> {
         let (path, value) = set
             .split_once('=')
@@ -64,13 +57,10 @@ impl Layer {
         }
     }
 
-    /// Writes every task by its id (`STS-B`, `stsb` and `sts-b` are one task).
-    ///
-    /// # Errors
-    /// An unknown task (with the known ones), a task named twice.
-    pub(crate) fn name_tasks(&mut self, experiment: &Experiment) -> Result<()> {
+    /// Replaces the names of tasks by their ids (`STS-B`, `stsb` and `sts-b` are one task), which `id` gives.
+    pub(crate) fn name_tasks(&mut self, id: TaskId) -> Result<()> {
         if let Some(tasks) = self.value.get_mut("tasks") {
-            named(tasks, experiment, "tasks")?;
+            by_id(tasks, id, "tasks")?;
         }
         for (name, method) in self
             .value
@@ -80,11 +70,7 @@ impl Layer {
             .flatten()
         {
             if let Some(tasks) = method.get_mut("tasks") {
-                named(
-                    tasks,
-                    experiment,
-                    &format!("methods.{}.tasks", name.as_str().unwrap_or("?")),
-                )?;
+                by_id(tasks, id, &format!("methods.{}.tasks", name.as_str().unwrap_or("?")))?;
             }
         }
         Ok(())
@@ -95,7 +81,10 @@ impl Layer {
     }
 }
 
-fn named(tasks: &mut Value, experiment: &Experiment, at: &str) -> Result<()> {
+/// The id of the task with some name; an error for unknown names.
+pub(crate) type TaskId<'a> = &'a dyn Fn(&str) -> Result<&'static str>;
+
+fn by_id(tasks: &mut Value, id: TaskId, at: &str) -> Result<()> {
     let Some(map) = tasks.as_mapping_mut() else {
         return Ok(());
     };
@@ -104,7 +93,7 @@ fn named(tasks: &mut Value, experiment: &Experiment, at: &str) -> Result<()> {
         let name = name
             .as_str()
             .with_context(|| format!("`{at}`: a task's name must be text"))?;
-        let id = experiment.task(name).with_context(|| format!("`{at}`"))?.id();
+        let id = id(name).with_context(|| format!("`{at}`"))?;
         ensure!(
             out.insert(id.into(), value).is_none(),
             "`{at}` names {id} twice, once as `{name}`"
@@ -114,7 +103,7 @@ fn named(tasks: &mut Value, experiment: &Experiment, at: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lays `over` on `base`: mappings key by key, anything else replaced.
+/// Merges `over` into `base`: mappings key by key, anything else replaced.
 pub(crate) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Mapping(base), Value::Mapping(over)) => {
@@ -131,23 +120,23 @@ pub(crate) fn merge(base: &mut Value, over: Value) {
     }
 }
 
-/// What the layers come to for one part of one run, and where each setting came from.
+/// One part of a run's settings after all layers, and the layer of each.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct Merged {
     pub(crate) value: Value,
-    /// Path of a setting to the layer that said it last.
+    /// Path of a setting to the index of the layer that set it.
     pub(crate) from: BTreeMap<String, usize>,
 }
 
-impl Settled {
-    fn new() -> Settled {
-        Settled {
+impl Merged {
+    fn new() -> Merged {
+        Merged {
             value: Value::Mapping(Mapping::new()),
             from: BTreeMap::new(),
         }
     }
 
-    fn lay(&mut self, layer: usize, over: &Value) {
+    fn apply_override(&mut self, layer: usize, over: &Value) {
         merge(&mut self.value, over.clone());
         trace(&mut self.from, layer, over, &mut String::new());
     }
@@ -171,26 +160,44 @@ fn trace(from: &mut BTreeMap<String, usize>, layer: usize, over: &Value, path: &
     }
 }
 
-/// One setting, and who said it.
+/// One setting and the layer that set it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said<'a> {
+pub(crate) struct Setting<'a> {
     pub(crate) value: &'a Value,
     pub(crate) layer: usize,
-    /// Whether it was said of the method, and not of all.
+    /// Whether it is the method's own, not that of all methods.
     pub(crate) own: bool,
 }
 
-/// All layers of an experiment, weakest first.
+/// All layers of an experiment, lowest precedence first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layers(pub(crate) Vec<Layer>);
 
-/// The keys of a method's entry that are not the method's own settings.
-pub(crate) const BESIDE: [&str; 7] = ["train", "tasks", "decode", "seeds", "dtype", "paper_row", "limit"];
+/// The keys of an entry under `methods:` that configure its runs, not the method itself, and whether their values are mappings.
+const RUN_KEYS: [(&str, bool); 7] = [
+    ("train", true),
+    ("tasks", true),
+    ("decode", true),
+    ("seeds", false),
+    ("dtype", false),
+    ("paper_row", false),
+    ("limit", true),
+];
+
+/// Whether a key of a method's entry configures the runs, not the method itself.
+pub(crate) fn is_run_key(key: &str) -> bool {
+    RUN_KEYS.iter().any(|(known, _)| *known == key)
+}
+
+/// The keys of a method's entry whose values are mappings of settings of runs.
+pub(crate) fn run_mappings() -> impl Iterator<Item = &'static str> {
+    RUN_KEYS.iter().filter(|(_, mapping)| *mapping).map(|(key, _)| *key)
+}
 
 impl Layers {
     /// `train` for one task and method.
-    pub(crate) fn train(&self, task: &str, method: &str) -> Settled {
-        self.settle(&[
+    pub(crate) fn train(&self, task: &str, method: &str) -> Merged {
+        self.merged(&[
             &["train"],
             &["methods", method, "train"],
             &["tasks", task, "train"],
@@ -198,86 +205,82 @@ impl Layers {
         ])
     }
 
-    /// `decode` or `limit` for one method; nothing where no layer says anything.
-    pub(crate) fn part(&self, key: &str, method: &str) -> Settled {
-        self.settle(&[&[key], &["methods", method, key]])
+    /// `decode` or `limit` for one method; empty where no layer sets it.
+    pub(crate) fn part(&self, key: &str, method: &str) -> Merged {
+        self.merged(&[&[key], &["methods", method, key]])
     }
 
     /// The settings of the method itself.
-    pub(crate) fn method(&self, method: &str) -> Settled {
-        let mut settled = self.settle(&[&["methods", method]]);
-        if let Some(map) = settled.value.as_mapping_mut() {
-            map.retain(|key, _| !BESIDE.contains(&key.as_str().unwrap_or_default()));
+    pub(crate) fn method(&self, method: &str) -> Merged {
+        let mut merged = self.merged(&[&["methods", method]]);
+        if let Some(map) = merged.value.as_mapping_mut() {
+            map.retain(|key, _| !is_run_key(key.as_str().unwrap_or_default()));
             map.entry("kind".into()).or_insert(method.into());
         }
-        let beside = |path: &str| {
-            BESIDE
-                .iter()
-                .any(|key| path == *key || path.starts_with(&format!("{key}.")))
-        };
-        settled.from.retain(|path, _| !beside(path));
-        settled
+        let of_runs = |path: &str| is_run_key(path.split('.').next().unwrap_or_default());
+        merged.from.retain(|path, _| !of_runs(path));
+        merged
     }
 
-    /// One value beside these, such as the number type.
-    pub(crate) fn value(&self, key: &str, method: &str) -> Option<Said<'_>> {
+    /// A single value, such as `dtype`, that a method may set for itself.
+    pub(crate) fn value(&self, key: &str, method: &str) -> Option<Setting<'_>> {
         self.last(&[&[key], &["methods", method, key]])
     }
 
-    /// What is said of a task alone (`prompt`).
-    pub(crate) fn of_task(&self, key: &str, task: &str) -> Option<Said<'_>> {
+    /// A setting of a task (`prompt`).
+    pub(crate) fn of_task(&self, key: &str, task: &str) -> Option<Setting<'_>> {
         self.last(&[&["tasks", task, key]])
     }
 
-    /// What is said of a method on a task (`start`).
-    pub(crate) fn of_method_on_task(&self, key: &str, method: &str, task: &str) -> Option<Said<'_>> {
+    /// A setting of a method on a task (`start`).
+    pub(crate) fn of_method_on_task(&self, key: &str, method: &str, task: &str) -> Option<Setting<'_>> {
         self.last(&[&["methods", method, "tasks", task, key]])
     }
 
-    /// The last word at a path.
-    pub(crate) fn top(&self, path: &[&str]) -> Option<Said<'_>> {
+    /// The setting at a path.
+    pub(crate) fn top(&self, path: &[&str]) -> Option<Setting<'_>> {
         self.last(&[path])
     }
 
-    /// The layers that name something under `key` which `wanted` admits.
-    pub(crate) fn that_say(&self, key: &str, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
-        let says = |layer: &Layer| {
+    /// The layers that have an entry under `key` whose name satisfies `wanted`.
+    pub(crate) fn with_entry(&self, key: &str, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+        let has = |layer: &Layer| {
             let named = layer.at(&[key]).and_then(Value::as_mapping);
             named.is_some_and(|map| map.keys().filter_map(Value::as_str).any(&wanted))
         };
         let all = self.0.iter().enumerate();
-        all.filter(|(_, layer)| says(layer)).map(|(index, _)| index).collect()
+        all.filter(|(_, layer)| has(layer)).map(|(index, _)| index).collect()
     }
 
-    /// The layer that brings in `name` under `key`, if it says no more of it.
-    pub(crate) fn first_to_name(&self, key: &str, name: &str) -> Option<usize> {
-        let first = self.that_say(key, |other| other == name).first().copied()?;
-        let said = self.0[first].at(&[key, name])?;
-        (said.is_null() || said.as_mapping().is_some_and(Mapping::is_empty)).then_some(first)
+    /// The first layer with the entry `name` under `key`, if the entry is empty.
+    pub(crate) fn first_with_empty(&self, key: &str, name: &str) -> Option<usize> {
+        let first = self.with_entry(key, |other| other == name).first().copied()?;
+        let entry = self.0[first].at(&[key, name])?;
+        (entry.is_null() || entry.as_mapping().is_some_and(Mapping::is_empty)).then_some(first)
     }
 
-    fn settle(&self, paths: &[&[&str]]) -> Settled {
-        let mut settled = Settled::new();
+    fn merged(&self, paths: &[&[&str]]) -> Merged {
+        let mut merged = Merged::new();
         for (index, layer) in self.0.iter().enumerate() {
             for path in paths {
                 match layer.at(path) {
-                    // `decode: null` takes back what was said before.
-                    Some(Value::Null) if path.len() == 1 => settled = Settled::new(),
+                    // `decode: null` clears what lower layers set.
+                    Some(Value::Null) if path.len() == 1 => merged = Merged::new(),
                     None | Some(Value::Null) => {}
-                    Some(value) => settled.lay(index, value),
+                    Some(value) => merged.apply_override(index, value),
                 }
             }
         }
-        settled
+        merged
     }
 
-    /// The last word at any of these paths, the later of which are the more explicit.
-    fn last(&self, paths: &[&[&str]]) -> Option<Said<'_>> {
+    /// The setting at any of these paths, least specific first.
+    fn last(&self, paths: &[&[&str]]) -> Option<Setting<'_>> {
         let mut last = None;
-        for (layer, said) in self.0.iter().enumerate() {
+        for (layer, settings) in self.0.iter().enumerate() {
             for (place, path) in paths.iter().enumerate() {
-                if let Some(value) = said.at(path) {
-                    last = Some(Said {
+                if let Some(value) = settings.at(path) {
+                    last = Some(Setting {
                         value,
                         layer,
                         own: place > 0,
@@ -288,10 +291,8 @@ impl Layers {
         last
     }
 
-    /// Refuses a flag of which nothing is left in any of the parts that are used.
-    ///
-    /// # Errors
-    /// The flag, and what overrides it, where another layer does.
+    /// Refuses a flag whose layer is not among the `used` ones; the error names the flag that overrides it, or the reason
+    /// that `idle` has for it.
     pub(crate) fn all_flags_used(&self, used: &BTreeSet<usize>, idle: &BTreeMap<usize, String>) -> Result<()> {
         for (index, layer) in self.0.iter().enumerate() {
             if !layer.flag || used.contains(&index) {
@@ -312,7 +313,7 @@ impl Layers {
     }
 }
 
-/// Whether two layers say something of settings of one name.
+/// Whether two layers set settings of the same name.
 fn overlaps(one: &Value, other: &Value) -> bool {
     let leaf = |value: &Value| {
         let mut from = BTreeMap::new();

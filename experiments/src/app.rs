@@ -1,0 +1,128 @@
+//! The program of every experiment: flags and files -> resolved experiment -> plan -> outcome -> report.
+
+use crate::experiment::Experiment;
+use crate::experiment::flags::ExperimentArgs;
+use crate::experiment::resolved::Resolved;
+use crate::plan::{Plan, dry_run};
+use crate::report::console::{Aside, Console, Show};
+use crate::report::json_events::Json;
+use crate::report::tensorboard::TensorBoard;
+use crate::report::{Report, Status};
+use crate::runner::events::{Observer, RunEvent};
+use crate::task::generation::scorers::{DataArgs, Scorers};
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Exit status after Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// Runs an experiment: the whole of its binary.
+pub fn main(experiment: &'static Experiment) -> ExitCode {
+    let matches = command(experiment).get_matches();
+    finish(Cli::new(experiment, &matches).and_then(|cli| cli.run()))
+}
+
+/// The exit status of a result; an error is printed on one line, with its causes.
+pub fn finish(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {}", support::printable(format!("{error:#}")));
+        ExitCode::FAILURE
+    })
+}
+
+/// The command line of an experiment.
+pub fn command(experiment: &Experiment) -> Command {
+    let (short, _) = experiment.about.split_once("\n\n").unwrap_or((experiment.about, ""));
+    let command = Show::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
+    let command = experiment.flags.iter().fold(command, |command, add| add(command));
+    // After the groups of flags, whose descriptions would replace it.
+    command
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(short)
+        .long_about(experiment.about)
+        .after_help(experiment.examples)
+        // The last of two wins, so that an alias can be overridden.
+        .args_override_self(true)
+}
+
+/// An experiment and its command line.
+struct Cli {
+    experiment: &'static Experiment,
+    args: ExperimentArgs,
+    show: Show,
+    scorers: Scorers,
+}
+
+impl Cli {
+    fn new(experiment: &'static Experiment, matches: &ArgMatches) -> Result<Cli> {
+        Ok(Cli {
+            experiment,
+            args: ExperimentArgs::from_arg_matches(matches)?,
+            show: Show::from_arg_matches(matches)?,
+            scorers: DataArgs::scorers(matches)?,
+        })
+    }
+
+    fn run(&self) -> Result<ExitCode> {
+        if self.args.list {
+            print!("{}", self.args.listing(self.experiment));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let resolved = Resolved::new(self.experiment, &self.args)?;
+        if self.args.dry_run {
+            return self.dry_run(&Plan::new(resolved, self.show.quiet)?);
+        }
+        // Before model and data are read, whose warnings go to the log. A plan alone writes nothing.
+        let mut observers = self.observers()?;
+        let mut emit = |event: &RunEvent| observers.iter_mut().for_each(|observer| observer.on_event(event));
+        let plan = Plan::new(resolved, self.show.quiet)?;
+        let outcome = crate::runner::run(plan, &self.scorers, &STOP, &mut emit)?;
+        let status = Report::new(outcome)?.publish(&mut emit)?;
+        Ok(match status {
+            Status::Finished => ExitCode::SUCCESS,
+            Status::Failed => ExitCode::FAILURE,
+            Status::Interrupted => ExitCode::from(INTERRUPTED as u8),
+        })
+    }
+
+    /// Prints the plan.
+    fn dry_run(&self, plan: &Plan) -> Result<ExitCode> {
+        dry_run::check_rows(plan)?;
+        if self.show.json {
+            Json::default().on_event(&RunEvent::Plan {
+                runs: &plan.runs,
+                device: &lora_core::device::name(plan.device),
+            });
+        } else {
+            print!("{}", dry_run::describe(plan)?);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {
+        let out = &self.args.out;
+        let console = Console::start(self.experiment.name, &self.show, out)?;
+        on_interrupt(console.aside())?;
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console), Box::new(TensorBoard::new(out))];
+        if self.show.json {
+            observers.push(Box::new(Json::default()));
+        }
+        Ok(observers)
+    }
+}
+
+/// The first Ctrl-C stops after a checkpoint, the second at once: files are written whole or not at all.
+fn on_interrupt(aside: Aside) -> Result<()> {
+    ctrlc::set_handler(move || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            // Without the C library's clean-up, which libtorch's running threads do not survive.
+            signal_hook::low_level::exit(INTERRUPTED);
+        }
+        aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
+    })
+    .context("listening for Ctrl-C")
+}

@@ -1,0 +1,176 @@
+//! An experiment's configuration: YAML layers and flags, merged.
+//!
+//! [`crate::config::overrides`] has the rule of precedence.
+
+use crate::config::grids;
+use crate::config::overrides::{Layer, Layers, merge};
+use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
+use crate::experiment::Experiment;
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+use std::collections::BTreeMap;
+
+/// The keys of a configuration after all layers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// What the numbers are, in words.
+    pub label: Option<String>,
+    /// The text after the tables.
+    pub closing: Option<String>,
+    /// Where the model comes from: see [`crate::inputs::locator::ModelSource`].
+    pub model: Option<String>,
+    /// The model's name in tables.
+    pub model_name: Option<String>,
+    /// The weights and data that label and model name describe, where `model` and `data` do not name them.
+    #[serde(default)]
+    pub made_for: Option<MadeFor>,
+    /// Where the data come from: see [`crate::inputs::locator::DataSource`].
+    pub data: Option<String>,
+    /// Task name to the task's own settings.
+    pub tasks: Mapping,
+    /// Method name to its settings, those of the grids included.
+    pub methods: Mapping,
+    /// Grid name to a list of methods with alternatives: see [`crate::config::grids`].
+    #[serde(default)]
+    pub grids: Mapping,
+    /// The grids to run; all if empty.
+    #[serde(default)]
+    pub grid: Vec<String>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Number type of frozen weights and activations.
+    pub dtype: Dtype,
+    /// Training settings before those of methods and tasks.
+    pub train: Value,
+    /// Limits on the number of rows.
+    #[serde(default)]
+    pub limit: Limit,
+    /// Decoding settings, for tasks that generate text.
+    pub decode: Option<DecodeConfig>,
+    /// The layers, to tell which one set what.
+    #[serde(skip)]
+    pub(super) layers: Layers,
+}
+
+/// SHA-256 of the weights and data that a configuration describes without naming where they lie.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeFor {
+    /// Of the weights, one for each kind of machine that they were pretrained on.
+    pub weights: Vec<String>,
+    /// Of each task's data.
+    pub data: BTreeMap<String, String>,
+}
+
+/// A flag of the command line that sets something in the configuration.
+#[derive(Clone, Debug)]
+pub struct Flag(Layer);
+
+impl Flag {
+    /// `--set a.b.c=value`.
+    ///
+    /// # Errors
+    /// Text of another form.
+    pub fn set(set: &str) -> Result<Flag> {
+        Layer::set(set).map(Flag)
+    }
+
+    /// A flag that sets `path` to `value`; `shown` is its name in errors.
+    pub fn of(shown: String, path: &str, value: Value) -> Flag {
+        Flag(Layer::flag(shown, path, value))
+    }
+}
+
+impl ExperimentConfig {
+    /// Merges YAML layers, lowest priority first, as (name for error messages, text), and the flags over them.
+    ///
+    /// # Errors
+    /// Text that is not YAML, unknown keys and tasks (with the known ones), values of the wrong type.
+    pub fn read(experiment: &Experiment, texts: &[(&str, &str)], flags: &[Flag]) -> Result<ExperimentConfig> {
+        let id = |name: &str| Ok(experiment.task(name)?.id());
+        let mut merged = Value::Mapping(Mapping::new());
+        let mut layers = Vec::new();
+        let mut last = "the configuration";
+        for (name, text) in texts {
+            let mut layer = Layer::yaml(name, text)?;
+            layer.name_tasks(&id).with_context(|| format!("in {name}"))?;
+            merge(&mut merged, layer.value.clone());
+            // Read after each layer, so that a mistake is attributed to the layer that made it.
+            ExperimentConfig::deserialize(merged.clone()).with_context(|| format!("in {name}"))?;
+            layers.push(layer);
+            last = name;
+        }
+        let files = merged.clone();
+        let mut over = Vec::new();
+        for flag in flags {
+            let mut layer = flag.0.clone();
+            layer.name_tasks(&id).with_context(|| format!("in {}", layer.name))?;
+            if let Some(methods) = layer.value.get("methods").and_then(Value::as_mapping) {
+                refuse_paper_rows(methods, &layer.name)?;
+            }
+            merge(&mut merged, layer.value.clone());
+            ExperimentConfig::deserialize(merged.clone()).with_context(|| format!("in {}", layer.name))?;
+            over.push(layer);
+        }
+        let mut config = ExperimentConfig::deserialize(merged).with_context(|| format!("in {last}"))?;
+        layers.push(config.add_grids(files.get("methods").and_then(Value::as_mapping))?);
+        layers.extend(over);
+        config.layers = Layers(layers);
+        TrainConfig::deserialize(config.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
+        Ok(config)
+    }
+
+    /// Adds the methods of the grids to `methods`, below what flags set of them, and returns them as a layer. `named` are the
+    /// methods that files name themselves.
+    fn add_grids(&mut self, named: Option<&Mapping>) -> Result<Layer> {
+        let methods = grids::expand(&self.grids, &self.grid)?;
+        for (name, method) in &methods {
+            let other = named
+                .and_then(|methods| methods.get(name))
+                .filter(|there| *there != method);
+            ensure!(
+                other.is_none(),
+                "`{}` is a method of a grid and another one under `methods:`; call that something else",
+                name.as_str().unwrap_or_default()
+            );
+            let mut whole = method.clone();
+            merge(
+                &mut whole,
+                self.methods.remove(name).unwrap_or(Value::Mapping(Mapping::new())),
+            );
+            self.methods.insert(name.clone(), whole);
+        }
+        let mut value = Mapping::new();
+        value.insert("methods".into(), Value::Mapping(methods));
+        Ok(Layer {
+            name: "`grids`".into(),
+            flag: false,
+            value: Value::Mapping(value),
+        })
+    }
+
+    /// The names of the methods that the grids make.
+    ///
+    /// # Errors
+    /// As [`grids::expand`].
+    pub fn methods_of_grids(&self) -> Result<Vec<String>> {
+        let methods = grids::expand(&self.grids, &self.grid)?;
+        Ok(methods.keys().filter_map(Value::as_str).map(String::from).collect())
+    }
+}
+
+/// Refuses `paper_row` among the `methods` of a file or flag of the user's own, called `name`: only the settings of presets are
+/// checked against the paper's.
+///
+/// # Errors
+/// The method, and what to do.
+pub fn refuse_paper_rows(methods: &Mapping, name: &str) -> Result<()> {
+    let claims = |method: &Value| method.get("paper_row").is_some_and(|row| !row.is_null());
+    if let Some((method, _)) = methods.iter().find(|(_, method)| claims(method)) {
+        let method = method.as_str().unwrap_or_default();
+        bail!("{name}: `methods.{method}.paper_row` is for presets, whose settings are the paper's; leave it out");
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `glue`: Table 2, for any encoder and any of GLUE's tasks.
+
+use crate::experiment::{DEFAULTS, Experiment};
+use crate::inputs::locator::DataChoices;
+use crate::task::Task;
+use datasets::TASKS;
+
+/// The experiment. To add a preset: a file in `configs/` and a line here.
+pub static GLUE: Experiment = Experiment {
+    name: "glue",
+    about: "Fine-tunes an encoder on GLUE tasks with each method and prints Table 2.\n\n\
+            Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.",
+    examples: "Examples:
+  glue --list
+  glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
+  glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
+  glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
+  glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
+  tensorboard --logdir results/tensorboard
+
+Ctrl-C writes a checkpoint, prints the table so far and the command that goes on, and exits with 130.",
+    defaults: &[("the defaults", DEFAULTS)],
+    presets: &[
+        ("demo", include_str!("../../configs/demo.yaml")),
+        ("minilm", include_str!("../../configs/minilm.yaml")),
+        ("roberta-base", include_str!("../../configs/roberta-base.yaml")),
+        ("roberta-large", include_str!("../../configs/roberta-large.yaml")),
+        (
+            "roberta-large-dagger",
+            include_str!("../../configs/roberta-large-dagger.yaml"),
+        ),
+        (
+            "deberta-v2-xxlarge",
+            include_str!("../../configs/deberta-v2-xxlarge.yaml"),
+        ),
+        (
+            "deberta-v2-xxlarge-table10",
+            include_str!("../../configs/deberta-v2-xxlarge-table10.yaml"),
+        ),
+        ("deberta-v3-base", include_str!("../../configs/deberta-v3-base.yaml")),
+    ],
+    tasks: || TASKS.iter().map(|task| task as &'static dyn Task).collect(),
+    tables: &["table2"],
+    flags: &[],
+    data: DataChoices {
+        folder: "the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",
+        repositories: &[datasets::hub::GLUE],
+    },
+};
