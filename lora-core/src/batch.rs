@@ -1,89 +1,89 @@
-//! Packed batches: no padding reaches a linear layer.
+//! Packed batches: linear layers see no padding.
 
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
-/// What one example should be answered with.
+/// The target of one example.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A class index.
     Class(i64),
     /// A score.
     Score(f64),
-    /// For language models: the id that belongs at each token (one that writes: the id after it), [`UNSCORED`] where none is
-    /// asked for.
+    /// For language models: the target id at each token, [`UNSCORED`] if none. A masked model's target is the id of the token
+    /// itself, a causal model's the id of the next token.
     Tokens(Vec<i64>),
 }
 
-/// In [`Target::Tokens`]: this token is not scored.
+/// Marks a token of [`Target::Tokens`] that is not scored.
 pub const UNSCORED: i64 = -100;
 
 /// One tokenised example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Token ids with the special tokens, without padding.
+    /// Token ids, with special tokens and without padding.
     pub ids: Vec<i64>,
-    /// Segment of each token (0 or 1); empty where there is one segment.
+    /// Segment of each token (0 or 1); empty for a single segment.
     pub types: Vec<i64>,
-    /// How many of the tokens, from the first, are the prompt, and not what is to be answered: behind them a method's infix
-    /// tokens go. None where the whole row is read, as by a classifier.
+    /// Tokens of the prompt, at the start of the row; a method's infix tokens are inserted after them. None if the whole row is
+    /// the prompt, as for a classifier.
     pub prompt: Option<usize>,
-    /// The label.
+    /// The target.
     pub target: Target,
 }
 
 impl Row {
-    /// A row that teaches a language model to go on from `prompt` with `completion`, as the paper's GPT-2 code encodes it: the
-    /// prompt, `end` as separator, the completion and `end` again, cut to `max_len` tokens in all. The completion and the end
-    /// after it are scored, each at the token before it; nothing of the prompt is.
+    /// A training row for a causal language model, encoded as in the paper's GPT-2 code: the prompt, `end` as separator, the
+    /// completion and `end` again, truncated to `max_len` tokens. The completion and its end token are scored, each at the token
+    /// before it; the prompt is not.
     ///
     /// # Errors
-    /// [`Error::Config`] if the prompt and the separator leave nothing of the completion.
+    /// [`Error::Config`] if the prompt and the separator leave no room for the completion.
     pub fn completion(prompt: &[i64], completion: &[i64], end: i64, max_len: usize) -> Result<Row> {
         let context = prompt.len() + 1;
         if context >= max_len {
             return Err(Error::Config(format!(
-                "a prompt of {} tokens and the separator leave nothing of {max_len} tokens to the completion: raise the max length, or \
-                 cut or leave out the prompt",
+                "a prompt of {} tokens and the separator leave no room for the completion in {max_len} tokens: raise the max length, or \
+                 shorten or drop the prompt",
                 prompt.len()
             )));
         }
         let mut ids = [prompt, &[end], completion, &[end]].concat();
         ids.truncate(max_len);
-        let mut wanted = vec![UNSCORED; context - 1];
-        wanted.extend(&ids[context..]);
-        ids.pop(); // the last token is wanted and not read
+        let mut targets = vec![UNSCORED; context - 1];
+        targets.extend(&ids[context..]);
+        ids.pop(); // the last token is only a target
         Ok(Row {
             ids,
             types: Vec::new(),
             prompt: Some(context),
-            target: Target::Tokens(wanted),
+            target: Target::Tokens(targets),
         })
     }
 }
 
-/// The prompt and the separator `end`, as a model is to go on from; what is beyond `limit` tokens is cut off on the left.
+/// The prompt and the separator `end`, for generation; truncated on the left to `limit` tokens.
 pub fn decode_prompt(prompt: &[i64], end: i64, limit: usize) -> Vec<i64> {
     let whole = [prompt, &[end]].concat();
     whole[whole.len().saturating_sub(limit)..].to_vec()
 }
 
-/// Where the rows of a packed batch lie, and how attention regroups them.
+/// The layout of the rows of a packed batch, and of the padded grid that attention uses.
 #[derive(Debug)]
 pub struct Layout {
-    /// Rows, B.
+    /// Number of rows, B.
     pub rows: i64,
-    /// The longest row, L.
+    /// Length of the longest row, L.
     pub width: i64,
-    /// Added to attention scores: 0 on tokens, -inf beyond a row's end; `[B, 1, 1, L]`. None where all rows are as long.
+    /// Added to attention scores: 0 on tokens, -inf beyond a row's end; `[B, 1, 1, L]`. None if all rows have the same length.
     pub mask: Option<Tensor>,
-    /// Packed position of each cell of the padded grid `[B * L]`; cells beyond a row's end point at the row's first token.
+    /// Packed position of each cell of the padded grid, `[B * L]`; cells beyond a row's end refer to the row's first token.
     from_packed: Tensor,
-    /// Cell of the padded grid of each packed token `[T]`.
+    /// Cell in the padded grid of each packed token, `[T]`.
     to_packed: Tensor,
-    /// Packed position of each row's first token `[B]`.
+    /// Packed position of each row's first token, `[B]`.
     pub first: Tensor,
-    /// Packed position of each row's last token `[B]`.
+    /// Packed position of each row's last token, `[B]`.
     pub last: Tensor,
 }
 
@@ -133,8 +133,8 @@ impl Layout {
         }
     }
 
-    /// Packed `[T, d]` to the padded grid `[B * L, d]`. Cells beyond a row's end hold a copy of its first token, which
-    /// the mask keeps from being read, so that no gradient flows into it.
+    /// Packed `[T, d]` to the padded grid `[B * L, d]`. Cells beyond a row's end hold a copy of its first token; they are masked,
+    /// so no gradient flows into them.
     pub fn pad(&self, x: &Tensor) -> Tensor {
         if self.mask.is_none() {
             x.shallow_clone()
@@ -153,37 +153,38 @@ impl Layout {
     }
 }
 
-/// Rows of different lengths, one after the other.
+/// Rows of different lengths, concatenated without padding.
 #[derive(Debug)]
 pub struct Batch {
     /// Token ids `[T]`.
     pub ids: Tensor,
-    /// Segments `[T]`.
+    /// Segment of each token, `[T]`.
     pub types: Tensor,
     /// Position of each token in its row, from 0, `[T]`.
     pub positions: Tensor,
-    /// Tokens in each row.
+    /// Tokens of each row.
     pub lengths: Vec<i64>,
     /// Class indices (int64) or scores (fp32), `[B]`; for language models the ids (int64) of the S scored tokens, `[S]`.
     pub targets: Tensor,
-    /// Packed positions of the scored tokens, `[S]`, for language models alone.
+    /// Packed positions of the scored tokens, `[S]`; language models only.
     pub scored: Option<Tensor>,
     /// Tokens of each row's prompt.
     pub prompts: Vec<i64>,
-    /// Where a method's prompt tokens lie, if this is the longer batch that has them.
+    /// The positions of a method's inserted tokens, if there are any.
     pub inserted: Option<Inserted>,
-    /// How attention regroups the rows.
+    /// The layout of the rows.
     pub layout: Layout,
 }
 
-/// What [`Batch::lengthened`] put where.
+/// Positions of old and new tokens in a batch of [`Batch::lengthened`].
 #[derive(Debug)]
 pub struct Inserted {
-    /// Packed positions of the tokens that were there before, `[T]`.
+    /// Packed positions of the original tokens, `[T]`.
     pub own: Tensor,
-    /// The same, but of each prompt's last token the position of the infix behind it: from there the answer is foretold, `[T]`.
+    /// Packed positions from which a causal model predicts the next token, `[T]`: `own`, but for the last token of a prompt the
+    /// position of the last infix token after it.
     pub asked: Tensor,
-    /// Packed positions of the n new tokens of each row, row by row, `[B * n]`.
+    /// Packed positions of the n inserted tokens of each row, row by row, `[B * n]`.
     pub prompt: Tensor,
 }
 
@@ -191,8 +192,8 @@ impl Batch {
     /// Packs `rows` on `device`.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no row, a row is empty, its segments or token targets are not as many as its ids, or
-    /// targets of different kinds are mixed.
+    /// [`Error::Config`] if there is no row, a row is empty, its segments or token targets differ in number from its ids, its
+    /// prompt is longer than the row, or targets of different kinds are mixed.
     pub fn new(rows: &[&Row], device: Device) -> Result<Batch> {
         if rows.is_empty() || rows.iter().any(|r| r.ids.is_empty()) {
             return Err(Error::Config(
@@ -227,10 +228,10 @@ impl Batch {
         })
     }
 
-    /// Packs prompts that are to be continued.
+    /// Packs prompts for generation.
     ///
     /// # Errors
-    /// As [`Batch::new`].
+    /// Those of [`Batch::new`].
     pub fn of_prompts(prompts: &[&[i64]], device: Device) -> Result<Batch> {
         let row = |ids: &&[i64]| Row {
             ids: ids.to_vec(),
@@ -243,16 +244,16 @@ impl Batch {
         Ok(Batch { scored: None, ..batch })
     }
 
-    /// Tokens in the batch, T.
+    /// Number of tokens, T.
     pub fn tokens(&self) -> i64 {
         self.lengths.iter().sum()
     }
 
-    /// The same rows with `prefix` new tokens behind each row's first `lead` tokens and `infix` new ones behind its prompt;
-    /// and, for each token of the longer batch, where its embedding is found when the new tokens' stand behind those of the
-    /// batch's own T: `[T + B * (prefix + infix)]`.
+    /// The rows with `prefix` new tokens inserted after each row's first `lead` tokens and `infix` after its prompt, and an index
+    /// `[T + B * (prefix + infix)]`: the row of each token's embedding in the concatenation of the T original embeddings and
+    /// the `prefix + infix` new ones.
     ///
-    /// New tokens take positions like any token, and the segment (and, as a placeholder, the id) of a neighbour.
+    /// New tokens have positions like any token, and the segment (and, as a placeholder, the id) of a neighbour.
     pub fn lengthened(&self, prefix: i64, infix: i64, lead: i64) -> (Batch, Tensor) {
         let device = self.ids.device();
         let index = |v: &[i64]| Tensor::from_slice(v).to_device(device);
@@ -279,7 +280,7 @@ impl Batch {
         (longer, index(&plan.from))
     }
 
-    /// The same batch again, over the same memory.
+    /// A batch that shares the memory of this one.
     pub fn shallow_clone(&self) -> Batch {
         Batch {
             ids: self.ids.shallow_clone(),
@@ -299,7 +300,8 @@ impl Batch {
     }
 }
 
-/// The packed order of a lengthened batch.
+/// The packed order of a lengthened batch. `from` is the index that [`Batch::lengthened`] returns, `near` the original token
+/// whose segment and id each token takes.
 #[derive(Default)]
 struct Plan {
     from: Vec<i64>,
@@ -349,7 +351,7 @@ impl Plan {
     }
 }
 
-/// The targets, and for language models the packed positions that they belong to.
+/// The targets, and for language models the packed positions of the scored tokens.
 fn targets(rows: &[&Row]) -> Result<(Tensor, Option<Tensor>)> {
     let (mut classes, mut scores, mut ids, mut scored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut start = 0;
@@ -357,13 +359,13 @@ fn targets(rows: &[&Row]) -> Result<(Tensor, Option<Tensor>)> {
         match &row.target {
             Target::Class(class) => classes.push(*class),
             Target::Score(score) => scores.push(*score as f32),
-            Target::Tokens(wanted) if wanted.len() != row.ids.len() => {
+            Target::Tokens(targets) if targets.len() != row.ids.len() => {
                 return Err(Error::Config(
                     "a row's token targets must be as many as its tokens".into(),
                 ));
             }
-            Target::Tokens(wanted) => {
-                for (at, id) in (start..).zip(wanted).filter(|(_, id)| **id != UNSCORED) {
+            Target::Tokens(targets) => {
+                for (at, id) in (start..).zip(targets).filter(|(_, id)| **id != UNSCORED) {
                     scored.push(at);
                     ids.push(*id);
                 }
@@ -378,7 +380,7 @@ fn targets(rows: &[&Row]) -> Result<(Tensor, Option<Tensor>)> {
             Ok((Tensor::from_slice(&ids), Some(Tensor::from_slice(&scored))))
         }
         _ => Err(Error::Config(
-            "a batch holds classes, scores or scored tokens, and one of them alone".into(),
+            "the targets of a batch must all be classes, all scores, or all token ids with at least one scored".into(),
         )),
     }
 }
@@ -397,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn lengthened_rows_have_their_tokens_in_place() {
+    fn lengthened_batches_insert_tokens_in_place() {
         let rows = [
             row(&[10, 11, 12, 13], Some(3), &[UNSCORED, UNSCORED, 7, 8]),
             row(&[20, 21], None, &[UNSCORED, 9]),

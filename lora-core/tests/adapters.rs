@@ -427,13 +427,13 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
     for name in NAMES {
         let base = Base::open(&golden(name)).unwrap();
         let adapters = several(&base);
-        let mut many = AdapterBank::new(Base::open(&golden(name)).unwrap(), Device::Cpu, Kind::Float).unwrap();
+        let mut bank = AdapterBank::new(Base::open(&golden(name)).unwrap(), Device::Cpu, Kind::Float).unwrap();
         for (i, (lora, tensors)) in adapters.iter().enumerate() {
-            assert_eq!(many.add(&format!("number {i}"), lora, tensors).unwrap(), i);
+            assert_eq!(bank.add(&format!("number {i}"), lora, tensors).unwrap(), i);
         }
         let rows = rows(11);
         let asked: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 5 + 3) % 4, row)).collect();
-        let together = many.answer(&asked).unwrap();
+        let together = bank.predict(&asked).unwrap();
         for (i, (adapter, row)) in asked.iter().enumerate() {
             let (lora, tensors) = &adapters[*adapter];
             let (alone, _) = base.load_trained(lora, tensors, Device::Cpu, Kind::Float).unwrap();
@@ -443,10 +443,10 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
                 difference(&found, &expected) < 1e-5,
                 "{name}, row {i}, adapter {adapter}"
             );
-            let switched = logits(many.model(*adapter).unwrap(), std::slice::from_ref(row));
+            let switched = logits(bank.model(*adapter).unwrap(), std::slice::from_ref(row));
             assert!(switched.equal(&expected), "the same model, switched to");
         }
-        // Rows of one token, where tokens and rows are as many.
+        // Rows of one token, so that there are as many rows as tokens
         let short: Vec<Row> = rows
             .iter()
             .map(|r| Row {
@@ -455,8 +455,8 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
             })
             .collect();
         let asked: Vec<(usize, &Row)> = short.iter().enumerate().map(|(i, row)| (i % 4, row)).collect();
-        let one = many.answer(&asked[2..3]).unwrap();
-        let found = many.answer(&asked).unwrap();
+        let one = bank.predict(&asked[2..3]).unwrap();
+        let found = bank.predict(&asked).unwrap();
         assert!(difference(&Tensor::from_slice(&one[0]), &Tensor::from_slice(&found[2])) < 1e-5);
     }
 }
@@ -470,9 +470,9 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
         &[Role::AttnOut],
     ];
     let adapters = targets.map(|targets| random_gpt2(&base, targets));
-    let mut many = AdapterBank::new(Base::open(&golden("gpt2")).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    let mut bank = AdapterBank::new(Base::open(&golden("gpt2")).unwrap(), Device::Cpu, Kind::Float).unwrap();
     for (i, (lora, tensors, _)) in adapters.iter().enumerate() {
-        many.add(&i.to_string(), lora, tensors).unwrap();
+        bank.add(&i.to_string(), lora, tensors).unwrap();
     }
     let scored = common::rows("gpt2", 7);
     let whole = scored.iter().map(|row| Row {
@@ -481,7 +481,7 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
     });
     for rows in [scored.clone(), whole.collect()] {
         let asked: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 2 + 1) % 3, row)).collect();
-        for ((adapter, row), found) in asked.iter().zip(many.answer(&asked).unwrap()) {
+        for ((adapter, row), found) in asked.iter().zip(bank.predict(&asked).unwrap()) {
             let alone = logits(adapters[*adapter].2.as_ref(), std::slice::from_ref(*row));
             let found = Tensor::from_slice(&found).view_as(&alone);
             assert!(difference(&found, &alone) < 1e-5, "adapter {adapter}");
@@ -493,20 +493,20 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
 fn several_adapters_share_one_base_and_refuse_what_does_not_fit() {
     let base = Base::open(&golden("roberta")).unwrap();
     let adapters = several(&base);
-    let mut many = AdapterBank::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float).unwrap();
-    assert!(many.answer(&[]).unwrap().is_empty());
-    many.add("one", &adapters[0].0, &adapters[0].1).unwrap();
+    let mut bank = AdapterBank::new(Base::open(&golden("roberta")).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    assert!(bank.predict(&[]).unwrap().is_empty());
+    bank.add("one", &adapters[0].0, &adapters[0].1).unwrap();
     let message = |e: lora_core::Error| e.to_string();
-    assert!(message(many.add("one", &adapters[1].0, &adapters[1].1).unwrap_err()).contains("already"));
-    let wrong = message(many.add("two", &adapters[1].0, &adapters[0].1).unwrap_err());
+    assert!(message(bank.add("one", &adapters[1].0, &adapters[1].1).unwrap_err()).contains("already"));
+    let wrong = message(bank.add("two", &adapters[1].0, &adapters[0].1).unwrap_err());
     assert!(wrong.contains("adapter `two`"), "{wrong}");
-    assert_eq!(many.names().collect::<Vec<_>>(), ["one"]);
+    assert_eq!(bank.names().collect::<Vec<_>>(), ["one"]);
     let row = &rows(1)[0];
-    assert!(message(many.answer(&[(1, row)]).unwrap_err()).contains("there is no adapter 1"));
+    assert!(message(bank.predict(&[(1, row)]).unwrap_err()).contains("there is no adapter 1"));
     let long = Row {
         ids: vec![3; 100],
         ..row.clone()
     };
-    assert!(message(many.answer(&[(0, &long)]).unwrap_err()).contains("100 tokens"));
-    assert_eq!(many.answer(&[(0, row)]).unwrap()[0].len(), 1);
+    assert!(message(bank.predict(&[(0, &long)]).unwrap_err()).contains("100 tokens"));
+    assert_eq!(bank.predict(&[(0, row)]).unwrap()[0].len(), 1);
 }

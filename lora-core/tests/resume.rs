@@ -192,7 +192,7 @@ fn foreign_and_damaged_checkpoints_are_refused() {
         Err(Error::Interrupted { .. })
     ));
     let text = |id: &str, kind: &str| run(kind, &path, id, None).0.unwrap_err().to_string();
-    assert!(text("b", "lora").contains("not of this one") && text("b", "lora").contains("Delete the file"));
+    assert!(text("b", "lora").contains("not of this run") && text("b", "lora").contains("Delete the file"));
     assert!(text("a", "full").contains("has no `param/"), "{}", text("a", "full"));
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints: everything that a run needs to go on as if it had never stopped.
+//! Checkpoints: the full state of a run, for exact resume.
 
 use super::{AdamW, Eval};
 use crate::weights::{self, Weights};
@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Where a run is, beside the tensors.
+/// The progress of a run: everything in a checkpoint except tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Optimiser steps done.
     pub step: u64,
-    /// Sum of the losses of this epoch's steps so far.
+    /// Sum of the step losses of the current epoch so far.
     pub epoch_loss: f64,
     /// Evaluations so far.
     pub evals: Vec<Eval>,
-    /// Seconds of training before this checkpoint, over all attempts.
+    /// Seconds of training, summed over all attempts.
     pub train_seconds: f64,
-    /// Seconds of evaluation, likewise.
+    /// Seconds of evaluation, summed over all attempts.
     pub eval_seconds: f64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// How often the run was resumed.
+    /// How many times the run was resumed.
     pub resumed: u32,
 }
 
-/// The file of one run's checkpoint.
+/// The checkpoint file of one run.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    /// Written into the file and compared on resume, so that a checkpoint of another run is never taken up.
+    /// The run id. It is stored in the file and compared on resume, so that a run never resumes from another run's checkpoint.
     run: String,
 }
 
-/// Of the layout of the file.
+/// Version of the file's layout.
 const VERSION: &str = "1";
 
 impl Checkpoint {
-    /// The checkpoint at `path` of the run with this id.
+    /// The checkpoint at `path` of the run with the id `run`.
     pub fn new(path: &Path, run: &str) -> Checkpoint {
         Checkpoint {
             path: path.to_path_buf(),
@@ -47,10 +47,10 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the trained variables, the optimiser's state and the position, whole or not at all.
+    /// Writes the trained variables, the optimiser's state and the progress atomically.
     ///
     /// # Errors
-    /// [`Error::Io`]; the previous checkpoint stays.
+    /// [`Error::Io`]; the previous checkpoint remains.
     pub fn save(&self, optim: &AdamW, progress: &Progress) -> Result<()> {
         let progress = serde_json::to_string(progress).map_err(|e| Error::format(&self.path, e.to_string()))?;
         let metadata = [
@@ -65,10 +65,10 @@ impl Checkpoint {
         )
     }
 
-    /// Takes the state back, if there is a checkpoint of this run.
+    /// Restores the optimiser's state and returns the progress; none if there is no checkpoint.
     ///
     /// # Errors
-    /// [`Error::Format`] for a file that is damaged or of another run, with the advice to delete it.
+    /// [`Error::Format`] for a file that is damaged or of another run.
     pub fn restore(&self, optim: &mut AdamW) -> Result<Option<Progress>> {
         if !self.path.exists() {
             return Ok(None);
@@ -80,13 +80,13 @@ impl Checkpoint {
         let get = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
         if get("version") != VERSION || get("run") != self.run {
             return Err(fault(format!(
-                "is a checkpoint of run `{}`, version `{}`, not of this one",
+                "is a checkpoint of run `{}`, version `{}`, not of this run",
                 get("run"),
                 get("version")
             )));
         }
         let progress: Progress =
-            serde_json::from_str(get("progress")).map_err(|e| fault(format!("its position cannot be read: {e}")))?;
+            serde_json::from_str(get("progress")).map_err(|e| fault(format!("its progress cannot be read: {e}")))?;
         let state = file
             .names()
             .map(|n| Ok((n.to_string(), file.tensor(n)?)))
@@ -95,7 +95,7 @@ impl Checkpoint {
         Ok(Some(progress))
     }
 
-    /// Deletes the file once the run's record is safe.
+    /// Deletes the file, if there is one.
     ///
     /// # Errors
     /// [`Error::Io`].

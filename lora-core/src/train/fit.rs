@@ -1,49 +1,49 @@
-//! How a model is trained, and what an evaluation gives.
+//! Training settings and evaluation results.
 
 use super::{AdamForm, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Device;
 
-/// How a model is trained.
+/// Training settings.
 #[derive(Clone, Debug)]
 pub struct FitConfig {
-    /// Passes over the training rows.
+    /// Epochs: passes over the training rows.
     pub epochs: u64,
-    /// Rows of one forward pass.
+    /// Rows per forward pass.
     pub batch_size: usize,
-    /// Forward passes of one optimiser step, which is that of their rows in one pass.
+    /// Forward passes per optimiser step (gradient accumulation). The step equals that of all their rows in one pass.
     pub accumulate: usize,
-    /// The highest learning rate.
+    /// The peak learning rate.
     pub lr: f64,
-    /// Decay of matrices and embeddings.
+    /// Weight decay of matrices and embeddings.
     pub weight_decay: f64,
-    /// Share of the steps spent in warm-up.
+    /// Share of all steps spent in warm-up.
     pub warmup_ratio: f64,
-    /// Steps of warm-up, in place of the share.
+    /// Steps of warm-up; overrides `warmup_ratio`.
     pub warmup_steps: Option<u64>,
-    /// The largest joint norm of the gradients; none = no clipping.
+    /// Maximal global norm of the gradients; none disables clipping.
     pub clip: Option<f64>,
     /// Adam's betas.
     pub betas: (f64, f64),
     /// Adam's epsilon.
     pub eps: f64,
-    /// Where epsilon and decay stand.
+    /// Variant of AdamW.
     pub adamw: AdamForm,
-    /// What is minimised.
+    /// The loss.
     pub objective: Objective,
-    /// The run's seed: order of the rows, dropout.
+    /// Seed of the order of rows and of dropout.
     pub seed: u64,
-    /// Steps between checkpoints; one is written at the end of each epoch anyway.
+    /// Steps between checkpoints; 0 writes one only at the end of each epoch.
     pub checkpoint_every: u64,
-    /// Whether what lies inside a block is computed again in the backward pass instead of being kept: less memory, a third
-    /// more work, the same numbers ([`crate::nn::ActivationCheckpointing`]).
+    /// Whether activations inside a block are recomputed in the backward pass instead of stored: less memory, a third more
+    /// work, the same values ([`crate::nn::ActivationCheckpointing`]).
     pub recompute: bool,
-    /// Where batches go.
+    /// The device of model and batches.
     pub device: Device,
 }
 
-/// The defaults of the experiments: three epochs of 32 rows, the learning rate of the paper's LoRA, on the CPU.
+/// The defaults of the experiments, for the CPU: three epochs, batches of 32 rows, the learning rate of the paper's LoRA.
 impl Default for FitConfig {
     fn default() -> Self {
         FitConfig {
@@ -67,7 +67,7 @@ impl Default for FitConfig {
     }
 }
 
-/// One evaluation, at the end of an epoch.
+/// The evaluation at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Eval {
     /// The epoch, from 1.
@@ -76,6 +76,6 @@ pub struct Eval {
     pub step: u64,
     /// Mean training loss of the epoch.
     pub train_loss: f64,
-    /// Metric name ("dev/accuracy") to value; none where the metric is undefined.
+    /// Metric name (such as `dev/accuracy`) to value; none if the metric is undefined.
     pub metrics: BTreeMap<String, Option<f64>>,
 }

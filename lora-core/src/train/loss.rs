@@ -1,36 +1,36 @@
 use crate::batch::{Batch, UNSCORED};
 use tch::{Kind, Reduction, Tensor};
 
-/// What training minimises.
+/// The loss that training minimises.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Objective {
-    /// Cross-entropy over classes; `label_smoothing` spreads that share of the target evenly over all classes.
+    /// Cross-entropy over classes.
     Classes {
-        /// From 0 (none) to below 1.
+        /// Share of the target distribution that is spread evenly over all classes: from 0 (none) to below 1.
         label_smoothing: f64,
     },
-    /// Mean squared error of one output.
+    /// Mean squared error of a single output.
     Score,
-    /// Cross-entropy over the vocabulary, the mean over all scored tokens of the batch, so that each token counts alike however
-    /// long its row is. (The paper's GPT-2 code divides by the number of tokens + 0.0001, a relative difference below 1e-5.)
+    /// Cross-entropy over the vocabulary, averaged over all scored tokens of the batch: every token has the same weight. (The
+    /// paper's GPT-2 code divides by the number of tokens + 0.0001, a relative difference below 1e-5.)
     Tokens {
-        /// As above, over the whole vocabulary, the target included.
+        /// Share of the target distribution that is spread evenly over the vocabulary, target included.
         label_smoothing: f64,
     },
-    /// The same, the sum over the scored tokens of a text and the mean over texts: a long text counts for more. What Li and
-    /// Liang's code minimises in prefix tuning.
+    /// Cross-entropy over the vocabulary, summed over the scored tokens of a text and averaged over texts: long texts have
+    /// more weight. Li and Liang's code minimises it in prefix tuning.
     Texts {
-        /// As above.
+        /// As in [`Objective::Tokens`].
         label_smoothing: f64,
     },
 }
 
-/// The mean loss over the rows (or scored tokens, as the objective says) of `batch`, a scalar in fp32, for the model's answers `[B, labels]` (or
-/// `[S, vocab]`).
-pub fn loss(answers: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
-    let answers = answers.to_kind(Kind::Float);
+/// The loss of `logits` `[B, labels]` (language model: `[S, vocab]` for S scored tokens) on `batch`: a scalar in fp32, averaged
+/// over rows or scored tokens as `objective` says.
+pub fn loss(logits: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
+    let logits = logits.to_kind(Kind::Float);
     match objective {
-        Objective::Classes { label_smoothing } | Objective::Tokens { label_smoothing } => answers.cross_entropy_loss(
+        Objective::Classes { label_smoothing } | Objective::Tokens { label_smoothing } => logits.cross_entropy_loss(
             &batch.targets,
             None::<&Tensor>,
             Reduction::Mean,
@@ -38,7 +38,7 @@ pub fn loss(answers: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
             label_smoothing,
         ),
         Objective::Texts { label_smoothing } => {
-            let sum = answers.cross_entropy_loss(
+            let sum = logits.cross_entropy_loss(
                 &batch.targets,
                 None::<&Tensor>,
                 Reduction::Sum,
@@ -47,7 +47,7 @@ pub fn loss(answers: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
             );
             sum / batch.layout.rows as f64
         }
-        Objective::Score => answers.squeeze_dim(-1).mse_loss(&batch.targets, Reduction::Mean),
+        Objective::Score => logits.squeeze_dim(-1).mse_loss(&batch.targets, Reduction::Mean),
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn a_mean_over_texts_counts_long_texts_for_more() {
-        // Two texts with 1 and 3 scored tokens among two equally likely ones: log 2 a token.
+    fn a_mean_over_texts_gives_long_texts_more_weight() {
+        // Two texts with 1 and 3 scored tokens, over a vocabulary of two equally likely tokens: log 2 per token.
         let row = |scored: usize| Row {
             ids: vec![0; 4],
             types: Vec::new(),
@@ -68,8 +68,8 @@ mod tests {
         };
         let rows = [row(1), row(3)];
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
-        let answers = Tensor::zeros([4, 2], (Kind::Float, Device::Cpu));
-        let of = |objective| f64::try_from(loss(&answers, &batch, objective)).unwrap();
+        let logits = Tensor::zeros([4, 2], (Kind::Float, Device::Cpu));
+        let of = |objective| f64::try_from(loss(&logits, &batch, objective)).unwrap();
         let log2 = std::f64::consts::LN_2;
         let label_smoothing = 0.0;
         assert!((of(Objective::Tokens { label_smoothing }) - log2).abs() < 1e-6);

@@ -1,7 +1,7 @@
-//! How much memory training takes, from shapes alone: what a plan says before anything is run.
+//! Predicts the memory of training from shapes alone, for plans of runs.
 //!
-//! The terms are counted from what libtorch keeps for the backward pass of the operations in [`crate::nn`] and
-//! [`crate::model`]; `lora bench memory` holds the sum against what a process really takes.
+//! The terms count the tensors that libtorch saves for the backward pass of the operations in [`crate::nn`] and
+//! [`crate::model`]; `lora bench memory` compares the prediction with the measured memory of a process.
 
 use crate::batch::{Row, Target, UNSCORED};
 use crate::model::{Arch, Model, ModelShape};
@@ -9,59 +9,59 @@ use crate::nn::{BuiltParams, Owner, ParamKind};
 use serde_json::Value;
 use tch::Kind;
 
-/// Bytes of a number in fp32.
-const FULL: f64 = 4.0;
+/// Bytes of an fp32 value.
+const F32: f64 = 4.0;
 
-/// What is held while something is kept for the backward pass, over the thing itself: the allocator's gaps, and what libtorch
-/// makes between two operations. Measured (`lora bench memory`).
-const KEPT: f64 = 1.4;
+/// Memory held per byte of tensors saved for the backward pass: the allocator's gaps and libtorch's intermediate tensors.
+/// Measured (`lora bench memory`).
+const SAVED_OVERHEAD: f64 = 1.4;
 
-/// The same of what is alive in passing, much of which is freed and not given back to the system.
-const PASSING: f64 = 2.4;
+/// Memory held per byte of temporary tensors, much of which is freed but not returned to the system. Measured.
+const TEMPORARY_OVERHEAD: f64 = 2.4;
 
-/// Bytes of a trained number: its value, its gradient, and two moments, all in fp32.
-const TRAINED: f64 = 4.0 * FULL;
+/// Bytes per trained element: value, gradient and two moments, all in fp32.
+const TRAINED: f64 = 4.0 * F32;
 
-/// What of a model and a method decides the memory of training.
+/// The properties of a model and a method that determine the memory of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryModel {
     /// The model's dimensions.
     pub shape: ModelShape,
-    /// Number type of frozen weights and activations.
+    /// Data type of frozen weights and activations.
     pub kind: Kind,
-    /// Whether blocks are computed again in the backward pass.
+    /// Whether blocks are recomputed in the backward pass.
     pub recompute: bool,
-    /// Whether there is dropout: its masks are kept, and attention writes its probabilities out.
+    /// Whether there is dropout: its masks are saved, and attention materialises its probabilities.
     pub dropout: bool,
-    /// Numbers of all variables.
+    /// Elements of all variables.
     pub total: i64,
-    /// Numbers that are trained.
+    /// Elements of the trained variables.
     pub trained: i64,
-    /// Numbers of the largest trained variable.
+    /// Elements of the largest trained variable.
     pub largest: i64,
-    /// Numbers of the base's matrices and tables that are trained.
+    /// Elements of the trained matrices and embeddings of the base.
     pub base: i64,
-    /// Blocks that a gradient passes through: those from the first trained variable on.
+    /// Blocks with a backward pass: those from the first trained variable on.
     pub blocks: i64,
-    /// Tokens that the method puts into each row.
+    /// Tokens that the method inserts into each row.
     pub prompt: i64,
 }
 
-/// What of a batch does.
+/// The size of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchShape {
     /// Rows.
     pub rows: i64,
-    /// Their mean length in tokens.
+    /// Mean length of a row in tokens.
     pub mean: f64,
-    /// The length of the longest.
+    /// Length of the longest row in tokens.
     pub longest: i64,
-    /// The mean number of tokens in a row that are scored against the whole vocabulary.
+    /// Mean number of scored tokens per row (language models).
     pub scored: f64,
 }
 
 impl BatchShape {
-    /// A batch of `size` rows that are like `rows` on the average, one of them like the longest.
+    /// A batch of `size` rows with the mean length of `rows` and its longest row.
     pub fn of(rows: &[Row], size: usize) -> BatchShape {
         let scored = |row: &Row| match &row.target {
             Target::Tokens(wanted) => wanted.iter().filter(|id| **id != UNSCORED).count(),
@@ -78,7 +78,7 @@ impl BatchShape {
 }
 
 impl MemoryModel {
-    /// Of a model as it was built, `config` its config.json.
+    /// Of a built model; `config` is its config.json.
     pub fn new(
         (arch, config): (&Arch, &Value),
         shape: ModelShape,
@@ -93,7 +93,7 @@ impl MemoryModel {
             .filter_map(|key| config.get(key)?.as_f64())
             .collect();
         let trained = || built.params.trainable();
-        let numbers = |e: &crate::nn::NamedParam| e.tensor.numel() as i64;
+        let elements = |e: &crate::nn::NamedParam| e.tensor.numel() as i64;
         let below = trained().filter(|e| e.param.owner != Owner::Head);
         let first = below.map(|e| e.param.depth.map_or(0, |d| d.index as i64)).min();
         let base = trained().filter(|e| e.param.owner == Owner::Base);
@@ -103,98 +103,99 @@ impl MemoryModel {
             recompute,
             dropout: rates.is_empty() || rates.iter().any(|rate| *rate > 0.0),
             total: built.counts.total,
-            trained: trained().map(numbers).sum(),
-            largest: trained().map(numbers).max().unwrap_or(0),
-            base: base.map(numbers).sum(),
+            trained: trained().map(elements).sum(),
+            largest: trained().map(elements).max().unwrap_or(0),
+            base: base.map(elements).sum(),
             blocks: first.map_or(0, |first| shape.layers - first),
             prompt: model.prompt_tokens(),
             shape,
         }
     }
 
-    /// Bytes of the most that is held at once in a training step, without what the process itself takes.
-    pub fn bytes(&self, load: &BatchShape) -> f64 {
-        // The optimiser makes a few copies of one gradient after the other, when the activations are gone.
-        self.resting() + self.activations(load).max(3.0 * FULL * self.largest as f64)
+    /// Peak bytes of a training step, without the memory of the process itself.
+    pub fn bytes(&self, batch: &BatchShape) -> f64 {
+        // The optimiser makes three temporaries of one variable at a time, after the activations are freed.
+        self.resting() + self.activations(batch).max(3.0 * F32 * self.largest as f64)
     }
 
-    /// Bytes that are held between steps: weights, gradients and moments.
+    /// Bytes held between steps: weights, gradients and moments.
     pub fn resting(&self) -> f64 {
         (self.total - self.trained) as f64 * self.width() + self.trained as f64 * TRAINED
     }
 
-    /// Bytes of what the backward pass needs of a forward pass, and of what both make and drop.
-    pub fn activations(&self, load: &BatchShape) -> f64 {
-        let tokens = load.rows as f64 * (load.mean + self.prompt as f64);
+    /// Bytes of the tensors saved for the backward pass and of the temporary tensors of both passes.
+    pub fn activations(&self, batch: &BatchShape) -> f64 {
+        let tokens = batch.rows as f64 * (batch.mean + self.prompt as f64);
         let (d, layers) = (self.shape.hidden as f64, self.shape.layers as f64);
-        let (kept, passing) = (KEPT * self.block(load), PASSING * self.passing(load));
-        // The head of a classifier asks for each row's first token, so that of the last block no more is kept than keys
-        // and values.
+        let saved = SAVED_OVERHEAD * self.saved_per_block(batch);
+        let temporary = TEMPORARY_OVERHEAD * self.temporary(batch);
+        // A classifier's head reads only the first token of each row: the last block saves little more than keys and values.
         let last = if self.shape.head_hidden.is_some() {
             3.0 * d * tokens
         } else {
-            kept
+            saved
         };
         let inside = match (self.blocks, self.recompute) {
-            (0, _) => passing,
-            (_, true) => layers * d * tokens + kept + passing,
-            (blocks, false) => (blocks - 1) as f64 * kept + last + passing,
+            (0, _) => temporary,
+            (_, true) => layers * d * tokens + saved + temporary,
+            (blocks, false) => (blocks - 1) as f64 * saved + last + temporary,
         };
-        // Sums of tables and their LayerNorm; what is trained in fp32 is turned into the kind of the activations.
+        // Sums of embeddings and their LayerNorm.
         let embedded = 3.0 * d * tokens;
-        let turned = if self.kind == Kind::Float {
+        // Trained fp32 weights are cast to the data type of the activations.
+        let cast = if self.kind == Kind::Float {
             0.0
         } else {
             self.base as f64
         };
-        (inside + embedded + turned) * self.width() + self.scores(load)
+        (inside + embedded + cast) * self.width() + self.logits(batch)
     }
 
-    /// Numbers that one block keeps for the backward pass.
-    fn block(&self, load: &BatchShape) -> f64 {
+    /// Elements that one block saves for the backward pass.
+    fn saved_per_block(&self, batch: &BatchShape) -> f64 {
         let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
-        let (rows, cells, square) = self.sizes(load);
-        let tokens = rows * (load.mean + self.prompt as f64);
-        // The block's input, the inputs of two LayerNorms, and that of the activation; masks; and of a trained matrix its input.
+        let (rows, cells, square) = self.sizes(batch);
+        let tokens = rows * (batch.mean + self.prompt as f64);
+        // Per token: the inputs of the block, of two LayerNorms and of the activation; dropout masks; inputs of trained matrices.
         let masks = if self.dropout { 2.0 * d } else { 0.0 };
         let inputs = if self.base > 0 { 2.0 * d + f } else { 0.0 };
         let token = 3.0 * d + f + masks + inputs;
-        // Queries, keys and values, and what attention answers or, with dropout, the probabilities, their mask and the product.
-        let written = match (&self.shape.relative, self.dropout) {
+        // Attention saves its output or, with dropout, the probabilities, their mask and the product.
+        let attention = match (&self.shape.relative, self.dropout) {
             (_, true) => 3.0 * square,
-            (Some(_), false) => 2.0 * square, // a bias with a gradient keeps libtorch from its fused kernel
+            (Some(_), false) => 2.0 * square, // the fused kernel takes no bias with a gradient
             (None, false) => d * cells,
         };
         let relative = self.shape.relative.as_ref().map_or(0.0, |relative| {
-            let reached = relative.reached(load.longest + self.prompt) as f64;
-            // Each term has scaled queries or keys, and the projected table once a row; the table is normalised and dropped.
+            let reached = relative.reached(batch.longest + self.prompt) as f64;
+            // Each term saves scaled queries or keys and the projected table once per row; the table passes LayerNorm and dropout.
             relative.terms as f64 * d * (cells + rows * reached + reached) + 3.0 * d * reached
         });
-        token * tokens + 3.0 * d * cells + written + relative
+        token * tokens + 3.0 * d * cells + attention + relative
     }
 
-    /// Numbers that are alive in passing, while one block is computed or gone back through.
-    fn passing(&self, load: &BatchShape) -> f64 {
+    /// Elements of the temporary tensors of one block's forward or backward pass.
+    fn temporary(&self, batch: &BatchShape) -> f64 {
         let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
-        let (rows, cells, square) = self.sizes(load);
-        let tokens = rows * (load.mean + self.prompt as f64);
+        let (rows, cells, square) = self.sizes(batch);
+        let tokens = rows * (batch.mean + self.prompt as f64);
         let fused = self.shape.relative.is_none() && !self.dropout;
         let scores = if fused { 0.0 } else { 3.0 * square };
         let relative = self.shape.relative.as_ref().map_or(0.0, |relative| {
-            let reached = relative.reached(load.longest + self.prompt) as f64;
+            let reached = relative.reached(batch.longest + self.prompt) as f64;
             relative.terms as f64 * (square + self.shape.heads as f64 * reached * cells + d * rows * reached)
         });
         (4.0 * d * cells + scores + relative).max((2.0 * f + 2.0 * d) * tokens)
     }
 
-    /// Bytes of the scores of a vocabulary: themselves, their softmax, and the gradients of both.
-    fn scores(&self, load: &BatchShape) -> f64 {
-        load.rows as f64 * load.scored * self.shape.vocab as f64 * 4.0 * FULL
+    /// Bytes of a language model's logits, their softmax, and the gradients of both.
+    fn logits(&self, batch: &BatchShape) -> f64 {
+        batch.rows as f64 * batch.scored * self.shape.vocab as f64 * 4.0 * F32
     }
 
-    /// Rows; cells of the grid on which attention works; and the numbers of one matrix of scores for all heads.
-    fn sizes(&self, load: &BatchShape) -> (f64, f64, f64) {
-        let (rows, width) = (load.rows as f64, (load.longest + self.prompt) as f64);
+    /// Rows; cells of the padded grid of attention; elements of the attention scores of all heads.
+    fn sizes(&self, batch: &BatchShape) -> (f64, f64, f64) {
+        let (rows, width) = (batch.rows as f64, (batch.longest + self.prompt) as f64);
         (rows, rows * width, rows * width * width * self.shape.heads as f64)
     }
 
@@ -223,7 +224,7 @@ mod tests {
         MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, recompute)
     }
 
-    fn load(rows: i64, longest: i64) -> BatchShape {
+    fn batch_of(rows: i64, longest: i64) -> BatchShape {
         BatchShape {
             rows,
             mean: longest as f64 * 0.8,
@@ -233,43 +234,43 @@ mod tests {
     }
 
     #[test]
-    fn more_rows_longer_rows_more_blocks_and_wider_numbers_take_more() {
+    fn memory_grows_with_rows_length_blocks_and_data_type() {
         for name in ["roberta-base", "deberta-v3-base"] {
             let of = |kind, recompute, layers| memory(name, LORA, kind, recompute, layers);
             for recompute in [false, true] {
                 let whole = of(Kind::Float, recompute, 6);
-                let base = whole.bytes(&load(8, 64));
-                assert!(whole.bytes(&load(9, 64)) > base, "{name}: rows");
-                assert!(whole.bytes(&load(8, 65)) > base, "{name}: length");
+                let base = whole.bytes(&batch_of(8, 64));
+                assert!(whole.bytes(&batch_of(9, 64)) > base, "{name}: rows");
+                assert!(whole.bytes(&batch_of(8, 65)) > base, "{name}: length");
                 assert!(
-                    of(Kind::Float, recompute, 7).bytes(&load(8, 64)) > base,
+                    of(Kind::Float, recompute, 7).bytes(&batch_of(8, 64)) > base,
                     "{name}: blocks"
                 );
                 assert!(
-                    of(Kind::BFloat16, recompute, 6).bytes(&load(8, 64)) < 0.6 * base,
+                    of(Kind::BFloat16, recompute, 6).bytes(&batch_of(8, 64)) < 0.6 * base,
                     "{name}: bf16"
                 );
             }
-            let (kept, again) = (of(Kind::Float, false, 6), of(Kind::Float, true, 6));
+            let (stored, recomputed) = (of(Kind::Float, false, 6), of(Kind::Float, true, 6));
             assert!(
-                again.activations(&load(8, 64)) < 0.5 * kept.activations(&load(8, 64)),
+                recomputed.activations(&batch_of(8, 64)) < 0.5 * stored.activations(&batch_of(8, 64)),
                 "{name}: recompute"
             );
-            let more = |f: &MemoryModel| f.activations(&load(8, 256)) / f.activations(&load(8, 128));
+            let more = |f: &MemoryModel| f.activations(&batch_of(8, 256)) / f.activations(&batch_of(8, 128));
             assert!(
-                more(&kept) > 2.0,
+                more(&stored) > 2.0,
                 "{name}: attention grows with the square of the length"
             );
         }
     }
 
     #[test]
-    fn relative_positions_prompts_and_trained_weights_take_more() {
+    fn memory_grows_with_relative_positions_prompts_and_trained_weights() {
         let (plain, relative) = (
             memory("roberta-base", LORA, Kind::Float, false, 4),
             memory("deberta-v3-base", LORA, Kind::Float, false, 4),
         );
-        assert!(relative.activations(&load(8, 128)) > plain.activations(&load(8, 128)));
+        assert!(relative.activations(&batch_of(8, 128)) > plain.activations(&batch_of(8, 128)));
         let prompt = "{kind: pre_embed, prefix: 20, infix: 4}";
         let prompt = memory("roberta-base", prompt, Kind::Float, false, 4);
         assert_eq!(prompt.prompt, 24);
@@ -277,10 +278,10 @@ mod tests {
             prompt: 0,
             ..prompt.clone()
         };
-        assert!(prompt.activations(&load(8, 64)) > 1.2 * without.activations(&load(8, 64)));
+        assert!(prompt.activations(&batch_of(8, 64)) > 1.2 * without.activations(&batch_of(8, 64)));
         let of = |method| memory("roberta-base", method, Kind::Float, false, 4);
         let sizes = ["{kind: head}", "{kind: ft_top, layers: 2}", LORA, "{kind: full}"]
-            .map(|m| of(m).activations(&load(8, 128)));
+            .map(|m| of(m).activations(&batch_of(8, 128)));
         assert!(sizes.is_sorted(), "{sizes:?}");
         assert_eq!(
             (of("{kind: head}").blocks, of("{kind: ft_top, layers: 2}").blocks),
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vocabulary_counts_where_tokens_are_scored() {
+    fn logits_of_scored_tokens_take_memory() {
         let gpt2 = known_config("gpt2").unwrap();
         let row = |n: usize| batch::Row {
             ids: vec![1; n],
@@ -300,14 +301,17 @@ mod tests {
             prompt: None,
             target: Target::Tokens([1, UNSCORED, 1].repeat(n / 3)),
         };
-        let load = BatchShape::of(&[row(30), row(60), row(90)], 2);
-        assert_eq!((load.rows, load.mean, load.longest, load.scored), (2, 60.0, 90, 40.0));
+        let batch = BatchShape::of(&[row(30), row(60), row(90)], 2);
+        assert_eq!(
+            (batch.rows, batch.mean, batch.longest, batch.scored),
+            (2, 60.0, 90, 40.0)
+        );
         let (method, arch) = (method::from_yaml(LORA).unwrap(), arch(&gpt2).unwrap());
         let build = Build::new(method.as_ref(), 1);
         let model = arch.language_model(&gpt2, &build.scope()).unwrap();
         let (built, shape) = (build.finish().unwrap(), (arch.shape)(&gpt2).unwrap());
         let f = MemoryModel::new((arch, &gpt2), shape, (model.as_ref(), &built), Kind::Float, false);
-        let silent = BatchShape { scored: 0.0, ..load };
-        assert_eq!(f.bytes(&load) - f.bytes(&silent), 2.0 * 40.0 * 50257.0 * 16.0);
+        let unscored = BatchShape { scored: 0.0, ..batch };
+        assert_eq!(f.bytes(&batch) - f.bytes(&unscored), 2.0 * 40.0 * 50257.0 * 16.0);
     }
 }

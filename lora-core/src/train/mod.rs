@@ -1,4 +1,4 @@
-//! Training: one loop for every task, with exact resume.
+//! Training: one loop for all tasks, with exact resume.
 
 mod checkpoint;
 mod fit;

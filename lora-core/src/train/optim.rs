@@ -1,4 +1,4 @@
-//! AdamW over plain tensors, because a resumed run needs its state and tch's optimisers cannot give it out.
+//! AdamW over plain tensors: exact resume needs the optimiser's state, which tch's optimisers do not expose.
 
 use crate::nn::{NamedParam, Params, copy};
 use crate::{Error, Result};
@@ -6,27 +6,26 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
-/// Whose AdamW: they differ in where epsilon is added, and in when weights decay.
+/// Variant of AdamW. The two differ in where epsilon is added and when weights decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdamForm {
-    /// PyTorch's: m' / (sqrt v' + epsilon) with both moments corrected for their start; a weight decays before its update.
+    /// PyTorch's: m' / (sqrt(v') + epsilon) with bias-corrected moments m' and v'; weights decay before the update.
     #[default]
     Torch,
-    /// transformers' own up to 4.x, which the paper's code uses: epsilon is added to the square root of v before the
-    /// correction, so that it weighs 1 / sqrt(1 - beta2^t) times as much (31 times in the first step); a weight decays after
-    /// its update.
+    /// That of transformers up to 4.x, which the paper's code uses: epsilon is added to sqrt(v) before the bias correction,
+    /// which enlarges it by 1 / sqrt(1 - beta2^t) (31 times in the first step); weights decay after the update.
     Transformers,
 }
 
 impl AdamForm {
-    /// Whether it is the default.
+    /// Whether this is the default variant.
     pub fn is_torch(&self) -> bool {
         *self == AdamForm::Torch
     }
 }
 
-/// AdamW (Loshchilov and Hutter, 2019): decoupled decay, bias correction.
+/// AdamW (Loshchilov and Hutter, 2019): Adam with decoupled weight decay.
 #[derive(Debug)]
 pub struct AdamW {
     slots: Vec<Slot>,
@@ -48,10 +47,10 @@ struct Slot {
 }
 
 impl AdamW {
-    /// Over the trainable variables; biases and LayerNorm are not decayed.
+    /// Over the trainable variables of `params`. Biases and LayerNorm do not decay.
     ///
     /// # Errors
-    /// [`Error::Config`] if nothing is trained; libtorch's refusal (memory).
+    /// [`Error::Config`] if no variable is trainable; [`Error::OutOfMemory`].
     pub fn new(params: &Params, betas: (f64, f64), eps: f64, weight_decay: f64) -> Result<AdamW> {
         let slots = params.trainable().map(Slot::new).collect::<Result<Vec<_>>>()?;
         if slots.is_empty() {
@@ -70,7 +69,7 @@ impl AdamW {
         })
     }
 
-    /// The same in another form.
+    /// Selects the variant.
     pub fn form(self, form: AdamForm) -> AdamW {
         AdamW { form, ..self }
     }
@@ -80,7 +79,7 @@ impl AdamW {
         self.step
     }
 
-    /// The variables without a gradient.
+    /// The names of the trainable variables without a gradient.
     pub fn without_gradient(&self) -> Vec<&str> {
         self.slots
             .iter()
@@ -89,7 +88,7 @@ impl AdamW {
             .collect()
     }
 
-    /// Scales all gradients so that their joint norm is at most `max_norm`, without waiting for a GPU.
+    /// Scales all gradients so that their global norm is at most `max_norm`, without a GPU synchronisation.
     pub fn clip(&self, max_norm: f64) {
         let _guard = tch::no_grad_guard();
         let norms: Vec<Tensor> = self.gradients().map(|g| g.norm().to_kind(Kind::Float)).collect();
@@ -104,14 +103,14 @@ impl AdamW {
         self.slots.iter().map(|s| s.param.grad()).filter(Tensor::defined)
     }
 
-    /// One update with learning rate `lr`; then the gradients are zeroed.
+    /// Updates the variables with learning rate `lr`, then sets the gradients to zero.
     pub fn step(&mut self, lr: f64) {
         let _guard = tch::no_grad_guard();
         self.step += 1;
         let n = self.step as i32;
         let (correction1, correction2) = (1.0 - self.beta1.powi(n), 1.0 - self.beta2.powi(n));
         let torch = self.form == AdamForm::Torch;
-        // What epsilon counts for beside sqrt(v'), and whether a weight decays before its update.
+        // Epsilon relative to sqrt(v').
         let eps = if torch { self.eps } else { self.eps / correction2.sqrt() };
         let decay = 1.0 - lr * self.weight_decay;
         for slot in &mut self.slots {
@@ -137,7 +136,7 @@ impl AdamW {
         }
     }
 
-    /// Name and value of everything that a resumed run needs: the variables and their two moments.
+    /// The state to checkpoint: the trained variables and their two moments, by name.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let parts = |s: &Slot| {
             [("param", &s.param), ("mean", &s.mean), ("square", &s.square)]
@@ -146,10 +145,10 @@ impl AdamW {
         self.slots.iter().flat_map(parts).collect()
     }
 
-    /// Takes the state back after `step` updates.
+    /// Restores the state after `step` updates.
     ///
     /// # Errors
-    /// [`Error::Config`] if a tensor is missing or of another shape.
+    /// [`Error::Config`] if a tensor is missing or has another shape.
     pub fn restore(&mut self, step: u64, mut state: HashMap<String, Tensor>) -> Result<()> {
         for slot in &self.slots {
             for (kind, tensor) in [("param", &slot.param), ("mean", &slot.mean), ("square", &slot.square)] {
@@ -206,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn epsilon_and_decay_stand_where_each_form_has_them() {
+    fn variants_differ_in_epsilon_and_decay() {
         // m1 = 0.05, v1 = 0.00025: corrected 0.5 and 0.25. m2 = 0.02, v2 = 0.00031225: corrected 2/19 and 0.156203...
         let (m1, v1) = (0.5, 0.25f64);
         let (m2, v2) = (0.02 / 0.19, 0.000_312_25 / 0.001_999f64);
         let torch1 = 0.999 - 0.1 * m1 / (v1.sqrt() + 0.1);
         let torch2 = torch1 * 0.999 - 0.1 * m2 / (v2.sqrt() + 0.1);
-        // sqrt(v) + epsilon, and the correction sqrt(1 - beta2^t) in the rate.
+        // transformers: sqrt(v) + epsilon, and the correction sqrt(1 - beta2^t) in the learning rate.
         let (c1, c2) = (0.001f64.sqrt(), 0.001_999f64.sqrt());
         let other1 = (1.0 - 0.1 * c1 * m1 / (0.000_25f64.sqrt() + 0.1)) * 0.999;
         let other2 = (other1 - 0.1 * c2 * m2 / (0.000_312_25f64.sqrt() + 0.1)) * 0.999;

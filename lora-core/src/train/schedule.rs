@@ -1,11 +1,11 @@
 /// Linear warm-up from 0, then linear decay to 0: transformers' `get_linear_schedule_with_warmup`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The highest learning rate.
+    /// The peak learning rate.
     pub peak: f64,
     /// Steps of warm-up.
     pub warmup: u64,
-    /// Steps in all; none = no decay.
+    /// All steps; none disables decay.
     pub total: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl Schedule {
         }
     }
 
-    /// The learning rate of step `step`, counted from 0 (so that the first step of a warm-up has rate 0).
+    /// The learning rate of `step`, counted from 0; the first step of a warm-up has rate 0.
     pub fn rate(&self, step: u64) -> f64 {
         let factor = match self.total {
             _ if step < self.warmup => step as f64 / self.warmup as f64,
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(rates[20], 0.0);
         assert_eq!(Schedule::with_ratio(1.0, 0.0, 4).rate(0), 1.0);
         assert_eq!(Schedule::with_ratio(1.0, 1.0, 4).rate(4), 0.0);
-        // The rate of GPT-2's runs: step/500, then (T - step)/(T - 500).
+        // The schedule of the paper's GPT-2 runs: step / 500, then (T - step) / (T - 500).
         let steps = Schedule::linear(1.0, 500, 1500);
         assert_eq!(
             [0, 250, 500, 1000, 1500].map(|s| steps.rate(s)),

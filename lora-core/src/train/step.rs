@@ -9,18 +9,18 @@ use crate::seed::{derive, seed_step};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// Forward, backward, clip, update: what the training loop, the benchmark and the parity tests share.
+/// One optimiser step: forward, backward, clip, update. The training loop, the benchmarks and the parity tests share it.
 #[derive(Debug)]
 pub struct Stepper<'a> {
     model: &'a dyn Model,
     config: &'a FitConfig,
     schedule: Schedule,
-    /// The optimiser; its step count is the position of the run.
+    /// The optimiser. Its step count is the step count of the run.
     pub optim: AdamW,
 }
 
 impl<'a> Stepper<'a> {
-    /// Over the trainable variables of `params`.
+    /// A stepper for the trainable variables of `params`.
     ///
     /// # Errors
     /// Those of [`AdamW::new`].
@@ -39,11 +39,11 @@ impl<'a> Stepper<'a> {
         })
     }
 
-    /// Trains on `rows`, at most `batch_size` at a time, and returns their loss (a scalar on the device): the mean over all
-    /// rows, or all scored tokens, however they are spread over the forward passes.
+    /// Takes one optimiser step on `rows`, at most `batch_size` per forward pass, and returns the loss: a scalar on the device,
+    /// averaged over all rows or all scored tokens, regardless of how they are split into passes.
     ///
     /// # Errors
-    /// [`Error::NoGradient`] in the first step, [`Error::OutOfMemory`], libtorch's refusals.
+    /// [`Error::NoGradient`] in the first step, [`Error::OutOfMemory`], [`Error::Torch`].
     pub fn step(&mut self, rows: &[&Row]) -> Result<Tensor> {
         guarded(&format!("training step {}", self.optim.steps() + 1), || {
             self.unguarded(rows)
@@ -56,11 +56,11 @@ impl<'a> Stepper<'a> {
         let all = terms(rows, c.objective);
         let mut total = Tensor::zeros([], (Kind::Float, c.device));
         for (part, rows) in rows.chunks(c.batch_size).enumerate() {
-            let own = terms(rows, c.objective);
-            if own == 0 && all > 0 {
+            let part_terms = terms(rows, c.objective);
+            if part_terms == 0 && all > 0 {
                 continue;
             }
-            let share = own as f64 / all as f64;
+            let share = part_terms as f64 / all as f64;
             let pass = done * c.accumulate as u64 + part as u64;
             seed_step(c.seed, pass);
             let checkpointing = ActivationCheckpointing::training(derive(c.seed, "blocks", pass), c.recompute);
@@ -84,13 +84,13 @@ impl<'a> Stepper<'a> {
         Ok(total)
     }
 
-    /// The learning rate of step `step`, from 0.
+    /// The learning rate of `step`, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
         self.schedule.rate(step)
     }
 }
 
-/// How many terms the mean loss of `rows` has: scored tokens, or rows.
+/// The number of terms in the mean loss of `rows`: scored tokens or rows.
 fn terms(rows: &[&Row], objective: Objective) -> usize {
     let scored = |row: &&Row| match (&row.target, objective) {
         (Target::Tokens(wanted), Objective::Tokens { .. }) => wanted.iter().filter(|id| **id != UNSCORED).count(),

@@ -17,89 +17,89 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::Tensor;
 
-/// What an observer is told.
+/// An event of a run, for observers.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The run goes on from a checkpoint at this step.
+    /// The run resumes from a checkpoint at this step.
     Resumed(u64),
-    /// Some steps were done.
+    /// Some steps are done.
     Progress {
         /// Steps done.
         step: u64,
-        /// Steps in all.
+        /// All steps.
         total: u64,
-        /// The last loss.
+        /// Loss of the last step.
         loss: f64,
-        /// The last learning rate.
+        /// Learning rate of the last step.
         lr: f64,
-        /// Tokens trained on, over all attempts.
+        /// Tokens trained on, summed over all attempts.
         tokens: u64,
-        /// Seconds of training, likewise; evaluations are not in them.
+        /// Seconds of training without evaluation, summed over all attempts.
         seconds: f64,
     },
     /// An epoch was evaluated.
     Epoch(&'a Eval),
 }
 
-/// What a finished run hands back.
+/// The result of a finished run.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// Every evaluation, and the times, over all attempts.
+    /// All evaluations, and times summed over all attempts.
     pub progress: Progress,
 }
 
-/// Scores the model as it is.
+/// Evaluates the model: metric name to value, none if the metric is undefined.
 pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
 
-/// What is kept of the epoch that counts: [`Params::kept`], as safetensors.
+/// Which epoch's trained variables ([`Params::kept`]) are written, and where.
 #[derive(Clone, Debug)]
 pub struct BestCheckpoint<'a> {
-    /// The metric that decides; of equals the first is kept.
+    /// The metric that selects the epoch; the first of equals is kept.
     pub metric: &'a str,
-    /// Whether less of it is better, as of a loss.
+    /// Whether lower values of the metric are better, as for a loss.
     pub lower_is_better: bool,
-    /// Whether the last epoch counts, whatever its metric.
+    /// Whether the last epoch is kept regardless of the metric.
     pub last: bool,
-    /// The file.
+    /// The safetensors file.
     pub path: PathBuf,
 }
 
-/// A model in training.
+/// The training loop of one model.
 pub struct Trainer<'a> {
     /// The model.
     pub model: &'a dyn Model,
     /// Its variables.
     pub params: &'a Params,
-    /// How to train.
+    /// Training settings.
     pub config: &'a FitConfig,
-    /// Where to save, if anywhere.
+    /// The checkpoint to resume from and to write; none for neither.
     pub checkpoint: Option<&'a Checkpoint>,
-    /// Where the trained variables of the best epoch are written, if anywhere.
+    /// The file of the best epoch's trained variables; none to write no file.
     pub keep: Option<BestCheckpoint<'a>>,
-    /// Set (by Ctrl-C) to save and stop after the step in progress.
+    /// When true (Ctrl-C), the run writes a checkpoint and stops after the current step.
     pub stop: Option<&'a AtomicBool>,
 }
 
-/// Steps between looks at the loss: each look makes a GPU wait.
+/// Steps between reads of the loss; each read synchronises with the GPU.
 const LOG_EVERY: usize = 10;
 
-/// A run in progress.
+/// The state of a run.
 struct State<'a> {
     stepper: Stepper<'a>,
     total: u64,
     progress: Progress,
-    /// Losses not yet read from the device, one a step.
+    /// Losses not yet read from the device, one per step.
     pending: Vec<Tensor>,
-    /// When the current stretch of training began.
+    /// Start of the training time that is not yet in `progress`.
     since: Instant,
 }
 
 impl<'a> Trainer<'a> {
-    /// Trains on `rows` to the end, from the checkpoint if there is one, evaluating after each epoch.
+    /// Trains on `rows` to the end, resuming from the checkpoint if there is one, and evaluates after each epoch.
     ///
     /// # Errors
-    /// Settings or rows that cannot be used, [`Error::NotFinite`], [`Error::NoGradient`], [`Error::OutOfMemory`],
-    /// [`Error::Interrupted`], and whatever `evaluate` gives.
+    /// [`Error::Config`] for settings or rows that are not valid, [`Error::NotFinite`], [`Error::NoGradient`],
+    /// [`Error::OutOfMemory`], [`Error::Interrupted`], and the errors of `evaluate`.
     pub fn fit(&self, rows: &[Row], evaluate: &mut Evaluate, observe: &mut dyn FnMut(Event)) -> Result<Fitted> {
         check_rows(self.model, rows)?;
         let steps_per_epoch = self.steps_per_epoch(rows.len())?;
@@ -121,7 +121,7 @@ impl<'a> Trainer<'a> {
     /// Optimiser steps of one epoch over `rows` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is nothing to do.
+    /// [`Error::Config`] if there are no rows, or the epochs, the batch size or the accumulation are 0.
     pub fn steps_per_epoch(&self, rows: usize) -> Result<u64> {
         let c = self.config;
         if rows == 0 || c.batch_size == 0 || c.accumulate == 0 || c.epochs == 0 {
@@ -191,7 +191,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Reads the losses of the last steps and refuses any that is not a number.
+    /// Reads the losses of the last steps and fails if one is not finite.
     fn log_losses(&self, state: &mut State, observe: &mut dyn FnMut(Event)) -> Result<()> {
         let first = state.progress.step - state.pending.len() as u64;
         let mut last = f64::NAN;
@@ -249,35 +249,35 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the trained variables if the last evaluation is the one that counts so far. Before the checkpoint: a run killed between
-    /// the two comes to the same place again.
+    /// Writes the trained variables if the last epoch is the best so far. Must run before the checkpoint is written: a run killed
+    /// between the two repeats this write when resumed.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
         let (Some(keep), Some((last, before))) = (&self.keep, evals.split_last()) else {
             return Ok(());
         };
         let value = |eval: &Eval| eval.metrics.get(keep.metric).copied().flatten();
-        let Some(now) = value(last).or(keep.last.then_some(f64::NAN)) else {
+        let Some(newest) = value(last).or(keep.last.then_some(f64::NAN)) else {
             return Ok(());
         };
         let beats = |earlier: f64| {
             if keep.lower_is_better {
-                earlier <= now
+                earlier <= newest
             } else {
-                earlier >= now
+                earlier >= newest
             }
         };
         if !keep.last && before.iter().filter_map(value).any(beats) {
             return Ok(());
         }
-        let about = [
+        let metadata = [
             ("metric", keep.metric.to_string()),
-            ("value", now.to_string()),
+            ("value", newest.to_string()),
             ("epoch", last.epoch.to_string()),
         ];
         weights::save(
             &keep.path,
             &self.params.kept(),
-            about.map(|(k, v)| (k.to_string(), v)).into(),
+            metadata.map(|(k, v)| (k.to_string(), v)).into(),
         )
     }
 

@@ -89,7 +89,7 @@ type Timed<'a> = (&'static str, usize, Box<dyn FnMut() -> Result<Vec<Vec<f32>>> 
 /// Everything in memory: the base alone, the adapters beside it, and each merged into a copy of it.
 struct Models {
     plain: Box<dyn Model>,
-    many: AdapterBank,
+    bank: AdapterBank,
     merged: Vec<Box<dyn Model>>,
     /// Bytes of the base's weights, and of one adapter's.
     bytes: [usize; 2],
@@ -111,14 +111,14 @@ impl Models {
         let (plain, built) = base.load(head.as_ref(), 2, device, kind)?;
         let mut models = Models {
             plain,
-            many: AdapterBank::new(Base::open(&dir)?, device, kind)?,
+            bank: AdapterBank::new(Base::open(&dir)?, device, kind)?,
             merged: Vec::new(),
             bytes: [bytes(built.params.iter().map(|e| &e.tensor)), 0],
         };
         for i in 0..args.adapters {
             let tensors = random(&base, &lora)?;
             models.bytes[1] = bytes(tensors.values());
-            models.many.add(&i.to_string(), &lora, &tensors)?;
+            models.bank.add(&i.to_string(), &lora, &tensors)?;
             let (mut model, _) = base.load_trained(&lora, &tensors, device, kind)?;
             model.merge()?;
             models.merged.push(model);
@@ -134,14 +134,14 @@ impl Models {
             let all: Vec<(usize, &Row)> = asked.iter().map(|(_, row)| (0, *row)).collect();
             self.groups(&[self.plain.as_ref()], &all, device)
         };
-        let alone: Vec<&dyn Model> = (0..count).filter_map(|i| self.many.model(i)).collect();
+        let alone: Vec<&dyn Model> = (0..count).filter_map(|i| self.bank.model(i)).collect();
         let merged: Vec<&dyn Model> = self.merged.iter().map(AsRef::as_ref).collect();
         vec![
             ("base alone", whole, Box::new(base)),
             (
                 "mixed batch",
                 whole + count * own,
-                Box::new(|| Ok(self.many.answer(asked)?)),
+                Box::new(|| Ok(self.bank.predict(asked)?)),
             ),
             (
                 "one by one",
@@ -168,7 +168,7 @@ impl Models {
             let rows: Vec<&Row> = mine.iter().map(|i| asked[*i].1).collect();
             let out = model.forward(&Batch::new(&rows, device)?, false).to_device(Device::Cpu);
             // A language model answers about every token.
-            let lengths: Vec<i64> = rows.iter().map(|row| self.many.answers_of(row)).collect();
+            let lengths: Vec<i64> = rows.iter().map(|row| self.bank.output_vectors(row)).collect();
             for (i, own) in mine.into_iter().zip(out.split_with_sizes(&lengths, 0)) {
                 answers[i] = Vec::try_from(own.reshape([-1]))?;
             }
