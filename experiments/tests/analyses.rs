@@ -2,7 +2,7 @@
 
 mod world;
 
-use results::analysis::{Comparison, Design, Findings, How, Module};
+use results::analysis::{Comparison, CostSource, Design, Findings, Module};
 use results::{Analysis, Store};
 use std::process::Output;
 use world::{World, refused, run, text};
@@ -256,7 +256,7 @@ fn passes_and_training_are_measured() {
     let Findings::Efficiency(found) = analysis(&world).findings else {
         panic!()
     };
-    let measured: Vec<_> = found.costs.iter().filter(|c| c.how == How::Measured).collect();
+    let measured: Vec<_> = found.costs.iter().filter(|c| c.how == CostSource::Measured).collect();
     let [full, lora] = &measured[..] else { panic!() };
     assert_eq!(lora.trained_params, 4 * 2 * 4 * (128 + 128));
     assert_eq!(full.trained_params, full.total_params);

@@ -1,4 +1,4 @@
-//! A report as one HTML file that needs nothing else: tables that sort when a heading is pressed, figures inline as SVG.
+//! A report as a self-contained HTML file, with sortable tables and inline SVG figures.
 
 use anyhow::Result;
 use results::table::RowKind;
@@ -35,7 +35,7 @@ fn figure(figure: &Figure) -> Result<String> {
     ))
 }
 
-/// Each row is a body of its own, which sorting moves; but where rows are differences, they stay with the two that they are of.
+/// Each row is a table body of its own, the unit of sorting; rows of differences share the body of the two rows that they compare.
 fn table(table: &Table) -> String {
     let mut out = format!(
         "<h2>{}</h2>\n<div class=\"wide\"><table>\n<thead><tr>",

@@ -1,4 +1,4 @@
-//! `notebooks-export`: writes what is stored as Jupyter notebooks that compute it again, and as HTML pages.
+//! `notebooks-export`: writes reports on stored results, as Jupyter notebooks and HTML pages.
 
 mod html;
 mod notebook;
@@ -14,14 +14,14 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use support::write_atomic;
 
-/// Writes the reports on GLUE, on generated texts and on Section 7: notebooks/*.ipynb and html/*.html.
+/// Writes reports on GLUE, generated texts and Section 7: notebooks/*.ipynb and html/*.html.
 ///
-/// The notebooks hold the tables, and Python (polars, matplotlib) that computes and draws them again from the records.
-/// `tools/check-notebooks --write` executes them; a notebook that was executed over the very same records is left as it is.
+/// The notebooks contain the tables, and Python code (polars, matplotlib) that recomputes them from the records.
+/// `tools/check-notebooks --write` executes them; a notebook that was executed on the same records is left as it is.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Folder of the store, the one that holds runs/ and analyses/
+    /// Folder of the store, which contains runs/ and analyses/
     #[arg(long, default_value = "results")]
     results: PathBuf,
     /// Folder for notebooks/ and html/
@@ -42,11 +42,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes everything, or nothing where something cannot be made; a line a file.
+/// Writes all files, or none if one cannot be generated; returns one line per file.
 fn run(args: &Args) -> Result<Vec<String>> {
     let (stored, bad) = Store::existing(&args.results)?.select_readable(&Filter::default())?;
     for error in &bad {
-        eprintln!("skipped: {}", error.whole());
+        eprintln!("skipped: {}", error.with_causes());
     }
     let digest = digest(&stored)?;
     let (notebooks, pages) = (args.out.join("notebooks"), args.out.join("html"));
@@ -70,14 +70,14 @@ fn run(args: &Args) -> Result<Vec<String>> {
         files.push((path, html::page(report, &stored)?, ""));
     }
     let mut written = Vec::new();
-    for (path, text, said) in files {
+    for (path, text, note) in files {
         write_atomic(&path, text.as_bytes())?;
-        written.push(format!("{}{said}", path.display()));
+        written.push(format!("{}{note}", path.display()));
     }
     Ok(written)
 }
 
-/// Changes when any record does.
+/// Hash of all records.
 fn digest(stored: &Selection) -> Result<String> {
     let mut hash = Sha256::new();
     for run in &stored.runs {
@@ -86,10 +86,10 @@ fn digest(stored: &Selection) -> Result<String> {
     for analysis in &stored.analyses {
         hash.update(analysis.to_json()?);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", hash.finalize()))
 }
 
-/// `to` as seen from the folder `from`, where Jupyter runs the notebook: it works wherever the two are copied together.
+/// `to` relative to the folder `from`, where Jupyter runs the notebook, so that both can be moved together.
 fn relative(to: &Path, from: &Path) -> Result<PathBuf> {
     let absolute = |path: &Path| std::path::absolute(path).context("cannot find the current folder");
     let (to, from) = (absolute(to)?, absolute(from)?);

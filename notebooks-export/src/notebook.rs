@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::report::{Part, Report, commits};
 
-/// The notebook, not executed. `store` is the store's folder as seen from the notebook's; `digest` names what the records hold.
+/// The notebook, not executed. `store` is the store's folder relative to the notebook's, `digest` a hash of the records.
 pub fn notebook(report: &Report, stored: &Selection, store: &str, digest: &str) -> Result<Value> {
     let mut cells = vec![markdown("about", &words(report, stored)?)];
     for (i, cell) in python(report.python).into_iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn notebook(report: &Report, stored: &Selection, store: &str, digest: &str) 
     }))
 }
 
-/// Whether `old` is `new` but executed: the same cells over the same records.
+/// Whether `old` is `new` after execution: the same cells for the same records.
 pub fn is_executed(old: &Value, new: &Value) -> bool {
     let same = |key: &str| old["metadata"][key] == new["metadata"][key];
     let source = |notebook: &Value| -> Vec<Value> {
@@ -67,7 +67,7 @@ fn words(report: &Report, stored: &Selection) -> Result<String> {
     Ok(text)
 }
 
-/// A cell of Python.
+/// A cell of Python code.
 struct Python<'a> {
     heading: &'a str,
     about: String,
@@ -82,7 +82,7 @@ fn python(text: &str) -> Vec<Python<'_>> {
             cells.push(Python { heading, about, code });
         } else if let Some(cell) = cells.last_mut() {
             match line.strip_prefix("#: ") {
-                Some(said) => cell.about = format!("{} {said}", cell.about).trim().to_owned(),
+                Some(text) => cell.about = format!("{} {text}", cell.about).trim().to_owned(),
                 None => cell.code += &format!("{line}\n"),
             }
         }
@@ -90,7 +90,7 @@ fn python(text: &str) -> Vec<Python<'_>> {
     cells
 }
 
-/// nbformat keeps text as lines that keep their newlines.
+/// Lines with their newlines, as in nbformat.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }

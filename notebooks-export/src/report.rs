@@ -1,21 +1,21 @@
-//! The three reports: what each shows, as a notebook and as a page.
+//! The reports.
 
 use anyhow::Result;
 use results::publish::{Published, gather};
 use results::{Figure, Selection, Table};
 
-/// A report.
+/// A report, written as a notebook and as an HTML page.
 #[derive(Debug)]
 pub struct Report {
     /// Stem of its files.
     pub name: &'static str,
-    /// Above it.
+    /// Title.
     pub title: &'static str,
-    /// What it is, below the title.
+    /// Description, below the title.
     pub about: &'static str,
-    /// The tables and figures in it.
+    /// Kinds of tables and figures, in order.
     pub kinds: &'static [&'static str],
-    /// The notebook's code: cells of Python, each begun by a line `# %% Heading`, then lines `#: what it does`.
+    /// Python code of the notebook. A cell begins with a line `# %% Heading`, followed by lines `#: description`.
     pub python: &'static str,
 }
 
@@ -58,7 +58,7 @@ pub static REPORTS: &[Report] = &[
     },
 ];
 
-/// What stands in a report, in its order.
+/// A part of a report.
 pub enum Part {
     /// A table.
     Table(Table),
@@ -67,10 +67,10 @@ pub enum Part {
 }
 
 impl Report {
-    /// Its tables and figures.
+    /// The tables and figures of the report.
     ///
     /// # Errors
-    /// Those of the tables and figures.
+    /// As [`gather`].
     pub fn parts(&self, stored: &Selection) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         for kind in self.kinds {
@@ -82,7 +82,7 @@ impl Report {
     }
 }
 
-/// The commits that the runs and analyses were computed at, in words.
+/// Note on the commits that the records were computed at.
 pub fn commits(stored: &Selection) -> Option<String> {
     let runs = stored.runs.iter().map(|run| &run.provenance);
     let all = runs.chain(stored.analyses.iter().map(|analysis| &analysis.provenance));

@@ -1,5 +1,5 @@
-//! [`Analysis`]: what was found out without training anything, one JSON file each: the subspaces of saved adapters
-//! (Section 7 of the paper), the latency of adapters (Table 1, Figure 5) and what training costs (Section 4.2).
+//! [`Analysis`]: the record of a measurement that is no training run, one JSON file each: subspaces of saved adapters (Section 7
+//! of the paper), latency of adapters (Table 1, Figure 5) and cost of training (Section 4.2).
 //!
 //! ```
 //! use results::analysis::Findings;
@@ -24,28 +24,28 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::record::{Provenance, is_id};
 
-/// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
+/// Version of the JSON layout; increases when a field is added, renamed or changes its meaning.
 pub const SCHEMA: u32 = 1;
 
-/// One analysis: what was asked for, what was found, and where it was computed.
+/// One analysis: its config, its findings and their provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analysis {
-    /// [`SCHEMA`] of the program that wrote it.
+    /// [`SCHEMA`] of the program that wrote the record.
     pub schema: u32,
-    /// 16 lower-case hex digits: hash of the resolved config, with hashes of what went in. The same question has the same id.
+    /// 16 lower-case hex digits: a hash of the resolved config and of the input files.
     pub id: String,
-    /// What the numbers are, in words: "the released RoBERTa-base MNLI adapter; the paper shows GPT-3".
+    /// Description of the numbers: "the released RoBERTa-base MNLI adapter; the paper shows GPT-3".
     pub label: String,
     /// The model's name.
     pub model: String,
-    /// The named setting that it came from, if any.
+    /// Name of the preset, if any.
     pub preset: Option<String>,
-    /// The resolved config, whole.
+    /// The resolved config.
     pub config: serde_json::Value,
-    /// What was found.
+    /// The results.
     pub findings: Findings,
-    /// Where the numbers come from.
+    /// Program, inputs and machine.
     pub provenance: Provenance,
     /// Start, RFC 3339.
     pub started: String,
@@ -53,7 +53,7 @@ pub struct Analysis {
     pub seconds: f64,
 }
 
-/// What was found, by kind.
+/// Results of an analysis, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Findings {
@@ -77,49 +77,49 @@ impl Findings {
     }
 }
 
-/// Adapters of one model, compared with each other, with the weights that they change, and with chance.
+/// Adapters of one model, compared with each other, with the frozen weights, and with random matrices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subspace {
-    /// The adapters; everything else names them by their place here, from 0.
+    /// The adapters; all other fields refer to them by index, from 0.
     pub adapters: Vec<Adapter>,
-    /// Blocks of the model.
+    /// Number of the model's blocks.
     pub layers: u32,
-    /// Features that the layers looked at read, d: two random subspaces have phi(i, j) = max(i, j) / d on average.
+    /// Input width d of the compared matrices: two random subspaces have phi(i, j) = max(i, j) / d on average.
     pub width: u32,
-    /// The block, counted from 1, that stands for the paper's layer 48 of 96 (Figures 3, 4, 8 and Table 7).
+    /// The probed block, from 1, in place of the paper's layer 48 of 96 (Figures 3, 4, 8 and Table 7).
     pub probe: u32,
     /// phi over pairs of subspaces.
-    pub grids: Vec<Grid>,
-    /// Singular values of the updates.
+    pub grids: Vec<PhiGrid>,
+    /// Singular values of the updates, one spectrum per adapter, block and matrix.
     pub spectra: Vec<Spectrum>,
-    /// Table 7, a cell an update.
+    /// Rows of Table 7, one per update.
     pub projections: Vec<Projection>,
-    /// What [`crate::claims`] said of it when it was computed, by what it is about: the name of a [`Comparison`] (`ranks`, `seeds`,
-    /// `weight`) or `amplification`. Tables and figures ask the rules again.
+    /// Conclusions of [`crate::claims`] at the time of the computation, by subject: a [`Comparison`] (`ranks`, `seeds`, `weight`) or
+    /// `amplification`. Tables and figures recompute them.
     pub remarks: BTreeMap<String, String>,
 }
 
-/// An adapter that was looked at.
+/// An adapter of an analysis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adapter {
-    /// What it is in the paper's figures: `r4`, `r8`, `r64`, `r64-other` (another seed); none outside that setting.
+    /// Role in the paper's figures: `r4`, `r8`, `r64`, `r64-other` (another seed); `None` for other adapters.
     pub role: Option<String>,
-    /// Where it comes from, in words: "run 0123456789abcdef of glue", "loralib checkpoint roberta_base_lora_mnli.bin".
+    /// Source: "run 0123456789abcdef of glue", "loralib checkpoint roberta_base_lora_mnli.bin".
     pub origin: String,
     /// SHA-256 of its file.
     pub sha256: String,
-    /// Its rank r.
+    /// Rank r.
     pub rank: u32,
-    /// How many directions its updates have at most, where those are fewer than r: the largest numerical rank of one.
+    /// Largest numerical rank of an update, where that is less than r.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directions: Option<u32>,
-    /// Its alpha; loralib's files do not say it.
+    /// Alpha; `None` for loralib's files, which do not record it.
     pub alpha: Option<f64>,
-    /// Seed of the run, where known.
+    /// Seed of the run, if known.
     pub seed: Option<u64>,
-    /// The task, where known.
+    /// The task, if known.
     pub task: Option<String>,
 }
 
@@ -130,14 +130,14 @@ impl Adapter {
         self.alpha.map(|alpha| alpha / f64::from(self.rank.max(1)))
     }
 
-    /// How many directions its updates have at most.
+    /// Largest numerical rank of an update.
     #[must_use]
     pub fn directions(&self) -> u32 {
         self.directions.unwrap_or(self.rank)
     }
 }
 
-/// What two families of subspaces are compared for.
+/// Purpose of a comparison of two families of subspaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
@@ -154,7 +154,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// As in the JSON.
+    /// Name in the JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -167,7 +167,7 @@ impl Comparison {
     }
 }
 
-/// The linears that the paper looks at.
+/// The attention projections that the paper examines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Module {
@@ -185,7 +185,7 @@ impl Module {
     /// All of them.
     pub const ALL: [Module; 4] = [Module::Query, Module::Key, Module::Value, Module::AttnOut];
 
-    /// As in the JSON and on the command line.
+    /// Name in the JSON and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -196,7 +196,7 @@ impl Module {
         }
     }
 
-    /// As the paper writes it: `q`, `k`, `v`, `o`.
+    /// Index in the paper: `q`, `k`, `v`, `o`.
     #[must_use]
     pub fn letter(self) -> &'static str {
         match self {
@@ -208,28 +208,28 @@ impl Module {
     }
 }
 
-/// phi(i, j) of two families of nested subspaces (eq. 4 of the paper), for all i and j.
+/// Similarity phi(i, j) of two families of nested subspaces (eq. 4 of the paper), for all i and j.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Grid {
-    /// What for.
+pub struct PhiGrid {
+    /// The comparison.
     pub about: Comparison,
-    /// The block, from 1; none of two random matrices.
+    /// The block, from 1; `None` for two random matrices.
     pub layer: Option<u32>,
-    /// The linear; none of two random matrices.
+    /// The projection; `None` for two random matrices.
     pub module: Option<Module>,
-    /// What i counts.
-    pub i: Axis,
-    /// What j counts.
-    pub j: Axis,
-    /// The values, i slowest: the one of (i, j), both from 1, is at `(i - 1) * j.len + (j - 1)`. Kept in the file as whole
-    /// thousandths, which is finer than any colour.
+    /// Axis of i.
+    pub i: GridAxis,
+    /// Axis of j.
+    pub j: GridAxis,
+    /// Values `[i, j]`, row-major: (i, j), both from 1, is at `(i - 1) * j.len + (j - 1)`. The file holds whole thousandths, which
+    /// is finer than the colours of a figure.
     #[serde(rename = "thousandths", with = "thousandths")]
     pub values: Vec<f32>,
 }
 
-impl Grid {
-    /// phi(i, j), both from 1; not a number outside the grid.
+impl PhiGrid {
+    /// phi(i, j), both from 1; NaN outside the grid.
     #[must_use]
     pub fn at(&self, i: usize, j: usize) -> f32 {
         if i == 0 || j == 0 || j > self.j.len {
@@ -240,21 +240,21 @@ impl Grid {
     }
 }
 
-/// One side of a [`Grid`].
+/// One axis of a [`PhiGrid`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Axis {
-    /// Whose directions.
-    pub of: Of,
-    /// How many: the index runs from 1 to this.
+pub struct GridAxis {
+    /// The matrix whose directions are counted.
+    pub of: Directions,
+    /// Number of directions: the index runs from 1 to `len`.
     pub len: usize,
 }
 
-/// Whose singular directions, the strongest first, in the space of the linear's inputs.
+/// A matrix whose right singular directions, by falling singular value, span the compared subspaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Of {
-    /// The A of the adapter at this place of [`Subspace::adapters`].
+pub enum Directions {
+    /// A of the adapter with this index in [`Subspace::adapters`].
     Adapter(usize),
     /// The frozen weight.
     Weight,
@@ -262,30 +262,30 @@ pub enum Of {
     Random,
 }
 
-/// The singular values of one update.
+/// Singular values of one update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spectrum {
-    /// Place in [`Subspace::adapters`].
+    /// Index in [`Subspace::adapters`].
     pub adapter: usize,
     /// The block, from 1.
     pub layer: u32,
-    /// The linear.
+    /// The projection.
     pub module: Module,
-    /// Of BA, without alpha / r, falling; those that rounding has made are left out, so there are as many as the numerical rank.
+    /// Singular values of BA, without the factor alpha / r, in falling order, up to the numerical rank.
     pub values: Vec<f32>,
 }
 
-/// A cell of Table 7. Frobenius norms; what needs the frozen weights is none where they were not given, what needs
-/// alpha where the adapter does not say it, what needs directions where the update is zero and has none.
+/// A row of Table 7, in Frobenius norms. Fields that need the frozen weights, alpha or the update's directions are `None` where
+/// these are not given, not recorded, or absent because the update is zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projection {
-    /// Place in [`Subspace::adapters`].
+    /// Index in [`Subspace::adapters`].
     pub adapter: usize,
     /// The block, from 1.
     pub layer: u32,
-    /// The linear.
+    /// The projection.
     pub module: Module,
     /// `||A||`.
     pub a: f64,
@@ -297,11 +297,11 @@ pub struct Projection {
     pub delta: Option<f64>,
     /// `||W||`.
     pub weight: Option<f64>,
-    /// `||U'WV||` with the singular directions of dW, left and right: as many as its numerical rank, which is r at most.
+    /// `||U'WV||` with the left and right singular directions of dW, up to its numerical rank.
     pub onto_delta: Option<f64>,
-    /// With as many of the top ones of W itself.
+    /// The same with as many top singular directions of W.
     pub onto_weight: Option<f64>,
-    /// With as many random orthonormal ones: the mean over draws.
+    /// The same with as many random orthonormal directions, as mean over draws.
     pub onto_random: Option<f64>,
     /// `||dW|| / onto_delta`: the amplification factor.
     pub amplification: Option<f64>,
@@ -309,31 +309,31 @@ pub struct Projection {
     pub amplification_unscaled: Option<f64>,
 }
 
-/// How long forward passes take.
+/// Latency of forward passes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
-    /// Blocks of the model.
+    /// Number of the model's blocks.
     pub layers: u32,
-    /// Its width.
+    /// Width of the model.
     pub hidden: u32,
-    /// Its parameters, without adapters.
+    /// Parameters of the model without adapters.
     pub params: i64,
-    /// Passes before the first that counts, a cell.
+    /// Uncounted passes before the measurement of each cell.
     pub warmup: u32,
     /// The measurements.
-    pub cells: Vec<Cell>,
-    /// What [`crate::claims`] said of it when it was computed; tables and figures ask the rules again.
+    pub cells: Vec<LatencyCell>,
+    /// Conclusions of [`crate::claims`] at the time of the computation; tables and figures recompute them.
     pub remark: String,
 }
 
-/// What a forward pass runs through.
+/// The model of a latency measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Design {
-    /// The model alone: full fine-tuning, or LoRA merged.
+    /// The model alone: full fine-tuning, or merged LoRA.
     Base,
-    /// LoRA in its two matrices beside the weight, not merged.
+    /// LoRA with its two matrices beside the weight, not merged.
     LoraUnmerged,
     /// Adapters after feed-forwards (Lin et al., 2020).
     AdapterL,
@@ -341,59 +341,59 @@ pub enum Design {
     AdapterH,
 }
 
-/// One measurement: milliseconds of single forward passes.
+/// One latency measurement: milliseconds of single forward passes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Cell {
-    /// What the pass ran through.
+pub struct LatencyCell {
+    /// The model.
     pub design: Design,
-    /// Rows.
+    /// Rows of the batch.
     pub batch: u32,
-    /// Tokens a row.
+    /// Tokens per row.
     pub length: u32,
-    /// Bottleneck of the adapters, or rank; 0 of the model alone.
+    /// Bottleneck of the adapters, or rank of LoRA; 0 for the model alone.
     pub bottleneck: u32,
     /// Parameters added to the model.
     pub added_params: i64,
     /// Median.
     pub median_ms: f64,
-    /// From the first quartile to the third.
+    /// Interquartile range.
     pub iqr_ms: f64,
     /// Mean.
     pub mean_ms: f64,
-    /// Sample standard deviation; 0 of a single trial.
+    /// Sample standard deviation; 0 for a single trial.
     pub sd_ms: f64,
-    /// Passes that count.
+    /// Counted passes.
     pub trials: u32,
 }
 
 impl Latency {
-    /// The cell of the model alone with the same batch and length.
+    /// The measurement of the model alone with the same batch and length.
     #[must_use]
-    pub fn base_of(&self, cell: &Cell) -> Option<&Cell> {
-        let same = |c: &&Cell| c.design == Design::Base && (c.batch, c.length) == (cell.batch, cell.length);
+    pub fn base_of(&self, cell: &LatencyCell) -> Option<&LatencyCell> {
+        let same = |c: &&LatencyCell| c.design == Design::Base && (c.batch, c.length) == (cell.batch, cell.length);
         self.cells.iter().find(same)
     }
 
-    /// Slow-down over the model alone, in per cent, of mean passes, as in the paper; 0 of the model alone.
+    /// Slow-down of the mean pass over the model alone, in per cent, as in the paper.
     #[must_use]
-    pub fn slowdown(&self, cell: &Cell) -> Option<f64> {
+    pub fn slowdown(&self, cell: &LatencyCell) -> Option<f64> {
         let base = self.base_of(cell)?.mean_ms;
         (base > 0.0).then(|| (cell.mean_ms / base - 1.0) * 100.0)
     }
 }
 
-/// What training costs, a row a method and model.
+/// Cost of training, one row per method and model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Efficiency {
     /// The rows.
     pub costs: Vec<Cost>,
-    /// What [`crate::claims`] said of it when it was computed; tables ask the rules again.
+    /// Conclusions of [`crate::claims`] at the time of the computation; tables recompute them.
     pub remark: String,
 }
 
-/// What a method costs on a model.
+/// Cost of training a model with a method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
@@ -401,36 +401,36 @@ pub struct Cost {
     pub model: String,
     /// The method: `full`, `lora`.
     pub method: String,
-    /// Where the numbers come from.
-    pub how: How,
-    /// Parameters that are trained.
+    /// Source of the numbers.
+    pub how: CostSource,
+    /// Trained parameters.
     pub trained_params: i64,
     /// All parameters.
     pub total_params: i64,
     /// Memory of training, in MiB.
     pub memory_mib: Option<f64>,
-    /// Bytes of a checkpoint of what is trained.
+    /// Bytes of a checkpoint of the trained parameters.
     pub checkpoint_bytes: Option<u64>,
-    /// Tokens trained on a second.
+    /// Training throughput in tokens per second.
     pub tokens_per_second: Option<f64>,
-    /// What is counted, and under which assumptions, in words.
+    /// What is counted, and under which assumptions.
     pub note: String,
 }
 
-/// Where the numbers of a [`Cost`] come from.
+/// Source of the numbers of a [`Cost`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
-    /// From a run on this machine.
+pub enum CostSource {
+    /// Measured in a run on this machine.
     Measured,
-    /// From the shape of the model, in closed form.
+    /// Computed from the shape of the model.
     Computed,
-    /// Printed in the paper.
+    /// Quoted from the paper.
     Paper,
 }
 
 impl Analysis {
-    /// Reads an analysis; `path` is only for the messages.
+    /// Reads an analysis; `path` is used in error messages only.
     ///
     /// # Errors
     /// [`Error::Corrupt`] with line and column, [`Error::NewerSchema`], [`Error::Invalid`].
@@ -440,10 +440,10 @@ impl Analysis {
         Ok(analysis)
     }
 
-    /// The analysis as JSON with a closing newline, indented but for the innermost parts: a grid is a line.
+    /// The analysis as JSON with a closing newline, indented three levels deep: a grid is one line.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the text could not be read back.
+    /// [`Error::Invalid`] for an analysis that could not be read back.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate(Path::new(&format!("{}.json", self.id)))?;
         json::indented(self, 3).map_err(|source| Error::Serialise {
@@ -452,7 +452,7 @@ impl Analysis {
         })
     }
 
-    /// Everything in it that must be as it says, so that nobody who reads it needs to look again.
+    /// Checks what the types do not guarantee.
     fn validate(&self, path: &Path) -> Result<()> {
         let check = |holds: bool, reason: &str| match holds {
             true => Ok(()),
@@ -462,26 +462,29 @@ impl Analysis {
             }),
         };
         let known = self.schema != 0 && self.schema <= SCHEMA;
-        check(known, "a schema that this program does not know")?;
+        check(known, "its schema is not known to this program")?;
         check(is_id(&self.id), "the id is not 16 lower-case hex digits")?;
         check(self.seconds.is_finite(), "the time is not a finite number")?;
         match &self.findings {
             Findings::Subspace(found) => {
                 let there = |adapter: usize| adapter < found.adapters.len();
-                let of = |axis: &Axis| !matches!(axis.of, Of::Adapter(n) if !there(n));
-                let cells = |g: &Grid| g.i.len.checked_mul(g.j.len);
-                let whole = |g: &Grid| cells(g) == Some(g.values.len()) && g.values.iter().all(|v| v.is_finite());
+                let of = |axis: &GridAxis| !matches!(axis.of, Directions::Adapter(n) if !there(n));
+                let cells = |g: &PhiGrid| g.i.len.checked_mul(g.j.len);
+                let whole = |g: &PhiGrid| cells(g) == Some(g.values.len()) && g.values.iter().all(|v| v.is_finite());
                 check(
                     found.grids.iter().all(whole),
-                    "a grid has not i x j values, or one that is no number",
+                    "a grid does not have i x j values, or one of them is not finite",
                 )?;
                 let named = found.grids.iter().all(|g| of(&g.i) && of(&g.j))
                     && found.spectra.iter().all(|s| there(s.adapter))
                     && found.projections.iter().all(|p| there(p.adapter));
-                check(named, "an adapter is named that is not listed")
+                check(
+                    named,
+                    "a grid, spectrum or projection refers to an adapter that is not listed",
+                )
             }
             Findings::Latency(found) => {
-                let times = |c: &Cell| [c.median_ms, c.iqr_ms, c.mean_ms, c.sd_ms];
+                let times = |c: &LatencyCell| [c.median_ms, c.iqr_ms, c.mean_ms, c.sd_ms];
                 let finite = found.cells.iter().flat_map(times).all(f64::is_finite);
                 check(finite, "a time is not a finite number")
             }
@@ -490,7 +493,7 @@ impl Analysis {
     }
 }
 
-/// Numbers of [0, 1] as whole thousandths.
+/// Serialises numbers in [0, 1] as whole thousandths.
 mod thousandths {
     use serde::{Deserialize, Deserializer, Serializer};
 

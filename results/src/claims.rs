@@ -1,52 +1,54 @@
-//! What the paper concludes from its tables and figures, as rules: each conclusion apart, tested against seeds. Sentences below
-//! tables and figures come from here and from nowhere else; [`crate::verdict`] says what a test comes to.
+//! The paper's conclusions as claims to test on stored results: the source of all sentences below tables and figures.
+//! [`crate::verdict`] tests them.
 //!
-//! Methods are compared over the seeds that they share (Student's paired t), groups of adapters and forward passes by Welch's
-//! test; conclusions that are drawn together are corrected for their number (Holm).
+//! Methods are compared over common seeds (Student's paired t), groups of adapters and of forward passes by Welch's test; claims
+//! of one table or figure are corrected for their number (Holm).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::{
-    Cell, Comparison, Cost, Design, Efficiency, Grid, How, Latency, Module, Of, Projection, Subspace,
+    Comparison, Cost, CostSource, Design, Directions, Efficiency, Latency, LatencyCell, Module, PhiGrid, Projection,
+    Subspace,
 };
 use crate::methods;
 use crate::stats::Estimate;
 use crate::verdict::{Claim, Scores, Tested, above, all, any, below, few, groups, mean, middle, paired};
 
-/// Points of a score in per cent by which a setting may be behind and still be called as good: what the paper prints as the
-/// spread over seeds of WikiSQL (Tables 4, 5 and 6).
+/// Percentage points by which a setting may be behind and still count as equally good: the spread over seeds that the paper
+/// prints for WikiSQL (Tables 4, 5 and 6).
 pub const MARGIN: f64 = 0.5;
-/// The same of Table 16, whose text calls differences within it comparable.
+/// The same for Table 16, whose text calls such differences comparable.
 pub const MARGIN_LITTLE_DATA: f64 = 0.3;
 
 fn level(scores: &Scores) -> String {
     format!("{:.1}", scores.level())
 }
 
-/// A method in one setting, as Figure 2 draws it.
+/// A method in one setting: a point of Figure 2.
 #[derive(Clone, Debug, Default)]
-pub struct Tried {
+pub struct TriedSetting {
     /// The kind of method: `lora`, `full`.
     pub method: String,
-    /// What sets the setting apart from others of the method: sizes, weights, rates.
+    /// Settings of the method: sizes, weights, rates.
     pub setting: String,
-    /// Parameters trained without the head.
+    /// Trained parameters without the head.
     pub trained: i64,
     /// Its scores.
     pub scores: Scores,
 }
 
-/// Figure 2 on one task: LoRA matches or exceeds full fine-tuning and is ahead of the other methods; prefixes fall off with size.
+/// Figure 2 on one task: LoRA matches or exceeds full fine-tuning and is ahead of the other methods; prefixes fall off at the
+/// largest size.
 #[must_use]
-pub fn figure2(task: &str, tried: &[Tried]) -> Vec<Claim> {
+pub fn figure2(task: &str, tried: &[TriedSetting]) -> Vec<Claim> {
     let of = |method: &str| tried.iter().filter(|t| t.method == method).collect::<Vec<_>>();
     let lora = of("lora");
     let mut claims = Vec::new();
-    let says = format!("LoRA matches or exceeds full fine-tuning, within {MARGIN}");
-    claims.extend(like_with_like(says, &lora, &of("full"), -MARGIN));
+    let statement = format!("LoRA matches or exceeds full fine-tuning, within {MARGIN}");
+    claims.extend(like_with_like(statement, &lora, &of("full"), -MARGIN));
     for other in ["adapter_h", "pre_embed", "pre_layer"] {
-        let says = format!("LoRA is ahead of {}", methods::name(other));
-        claims.extend(like_with_like(says, &lora, &of(other), 0.0));
+        let statement = format!("LoRA is ahead of {}", methods::name(other));
+        claims.extend(like_with_like(statement, &lora, &of(other), 0.0));
     }
     for method in ["pre_embed", "pre_layer"] {
         let mut sizes = of(method);
@@ -59,7 +61,7 @@ pub fn figure2(task: &str, tried: &[Tried]) -> Vec<Claim> {
             .map(|t| above(paired(&t.scores, &largest.scores), 0.0))
             .collect();
         claims.push(Claim {
-            says: format!("{} fall off at the largest size", methods::name(method)),
+            statement: format!("{} fall off at the largest size", methods::name(method)),
             about: String::new(),
             numbers: format!("{} of {}", level(&largest.scores), largest.setting),
             tested: any(&behind),
@@ -75,11 +77,11 @@ fn about(what: &str, mut claims: Vec<Claim>) -> Vec<Claim> {
     claims
 }
 
-/// LoRA against another method. The best of many settings is not held against the best of few: both sides must have been tried
-/// equally often, and of several settings each side enters with its best.
-fn like_with_like(says: String, lora: &[&Tried], other: &[&Tried], margin: f64) -> Option<Claim> {
-    let best = |side: &[&Tried]| {
-        let level = |t: &Tried| t.scores.level();
+/// LoRA against another method, each in its best setting. There is no test unless both were run in equally many settings: the
+/// best of many is not comparable with the best of few.
+fn like_with_like(statement: String, lora: &[&TriedSetting], other: &[&TriedSetting], margin: f64) -> Option<Claim> {
+    let best = |side: &[&TriedSetting]| {
+        let level = |t: &TriedSetting| t.scores.level();
         side.iter()
             .copied()
             .max_by(|a, b| level(a).total_cmp(&level(b)))
@@ -96,18 +98,19 @@ fn like_with_like(says: String, lora: &[&Tried], other: &[&Tried], margin: f64) 
         1 => " (1 setting)".to_owned(),
         n => format!(" (best of {n} settings)"),
     };
-    let said = |tried: &Tried, n: usize| {
+    let shown = |tried: &TriedSetting, n: usize| {
         level(&tried.scores) + &Some(n).filter(|_| !alike || n > 1).map(of).unwrap_or_default()
     };
     Some(Claim {
-        says,
+        statement,
         about: String::new(),
-        numbers: format!("{} against {}", said(&a, lora.len()), said(&b, other.len())),
+        numbers: format!("{} against {}", shown(&a, lora.len()), shown(&b, other.len())),
         tested,
     })
 }
 
-/// Table 5 at one budget, by weights (`Wq,Wv`): all of it in Wq or in Wk is behind, and Wq with Wv is as good as any other.
+/// Table 5 at one number of parameters, by adapted weights (`Wq,Wv`): Wq or Wk alone is behind, and Wq with Wv is as good as any
+/// other choice.
 #[must_use]
 pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
     let Some(both) = cells.get("Wq,Wv") else {
@@ -118,7 +121,7 @@ pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
     for alone in ["Wq", "Wk"] {
         if let Some(scores) = cells.get(alone) {
             claims.push(Claim {
-                says: format!("{alone} alone is behind Wq,Wv of half the rank"),
+                statement: format!("{alone} alone is behind Wq,Wv of half the rank"),
                 about: row.to_owned(),
                 numbers: format!("{} against {}", level(scores), level(both)),
                 tested: above(paired(both, scores), 0.0),
@@ -128,7 +131,7 @@ pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
     if !singles.is_empty() {
         let ahead: Vec<Tested> = singles.iter().map(|s| above(paired(both, &cells[*s]), 0.0)).collect();
         claims.push(Claim {
-            says: "Wq,Wv is ahead of every single matrix of a higher rank".to_owned(),
+            statement: "Wq,Wv is ahead of every single matrix of a higher rank".to_owned(),
             about: row.to_owned(),
             numbers: String::new(),
             tested: all(&ahead),
@@ -141,7 +144,7 @@ pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
         .collect();
     if !others.is_empty() {
         claims.push(Claim {
-            says: format!("no other choice is ahead of Wq,Wv by more than {MARGIN}"),
+            statement: format!("no other choice is ahead of Wq,Wv by more than {MARGIN}"),
             about: row.to_owned(),
             numbers: String::new(),
             tested: all(&others),
@@ -150,7 +153,7 @@ pub fn table5(row: &str, cells: &BTreeMap<String, Scores>) -> Vec<Claim> {
     claims
 }
 
-/// Table 6 of one choice of weights, by rank: the smallest suffices for several matrices, Wq alone needs a larger one.
+/// Table 6 for one choice of weights, by rank: the smallest rank suffices for several matrices, Wq alone needs a larger one.
 #[must_use]
 pub fn table6(row: &str, weights: &str, cells: &BTreeMap<u64, Scores>) -> Vec<Claim> {
     let mut ranks = cells.iter();
@@ -165,7 +168,7 @@ pub fn table6(row: &str, weights: &str, cells: &BTreeMap<u64, Scores>) -> Vec<Cl
         .chain(larger.iter().copied())
         .map(|(rank, scores)| format!("r={rank} {}", level(scores)));
     let numbers = numbers.collect::<Vec<_>>().join(", ");
-    let (says, tested) = if weights == "Wq" {
+    let (statement, tested) = if weights == "Wq" {
         let better: Vec<Tested> = larger.iter().map(|(_, s)| above(paired(s, first), 0.0)).collect();
         (format!("Wq alone needs a rank above {smallest}"), any(&better))
     } else {
@@ -177,14 +180,14 @@ pub fn table6(row: &str, weights: &str, cells: &BTreeMap<u64, Scores>) -> Vec<Cl
     };
     let about = row.to_owned();
     vec![Claim {
-        says,
+        statement,
         about,
         numbers,
         tested,
     }]
 }
 
-/// Table 16, by rows of training data (all of them as the largest number): LoRA against full fine-tuning, and prefixes against both.
+/// Table 16, by rows of training data (`u64::MAX` for all): LoRA against full fine-tuning, and prefixes against both.
 #[must_use]
 pub fn table16(
     row: &str,
@@ -213,7 +216,7 @@ pub fn table16(
             (format!("is within {MARGIN_LITTLE_DATA} of"), all(&within))
         };
         claims.push(Claim {
-            says: format!("LoRA {words} full fine-tuning on {}", amount(rows)),
+            statement: format!("LoRA {words} full fine-tuning on {}", amount(rows)),
             about: row.to_owned(),
             numbers: format!("{} against {}", level(a), level(b)),
             tested,
@@ -223,7 +226,7 @@ pub fn table16(
         let Some(little) = prefix.get(&least) else { continue };
         let behind = [&lora[&least], &full[&least]].map(|side| above(paired(side, little), 0.0));
         claims.push(Claim {
-            says: format!("{name} is behind LoRA and full fine-tuning on {}", amount(least)),
+            statement: format!("{name} is behind LoRA and full fine-tuning on {}", amount(least)),
             about: row.to_owned(),
             numbers: level(little),
             tested: all(&behind),
@@ -241,7 +244,7 @@ pub fn table16(
         };
         let shrinks = paired(&gap(&lora[&least], little), &gap(&lora[&most], much));
         claims.push(Claim {
-            says: format!("{name} comes nearer to LoRA with more data"),
+            statement: format!("{name} comes nearer to LoRA with more data"),
             about: row.to_owned(),
             numbers: String::new(),
             tested: above(shrinks, 0.0),
@@ -250,14 +253,14 @@ pub fn table16(
     claims
 }
 
-/// Where adapters differ, their pairs that share no adapter: independent of each other.
-fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec<(&Grid, (usize, usize))> {
+/// Grids of pairs of adapters, no two of which share an adapter: independent samples of one pair of ranks.
+fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec<(&PhiGrid, (usize, usize))> {
     let rank = |n: usize| found.adapters.get(n).map(|adapter| adapter.directions());
     let mut used = BTreeSet::new();
-    let mut kept: Vec<(&Grid, (usize, usize))> = Vec::new();
-    let here = |g: &&Grid| g.about == about && g.layer == Some(layer) && g.module == Some(module);
+    let mut kept: Vec<(&PhiGrid, (usize, usize))> = Vec::new();
+    let here = |g: &&PhiGrid| g.about == about && g.layer == Some(layer) && g.module == Some(module);
     for grid in found.grids.iter().filter(here) {
-        let (Of::Adapter(i), Of::Adapter(j)) = (grid.i.of, grid.j.of) else {
+        let (Directions::Adapter(i), Directions::Adapter(j)) = (grid.i.of, grid.j.of) else {
             continue;
         };
         let alike = kept
@@ -271,12 +274,12 @@ fn pairs(found: &Subspace, about: Comparison, layer: u32, module: Module) -> Vec
     kept
 }
 
-fn average(grid: &Grid) -> f64 {
+fn average(grid: &PhiGrid) -> f64 {
     middle(grid.values.iter().map(|phi| f64::from(*phi)))
 }
 
-/// What random subspaces share on average over all i and j: max(i, j) / d each.
-fn chance(grid: &Grid, width: u32) -> f64 {
+/// Mean phi of random subspaces over all i and j: max(i, j) / d each.
+fn chance(grid: &PhiGrid, width: u32) -> f64 {
     let cells = (1..=grid.i.len).flat_map(|i| (1..=grid.j.len).map(move |j| i.max(j) as f64));
     middle(cells) / f64::from(width.max(1))
 }
@@ -291,7 +294,7 @@ pub fn ranks(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
     let mut claims = Vec::new();
     for &layer in layers {
         for module in [Module::Query, Module::Value] {
-            let grids: Vec<&Grid> = pairs(found, Comparison::Ranks, layer, module)
+            let grids: Vec<&PhiGrid> = pairs(found, Comparison::Ranks, layer, module)
                 .into_iter()
                 .map(|p| p.0)
                 .collect();
@@ -300,20 +303,20 @@ pub fn ranks(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
             }
             let top: Vec<f64> = grids.iter().map(|g| f64::from(g.at(1, 1))).collect();
             claims.push(Claim {
-                says: "the strongest directions share phi above 0.5".to_owned(),
+                statement: "the strongest directions share phi above 0.5".to_owned(),
                 about: at(layer, module),
                 numbers: format!("{:.2}", middle(top.iter().copied())),
                 tested: above(mean(&top), 0.5),
             });
-            // Of the squared overlaps of the first i directions of both, what does not come from the two strongest.
-            let rest = |g: &&Grid| {
+            // Squared overlap of the first i directions of both, less that of the strongest pair, per direction.
+            let rest = |g: &&PhiGrid| {
                 let i = g.i.len.min(g.j.len);
                 (i > 1).then(|| (i as f64 * f64::from(g.at(i, i)) - f64::from(g.at(1, 1))) / (i as f64 - 1.0))
             };
             let rest: Vec<f64> = grids.iter().filter_map(rest).collect();
             if !rest.is_empty() {
                 claims.push(Claim {
-                    says: "the other directions do not share as much".to_owned(),
+                    statement: "the other directions do not share as much".to_owned(),
                     about: at(layer, module),
                     numbers: format!("{:.2} each", middle(rest.iter().copied())),
                     tested: below(mean(&rest), 0.5),
@@ -338,7 +341,7 @@ pub fn seeds(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
         if !both.is_empty() {
             let more: Vec<f64> = both.iter().map(|(q, v)| q - v).collect();
             claims.push(Claim {
-                says: "two seeds share more of W_q than of W_v".to_owned(),
+                statement: "two seeds share more of W_q than of W_v".to_owned(),
                 about: format!("layer {layer}"),
                 numbers: format!(
                     "{:.3} and {:.3}",
@@ -353,7 +356,7 @@ pub fn seeds(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
             let random = chance(first, found.width);
             let values: Vec<f64> = grids.iter().map(|(grid, _)| average(grid)).collect();
             claims.push(Claim {
-                says: "two seeds share more than chance does".to_owned(),
+                statement: "two seeds share more than chance does".to_owned(),
                 about: at(layer, module),
                 numbers: format!("{:.3} and {random:.3}", middle(values.iter().copied())),
                 tested: above(mean(&values), random),
@@ -363,16 +366,17 @@ pub fn seeds(found: &Subspace, layers: &[u32]) -> Vec<Claim> {
     claims
 }
 
-/// Figure 8: the update's directions are hardly among the strongest tenth of the weight's, those of a larger rank more so.
+/// Figure 8: an update hardly lies in the strongest tenth of the weight's directions; one of a larger rank does more.
 #[must_use]
 pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
     let mut shares: BTreeMap<u32, BTreeMap<usize, f64>> = BTreeMap::new();
-    let here = |g: &&Grid| g.about == Comparison::Weight && g.layer == Some(layer) && g.module == Some(Module::Query);
+    let here =
+        |g: &&PhiGrid| g.about == Comparison::Weight && g.layer == Some(layer) && g.module == Some(Module::Query);
     for grid in found.grids.iter().filter(here) {
-        let Of::Adapter(n) = grid.j.of else { continue };
+        let Directions::Adapter(n) = grid.j.of else { continue };
         let Some(adapter) = found.adapters.get(n) else { continue };
         let (tenth, rank) = (grid.i.len, grid.j.len);
-        // The share of the update's directions: phi's sum of squares over r, whichever of the two is fewer.
+        // phi is relative to the smaller of the two subspaces; the share is relative to the update's r directions.
         let share = f64::from(grid.at(tenth, rank)) * tenth.min(rank) as f64 / rank.max(1) as f64;
         shares.entry(adapter.directions()).or_default().insert(n, share);
     }
@@ -381,14 +385,14 @@ pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
         return Vec::new();
     };
     let mut claims = vec![Claim {
-        says: "no more than 0.2 of an update of W_q lies in the strongest tenth of W_q".to_owned(),
+        statement: "no more than 0.2 of an update of W_q lies in the strongest tenth of W_q".to_owned(),
         about: format!("r = {least} in layer {layer}"),
         numbers: format!("{:.2}", middle(small.values().copied())),
         tested: below(mean(&values(small)), 0.2),
     }];
     if let Some((most, large)) = shares.last_key_value().filter(|(most, _)| *most > least) {
         claims.push(Claim {
-            says: format!("more of it does at r = {most}"),
+            statement: format!("more of it does at r = {most}"),
             about: String::new(),
             numbers: format!("{:.2}", middle(large.values().copied())),
             tested: above(groups(&values(large), &values(small)), 0.0),
@@ -397,8 +401,8 @@ pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
     claims
 }
 
-/// Table 7: W_q lies in an update's directions more than in random ones, less than in its own strongest; the update amplifies
-/// them, by more at a smaller rank once alpha / r is taken out.
+/// Table 7: W_q lies in an update's directions more than in random ones and less than in its own strongest; the update amplifies
+/// them, and without the factor alpha / r a smaller rank amplifies more.
 #[must_use]
 pub fn amplification(found: &Subspace) -> Vec<Claim> {
     let mut ranks: BTreeMap<u32, Vec<&Projection>> = BTreeMap::new();
@@ -412,15 +416,15 @@ pub fn amplification(found: &Subspace) -> Vec<Claim> {
     for (rank, of) in &ranks {
         let about = || format!("r = {rank}");
         let random = logs(of, |p| Some(p.onto_delta? / p.onto_random?));
-        let says = "W_q lies in an update's directions more than in random ones";
-        claims.extend(factor(says, about(), &random, above(mean(&random), 0.0)));
-        // Nearer, as a ratio, to what random directions hold than to what its own strongest do.
+        let statement = "W_q lies in an update's directions more than in random ones";
+        claims.extend(factor(statement, about(), &random, above(mean(&random), 0.0)));
+        // Below the geometric mean of the projections on random and on the strongest directions.
         let own = logs(of, |p| Some(p.onto_delta? / (p.onto_random? * p.onto_weight?).sqrt()));
-        let says = "the update's directions are nearer to random ones than to those that W_q emphasises";
-        claims.extend(factor(says, about(), &own, below(mean(&own), 0.0)));
+        let statement = "the update's directions are nearer to random ones than to those that W_q emphasises";
+        claims.extend(factor(statement, about(), &own, below(mean(&own), 0.0)));
         let amplified = logs(of, |p| p.amplification);
-        let says = "an update amplifies its directions";
-        claims.extend(factor(says, about(), &amplified, above(mean(&amplified), 0.0)));
+        let statement = "an update amplifies its directions";
+        claims.extend(factor(statement, about(), &amplified, above(mean(&amplified), 0.0)));
     }
     if let (Some((least, small)), Some((most, large))) = (ranks.first_key_value(), ranks.last_key_value())
         && least < most
@@ -428,9 +432,9 @@ pub fn amplification(found: &Subspace) -> Vec<Claim> {
         let [small, large] = [small, large].map(|of| logs(of, |p| p.amplification_unscaled));
         if !small.is_empty() && !large.is_empty() {
             let ratio = middle(small.iter().copied()) - middle(large.iter().copied());
-            let says = "a smaller rank amplifies more, alpha / r taken out";
+            let statement = "a smaller rank amplifies more, alpha / r taken out";
             let about = format!("r = {least} against {most}");
-            claims.extend(factor(says, about, &[ratio], above(groups(&small, &large), 0.0)));
+            claims.extend(factor(statement, about, &[ratio], above(groups(&small, &large), 0.0)));
         }
     }
     claims
@@ -444,18 +448,18 @@ fn logs(of: &[&Projection], value: impl Fn(&Projection) -> Option<f64>) -> Vec<f
         .collect()
 }
 
-/// A conclusion about a factor, from its logarithms; none where there are none.
-fn factor(says: &str, about: String, logs: &[f64], tested: Tested) -> Option<Claim> {
+/// A claim about a factor, given its logarithms; `None` without any.
+fn factor(statement: &str, about: String, logs: &[f64], tested: Tested) -> Option<Claim> {
     (!logs.is_empty()).then(|| Claim {
-        says: says.to_owned(),
+        statement: statement.to_owned(),
         about,
         numbers: format!("{:.2} times", middle(logs.iter().copied()).exp()),
         tested,
     })
 }
 
-/// Slow-down as the logarithm of a ratio of mean passes, less that of the model alone.
-fn pass(cell: &Cell) -> Result<Estimate, String> {
+/// Logarithm of the mean pass, with the standard error of the relative mean.
+fn pass(cell: &LatencyCell) -> Result<Estimate, String> {
     let n = cell.trials as usize;
     let enough = n >= crate::verdict::FEWEST && cell.mean_ms > 0.0;
     let error = cell.sd_ms / cell.mean_ms / (n as f64).sqrt();
@@ -467,23 +471,23 @@ fn pass(cell: &Cell) -> Result<Estimate, String> {
     enough.then_some(estimate).ok_or_else(|| few(n))
 }
 
-/// Table 1 and Figure 5: adapters slow every pass down, by over 30 % where there is least to compute, and less so elsewhere. The
-/// passes of one sitting stand for seeds.
+/// Table 1 and Figure 5: adapters slow every pass down, by over 30 % for the smallest input, and less for the largest. Passes take
+/// the place of seeds.
 #[must_use]
 pub fn latency(found: &Latency) -> Vec<Claim> {
-    let adapters = |c: &&Cell| matches!(c.design, Design::AdapterL | Design::AdapterH);
-    let slowed: Vec<(&Cell, &Cell, f64)> = found
+    let adapters = |c: &&LatencyCell| matches!(c.design, Design::AdapterL | Design::AdapterH);
+    let slowed: Vec<(&LatencyCell, &LatencyCell, f64)> = found
         .cells
         .iter()
         .filter(adapters)
         .filter_map(|c| Some((c, found.base_of(c)?, found.slowdown(c)?)))
         .collect();
-    let tokens = |c: &Cell| (u64::from(c.batch) * u64::from(c.length), c.batch, c.length);
+    let tokens = |c: &LatencyCell| (u64::from(c.batch) * u64::from(c.length), c.batch, c.length);
     let places: BTreeSet<(u64, u32, u32)> = slowed.iter().map(|(c, ..)| tokens(c)).collect();
     let (Some(least), Some(most)) = (places.first(), places.last()) else {
         return Vec::new();
     };
-    let ratio = |(cell, base, _): &(&Cell, &Cell, f64)| -> Result<Estimate, String> {
+    let ratio = |(cell, base, _): &(&LatencyCell, &LatencyCell, f64)| -> Result<Estimate, String> {
         Ok(Estimate::sum(&[(1.0, pass(cell)?), (-1.0, pass(base)?)]))
     };
     let percents = |of: &mut dyn Iterator<Item = f64>| {
@@ -495,13 +499,13 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
     let much: Vec<Tested> = here().map(|s| above(ratio(s), 1.3f64.ln())).collect();
     let mut claims = vec![
         Claim {
-            says: "adapters slow every pass down".to_owned(),
+            statement: "adapters slow every pass down".to_owned(),
             about: String::new(),
             numbers: percents(&mut slowed.iter().map(|s| s.2)),
             tested: all(&slower),
         },
         Claim {
-            says: format!("by over 30 % with some adapter at {} x {}", least.1, least.2),
+            statement: format!("by over 30 % with some adapter at {} x {}", least.1, least.2),
             about: String::new(),
             numbers: percents(&mut here().map(|s| s.2)),
             tested: any(&much),
@@ -523,7 +527,7 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
             format!("{:+.1} %", middle(here.map(|s| s.2)))
         };
         claims.push(Claim {
-            says: format!("less so at {} x {} than at {} x {}", most.1, most.2, least.1, least.2),
+            statement: format!("less so at {} x {} than at {} x {}", most.1, most.2, least.1, least.2),
             about: String::new(),
             numbers: format!("{} and {} on average", percent(*most), percent(*least)),
             tested: above(less(), 0.0),
@@ -532,11 +536,16 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
     claims
 }
 
-/// Section 4.2: LoRA's checkpoint is smaller, its training takes less memory and is faster. Sizes are counted; memory and speed
-/// are one measurement each.
+/// Section 4.2: LoRA has smaller checkpoints and trains faster in less memory. Sizes are exact; memory and speed are one
+/// measurement each, hence untested.
 #[must_use]
 pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
-    let of = |name: &str| found.costs.iter().find(|c| c.how == How::Measured && c.method == name);
+    let of = |name: &str| {
+        found
+            .costs
+            .iter()
+            .find(|c| c.how == CostSource::Measured && c.method == name)
+    };
     let (Some(full), Some(lora)) = (of("full"), of("lora")) else {
         return Vec::new();
     };
@@ -545,7 +554,7 @@ pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
     let mut claims = Vec::new();
     if let Some((a, b)) = numbers(&|c| c.checkpoint_bytes.map(|n| n as f64)) {
         claims.push(Claim {
-            says: format!(
+            statement: format!(
                 "a checkpoint of LoRA is smaller than one of full fine-tuning on {}",
                 full.model
             ),
@@ -556,7 +565,7 @@ pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
     }
     if let Some((a, b)) = numbers(&|c| c.memory_mib) {
         claims.push(Claim {
-            says: "LoRA trains in less memory".to_owned(),
+            statement: "LoRA trains in less memory".to_owned(),
             about: String::new(),
             numbers: format!("{:.2} of it; the paper has 0.29", a / b),
             tested: one(),
@@ -564,7 +573,7 @@ pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
     }
     if let Some((a, b)) = numbers(&|c| c.tokens_per_second) {
         claims.push(Claim {
-            says: "LoRA trains faster".to_owned(),
+            statement: "LoRA trains faster".to_owned(),
             about: String::new(),
             numbers: format!("{:.2} times the tokens a second; the paper has 1.33", a / b),
             tested: one(),

@@ -1,4 +1,4 @@
-//! Two methods, seed by seed: differences with a paired test.
+//! Paired comparison of methods over common seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use crate::record::RunRecord;
 use crate::stats::{Estimate, holm};
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{Cell, Number, Row, RowKind, Table};
+use crate::table::{Cell, Row, RowKind, Table};
 use crate::verdict::{FEWEST, LEVEL};
 
-/// One task: `method` minus `baseline` over the seeds that both have.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Scores of `method` minus those of `baseline` on one task, over common seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Difference {
-    /// The named setting that both come from, if any.
+    /// The preset of both, if any.
     pub preset: Option<String>,
-    /// What their numbers are, in words.
+    /// Label of the runs.
     pub label: String,
     /// The model.
     pub model: String,
@@ -25,11 +25,11 @@ pub struct Difference {
     pub task: String,
     /// The metric, in per cent.
     pub metric: String,
-    /// What is subtracted.
+    /// The subtracted method.
     pub baseline: String,
-    /// From what it is subtracted.
+    /// The method that it is subtracted from.
     pub method: String,
-    /// Seeds that both have.
+    /// Common seeds.
     pub seeds: Vec<u64>,
     /// Mean of the baseline over them.
     pub baseline_mean: f64,
@@ -39,32 +39,32 @@ pub struct Difference {
     pub difference: f64,
     /// Sample standard deviation of the differences; `None` for one seed.
     pub sd: Option<f64>,
-    /// Two-sided p of the paired t test; `None` where there are too few seeds, or where all differences are the same.
+    /// Two-sided p value of the paired t test; `None` for too few seeds or equal differences.
     pub p: Option<f64>,
-    /// The same, corrected for the number of comparisons (Holm).
+    /// The p value corrected for the number of comparisons (Holm).
     pub p_holm: Option<f64>,
-    /// What it comes to, in words.
+    /// Verdict.
     pub verdict: String,
 }
 
-/// One setting and task: scores by method and seed.
-type Scores<'a> = BTreeMap<&'a str, BTreeMap<u64, Vec<f64>>>;
+/// Scores by method and seed.
+type ByMethod<'a> = BTreeMap<&'a str, BTreeMap<u64, Vec<f64>>>;
 
-/// Every method that is not `baseline` against it, or `methods` alone, wherever both have a seed in common.
+/// Compares `methods`, or all other methods if empty, with `baseline`, for each preset, model and task that has both.
 ///
 /// # Errors
-/// [`Error::UnknownName`] of a method without runs; [`Error::Ambiguous`] where one method has several settings.
+/// [`Error::UnknownName`] for a method without runs; [`Error::Ambiguous`] for a method with several settings.
 pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result<Vec<Difference>> {
     let baseline = known(stored, baseline)?;
     let methods = methods
         .iter()
         .map(|name| known(stored, name))
         .collect::<Result<Vec<&str>>>()?;
-    let mut groups: BTreeMap<_, (Vec<&RunRecord>, Scores)> = BTreeMap::new();
+    let mut groups: BTreeMap<_, (Vec<&RunRecord>, ByMethod)> = BTreeMap::new();
     for run in sweep::finished(stored) {
         if let Some((metric, Some(value))) = sweep::headline(run) {
             let group = groups
-                .entry((&run.preset, &run.label, &run.model, sweep::task(run), metric))
+                .entry((&run.preset, &run.label, &run.model, sweep::printed_task(run), metric))
                 .or_default();
             group.0.push(run);
             group
@@ -93,11 +93,16 @@ pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result
                 .iter()
                 .filter_map(|(seed, b)| Some((*seed, sweep::mean(base.get(seed)?).value, sweep::mean(b).value)))
                 .collect();
-            let mut one = difference(&pairs);
-            (one.preset, one.label, one.model) = (preset.to_owned().clone(), (*label).clone(), (*model).clone());
-            (one.task, one.metric) = (task.clone(), metric.clone());
-            (one.baseline, one.method) = (baseline.to_owned(), method.to_owned());
-            found.push(one);
+            found.push(Difference {
+                preset: (*preset).clone(),
+                label: (*label).clone(),
+                model: (*model).clone(),
+                task: task.clone(),
+                metric: metric.clone(),
+                baseline: baseline.to_owned(),
+                method: method.to_owned(),
+                ..difference(&pairs)
+            });
         }
     }
     correct(&mut found);
@@ -107,7 +112,7 @@ pub fn compare(stored: &Selection, baseline: &str, methods: &[String]) -> Result
     Ok(found)
 }
 
-/// The name under which tables show the method that is called `name`, in records or in tables.
+/// [`RunRecord::shown_method`] of the method called `name` in records or tables.
 fn known<'a>(stored: &'a Selection, name: &str) -> Result<&'a str> {
     let found = sweep::finished(stored).find(|run| run.method == name || run.shown_method() == name);
     found.map(RunRecord::shown_method).ok_or_else(|| {
@@ -119,13 +124,13 @@ fn known<'a>(stored: &'a Selection, name: &str) -> Result<&'a str> {
     })
 }
 
-/// A seed that was run twice under one method's name, with different settings, has no difference. Records of one question, as
-/// when two experiments have a run in common, are no two settings.
+/// Refuses a seed that was run twice under one method's name in different settings. Records with equal inputs, as when two
+/// experiments share a run, do not count as different.
 fn unambiguous(runs: &[&RunRecord], methods: [&str; 2]) -> Result<()> {
     let mut seen: BTreeMap<(&str, u64), &RunRecord> = BTreeMap::new();
     for run in runs.iter().filter(|run| methods.contains(&run.shown_method())) {
         match seen.insert((run.shown_method(), run.seed), run) {
-            Some(other) if sweep::question(other) != sweep::question(run) => {
+            Some(other) if sweep::inputs(other) != sweep::inputs(run) => {
                 return Err(Error::Ambiguous {
                     method: run.method.clone(),
                     task: run.task.clone(),
@@ -155,21 +160,13 @@ fn difference(pairs: &[(u64, f64, f64)]) -> Difference {
     let two_sided = beside.map(|(above, below)| (2.0 * above.min(below)).min(1.0));
     let difference = mean(differences);
     Difference {
-        preset: None,
-        label: String::new(),
-        model: String::new(),
-        task: String::new(),
-        metric: String::new(),
-        baseline: String::new(),
-        method: String::new(),
         seeds: pairs.iter().map(|(seed, ..)| *seed).collect(),
         baseline_mean: mean(pairs.iter().map(|(_, a, _)| *a).collect()),
         method_mean: mean(pairs.iter().map(|(_, _, b)| *b).collect()),
         difference,
         sd,
         p: two_sided,
-        p_holm: None,
-        verdict: String::new(),
+        ..Difference::default()
     }
 }
 
@@ -207,22 +204,10 @@ fn verdict(one: &Difference) -> String {
     }
 }
 
-/// The differences as a table.
+/// Table of the differences.
 #[must_use]
 pub fn table(all: &[Difference]) -> Table {
-    let number = |value: f64, decimals| {
-        let spread = None;
-        if value.is_finite() {
-            Cell::Number(Number {
-                spread,
-                n: None,
-                value,
-                decimals,
-            })
-        } else {
-            Cell::Missing
-        }
-    };
+    let number = |value: Option<f64>, decimals| Cell::plain(value.filter(|value| value.is_finite()), decimals);
     let row = |one: &Difference| Row {
         kind: RowKind::Ours,
         cells: vec![
@@ -230,12 +215,12 @@ pub fn table(all: &[Difference]) -> Table {
             Cell::Text(one.task.clone()),
             Cell::Text(format!("{} - {}", one.method, one.baseline)),
             Cell::Count(one.seeds.len() as i64),
-            number(one.baseline_mean, 1),
-            number(one.method_mean, 1),
-            number(one.difference, 2),
-            one.sd.map_or(Cell::Missing, |sd| number(sd, 2)),
-            one.p.map_or(Cell::Missing, |p| number(p, 3)),
-            one.p_holm.map_or(Cell::Missing, |p| number(p, 3)),
+            number(Some(one.baseline_mean), 1),
+            number(Some(one.method_mean), 1),
+            number(Some(one.difference), 2),
+            number(one.sd, 2),
+            number(one.p, 3),
+            number(one.p_holm, 3),
             Cell::Text(one.verdict.clone()),
         ],
     };

@@ -1,27 +1,27 @@
-//! The errors of this crate: each names the file or the value, and says what to do.
+//! Errors of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// Anything that can go wrong between a run's numbers and a printed table.
+/// An error of this crate: it names the file or value, and what to do where that is not obvious.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system refused; what was there before is untouched.
+    /// A file operation failed; an existing file is left as it was.
     #[error("{path}: cannot {action}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as a verb phrase.
+        /// The operation, as a verb phrase.
         action: &'static str,
-        /// The system's reason.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A record that is no JSON of ours: half-written, edited by hand, or with unknown keys.
+    /// A file that is not a record: truncated, edited, or with unknown keys.
     #[error("{path}: not a record of this program; delete the file and run the same command again to compute it anew")]
     Corrupt {
         /// The record's file.
         path: PathBuf,
-        /// Line, column and reason.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
     /// A record written by a newer version of this program.
@@ -29,52 +29,52 @@ pub enum Error {
     NewerSchema {
         /// The record's file.
         path: PathBuf,
-        /// The file's schema.
+        /// Schema of the file.
         found: u32,
-        /// The newest that is known.
+        /// Newest schema known to this program.
         known: u32,
     },
-    /// A record whose fields contradict each other or the name of its file.
+    /// A record that is inconsistent in itself or with the name of its file.
     #[error("{path}: {reason}")]
     Invalid {
-        /// The record's file, or the one it would have had.
+        /// The record's file, or where it would be written.
         path: PathBuf,
         /// What is wrong and what to do.
         reason: String,
     },
-    /// A record that JSON cannot hold.
+    /// A record that cannot be represented in JSON.
     #[error("record {id}: cannot be written as JSON")]
     Serialise {
         /// The record's id.
         id: String,
-        /// serde's reason.
+        /// The serialiser's error.
         source: serde_json::Error,
     },
-    /// The paper's numbers as built into the program cannot be read.
-    #[error("{file} (built into the program): not the paper's numbers; mend the file and build again")]
+    /// A file of the paper's numbers, built into the program, cannot be read.
+    #[error("{file} (built into the program): not a table of the paper's numbers; correct the file and build again")]
     Paper {
         /// The file in this crate.
         file: String,
-        /// Line, column and reason.
+        /// The parser's error, with line and column.
         source: serde_yaml::Error,
     },
-    /// A row that the paper's table does not have.
+    /// A row that is not in the paper's table.
     #[error("paper_row {id:?} is no row of the paper's table; the rows are {known}")]
     NoPaperRow {
-        /// The row asked for.
+        /// The requested row.
         id: String,
-        /// The rows there are.
+        /// The existing rows.
         known: String,
     },
-    /// A name that nothing has.
+    /// An unknown name.
     #[error("{name:?} is not known; known are {known}")]
     UnknownName {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The known names.
         known: String,
     },
-    /// Two runs that a comparison cannot tell apart.
+    /// Two runs between which a comparison cannot choose.
     #[error(
         "{method} was run twice on {task} with seed {seed}, in different settings ({ids}); narrow it down with --preset"
     )]
@@ -85,7 +85,7 @@ pub enum Error {
         task: String,
         /// The seed.
         seed: u64,
-        /// The runs.
+        /// Ids of the runs.
         ids: String,
     },
     /// A query over the records failed.
@@ -96,7 +96,7 @@ pub enum Error {
     Draw {
         /// The figure.
         figure: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A table cannot be written as CSV.
@@ -104,7 +104,7 @@ pub enum Error {
     Csv {
         /// The table.
         name: String,
-        /// The writer's reason.
+        /// The writer's error.
         source: csv::Error,
     },
 }
@@ -120,9 +120,9 @@ impl From<support::FileError> for Error {
 }
 
 impl Error {
-    /// It and its causes, on one line.
+    /// The error and its causes, on one line.
     #[must_use]
-    pub fn whole(&self) -> String {
+    pub fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
@@ -132,7 +132,7 @@ impl Error {
         text
     }
 
-    /// For `map_err`: wraps an I/O error with the path and the thing that was tried.
+    /// For `map_err`: adds the path and the operation to an I/O error.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }

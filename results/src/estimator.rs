@@ -1,12 +1,11 @@
-//! How the scores of several seeds become one number: the same in every table, figure and caption.
+//! Aggregation of scores over seeds: the same in every table, figure and caption.
 
 use crate::table::Number;
 
-/// Tasks whose scores are of generated texts.
+/// Tasks of text generation.
 const TEXTS: [&str; 5] = ["e2e", "webnlg", "dart", "wikisql", "samsum"];
 
-/// The paper's rules: the median on GLUE (Table 2), the mean of generated texts (Table 3). A task has one of them wherever it
-/// stands.
+/// The paper's aggregates: the median on GLUE (Table 2), the mean for generated texts (Table 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Estimator {
     Median,
@@ -14,7 +13,7 @@ pub(crate) enum Estimator {
 }
 
 impl Estimator {
-    /// That of a task, by its name in records or in print.
+    /// The aggregate of a task, given by its name in records or in print.
     pub(crate) fn of(task: &str) -> Self {
         if TEXTS.iter().any(|text| text.eq_ignore_ascii_case(task)) {
             Self::Mean
@@ -23,7 +22,7 @@ impl Estimator {
         }
     }
 
-    /// What stands below tables of these tasks.
+    /// Description of the aggregates of these tasks, for table notes.
     pub(crate) fn words<'a>(tasks: impl IntoIterator<Item = &'a str>) -> String {
         let mut all: Vec<Self> = tasks.into_iter().map(Self::of).collect();
         all.sort_unstable();
@@ -36,7 +35,7 @@ impl Estimator {
         format!("{which} ± sample standard deviation (n - 1)")
     }
 
-    /// The number, its sample standard deviation (none for one value) and how many. Of no values it is no number.
+    /// Aggregate, sample standard deviation (`None` for one value) and number of the values; NaN without values.
     pub(crate) fn number(self, values: &[f64]) -> Number {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();

@@ -1,4 +1,4 @@
-//! The records as a polars frame, and the query that the tables are made of.
+//! Records as a polars data frame, and their summaries over seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::record::RunRecord;
 
-/// One group of runs that differ by seed alone: one metric at each run's best epoch, over the seeds.
+/// A metric at the best epoch, summarised over runs that differ in their seed alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// [`RunRecord::preset`].
@@ -21,32 +21,32 @@ pub struct Summary {
     pub model: String,
     /// [`RunRecord::shown_method`].
     pub method: String,
-    /// The settings, if any, in which runs of one preset, model, method and task differ: `lr=0.001`.
+    /// Settings in which runs of one preset, model, method and task differ: `lr=0.001`; empty if they do not.
     pub variant: String,
     /// [`RunRecord::task`].
     pub task: String,
     /// Key of the metric, such as `dev/accuracy`.
     pub metric: String,
-    /// Median over the seeds; `None` where the metric is undefined for all of them.
+    /// Median over seeds; `None` if the metric is undefined for all of them.
     pub median: Option<f64>,
-    /// Mean over the seeds.
+    /// Mean over seeds.
     pub mean: Option<f64>,
     /// Sample standard deviation (n - 1); `None` for one seed.
     pub std: Option<f64>,
-    /// Seeds for which the metric is defined, sorted: those that the numbers above are made of.
+    /// Seeds for which the metric is defined, sorted.
     pub seeds: Vec<u64>,
-    /// Seeds for which it is undefined, sorted.
+    /// Seeds for which the metric is undefined, sorted.
     pub undefined: Vec<u64>,
     /// [`RunRecord::selection`].
     pub selection: String,
-    /// Trained parameters without the head: smallest and largest over the runs.
+    /// Trained parameters without the head: minimum and maximum over the runs.
     pub params: (i64, i64),
-    /// Trained parameters of the head: the most of any run.
+    /// Trained parameters of the head: maximum over the runs.
     pub head: i64,
 }
 
 impl Summary {
-    /// The seeds that were run, whether the metric is defined for them or not.
+    /// All seeds, whether or not the metric is defined for them, sorted.
     #[must_use]
     pub fn run_seeds(&self) -> Vec<u64> {
         let mut all: Vec<u64> = self.seeds.iter().chain(&self.undefined).copied().collect();
@@ -55,9 +55,8 @@ impl Summary {
     }
 }
 
-/// One row a (finished run, metric at its best epoch). Columns: `id experiment preset label paper_row model task method
-/// variant seed metric value epoch selection base_params method_params head_params total_params device dtype seconds`.
-/// A run without a best epoch has one row, with its own metric and no value.
+/// One row per (finished run, metric at its best epoch). Columns: `id experiment preset label paper_row model task method
+/// variant seed metric value selection base_params method_params head_params`. A run without a best epoch has one row, with its selection metric and no value.
 ///
 /// # Errors
 /// [`crate::Error::Query`].
@@ -90,15 +89,10 @@ pub fn frame(runs: &[RunRecord]) -> Result<DataFrame> {
         "seed" => rows.iter().map(|row| row.0.seed).collect::<Vec<_>>(),
         "metric" => rows.iter().map(|row| row.2).collect::<Vec<_>>(),
         "value" => rows.iter().map(|row| row.3.filter(|value| value.is_finite())).collect::<Vec<_>>(),
-        "epoch" => rows.iter().map(|row| row.0.best.map(|best| best.epoch)).collect::<Vec<_>>(),
         "selection" => text(|run| &run.selection),
         "base_params" => count(|run| run.params.base),
         "method_params" => count(|run| run.params.method),
         "head_params" => count(|run| run.params.head),
-        "total_params" => count(|run| run.params.total_model),
-        "device" => text(|run| &run.provenance.device),
-        "dtype" => text(|run| &run.provenance.dtype),
-        "seconds" => rows.iter().map(|row| row.0.timing.seconds).collect::<Vec<_>>(),
     )?)
 }
 
@@ -115,7 +109,7 @@ const KEYS: [&str; 10] = [
     "selection",
 ];
 
-/// Summaries over the seeds of a [`frame`]: the same bits for the same runs in any order.
+/// Summaries over seeds of a [`frame`], bit for bit independent of the order of runs.
 ///
 /// # Errors
 /// [`crate::Error::Query`].
@@ -124,7 +118,7 @@ pub fn summary(frame: DataFrame) -> Result<Vec<Summary>> {
     let defined = col("value").is_not_null();
     let out = frame
         .lazy()
-        // Sums of floats depend on their order: the same runs shall give the same bits, however they are listed.
+        // Floating-point sums depend on the order.
         .sort(["seed", "id"], SortMultipleOptions::default())
         .with_column(trained.alias("trained"))
         .group_by_stable(KEYS.map(col))
@@ -179,8 +173,8 @@ fn summary_row(out: &DataFrame, i: usize) -> PolarsResult<Summary> {
     })
 }
 
-/// For each run the settings that set it apart from other runs of the same preset, model, method and task, so that two
-/// learning rates never end in one median. Empty where runs differ by seed alone, which is the rule.
+/// For each run, the settings that distinguish it from other runs of the same preset, model, method and task, so that runs with
+/// different settings are never averaged. Usually empty: runs differ in their seed alone.
 fn variants(runs: &[RunRecord]) -> Vec<String> {
     let flat: Vec<BTreeMap<String, String>> = runs.iter().map(|run| flatten(&run.config)).collect();
     let mut by_method: BTreeMap<_, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
@@ -208,7 +202,7 @@ fn variants(runs: &[RunRecord]) -> Vec<String> {
     variants
 }
 
-/// The keys whose values are not the same in all of `group`.
+/// Keys whose values differ within `group`.
 fn differing<'a>(group: &[usize], flat: &'a [BTreeMap<String, String>]) -> Vec<&'a String> {
     let keys: BTreeSet<&String> = group.iter().flat_map(|&i| flat[i].keys()).collect();
     let differs = |key: &&String| group.iter().any(|&i| flat[i].get(*key) != flat[group[0]].get(*key));

@@ -1,4 +1,4 @@
-//! How records are read and written as JSON.
+//! Reading and writing of records as JSON.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,13 +9,13 @@ use serde_json::ser::{Formatter, Serializer};
 
 use crate::error::{Error, Result};
 
-/// The one field read before the layout is known.
+/// The schema, which is read before the rest.
 #[derive(Deserialize)]
 struct Versioned {
     schema: u32,
 }
 
-/// Reads what has a `schema`, if that is not newer than `known`.
+/// Reads a value whose `schema` is at most `known`.
 pub fn versioned<T: DeserializeOwned>(text: &[u8], known: u32, path: &Path) -> Result<T> {
     let corrupt = |source| Error::Corrupt {
         path: path.to_owned(),
@@ -32,7 +32,7 @@ pub fn versioned<T: DeserializeOwned>(text: &[u8], known: u32, path: &Path) -> R
     serde_json::from_slice(text).map_err(corrupt)
 }
 
-/// `value` with a line for each entry down to the level `deepest`, and what lies deeper on the line of its entry.
+/// `value` as JSON, indented down to the nesting level `deepest`; deeper values are on one line.
 pub fn indented(value: &impl Serialize, deepest: usize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::new();
     let lines = Lines {
@@ -45,11 +45,11 @@ pub fn indented(value: &impl Serialize, deepest: usize) -> serde_json::Result<Ve
     Ok(text)
 }
 
-/// [`indented`].
+/// Formatter of [`indented`].
 struct Lines {
     deepest: usize,
     level: usize,
-    /// Whether nothing is yet in the innermost open array or object.
+    /// Whether the innermost open array or object is empty so far.
     empty: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What a run leaves behind and what is made of it: the record ([`RunRecord`]), that of an analysis ([`Analysis`]), the
-//! store over the records ([`Store`]), and the tables, which are queries over the store. No libtorch here: it reads anywhere.
+//! Records of runs ([`RunRecord`]) and analyses ([`Analysis`]), the [`Store`] that holds them, and the tables and figures that are
+//! generated from them ([`TABLES`], [`FIGURES`]). Does not depend on libtorch.
 //!
 //! ```
 //! use results::{Filter, Store, tables};

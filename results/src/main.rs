@@ -1,4 +1,4 @@
-//! `cargo run -p results`: what is stored, looked at without libtorch.
+//! `cargo run -p results`: comparisons, tables and figures of stored records.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,37 +8,37 @@ use clap::{Args, Parser};
 use results::table::TERMINAL_WIDTH;
 use results::{Filter, Store, compare, number_blocks, publish, restate};
 
-/// Looks at stored results.
+/// Compares and publishes stored results.
 #[derive(Parser)]
 #[command(version)]
 enum Cli {
-    /// Two methods, or all against one, seed by seed with a paired test
+    /// Compares two methods, or all with one, over common seeds, with a paired test
     #[command(after_help = "Examples:
   results compare lora full
   results compare --baseline lora --model minilm-l6
   results compare lora bitfit --tasks mrpc,rte --json
 
-The difference is the second method's score minus the first's, or each method's minus the baseline's, over the seeds
-that both have. With fewer than three seeds there is no verdict; with fewer than five, only large differences can show.")]
+The difference is the second method's score minus the first's, or each method's minus the baseline's, over common seeds.
+With fewer than three seeds there is no verdict; with fewer than five, only large differences can be shown.")]
     Compare(CompareArgs),
-    /// All tables and figures again, and the page that shows them
+    /// Regenerates all tables and figures, and the README that shows them
     Figures(publish::Args),
-    /// Writes what analyses say in words anew, by the rules of this program; no number changes
+    /// Rewrites the conclusions in records of analyses by the rules of this program; no number changes
     Restate {
-        /// Folder of the store, the one that holds analyses/
+        /// Folder of the store, which contains analyses/
         #[arg(long, value_name = "DIR", default_value = "results")]
         results: PathBuf,
     },
-    /// Whether the numbers of a page are those of the committed records
+    /// Checks the numbers of a Markdown page against the committed records
     #[command(
-        after_help = "Blocks between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` are made anew from the records.
-Without --write a page that differs is an error."
+        after_help = "Blocks between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` are generated from the records.
+Without --write, a page with other numbers is an error."
     )]
     Readme {
         /// The page
         #[arg(value_name = "FILE", default_value = "README.md")]
         page: PathBuf,
-        /// Write it anew
+        /// Rewrite the page
         #[arg(long)]
         write: bool,
     },
@@ -46,7 +46,7 @@ Without --write a page that differs is an error."
 
 #[derive(Args)]
 struct CompareArgs {
-    /// The method that is subtracted, then the one that it is subtracted from, as the records name them
+    /// The subtracted method, then the other one, by their ids in the records
     #[arg(
         value_name = "METHOD",
         num_args = 2,
@@ -54,22 +54,22 @@ struct CompareArgs {
         conflicts_with = "baseline"
     )]
     methods: Vec<String>,
-    /// All other methods against this one
+    /// Compare all other methods with this one
     #[arg(long, value_name = "METHOD")]
     baseline: Option<String>,
-    /// Runs of this model alone
+    /// Only runs of this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Runs of this preset alone
+    /// Only runs of this preset
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// These tasks alone
+    /// Only these tasks
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Folder of the store, the one that holds runs/
+    /// Folder of the store, which contains runs/
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
-    /// One JSON array for programs, instead of the table
+    /// Print a JSON array instead of the table
     #[arg(long)]
     json: bool,
 }
@@ -101,9 +101,11 @@ fn main() -> ExitCode {
 fn numbers(page: &std::path::Path, write: bool) -> Result<String> {
     let name = page.display();
     match (number_blocks::refresh(page, write)?, write) {
-        (false, _) => Ok(format!("{name}: every number is as the records have it\n")),
-        (true, true) => Ok(format!("{name}: numbers written anew\n")),
-        (true, false) => bail!("{name}: numbers are not those of the records; cargo run -p results -- readme --write"),
+        (false, _) => Ok(format!("{name}: every number is that of the records\n")),
+        (true, true) => Ok(format!("{name}: numbers rewritten\n")),
+        (true, false) => {
+            bail!("{name}: numbers differ from the records; to rewrite them: cargo run -p results -- readme --write")
+        }
     }
 }
 
@@ -115,7 +117,7 @@ fn compared(args: &CompareArgs) -> Result<String> {
     };
     let (mut stored, bad) = Store::existing(&args.results)?.select_readable(&filter)?;
     for error in &bad {
-        eprintln!("skipped: {}", error.whole());
+        eprintln!("skipped: {}", error.with_causes());
     }
     if !args.tasks.is_empty() {
         stored
@@ -124,14 +126,14 @@ fn compared(args: &CompareArgs) -> Result<String> {
     }
     if stored.runs.is_empty() {
         bail!(
-            "no finished runs in {} that --model, --preset and --tasks admit",
+            "{}: no finished runs match --model, --preset and --tasks",
             args.results.join("runs").display()
         );
     }
     let (baseline, others) = match (&args.baseline, &args.methods[..]) {
         (Some(baseline), _) => (baseline.as_str(), Vec::new()),
         (None, [baseline, method]) => (baseline.as_str(), vec![method.clone()]),
-        (None, _) => bail!("give two methods, or --baseline"),
+        (None, _) => bail!("name two methods, or one with --baseline"),
     };
     let all = compare::compare(&stored, baseline, &others)?;
     if args.json {

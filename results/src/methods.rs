@@ -1,5 +1,5 @@
 //! What tables, figures and grids know of methods, one entry per kind. A method without an entry is shown under its kind and
-//! with the marker of [`OTHER`].
+//! with a marker shared by all such methods.
 
 use crate::figure::style::{
     BLUE, DARK, GREEN, Look,

@@ -1,7 +1,7 @@
-//! Numbers in Markdown pages come from committed records: between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` stands
-//! what is made of them, and nothing that was typed. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without
-//! spreads`), `compare BASELINE METHOD MODEL` or `peer`; DIR is a store (of `peer` a folder of its records), as seen from the page. A
-//! folder that is not there yet is said to be so.
+//! Generated blocks of Markdown pages: the text between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` is generated from
+//! records. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without spreads`), `compare BASELINE METHOD MODEL` or
+//! `peer`; DIR is a store (for `peer`, a folder of its records), relative to the page. A block of a missing folder says that there
+//! are no records yet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::table::{Cell, Table, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
-/// Columns of a page.
+/// Columns of a block.
 const WIDTH: usize = 100;
 
-/// Makes the blocks of a page anew; whether it differs from what is there. Writes it if `write` is set.
+/// Generates the blocks of a page and returns whether the page changes by that; writes it if `write` is set.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Invalid`] of a block that does not end, that asks for what is not known, or whose store is not there.
+/// [`Error::Io`]; [`Error::Invalid`] for a block that does not end, is unknown, or whose folder is not a store.
 pub fn refresh(page: &Path, write: bool) -> Result<bool> {
     let bytes = std::fs::read(page).map_err(Error::io(page, "read the page"))?;
     let text = String::from_utf8_lossy(&bytes);
-    let new = made(&text, page)?;
+    let new = regenerated(&text, page)?;
     let differs = new != text;
     if differs && write {
         write_atomic(page, new.as_bytes())?;
@@ -36,7 +36,8 @@ pub fn refresh(page: &Path, write: bool) -> Result<bool> {
     Ok(differs)
 }
 
-fn made(text: &str, page: &Path) -> Result<String> {
+/// The page with generated blocks.
+fn regenerated(text: &str, page: &Path) -> Result<String> {
     let fail = |reason: String| Error::Invalid {
         path: page.to_owned(),
         reason,
@@ -46,12 +47,12 @@ fn made(text: &str, page: &Path) -> Result<String> {
     while let Some((before, after)) = rest.split_once(BEGIN) {
         let (what, _) = after
             .split_once(" -->")
-            .ok_or_else(|| fail("a block without ` -->`".into()))?;
+            .ok_or_else(|| fail("a block that begins with `<!-- numbers: ` lacks ` -->`".into()))?;
         let (_, after) = after
             .split_once(END)
             .ok_or_else(|| fail(format!("`{BEGIN}{what} -->` without `{END}`")))?;
         let body = block(what, page.parent().unwrap_or(Path::new(".")))
-            .map_err(|error| fail(format!("`{what}`: {}", error.whole())))?;
+            .map_err(|error| fail(format!("`{what}`: {}", error.with_causes())))?;
         out.push_str(&format!("{before}{BEGIN}{what} -->\n```text\n{body}```\n{END}"));
         rest = after;
     }
@@ -107,7 +108,7 @@ fn without_spreads(table: &mut Table) {
     }
 }
 
-/// Columns two blanks apart, then the notes that begin so.
+/// The table in plain text with the notes that begin with one of `notes`.
 fn plain(table: &Table, notes: &[&str]) -> String {
     let mut lines = vec![table.header.clone()];
     lines.extend(table.printed());
@@ -122,6 +123,7 @@ fn plain(table: &Table, notes: &[&str]) -> String {
     out
 }
 
+/// Aligned columns, two spaces apart.
 fn aligned(lines: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
     let wide = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
@@ -143,9 +145,9 @@ fn aligned(lines: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
     out
 }
 
-/// What another program reached with a recipe of ours: `tools/check-peft-accuracy` writes it.
+/// A score that another program reached with the same recipe, written by `tools/check-peft-accuracy`.
 #[derive(Deserialize)]
-struct Peer {
+struct PeerScore {
     task: String,
     method: String,
     model: String,
@@ -155,9 +157,9 @@ struct Peer {
     weights_sha256: String,
 }
 
-/// The peer's scores beside ours.
+/// Table of the other program's scores beside ours.
 fn peer(dir: &Path, ours: &Selection) -> Result<String> {
-    let mut all: Vec<Peer> = Vec::new();
+    let mut all: Vec<PeerScore> = Vec::new();
     let mut paths: Vec<_> = std::fs::read_dir(dir)
         .map_err(Error::io(dir, "list the folder"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -168,7 +170,7 @@ fn peer(dir: &Path, ours: &Selection) -> Result<String> {
         let text = std::fs::read(&path).map_err(Error::io(&path, "read the record"))?;
         all.push(serde_json::from_slice(&text).map_err(|source| Error::Corrupt { path, source })?);
     }
-    let tasks: BTreeMap<(&str, &str, &str), Vec<&Peer>> = all.iter().fold(BTreeMap::new(), |mut tasks, peer| {
+    let tasks: BTreeMap<(&str, &str, &str), Vec<&PeerScore>> = all.iter().fold(BTreeMap::new(), |mut tasks, peer| {
         let key = (peer.model.as_str(), peer.method.as_str(), peer.task.as_str());
         tasks.entry(key).or_insert_with(Vec::new).push(peer);
         tasks

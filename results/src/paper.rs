@@ -1,4 +1,4 @@
-//! The paper's own numbers, as data: they are quoted, never mixed with ours.
+//! The paper's numbers, from `paper/*.yaml`.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,17 +13,17 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
     })
 }
 
-/// One of its tables: a row a (model, method).
+/// A table of the paper with one row per (model, method).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperTable {
-    /// Where it stands.
+    /// Citation.
     pub source: String,
     /// The columns in their order.
     pub order: Vec<PaperTask>,
     /// The rows in their order.
     pub rows: Vec<PaperRow>,
-    /// What one must know to read them.
+    /// Notes on the table.
     pub notes: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct PaperTable {
 pub struct PaperTask {
     /// The task's name in print.
     pub task: String,
-    /// The metric that stands for the task (`accuracy`, `matthews`, `pearson`), or that is in this column.
+    /// The column's metric: `accuracy`, `matthews`, `pearson`, `BLEU`.
     pub metric: String,
 }
 
@@ -41,27 +41,27 @@ pub struct PaperTask {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperRow {
-    /// What [`crate::RunRecord::paper_row`] names.
+    /// Id, as in [`crate::RunRecord::paper_row`].
     pub id: String,
     /// The model.
     pub model: String,
-    /// The method's id here.
+    /// The method's id in this program.
     pub method: String,
     /// The method's name in the paper.
     pub name: String,
-    /// Who computed it.
+    /// Who computed the row.
     pub origin: Origin,
-    /// How it was trained.
+    /// Training setup.
     #[serde(default)]
     pub setup: Setup,
     /// Trained parameters without the head, in millions, as printed.
     pub params_m: f64,
-    /// A score a column, in the unit in which it is printed.
+    /// One score per column, in the printed unit.
     pub scores: Vec<Score>,
-    /// The average as printed, where there is one.
+    /// The printed average, if any.
     #[serde(default)]
     pub average: Option<f64>,
-    /// What is odd about the row.
+    /// Notes on the row.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -72,18 +72,18 @@ pub struct PaperRow {
 pub enum Origin {
     /// The paper's authors.
     Authors,
-    /// Earlier work, which the authors quote (their star).
+    /// Earlier work, quoted by the authors (marked by a star).
     Quoted,
 }
 
-/// How a row was trained.
+/// Training setup of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setup {
-    /// The paper's usual setting.
+    /// The usual setup.
     #[default]
     Plain,
-    /// The restricted setting for comparison with Houlsby et al. (their dagger).
+    /// The restricted setup for comparison with Houlsby et al. (marked by a dagger).
     Houlsby,
 }
 
@@ -106,7 +106,7 @@ impl Score {
         }
     }
 
-    /// What stands behind the ±.
+    /// The number after ±.
     #[must_use]
     pub fn spread(self) -> Option<f64> {
         match self {
@@ -116,21 +116,21 @@ impl Score {
     }
 }
 
-/// What the paper prints as trained parameters, row by row.
+/// Printed numbers of trained parameters.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperCounts {
-    /// Where it stands.
+    /// Citation.
     pub source: String,
     /// The rows in their order.
     pub rows: Vec<PaperCount>,
 }
 
-/// One row's trained parameters.
+/// The printed number of trained parameters of one row.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperCount {
-    /// The number of the table.
+    /// Number of the table.
     pub table: u32,
     /// The row's id.
     pub id: String,
@@ -138,16 +138,16 @@ pub struct PaperCount {
     pub model: String,
     /// The method's name in the paper.
     pub name: String,
-    /// Trained parameters without the head, in millions, digit for digit as printed.
+    /// Trained parameters without the head in millions, with the printed digits.
     pub printed_m: String,
-    /// The method with the settings under which it is counted here.
+    /// The method and its settings in this program.
     pub method: serde_yaml::Value,
-    /// What is odd about it.
+    /// Note on the count.
     pub note: Option<String>,
 }
 
 impl PaperCount {
-    /// Whether `count` parameters, in millions and rounded as the paper rounds, are what it prints.
+    /// Whether `count`, in millions with as many decimals as printed, is the printed number.
     #[must_use]
     pub fn agrees(&self, count: i64) -> bool {
         let decimals = self.printed_m.split_once('.').map_or(0, |(_, d)| d.len());
@@ -159,7 +159,7 @@ impl PaperCounts {
     /// The rows of Tables 2, 3 and 4, from `paper/counts.yaml`.
     ///
     /// # Errors
-    /// [`Error::Paper`] if that file was broken when the program was built.
+    /// [`Error::Paper`] if the file is malformed.
     pub fn load() -> Result<Self> {
         read("counts", include_str!("../paper/counts.yaml"))
     }
@@ -169,7 +169,7 @@ impl PaperTable {
     /// Table 2, from `paper/table2.yaml`.
     ///
     /// # Errors
-    /// [`Error::Paper`] if that file was broken when the program was built.
+    /// [`Error::Paper`] if the file is malformed.
     pub fn table2() -> Result<Self> {
         read("table2", include_str!("../paper/table2.yaml"))
     }
@@ -177,7 +177,7 @@ impl PaperTable {
     /// A table from the text of `paper/NAME.yaml`.
     ///
     /// # Errors
-    /// [`Error::Paper`] if the file was broken when the program was built.
+    /// [`Error::Paper`] if the text is malformed.
     pub fn read(name: &str, text: &str) -> Result<Self> {
         read(name, text)
     }
@@ -185,7 +185,7 @@ impl PaperTable {
     /// The row `id`.
     ///
     /// # Errors
-    /// [`Error::NoPaperRow`], which lists the rows there are.
+    /// [`Error::NoPaperRow`], which lists the existing rows.
     pub fn row(&self, id: &str) -> Result<&PaperRow> {
         self.rows
             .iter()

@@ -1,4 +1,4 @@
-//! Everything that is made of what is stored: tables, figures and the page that shows them, in one go.
+//! Publishing: all tables and figures of a store, and the README that shows them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,41 +13,41 @@ use crate::results_readme;
 use crate::store::{Filter, Selection, Store};
 use crate::table::{TABLES, Table};
 
-/// Draws all tables and figures again from the records, and the page that shows them.
+/// Regenerates all tables and figures from the records, and the README that shows them.
 ///
-/// The same records give the same bytes. Nothing is written unless all of it can be made.
+/// The same records give the same bytes. Nothing is written unless everything can be generated.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the store, the one that holds runs/ and analyses/
+    /// Folder of the store, which contains runs/ and analyses/
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
-    /// Folder for tables/, figures/ and README.md; the store's own where left out
+    /// Folder for tables/, figures/ and README.md [default: the store]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// These alone, such as fig3 or table5; the page is left as it is
+    /// Only these, such as fig3 or table5; README.md is left as it is
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
 }
 
-/// All that is published.
+/// The published tables and figures.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
-    /// The tables; of those that nothing was run for, the paper's numbers.
+    /// The tables; those without runs show the paper's numbers alone.
     pub tables: Vec<Table>,
-    /// The figures; of those that nothing was measured for, empty panels.
+    /// The figures; those without measurements have empty panels.
     pub figures: Vec<Figure>,
 }
 
-/// What [`publish`] did.
+/// Files written by [`publish`].
 #[derive(Clone, Debug, Default)]
 pub struct Written {
-    /// Files that are new or changed.
+    /// New and changed files.
     pub changed: Vec<PathBuf>,
-    /// How many are as they were.
+    /// Number of unchanged files.
     pub unchanged: usize,
-    /// Files of tables and figures that are no longer made, and were removed.
+    /// Removed files: tables and figures that are no longer generated.
     pub removed: Vec<PathBuf>,
-    /// Files in the store that are no records, with the reason: nothing of them is shown.
+    /// Files in the store that are not records, with the reason; they are skipped.
     pub skipped: Vec<String>,
 }
 
@@ -75,10 +75,10 @@ impl std::fmt::Display for Written {
     }
 }
 
-/// The tables and figures of what is stored, of the kinds that `wants` admits.
+/// The tables and figures of the selected records, of the kinds that `wanted` accepts by name.
 ///
 /// # Errors
-/// Those of the tables and figures.
+/// As [`crate::table::TableKind::tables`] and [`crate::figure::FigureKind::figures`].
 pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Published> {
     let mut all = Published::default();
     for kind in TABLES.iter().filter(|kind| wanted(kind.name())) {
@@ -94,11 +94,11 @@ pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Publi
     Ok(all)
 }
 
-/// Writes tables, figures and the page.
+/// Writes tables, figures and README. Records that cannot be read are skipped and listed in [`Written::skipped`].
 ///
 /// # Errors
-/// [`Error::UnknownName`], a folder that is no store, those of tables and figures: before anything is written; [`Error::Io`]. A
-/// record that cannot be read is no error: it is named in [`Written::skipped`].
+/// [`Error::UnknownName`], [`Error::Invalid`] for a folder that is not a store, and the errors of [`gather`], before anything is
+/// written; [`Error::Io`].
 pub fn publish(args: &Args) -> Result<Written> {
     let only = args
         .only
@@ -131,14 +131,14 @@ pub fn publish(args: &Args) -> Result<Written> {
     } else {
         Vec::new()
     };
-    let skipped = bad.iter().map(Error::whole).collect();
+    let skipped = bad.iter().map(Error::with_causes).collect();
     Ok(Written {
         skipped,
         ..write(&files, stale)?
     })
 }
 
-/// `fig3`, `figure3` and `Figure 3` are one.
+/// The kind called `name`: `fig3`, `figure3` and `Figure 3` are the same.
 fn kind(name: &str) -> Result<&'static str> {
     let plain: String = name
         .chars()
@@ -172,13 +172,13 @@ fn write(files: &[(PathBuf, Vec<u8>)], stale: Vec<PathBuf>) -> Result<Written> {
         }
     }
     for path in stale {
-        fs::remove_file(&path).map_err(Error::io(&path, "remove what is no longer made"))?;
+        fs::remove_file(&path).map_err(Error::io(&path, "remove the outdated file"))?;
         written.removed.push(path);
     }
     Ok(written)
 }
 
-/// Files of some kind of table or figure that are not among `files`: an empty figure that has been measured since, say.
+/// Files of some kind of table or figure that are not among `files`, such as an empty figure that has been measured since.
 fn stale(out: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>> {
     let kept: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
     let ours = |name: &str| {

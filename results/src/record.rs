@@ -1,4 +1,4 @@
-//! [`RunRecord`]: all that is kept of one run, one JSON file each.
+//! [`RunRecord`]: the record of one training run, one JSON file each.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::json;
 
-/// The layout of the JSON written by this version; goes up when a field is added, renamed or changes its meaning.
+/// Version of the JSON layout; increases when a field is added, renamed or changes its meaning.
 pub const SCHEMA: u32 = 3;
 
-/// One run: what was asked for, what came out, and where it was computed.
+/// One run: its config, its results and their provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
-    /// [`SCHEMA`] of the program that wrote it.
+    /// [`SCHEMA`] of the program that wrote the record.
     pub schema: u32,
-    /// 16 lower-case hex digits: hash of the resolved config. The same question has the same id.
+    /// 16 lower-case hex digits: a hash of the resolved config and of the input files.
     pub id: String,
     /// The experiment, such as `glue`.
     pub experiment: String,
-    /// The named setting the run came from, if any.
+    /// Name of the preset, if any.
     pub preset: Option<String>,
-    /// What the numbers are, in words: "MiniLM-L6-H384 on real GLUE; not a row of the paper".
+    /// Description of the numbers: "MiniLM-L6-H384 on real GLUE; not a row of the paper".
     pub label: String,
-    /// Id of the row of `paper/table2.yaml` whose very setting this is; `None` wherever anything differs.
+    /// Id of the row of the paper's table (`paper/table2.yaml`) that was run in exactly this setting; `None` if anything differs.
     pub paper_row: Option<String>,
     /// The model's name.
     pub model: String,
@@ -33,37 +33,37 @@ pub struct RunRecord {
     pub task: String,
     /// The method's display id, such as `lora`.
     pub method: String,
-    /// Other names under which the same run was asked for. Since schema 3.
+    /// Further names under which the same run was requested. Since schema 3.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<Named>,
+    pub also: Vec<RunName>,
     /// Seed of the run.
     pub seed: u64,
-    /// The resolved config, whole.
+    /// The resolved config.
     pub config: serde_json::Value,
     /// How the run ended.
     pub status: Status,
-    /// Key (in [`Eval::metrics`]) of the metric that chose the best epoch, such as `dev/accuracy`.
+    /// Key (in [`Eval::metrics`]) of the metric that selects the best epoch, such as `dev/accuracy`.
     pub metric: String,
-    /// Every evaluation, in order.
+    /// All evaluations, in order.
     pub evals: Vec<Eval>,
-    /// The selected evaluation; `None` where the metric was never defined.
+    /// The selected evaluation; `None` if the metric was never defined.
     pub best: Option<Best>,
-    /// The rule that selected it, in words: "best epoch on dev".
+    /// Selection rule: "best epoch on dev".
     pub selection: String,
     /// Parameter counts.
     pub params: Params,
-    /// Where the numbers come from.
+    /// Program, inputs and machine.
     pub provenance: Provenance,
-    /// How long it took.
+    /// Time.
     pub timing: Timing,
-    /// How much memory it took.
+    /// Peak memory.
     pub memory: Memory,
 }
 
-/// What a run is called where it is asked for: names have no influence on its numbers, nor on its id.
+/// Names under which a run was requested; they influence neither its numbers nor its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Named {
+pub struct RunName {
     /// As [`RunRecord::experiment`].
     pub experiment: String,
     /// As [`RunRecord::preset`].
@@ -82,11 +82,11 @@ pub struct Named {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Status {
-    /// To the end.
+    /// Completed.
     Finished,
-    /// With an error.
+    /// Stopped by an error.
     Failed {
-        /// The whole chain of causes, on one line.
+        /// The error with all its causes, on one line.
         error: String,
     },
 }
@@ -99,7 +99,7 @@ pub struct Eval {
     pub epoch: u32,
     /// Optimiser steps completed.
     pub step: u64,
-    /// Mean training loss since the evaluation before.
+    /// Mean training loss since the previous evaluation.
     pub train_loss: Option<f64>,
     /// Metrics as `split/metric` (`dev/accuracy`, `dev_matched/accuracy`), as fractions; `None` where undefined.
     pub metrics: BTreeMap<String, Option<f64>>,
@@ -111,25 +111,25 @@ pub struct Eval {
 pub struct Best {
     /// [`Eval::epoch`] of the evaluation.
     pub epoch: u32,
-    /// The value there of [`RunRecord::metric`].
+    /// Value of [`RunRecord::metric`] in that evaluation.
     pub value: f64,
 }
 
-/// Parameter counts. Trained parameters are split by who owns them.
+/// Parameter counts. Trained parameters are split by owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// Trained parameters of the pretrained model.
     pub base: i64,
-    /// Trained parameters that the method added.
+    /// Trained parameters added by the method.
     pub method: i64,
-    /// Trained parameters of the task's head; the paper leaves them out of its counts.
+    /// Trained parameters of the task's head, which the paper does not count.
     pub head: i64,
     /// All parameters, trained or frozen.
     pub total_model: i64,
 }
 
-/// Where the numbers come from.
+/// Program, inputs and machine that the numbers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -141,22 +141,22 @@ pub struct Provenance {
     pub weights_sha256: Option<String>,
     /// SHA-256 of the task's data files.
     pub data_sha256: Option<String>,
-    /// SHA-256 of what is read of the model's config.json. Since schema 3.
+    /// SHA-256 of the keys of the model's config.json that are read. Since schema 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
     /// SHA-256 of the tokenizer's files. Since schema 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer_sha256: Option<String>,
-    /// SHA-256 of the data that scores were computed with, by the scorer's name. Since schema 3.
+    /// SHA-256 of the scorers' data files, by name of the scorer. Since schema 3.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scorer_data: BTreeMap<String, String>,
-    /// Where the weights came from on the hub: `OWNER/NAME@COMMIT`. Since schema 2.
+    /// Hub source of the weights: `OWNER/NAME@COMMIT`. Since schema 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_source: Option<String>,
-    /// The same of the data.
+    /// Hub source of the data. Since schema 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source: Option<String>,
-    /// Versions that can change a number: libtorch, tch, this program.
+    /// Versions of libtorch, tch and this program.
     pub versions: BTreeMap<String, String>,
     /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
@@ -169,7 +169,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Where it was computed and how: `cpu (AMD EPYC), fp32, 1 thread`.
+    /// Device, number type and threads: `cpu (AMD EPYC), fp32, 1 thread`.
     #[must_use]
     pub fn place(&self) -> String {
         let cpu = match self.host.cpu.as_str() {
@@ -193,13 +193,13 @@ pub struct Host {
     pub cpu: String,
 }
 
-/// How long a run took.
+/// Time of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
     /// Start, RFC 3339.
     pub started: String,
-    /// Wall-clock seconds, all sittings together.
+    /// Wall-clock seconds, summed over resumptions.
     pub seconds: f64,
     /// Seconds spent training.
     pub train_seconds: f64,
@@ -207,7 +207,7 @@ pub struct Timing {
     pub eval_seconds: f64,
     /// Training throughput in tokens without padding.
     pub tokens_per_second: Option<f64>,
-    /// How many times the run was taken up again from a checkpoint.
+    /// Number of resumptions from a checkpoint.
     pub resumed: u32,
 }
 
@@ -215,14 +215,14 @@ pub struct Timing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// Of the process.
+    /// Resident memory of the process.
     pub peak_rss_mib: Option<f64>,
-    /// Of the GPU.
+    /// Memory of the GPU.
     pub peak_gpu_mib: Option<f64>,
 }
 
 impl RunRecord {
-    /// Reads a record; `path` is only for the messages.
+    /// Reads a record; `path` is used in error messages only.
     ///
     /// # Errors
     /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::NewerSchema`],
@@ -234,8 +234,8 @@ impl RunRecord {
         Ok(record)
     }
 
-    /// Reads a record of MNLI that was selected by the accuracy over both dev sets, once called `dev/accuracy`, as one selected
-    /// by the matched set, from the evaluations that it has: records made before and after stand in one table.
+    /// Converts an older record of MNLI, selected by the accuracy over both dev sets (then `dev/accuracy`), to selection by the
+    /// matched set, so that older and newer records share a table.
     fn by_matched(&mut self) {
         const MATCHED: &str = "dev_matched/accuracy";
         let known = |eval: &Eval| eval.metrics.contains_key(MATCHED);
@@ -261,7 +261,7 @@ impl RunRecord {
     /// The record as indented JSON with a closing newline. Numbers that are not finite become `null`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the text could not be read back.
+    /// [`Error::Invalid`] for a record that could not be read back.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate(Path::new(&format!("{}.json", self.id)))?;
         let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Serialise {
@@ -272,11 +272,11 @@ impl RunRecord {
         Ok(text)
     }
 
-    /// What a run of the same config must reproduce: all but names, timing, memory, commit, dirty flag and host. Two runs are
-    /// equal, number for number, exactly if these are equal.
+    /// The part of the record that a repetition of the run must reproduce exactly: all but further names, timing, memory, commit,
+    /// dirty flag and host.
     #[must_use]
     pub fn numbers(&self) -> serde_json::Value {
-        // A record is plain structs, strings and numbers: nothing in it that a JSON value cannot hold.
+        // A record is plain structs, strings and numbers, which a JSON value can always hold.
         let mut all = serde_json::to_value(self).unwrap_or_default();
         if let Some(map) = all.as_object_mut() {
             map.retain(|key, _| !["timing", "memory", "also"].contains(&key.as_str()));
@@ -287,10 +287,10 @@ impl RunRecord {
         all
     }
 
-    /// Its first name.
+    /// The names of the first request.
     #[must_use]
-    pub fn named(&self) -> Named {
-        Named {
+    pub fn named(&self) -> RunName {
+        RunName {
             experiment: self.experiment.clone(),
             preset: self.preset.clone(),
             label: self.label.clone(),
@@ -300,8 +300,8 @@ impl RunRecord {
         }
     }
 
-    /// Adds a name, unless it has that one; whether it was added.
-    pub fn add_name(&mut self, name: Named) -> bool {
+    /// Adds names unless the record has them; returns whether they were added.
+    pub fn add_name(&mut self, name: RunName) -> bool {
         let new = self.named() != name && !self.also.contains(&name);
         if new {
             self.also.push(name);
@@ -309,11 +309,11 @@ impl RunRecord {
         new
     }
 
-    /// The record once under each of its names.
+    /// One copy of the record for each of its names.
     #[must_use]
     pub fn under_each_name(&self) -> Vec<RunRecord> {
         let names = std::iter::once(self.named()).chain(self.also.iter().cloned());
-        let under = |name: Named| RunRecord {
+        let under = |name: RunName| RunRecord {
             experiment: name.experiment,
             preset: name.preset,
             label: name.label,
@@ -326,23 +326,23 @@ impl RunRecord {
         names.map(under).collect()
     }
 
-    /// The one name under which tables and figures show the run's method. Some experiments call a kind of method otherwise: `bare`
-    /// is `head`, `prefix` whichever kind of prefix it is.
+    /// Name of the method in tables and figures: the kind, where an experiment uses another id for it (`bare` is `head`, `prefix` is
+    /// some kind of prefix).
     #[must_use]
     pub fn shown_method(&self) -> &str {
-        const OTHERWISE: [&str; 3] = ["bare", "prefix", "ft_top2"];
+        const ALIASES: [&str; 3] = ["bare", "prefix", "ft_top2"];
         let kind = self.config.pointer("/method/kind").and_then(serde_json::Value::as_str);
-        kind.filter(|_| OTHERWISE.contains(&self.method.as_str()))
+        kind.filter(|_| ALIASES.contains(&self.method.as_str()))
             .unwrap_or(&self.method)
     }
 
-    /// Whether the run came to its end.
+    /// Whether the run completed.
     #[must_use]
     pub fn finished(&self) -> bool {
         self.status == Status::Finished
     }
 
-    /// The evaluation that [`RunRecord::best`] points at.
+    /// The evaluation that [`RunRecord::best`] refers to.
     #[must_use]
     pub fn best_eval(&self) -> Option<&Eval> {
         let best = self.best?;
@@ -363,7 +363,7 @@ impl RunRecord {
             return fail(format!("id {:?} is not 16 lower-case hex digits", self.id));
         }
         if self.best.is_some() && self.best_eval().is_none() {
-            return fail("best names an epoch that was not evaluated".into());
+            return fail("best refers to an epoch without evaluation".into());
         }
         let times = [self.timing.seconds, self.timing.train_seconds, self.timing.eval_seconds];
         if !times
@@ -377,7 +377,7 @@ impl RunRecord {
     }
 }
 
-/// Whether `id` can be the id of a run or an analysis, and so a file's name.
+/// Whether `id` is a valid id of a run or an analysis.
 pub(crate) fn is_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

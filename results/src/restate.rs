@@ -1,4 +1,4 @@
-//! What records of analyses say in words, asked of the rules again: sentences of an older program do not outlive its rules.
+//! Rewriting of the conclusions in records of analyses, after the rules in [`crate::claims`] have changed.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use crate::analysis::{Comparison, Findings, Subspace};
 use crate::claims;
 use crate::error::Result;
 use crate::store::Store;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// What can be said of the probed layer, by what it is about.
+/// Conclusions at the probed layer, by subject.
 #[must_use]
 pub fn remarks(found: &Subspace) -> BTreeMap<String, String> {
     let probe = [found.probe];
@@ -20,22 +20,22 @@ pub fn remarks(found: &Subspace) -> BTreeMap<String, String> {
     ];
     all.into_iter()
         .filter(|(_, claims)| !claims.is_empty())
-        .map(|(about, claims)| (about.to_owned(), said(claims)))
+        .map(|(about, claims)| (about.to_owned(), conclude(claims)))
         .collect()
 }
 
-/// Writes the sentences of every analysis in a store anew; the ids of those that changed.
+/// Rewrites the conclusions of every analysis in a store, and returns the ids of the changed ones.
 ///
 /// # Errors
-/// Those of the store.
+/// As [`Store::analyses`] and [`Store::put_analysis`].
 pub fn restate(store: &Store) -> Result<Vec<String>> {
     let mut changed = Vec::new();
     for before in store.analyses()? {
         let mut analysis = before.clone();
         match &mut analysis.findings {
             Findings::Subspace(found) => found.remarks = remarks(found),
-            Findings::Latency(found) => found.remark = said(claims::latency(found)),
-            Findings::Efficiency(found) => found.remark = said(claims::efficiency(found)),
+            Findings::Latency(found) => found.remark = conclude(claims::latency(found)),
+            Findings::Efficiency(found) => found.remark = conclude(claims::efficiency(found)),
         }
         if analysis != before {
             store.put_analysis(&analysis)?;

@@ -6,7 +6,7 @@ use crate::store::Selection;
 use crate::sweep;
 use crate::table::{Row, RowKind, Table};
 
-/// The page as Markdown. Its links are to files beside it.
+/// The page as Markdown, with links relative to the store.
 pub(crate) fn page(stored: &Selection, tables: &[Table], figures: &[Figure]) -> String {
     let mut out = include_str!("results_readme.md").to_owned();
     list_figures(&mut out, figures);
@@ -38,7 +38,7 @@ fn list_figures(out: &mut String, figures: &[Figure]) {
     }
 }
 
-/// `figure3-minilm` as `Figure 3`.
+/// Printed name of a kind: `Figure 3` for `figure3-minilm`.
 fn numbered(name: &str) -> String {
     let kind = name.split('-').next().unwrap_or(name);
     let at = kind.find(|c: char| c.is_ascii_digit()).unwrap_or(kind.len());
@@ -88,7 +88,7 @@ fn list_runs(out: &mut String, stored: &Selection) {
             Some((name, None)) => format!("undefined {name}"),
             Some((name, Some(value))) => format!("{value:.1} {name}"),
         };
-        let settings = sweep::described(run);
+        let settings = sweep::settings_text(run);
         let method = if settings.is_empty() {
             run.shown_method().to_owned()
         } else {

@@ -1,8 +1,8 @@
-//! Estimates with their standard errors, and Student's t over them: what [`crate::claims`] and [`crate::compare`] test with.
+//! Estimates with standard errors, Student's t tests of them, and Holm's correction.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Standard errors below this are a rounding of the machine: values that are all the same have no test.
+/// Standard errors below this are rounding errors of equal values, which cannot be tested.
 const NONE: f64 = 1e-9;
 
 /// A quantity with its standard error and the degrees of freedom of that error.
@@ -16,7 +16,7 @@ pub struct Estimate {
     pub freedom: f64,
 }
 
-/// Mean and sample standard deviation (n - 1); none of fewer than two values.
+/// Mean and sample standard deviation (n - 1); `None` for fewer than two values.
 fn moments(values: &[f64]) -> Option<(f64, f64)> {
     let n = values.len() as f64;
     if values.len() < 2 {
@@ -28,7 +28,7 @@ fn moments(values: &[f64]) -> Option<(f64, f64)> {
 }
 
 impl Estimate {
-    /// The mean of some values; none of fewer than two.
+    /// Mean of the values; `None` for fewer than two.
     #[must_use]
     pub fn mean(values: &[f64]) -> Option<Self> {
         let (value, sd) = moments(values)?;
@@ -39,13 +39,7 @@ impl Estimate {
         })
     }
 
-    /// The mean of `a` less that of `b`, whose spreads need not be alike (Welch); none of fewer than two values a side.
-    #[must_use]
-    pub fn difference(a: &[f64], b: &[f64]) -> Option<Self> {
-        Some(Self::sum(&[(1.0, Self::mean(a)?), (-1.0, Self::mean(b)?)]))
-    }
-
-    /// A weighted sum of independent estimates; its degrees of freedom are those of Welch and Satterthwaite.
+    /// Weighted sum of independent estimates, with degrees of freedom after Welch and Satterthwaite.
     #[must_use]
     pub fn sum(parts: &[(f64, Self)]) -> Self {
         let squares = |part: &(f64, Self)| (part.0 * part.1.error).powi(2);
@@ -59,8 +53,8 @@ impl Estimate {
         }
     }
 
-    /// One-sided p values against `x`: small first where the quantity is above it, small second where it is below. None
-    /// where the values are all the same.
+    /// One-sided p values against `x`: the first is small if the quantity is above `x`, the second if it is below. `None` if all
+    /// values are equal.
     #[must_use]
     pub fn beside(&self, x: f64) -> Option<(f64, f64)> {
         if self.error.is_nan() || self.error < NONE {
@@ -72,7 +66,7 @@ impl Estimate {
     }
 }
 
-/// Holm's correction: the smallest p times the number of tests, the next one times one less, never falling and never above 1.
+/// Holm's correction: the smallest p value times the number n of tests, the next times n - 1, and so on, monotone and at most 1.
 #[must_use]
 pub fn holm(all: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..all.len()).collect();
@@ -102,7 +96,8 @@ mod tests {
     #[test]
     fn the_test_of_two_groups_is_scipys() {
         // scipy.stats.ttest_ind([3, 4, 5, 8], [1, 2, 2.5], equal_var=False): t = 19 / 7, p = 0.05447461979125869
-        let one = Estimate::difference(&[3.0, 4.0, 5.0, 8.0], &[1.0, 2.0, 2.5]).unwrap();
+        let mean = |values: &[f64]| Estimate::mean(values).unwrap();
+        let one = Estimate::sum(&[(1.0, mean(&[3.0, 4.0, 5.0, 8.0])), (-1.0, mean(&[1.0, 2.0, 2.5]))]);
         let t = one.value / one.error;
         let (above, _) = one.beside(0.0).unwrap();
         assert!((t - 19.0 / 7.0).abs() < 1e-9, "{t}");

@@ -1,14 +1,14 @@
-//! Names of files that are made from free text: labels, presets, models.
+//! File names made from free text: labels, presets, models.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::Analysis;
 use crate::store::Selection;
 
-/// Bytes of a name that come from free text; file systems allow 255 for the whole of it.
+/// Longest part of a file name that comes from free text, in bytes; file systems allow 255 in all.
 const LONGEST: usize = 80;
 
-/// Lower-case words joined by hyphens. What is cut, and what holds no letter or digit, ends in a hash of the whole text.
+/// Lower-case words joined by hyphens. A text that is cut ends in a hash of the whole; one without letters or digits is a hash.
 pub(crate) fn slug(text: &str) -> String {
     let lower = text.to_lowercase();
     let words: Vec<&str> = lower
@@ -27,8 +27,8 @@ pub(crate) fn slug(text: &str) -> String {
     format!("{}-{}", whole[..end].trim_end_matches('-'), hash(text))
 }
 
-/// The slug of each text. Where different things have one slug, as names do that differ in case or signs alone, each ends in a hash
-/// of what it is.
+/// The slug of each (text, identity). Slugs shared by several identities, such as names that differ in case alone, end in a hash of
+/// the identity.
 pub(crate) fn slugs(things: &[(String, String)]) -> Vec<String> {
     let mut same: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (text, thing) in things {
@@ -41,8 +41,8 @@ pub(crate) fn slugs(things: &[(String, String)]) -> Vec<String> {
     things.iter().map(one).collect()
 }
 
-/// A file's stem for an analysis, after its preset or its model: those of one name are told apart by id.
-pub(crate) fn of_analysis(kind: &str, analysis: &Analysis, stored: &Selection) -> String {
+/// File stem of an analysis: the kind of table or figure, and the preset or model, with the analysis' id where several share them.
+pub(crate) fn analysis_stem(kind: &str, analysis: &Analysis, stored: &Selection) -> String {
     let own = |a: &Analysis| slug(a.preset.as_ref().unwrap_or(&a.model));
     let short = own(analysis);
     let alike = |a: &&Analysis| a.findings.kind() == analysis.findings.kind() && own(a) == short;
@@ -52,7 +52,7 @@ pub(crate) fn of_analysis(kind: &str, analysis: &Analysis, stored: &Selection) -
     format!("{kind}-{short}-{}", &analysis.id[..analysis.id.len().min(6)])
 }
 
-/// Six hex digits that are the same everywhere: FNV-1a, folded.
+/// Six hex digits of FNV-1a, folded: the same on every platform.
 fn hash(text: &str) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let whole = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);

@@ -1,5 +1,4 @@
-//! [`Store`]: a folder of records. `runs/` holds finished runs, `failed/` the others, `analyses/` what was found out without
-//! training; what is missing is computed.
+//! [`Store`]: a folder of records. `runs/` holds finished runs, `failed/` failed ones, `analyses/` analyses.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,47 +12,47 @@ use crate::analysis::Analysis;
 use crate::error::{Error, Result};
 use crate::record::{RunRecord, is_id};
 
-/// A folder of records, written by any number of processes at once.
+/// A folder of records. Any number of processes may write to it at once.
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
 }
 
-/// Records as found on disk, with what could not be read.
+/// The records in a folder, and the files that are not records.
 #[derive(Debug)]
 pub struct Listing<T = RunRecord> {
-    /// The readable ones, sorted by path.
+    /// Records, sorted by path.
     pub records: Vec<T>,
-    /// One error a file that is no record.
+    /// One error per file that is not a record.
     pub bad: Vec<Error>,
 }
 
-/// Which runs are meant; every field that is set must agree. The default admits all.
+/// A filter of records: every field that is set must agree. The default admits all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// These ids alone.
+    /// Admitted ids.
     pub ids: Option<BTreeSet<String>>,
-    /// This experiment alone.
+    /// Admitted experiment.
     pub experiment: Option<String>,
-    /// This preset alone.
+    /// Admitted preset.
     pub preset: Option<String>,
-    /// This model alone.
+    /// Admitted model.
     pub model: Option<String>,
 }
 
-/// What tables and figures are made of.
+/// Records that tables and figures are made from.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Finished runs, each once under each of its names.
+    /// Finished runs, once under each of their names.
     pub runs: Vec<RunRecord>,
-    /// Failed runs that no later success replaced.
+    /// Failed runs that have not finished since.
     pub failed: Vec<RunRecord>,
-    /// What was found out without training.
+    /// Analyses.
     pub analyses: Vec<Analysis>,
 }
 
 impl Filter {
-    /// The runs with these ids.
+    /// A filter that admits these ids.
     #[must_use]
     pub fn ids(ids: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -62,7 +61,7 @@ impl Filter {
         }
     }
 
-    /// Whether `run` is meant.
+    /// Whether the filter admits `run`.
     #[must_use]
     pub fn admits(&self, run: &RunRecord) -> bool {
         let agrees = |want: &Option<String>, have: Option<&String>| want.is_none() || want.as_ref() == have;
@@ -72,7 +71,7 @@ impl Filter {
             && agrees(&self.model, Some(&run.model))
     }
 
-    /// Whether `analysis` is meant: it is of no experiment.
+    /// Whether the filter admits `analysis`, which belongs to no experiment.
     #[must_use]
     pub fn admits_analysis(&self, analysis: &Analysis) -> bool {
         self.experiment.is_none()
@@ -86,20 +85,20 @@ impl Store {
     /// The store in `dir`, which need not exist yet.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where `dir` is there but no folder.
+    /// [`Error::Invalid`] if `dir` exists and is not a folder.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
         if dir.exists() && !dir.is_dir() {
-            let reason = "not a folder; give the folder that holds (or shall hold) runs/".into();
+            let reason = "not a folder; give the folder that contains (or is to contain) runs/".into();
             return Err(Error::Invalid { path: dir, reason });
         }
         Ok(Self { dir })
     }
 
-    /// The store in `dir`, to be read: it must hold runs/, failed/ or analyses/.
+    /// The store in `dir`, which must contain runs/, failed/ or analyses/.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where none of them is there, as of a name that is misspelt.
+    /// [`Error::Invalid`] if it contains none of them.
     pub fn existing(dir: impl Into<PathBuf>) -> Result<Self> {
         let store = Self::open(dir)?;
         let parts = [store.runs_dir(), store.failed_dir(), store.analyses_dir()];
@@ -107,9 +106,9 @@ impl Store {
             return Ok(store);
         }
         let reason = if store.dir.is_dir() {
-            "no store: it holds neither runs/ nor analyses/; give the folder that does"
+            "not a store: it contains neither runs/ nor analyses/; give the folder that does"
         } else {
-            "no such folder; give the one that holds runs/ and analyses/"
+            "no such folder; give the one that contains runs/ and analyses/"
         };
         Err(Error::Invalid {
             path: store.dir,
@@ -117,17 +116,17 @@ impl Store {
         })
     }
 
-    /// Its folder.
+    /// The store's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes a record, whole or not at all, and gives its path. A finished run replaces the record of an earlier
-    /// failure; a failure leaves an earlier finished record alone.
+    /// Writes a record atomically and returns its path. A finished run replaces the record of an earlier failure; a failed run
+    /// leaves a finished record as it is.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Invalid`]; what was stored before is untouched.
+    /// [`Error::Io`], [`Error::Invalid`]; stored records are left as they were.
     pub fn put(&self, record: &RunRecord) -> Result<PathBuf> {
         let text = record.to_json()?;
         let failed = self.failed_dir().join(file_name(&record.id));
@@ -151,12 +150,12 @@ impl Store {
     /// Whether a finished run with this id is stored.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder cannot be read.
+    /// [`Error::Io`] if the folder cannot be read.
     pub fn has(&self, id: &str) -> Result<bool> {
         Ok(find(&self.runs_dir(), id)?.is_some())
     }
 
-    /// The finished run with this id, if there is one.
+    /// The finished run with this id, if stored.
     ///
     /// # Errors
     /// As [`RunRecord::from_json`], and [`Error::Io`].
@@ -170,31 +169,31 @@ impl Store {
     /// All finished runs, sorted by path.
     ///
     /// # Errors
-    /// The first file that is no record; [`Store::listing`] goes on instead.
+    /// The error of the first file that is not a record; [`Store::listing`] continues instead.
     pub fn records(&self) -> Result<Vec<RunRecord>> {
         strict(self.listing()?)
     }
 
-    /// All finished runs, sorted by path, and an error for each file that is no record.
+    /// All finished runs, sorted by path, and an error for each file that is not a record.
     ///
     /// # Errors
-    /// [`Error::Io`] where a folder cannot be read.
+    /// [`Error::Io`] if a folder cannot be read.
     pub fn listing(&self) -> Result<Listing> {
         list(&self.runs_dir())
     }
 
-    /// All failed runs, likewise.
+    /// All failed runs, sorted by path, and an error for each file that is not a record.
     ///
     /// # Errors
-    /// [`Error::Io`] where a folder cannot be read.
+    /// [`Error::Io`] if a folder cannot be read.
     pub fn failed(&self) -> Result<Listing> {
         list(&self.failed_dir())
     }
 
-    /// The runs that `filter` admits.
+    /// The records that `filter` admits.
     ///
     /// # Errors
-    /// The first file that is no record.
+    /// The error of the first file that is not a record.
     pub fn select(&self, filter: &Filter) -> Result<Selection> {
         Ok(Self::narrow(
             self.records()?,
@@ -204,10 +203,10 @@ impl Store {
         ))
     }
 
-    /// The runs that `filter` admits, and an error for each file that is no record: to be shown as warnings.
+    /// The records that `filter` admits, and an error for each file that is not a record.
     ///
     /// # Errors
-    /// [`Error::Io`] where a folder cannot be read.
+    /// [`Error::Io`] if a folder cannot be read.
     pub fn select_readable(&self, filter: &Filter) -> Result<(Selection, Vec<Error>)> {
         let (runs, failed, analyses) = (self.listing()?, self.failed()?, self.analyses_listing()?);
         let bad = runs.bad.into_iter().chain(failed.bad).chain(analyses.bad).collect();
@@ -217,10 +216,10 @@ impl Store {
         ))
     }
 
-    /// Writes an analysis, whole or not at all, and gives its path.
+    /// Writes an analysis atomically and returns its path.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Invalid`]; what was stored before is untouched.
+    /// [`Error::Io`], [`Error::Invalid`]; stored records are left as they were.
     pub fn put_analysis(&self, analysis: &Analysis) -> Result<PathBuf> {
         let usual = self.analyses_dir().join(file_name(&analysis.id));
         let path = find(&self.analyses_dir(), &analysis.id)?.unwrap_or(usual);
@@ -228,7 +227,7 @@ impl Store {
         Ok(path)
     }
 
-    /// The analysis with this id, if there is one.
+    /// The analysis with this id, if stored.
     ///
     /// # Errors
     /// As [`Analysis::from_json`], and [`Error::Io`].
@@ -242,15 +241,15 @@ impl Store {
     /// All analyses, sorted by path.
     ///
     /// # Errors
-    /// The first file that is none; [`Store::analyses_listing`] goes on instead.
+    /// The error of the first file that is not an analysis; [`Store::analyses_listing`] continues instead.
     pub fn analyses(&self) -> Result<Vec<Analysis>> {
         strict(self.analyses_listing()?)
     }
 
-    /// All analyses, sorted by path, and an error for each file that is none.
+    /// All analyses, sorted by path, and an error for each file that is not an analysis.
     ///
     /// # Errors
-    /// [`Error::Io`] where a folder cannot be read.
+    /// [`Error::Io`] if a folder cannot be read.
     pub fn analyses_listing(&self) -> Result<Listing<Analysis>> {
         list(&self.analyses_dir())
     }
@@ -282,18 +281,18 @@ impl Store {
     }
 }
 
-/// What the store keeps, one file each.
-trait Kept: Sized {
-    /// What a message calls it.
-    const WHAT: &'static str;
+/// A kind of record, stored one per file.
+trait Stored: Sized {
+    /// Noun for error messages.
+    const NOUN: &'static str;
 
     fn id(&self) -> &str;
 
     fn parse(text: &[u8], path: &Path) -> Result<Self>;
 }
 
-impl Kept for RunRecord {
-    const WHAT: &'static str = "run";
+impl Stored for RunRecord {
+    const NOUN: &'static str = "run";
 
     fn id(&self) -> &str {
         &self.id
@@ -304,8 +303,8 @@ impl Kept for RunRecord {
     }
 }
 
-impl Kept for Analysis {
-    const WHAT: &'static str = "analysis";
+impl Stored for Analysis {
+    const NOUN: &'static str = "analysis";
 
     fn id(&self) -> &str {
         &self.id
@@ -316,7 +315,7 @@ impl Kept for Analysis {
     }
 }
 
-/// Where the record lies: usually right in `dir`, but subfolders are welcome.
+/// Path of the record: in `dir`, or in a folder below it.
 fn find(dir: &Path, id: &str) -> Result<Option<PathBuf>> {
     if !is_id(id) {
         return Ok(None);
@@ -341,7 +340,7 @@ fn strict<T>(listing: Listing<T>) -> Result<Vec<T>> {
     }
 }
 
-fn list<T: Kept>(dir: &Path) -> Result<Listing<T>> {
+fn list<T: Stored>(dir: &Path) -> Result<Listing<T>> {
     let (mut records, mut bad) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for path in files(dir)? {
@@ -349,7 +348,7 @@ fn list<T: Kept>(dir: &Path) -> Result<Listing<T>> {
             Ok(Some(record)) if !seen.insert(record.id().to_owned()) => {
                 let reason = format!(
                     "{} {} is stored twice; delete one of the two files",
-                    T::WHAT,
+                    T::NOUN,
                     record.id()
                 );
                 bad.push(Error::Invalid { path, reason });
@@ -362,8 +361,8 @@ fn list<T: Kept>(dir: &Path) -> Result<Listing<T>> {
     Ok(Listing { records, bad })
 }
 
-/// `None` if the file is gone, as when another process just replaced a failure by a success.
-fn read<T: Kept>(path: &Path) -> Result<Option<T>> {
+/// `None` if the file has been removed, as when another process has just replaced a failed run by a finished one.
+fn read<T: Stored>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(Error::io(path, "read the record"))?,
@@ -371,7 +370,7 @@ fn read<T: Kept>(path: &Path) -> Result<Option<T>> {
     let record = T::parse(&text, path)?;
     if path.file_stem() != Some(OsStr::new(record.id())) {
         let (id, name) = (record.id(), file_name(record.id()));
-        let reason = format!("holds {} {id}; rename it to {name}", T::WHAT);
+        let reason = format!("holds {} {id}; rename it to {name}", T::NOUN);
         return Err(Error::Invalid {
             path: path.to_owned(),
             reason,
@@ -380,7 +379,7 @@ fn read<T: Kept>(path: &Path) -> Result<Option<T>> {
     Ok(Some(record))
 }
 
-/// The JSON files below `dir`, sorted; none where there is no such folder. Hidden names are unfinished writes.
+/// The JSON files below `dir`, sorted, without hidden ones, which are unfinished writes. A missing folder has none.
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut todo = vec![dir.to_owned()];

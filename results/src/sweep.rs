@@ -1,5 +1,5 @@
-//! Runs side by side that differ in what is swept (weights, rank, amount of data, method): the query behind Tables 5, 6, 15, 16
-//! and 18 and Figure 2. It asks the resolved configs, so it does not matter which experiment a run was computed for.
+//! Sweeps: runs that differ in adapted weights, rank, amount of data or method, as in Tables 5, 6, 15, 16 and 18 and Figure 2. Runs
+//! are found by their resolved configs, whichever experiment they belong to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use crate::store::Selection;
 use crate::table::Number;
 use crate::verdict::Scores;
 
-/// The settings of a run's method, as its resolved config has them; empty for records without.
+/// Settings of a run's method in the resolved config; empty if there are none.
 pub(crate) fn settings(run: &RunRecord) -> &Map<String, Value> {
     static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     run.config.get("method").and_then(Value::as_object).unwrap_or(&NONE)
 }
 
-/// The kind of a run's method: `lora`, `adapter_h`.
+/// Kind of a run's method: `lora`, `adapter_h`.
 pub(crate) fn kind(run: &RunRecord) -> &str {
     settings(run).get("kind").and_then(Value::as_str).unwrap_or(&run.method)
 }
@@ -27,7 +27,7 @@ pub(crate) fn kind(run: &RunRecord) -> &str {
 /// Roles and printed indices of the matrices that are not among [`Module::ALL`].
 const OTHER_MATRICES: [(&str, &str); 3] = [("qkv", "qkv"), ("ffn_in", "ffn1"), ("ffn_out", "ffn2")];
 
-/// The weights that a LoRA run adapts (`Wq,Wv`) with how many they are, and its rank; `None` of other methods.
+/// Adapted weights (`Wq,Wv`), their number, and the rank of a LoRA run; `None` for other methods.
 pub(crate) fn lora(run: &RunRecord) -> Option<(String, usize, u64)> {
     let settings = Some(settings(run)).filter(|_| kind(run) == "lora")?;
     let targets: Vec<&str> = settings
@@ -56,34 +56,34 @@ fn weights(targets: &[&str]) -> String {
         .join(",")
 }
 
-/// The settings of a run's method in words, without its kind: `r=8 alpha=16 Wq,Wv`.
-pub(crate) fn described(run: &RunRecord) -> String {
-    words(settings(run), "/method", &|_, _| true)
+/// Settings of a run's method, without its kind: `r=8 alpha=16 Wq,Wv`.
+pub(crate) fn settings_text(run: &RunRecord) -> String {
+    settings_words(settings(run), "/method", &|_, _| true)
 }
 
-/// [`described`], less what is no size and the same in all runs of this kind: `bottleneck=8`.
-pub(crate) fn sizes(run: &RunRecord, among: &[&RunRecord]) -> String {
+/// [`settings_text`] without settings that are neither sizes nor different among runs of this kind: `bottleneck=8`.
+pub(crate) fn sizes_text(run: &RunRecord, among: &[&RunRecord]) -> String {
     let alike: Vec<&&RunRecord> = among.iter().filter(|other| kind(other) == kind(run)).collect();
     let shown = |path: &str, value: &Value| {
         let size = value.is_u64() || path.ends_with("/targets");
         size || alike.iter().any(|other| other.config.pointer(path) != Some(value))
     };
-    words(settings(run), "/method", &shown)
+    settings_words(settings(run), "/method", &shown)
 }
 
-/// What methods have in common that differ in their sizes alone: which weights, how they begin, how they are trained.
-pub(crate) fn but_for_sizes(run: &RunRecord) -> String {
-    let method = words(settings(run), "/method", &|_, value| !value.is_u64());
+/// Settings of method and training without sizes: equal for methods that differ in size alone.
+pub(crate) fn without_sizes(run: &RunRecord) -> String {
+    let method = settings_words(settings(run), "/method", &|_, value| !value.is_u64());
     format!("{method} {:?}", run.config.get("train"))
 }
 
-/// `at` is the settings' path in the config; `shown` is asked of each by its path.
-fn words(settings: &Map<String, Value>, at: &str, shown: &dyn Fn(&str, &Value) -> bool) -> String {
+/// Settings that `shown` accepts by path and value; `at` is the path of `settings` in the config.
+fn settings_words(settings: &Map<String, Value>, at: &str, shown: &dyn Fn(&str, &Value) -> bool) -> String {
     let word = |(key, value): (&String, &Value)| {
         let path = format!("{at}/{key}");
         match (key.as_str(), value) {
             ("kind" | "train", _) => None,
-            (_, Value::Object(part)) => Some(format!("{key}: {}", words(part, &path, shown))),
+            (_, Value::Object(part)) => Some(format!("{key}: {}", settings_words(part, &path, shown))),
             _ if !shown(&path, value) => None,
             ("targets", Value::Array(targets)) => {
                 Some(weights(&targets.iter().filter_map(Value::as_str).collect::<Vec<_>>()))
@@ -103,18 +103,19 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Parameters trained without the head, as the paper counts.
+/// Trained parameters without the head, as the paper counts.
 pub(crate) fn trained(run: &RunRecord) -> i64 {
     run.params.base.saturating_add(run.params.method)
 }
 
-/// Rows of training data, if not all.
+/// Limit on the rows of training data, if any.
 pub(crate) fn rows_of_data(run: &RunRecord) -> Option<u64> {
     run.config.get("limit")?.get("train")?.as_u64()
 }
 
-/// The one number that stands for a run in a sweep, in per cent, with what it is: the metric that chose the epoch, or of
-/// generated texts BLEU, ROUGE-1 or the logical form. Without a value where it is undefined; none where a run has no such number.
+/// Name and value, in per cent, of the metric that represents a run in a sweep: for generated texts BLEU, ROUGE-1 or the logical
+/// form, otherwise the metric that selected the epoch. The value is `None` if undefined; there is no metric for runs scored by
+/// their loss.
 pub(crate) fn headline(run: &RunRecord) -> Option<(String, Option<f64>)> {
     let percent = |value: f64| Some(value * 100.0).filter(|value| value.is_finite());
     let (split, name) = run.metric.split_once('/').unwrap_or(("", &run.metric));
@@ -136,8 +137,8 @@ pub(crate) fn headline(run: &RunRecord) -> Option<(String, Option<f64>)> {
     (name != "loss").then_some((name, value))
 }
 
-/// A task as it is written in print: `mrpc` as `MRPC`.
-pub(crate) fn task(run: &RunRecord) -> String {
+/// Printed name of a task: `MRPC` for `mrpc`.
+pub(crate) fn printed_task(run: &RunRecord) -> String {
     const NAMES: [&str; 14] = [
         "MNLI", "SST-2", "MRPC", "CoLA", "QNLI", "QQP", "RTE", "STS-B", "WNLI", "E2E", "WebNLG", "DART", "WikiSQL",
         "SAMSum",
@@ -150,8 +151,7 @@ pub(crate) fn task(run: &RunRecord) -> String {
         .map_or_else(|| run.task.clone(), |name| (*name).to_owned())
 }
 
-/// The finished runs that were trained on as much data as any other of the same model and task: what was computed for the
-/// low-data table is not mixed with the rest.
+/// Finished runs on the largest amount of data of their model and task, which leaves out the runs of the low-data table.
 pub(crate) fn full_data(selection: &Selection) -> Vec<&RunRecord> {
     let size = |run: &RunRecord| rows_of_data(run).unwrap_or(u64::MAX);
     let mut most: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -169,45 +169,45 @@ pub(crate) fn finished(selection: &Selection) -> impl Iterator<Item = &RunRecord
     selection.runs.iter().filter(|run| run.finished())
 }
 
-/// One value of one run: where it stands in a table.
+/// One value of one run, with its row and column.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry<'a> {
-    /// What names the row.
+pub(crate) struct SweepValue<'a> {
+    /// Heads of the row.
     pub(crate) row: Vec<String>,
     /// The column.
     pub(crate) column: String,
-    /// In the column's unit; none where it is undefined.
+    /// Value in the column's unit; `None` if undefined.
     pub(crate) value: Option<f64>,
-    /// Its run.
+    /// The run.
     pub(crate) run: &'a RunRecord,
 }
 
-/// What the seeds of one cell have.
+/// A cell of a sweep: scores over seeds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Level {
-    /// Of the seeds for which the metric is defined, the number that the estimator of the task makes of them.
+pub(crate) struct SweepCell {
+    /// Aggregate of the defined scores by the task's [`Estimator`].
     pub(crate) number: Option<Number>,
-    /// Each of these.
+    /// The defined scores.
     pub(crate) scores: Scores,
-    /// Seeds for which it is undefined.
+    /// Seeds for which the metric is undefined.
     pub(crate) undefined: BTreeSet<u64>,
 }
 
 /// A row of a sweep.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepRow<'a> {
-    /// What names it.
+    /// Heads of the row.
     pub(crate) heads: Vec<String>,
-    /// Settings apart from those swept in which it differs from other rows of the same name; usually empty.
+    /// Settings, other than those swept, that distinguish the row from others with the same heads; usually empty.
     pub(crate) variant: String,
-    /// By column.
-    pub(crate) cells: BTreeMap<String, Level>,
-    /// The runs behind it.
+    /// Cells by column.
+    pub(crate) cells: BTreeMap<String, SweepCell>,
+    /// Runs behind the row.
     pub(crate) runs: Vec<&'a RunRecord>,
 }
 
 impl SweepRow<'_> {
-    /// Its first `heads`, and what sets it apart from rows of the same name: for sentences.
+    /// The first `heads` heads and the variant, for sentences.
     pub(crate) fn name(&self, heads: usize) -> String {
         let name = self.heads[..heads].join(" ");
         if self.variant.is_empty() {
@@ -217,7 +217,7 @@ impl SweepRow<'_> {
         }
     }
 
-    /// The scores of its columns, where `key` knows them.
+    /// Scores of the columns that `key` maps.
     pub(crate) fn scores<K: Ord>(&self, key: impl Fn(&str) -> Option<K>) -> BTreeMap<K, Scores> {
         let known = self
             .cells
@@ -227,11 +227,11 @@ impl SweepRow<'_> {
     }
 }
 
-/// Collects entries into rows. A cell never mixes runs that differ in more than their seed: where a cell has several such
-/// groups, each gets a row, named after its settings. `swept` are the beginnings of the config's keys which rows and columns
-/// already stand for (`method.r`).
-pub(crate) fn collect<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
-    let mut rows: BTreeMap<&Vec<String>, Vec<(&Entry<'a>, Recipe)>> = BTreeMap::new();
+/// Groups values into rows. A cell never mixes runs that differ in more than their seed: runs with different settings get rows of
+/// their own, named after these settings. `swept` lists prefixes of config keys that rows and columns already represent
+/// (`method.r`).
+pub(crate) fn collect<'a>(entries: &[SweepValue<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
+    let mut rows: BTreeMap<&Vec<String>, Vec<(&SweepValue<'a>, Recipe)>> = BTreeMap::new();
     for entry in entries {
         rows.entry(&entry.row)
             .or_default()
@@ -259,14 +259,14 @@ pub(crate) fn collect<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow
     out
 }
 
-/// [`collect`], less the rows of one cell: nothing stands beside it.
-pub(crate) fn compared<'a>(entries: &[Entry<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
+/// [`collect`] without rows of a single cell.
+pub(crate) fn compared<'a>(entries: &[SweepValue<'a>], swept: &[&str]) -> Vec<SweepRow<'a>> {
     let mut rows = collect(entries, swept);
     rows.retain(|row| row.cells.len() > 1);
     rows
 }
 
-/// A flattened config, and which weights went in.
+/// Flattened config with the hash of the weights.
 type Recipe = BTreeMap<String, String>;
 
 fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
@@ -280,9 +280,9 @@ fn recipe(run: &RunRecord, swept: &[&str]) -> Recipe {
     all
 }
 
-/// What a run asks: its settings and what went in, but for the experiment and the names that it was computed under. Records of one
-/// question are one run.
-pub(crate) fn question(run: &RunRecord) -> String {
+/// All inputs of a run: settings, weights, data, task and seed, without the names that it was requested under. Records with equal
+/// inputs are the same run.
+pub(crate) fn inputs(run: &RunRecord) -> String {
     let p = &run.provenance;
     let mut settings = recipe(run, &[]);
     if p.weights_sha256.is_some() {
@@ -292,7 +292,7 @@ pub(crate) fn question(run: &RunRecord) -> String {
     format!("{settings:?} {} {} {went_in:?}", run.task, run.seed)
 }
 
-/// What sets `one` apart from the others.
+/// Settings of `one` that are not the same in all.
 fn differing(one: &Recipe, all: &BTreeSet<&Recipe>) -> String {
     let keys: BTreeSet<&String> = all.iter().flat_map(|recipe| recipe.keys()).collect();
     let differs = keys
@@ -304,14 +304,14 @@ fn differing(one: &Recipe, all: &BTreeSet<&Recipe>) -> String {
         .join(" ")
 }
 
-/// What each seed has, by the ids of its runs.
+/// Values by seed and run id.
 type Seeds<'a> = BTreeMap<u64, BTreeMap<&'a str, Option<f64>>>;
 
-fn row<'a, 'b>(heads: &[String], variant: String, entries: impl Iterator<Item = &'b Entry<'a>>) -> SweepRow<'a>
+fn row<'a, 'b>(heads: &[String], variant: String, entries: impl Iterator<Item = &'b SweepValue<'a>>) -> SweepRow<'a>
 where
     'a: 'b,
 {
-    // A seed that was run under two names counts once, with the mean of its runs.
+    // Several runs of a seed count once, by their mean.
     let mut cells: BTreeMap<String, (Estimator, Seeds)> = BTreeMap::new();
     let mut runs: Vec<&RunRecord> = Vec::new();
     for entry in entries {
@@ -336,10 +336,10 @@ where
     }
 }
 
-fn level(estimator: Estimator, seeds: Seeds) -> Level {
-    let mut level = Level::default();
+fn level(estimator: Estimator, seeds: Seeds) -> SweepCell {
+    let mut level = SweepCell::default();
     for (seed, runs) in seeds {
-        // Sums of floats depend on their order: by id.
+        // Floating-point sums depend on the order: by id.
         let defined: Vec<f64> = runs.values().copied().flatten().collect();
         if defined.is_empty() {
             level.undefined.insert(seed);
@@ -356,13 +356,13 @@ fn level(estimator: Estimator, seeds: Seeds) -> Level {
     level
 }
 
-/// Their mean as [`Estimator`] has it.
+/// [`Estimator::Mean`] of the values.
 pub(crate) fn mean(values: &[f64]) -> Number {
     Estimator::Mean.number(values)
 }
 
-/// Where cells of one row differ in settings that are not swept, in words: said below the table.
-pub(crate) fn uneven(rows: &[SweepRow<'_>], swept: &[&str]) -> Vec<String> {
+/// Settings, other than those swept, that differ between cells of a row, for the table's notes.
+pub(crate) fn uneven_settings(rows: &[SweepRow<'_>], swept: &[&str]) -> Vec<String> {
     let mut out = BTreeSet::new();
     for row in rows {
         let recipes: Vec<Recipe> = row.runs.iter().map(|run| recipe(run, swept)).collect();

@@ -1,71 +1,71 @@
-//! What the test of a conclusion comes to: shown, contradicted, or not shown and why. The rules are in [`crate::claims`].
+//! Tests of claims and their outcomes: shown, contradicted, or not shown and why. The claims are made in [`crate::claims`].
 
 use std::collections::BTreeMap;
 
 use crate::stats::{Estimate, holm};
 
-/// Seeds a side (pairs of adapters, forward passes) below which nothing is concluded.
+/// Fewest seeds a side (pairs of adapters, forward passes) for a test.
 pub const FEWEST: usize = 3;
-/// Level of every test, both sides together.
+/// Two-sided significance level.
 pub const LEVEL: f64 = 0.05;
 
-/// Scores in per cent.
+/// Scores of a setting, in per cent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// By seed.
+    /// Scores by seed.
     pub seeds: BTreeMap<u64, f64>,
-    /// The one number that tables print of them; where left out their mean.
+    /// The aggregate that tables print; the mean if `None`.
     pub printed: Option<f64>,
 }
 
 impl Scores {
-    /// The one number that stands for them.
+    /// The aggregate over seeds.
     #[must_use]
     pub fn level(&self) -> f64 {
         self.printed.unwrap_or_else(|| middle(self.seeds.values().copied()))
     }
 }
 
-/// One-sided p values: small `favour` speaks for a conclusion, small `against` for its contrary; or why there is no test.
+/// One-sided p values of a claim and of its contrary, or why there is no test.
 pub(crate) type Tested = Result<(f64, f64), String>;
 
-/// A conclusion, and what the numbers say of it.
+/// A conclusion of the paper, with its test on stored results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// The conclusion, in words.
-    pub says: String,
-    /// Of what: a model and task, a layer; may be empty.
+    /// The conclusion.
+    pub statement: String,
+    /// Subject: a model and task, or a layer; may be empty.
     pub about: String,
-    /// The numbers it is drawn from; may be empty.
+    /// The compared numbers; may be empty.
     pub numbers: String,
     pub(crate) tested: Tested,
 }
 
-/// What a test comes to.
+/// Outcome of a test.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The conclusion holds here.
+    /// The claim holds.
     Shown,
-    /// Its contrary does.
+    /// Its contrary holds.
     Contradicted,
-    /// Neither is shown, and why.
+    /// Neither is shown; the reason.
     NotShown(String),
 }
 
-/// A conclusion that was tested.
+/// A tested [`Claim`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// [`Claim::says`].
-    pub says: String,
+    /// [`Claim::statement`].
+    pub statement: String,
     /// [`Claim::about`].
     pub about: String,
     /// [`Claim::numbers`].
     pub numbers: String,
-    /// What the test comes to.
+    /// Outcome of the test.
     pub outcome: Outcome,
 }
 
-/// Tests conclusions that are drawn together.
+/// Tests claims that are made together, corrected for their number.
 #[must_use]
 pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
     let both = |(favour, against): (f64, f64)| (2.0 * favour.min(against)).min(1.0);
@@ -82,7 +82,7 @@ pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
             },
         };
         settled.push(Verdict {
-            says: claim.says,
+            statement: claim.statement,
             about: claim.about,
             numbers: claim.numbers,
             outcome,
@@ -91,13 +91,13 @@ pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
     settled
 }
 
-/// A conclusion, and all that it is drawn of.
-type Said<'a> = (&'a str, Vec<String>);
+/// A statement, and the subjects with numbers that it was tested on.
+type Tests<'a> = (&'a str, Vec<String>);
 
-/// The verdicts as sentences: one an outcome, in which a conclusion stands once with all that it is drawn of.
+/// The verdicts as sentences: one per outcome, with each statement once, followed by its subjects.
 #[must_use]
 pub fn text(verdicts: &[Verdict]) -> String {
-    let mut grouped: Vec<(String, Vec<Said>)> = Vec::new();
+    let mut grouped: Vec<(String, Vec<Tests>)> = Vec::new();
     for verdict in verdicts {
         let (head, p) = match &verdict.outcome {
             Outcome::Shown => ("Shown".to_owned(), ""),
@@ -116,23 +116,23 @@ pub fn text(verdicts: &[Verdict]) -> String {
         let Some((_, all)) = grouped.iter_mut().find(|(known, _)| *known == head) else {
             continue;
         };
-        match all.iter_mut().find(|(says, _)| *says == verdict.says) {
+        match all.iter_mut().find(|(statement, _)| *statement == verdict.statement) {
             Some((_, of)) => of.push(words),
-            None => all.push((&verdict.says, vec![words])),
+            None => all.push((&verdict.statement, vec![words])),
         }
     }
-    let one = |(says, of): &Said| match of.concat().as_str() {
-        "" => (*says).to_owned(),
-        _ => format!("{says} ({})", of.join("; ")),
+    let one = |(statement, of): &Tests| match of.concat().as_str() {
+        "" => (*statement).to_owned(),
+        _ => format!("{statement} ({})", of.join("; ")),
     };
     let sentence =
         |(head, all): &(String, Vec<_>)| format!("{head}: {}.", all.iter().map(one).collect::<Vec<_>>().join(", "));
     grouped.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
 
-/// [`settle`] and [`text`] in one.
+/// The sentences of the tested claims: [`text`] of [`settle`].
 #[must_use]
-pub fn said(claims: Vec<Claim>) -> String {
+pub fn conclude(claims: Vec<Claim>) -> String {
     text(&settle(claims))
 }
 
@@ -140,18 +140,18 @@ pub(crate) fn few(n: usize) -> String {
     format!("n = {n}")
 }
 
-/// That a quantity is above `x`.
+/// Tests whether a quantity is above `x`.
 pub(crate) fn above(estimate: Result<Estimate, String>, x: f64) -> Tested {
     let same = || "the same for every seed: no test".to_owned();
     estimate?.beside(x).ok_or_else(same)
 }
 
-/// That a quantity is below `x`.
+/// Tests whether a quantity is below `x`.
 pub(crate) fn below(estimate: Result<Estimate, String>, x: f64) -> Tested {
     above(estimate, x).map(|(favour, against)| (against, favour))
 }
 
-/// That all of it holds; one part that does not is enough against it.
+/// Tests whether all parts hold; one part that does not is enough for the contrary.
 pub(crate) fn all(parts: &[Tested]) -> Tested {
     let parts = parts.iter().cloned().collect::<Result<Vec<_>, _>>()?;
     let favour = parts.iter().map(|part| part.0).fold(0.0, f64::max);
@@ -159,30 +159,31 @@ pub(crate) fn all(parts: &[Tested]) -> Tested {
     Ok((favour, (against * parts.len() as f64).min(1.0)))
 }
 
-/// That some of it holds: the contrary of all of it not holding.
+/// Tests whether at least one part holds.
 pub(crate) fn any(parts: &[Tested]) -> Tested {
     let swapped: Vec<Tested> = parts.iter().cloned().map(|part| part.map(|(a, b)| (b, a))).collect();
     all(&swapped).map(|(favour, against)| (against, favour))
 }
 
-/// The mean of a few values; none of too few.
+/// Mean of at least [`FEWEST`] values.
 pub(crate) fn mean(values: &[f64]) -> Result<Estimate, String> {
     let enough = Some(values).filter(|values| values.len() >= FEWEST);
     enough.and_then(Estimate::mean).ok_or_else(|| few(values.len()))
 }
 
-/// Two groups that share nothing.
+/// Difference of the means of two independent groups.
 pub(crate) fn groups(a: &[f64], b: &[f64]) -> Result<Estimate, String> {
     Ok(Estimate::sum(&[(1.0, mean(a)?), (-1.0, mean(b)?)]))
 }
 
-/// `a` less `b` over the seeds that both have.
+/// Mean difference `a - b` over common seeds.
 pub(crate) fn paired(a: &Scores, b: &Scores) -> Result<Estimate, String> {
     let differences = a.seeds.iter().filter_map(|(seed, a)| Some(a - b.seeds.get(seed)?));
     let differences: Vec<f64> = differences.collect();
     mean(&differences)
 }
 
+/// Mean of the values; 0 for none.
 pub(crate) fn middle(values: impl Iterator<Item = f64>) -> f64 {
     let all: Vec<f64> = values.collect();
     all.iter().sum::<f64>() / all.len().max(1) as f64

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use results::analysis::{
-    Adapter, Axis, Cell, Comparison, Cost, Design, Efficiency, Findings, Grid, How, Latency, Module, Of, Projection,
-    SCHEMA, Spectrum, Subspace,
+    Adapter, Comparison, Cost, CostSource, Design, Directions, Efficiency, Findings, GridAxis, Latency, LatencyCell,
+    Module, PhiGrid, Projection, SCHEMA, Spectrum, Subspace,
 };
 use results::{Analysis, Error, Store};
 use serde_json::{Value, json};
@@ -39,17 +39,17 @@ fn adapter(rank: u32, alpha: Option<f64>) -> Adapter {
     }
 }
 
-fn grid(rows: usize, columns: usize) -> Grid {
-    Grid {
+fn grid(rows: usize, columns: usize) -> PhiGrid {
+    PhiGrid {
         about: Comparison::Ranks,
         layer: Some(1),
         module: Some(Module::Query),
-        i: Axis {
-            of: Of::Adapter(0),
+        i: GridAxis {
+            of: Directions::Adapter(0),
             len: rows,
         },
-        j: Axis {
-            of: Of::Random,
+        j: GridAxis {
+            of: Directions::Random,
             len: columns,
         },
         values: (0..rows * columns).map(|n| (n % 1001) as f32 / 1000.0).collect(),
@@ -89,7 +89,7 @@ fn subspace() -> Subspace {
 }
 
 fn latency() -> Latency {
-    let cell = |design, bottleneck, median_ms| Cell {
+    let cell = |design, bottleneck, median_ms| LatencyCell {
         design,
         batch: 1,
         length: 128,
@@ -112,7 +112,7 @@ fn efficiency() -> Efficiency {
         costs: vec![Cost {
             model: "tiny".into(),
             method: "lora".into(),
-            how: How::Computed,
+            how: CostSource::Computed,
             trained_params: 10,
             total_params: 100,
             memory_mib: Some(1.5),
@@ -176,7 +176,7 @@ fn slow_downs_are_over_the_model_alone() {
     let found = latency();
     let [base, slow] = &found.cells[..] else { panic!() };
     assert_eq!((found.slowdown(base), found.slowdown(slow)), (Some(0.0), Some(25.0)));
-    let lonely = Cell {
+    let lonely = LatencyCell {
         batch: 2,
         ..slow.clone()
     };

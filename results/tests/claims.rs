@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use results::analysis::{
-    Adapter, Axis, Cell, Comparison, Cost, Design, Efficiency, Grid, How, Latency, Module, Of, Projection, Subspace,
+    Adapter, Comparison, Cost, CostSource, Design, Directions, Efficiency, GridAxis, Latency, LatencyCell, Module,
+    PhiGrid, Projection, Subspace,
 };
-use results::claims::{self, Tried};
+use results::claims::{self, TriedSetting};
 use results::verdict::{Claim, Outcome, Scores, Verdict, settle, text};
 
 /// Scores of seeds 1, 2, ...
@@ -22,7 +23,7 @@ fn outcome(claims: Vec<Claim>, words: &str) -> Outcome {
     let is_meant = |v: &&Verdict| {
         words
             .split(" | ")
-            .all(|part| format!("{} {}", v.says, v.about).contains(part))
+            .all(|part| format!("{} {}", v.statement, v.about).contains(part))
     };
     let found: Vec<&Verdict> = verdicts.iter().filter(is_meant).collect();
     assert_eq!(found.len(), 1, "{words:?} in {verdicts:?}");
@@ -52,14 +53,14 @@ const TWO: [f64; 2] = [80.0, 80.2];
 #[test]
 fn figure_2_holds_lora_against_each_method() {
     let tried = |lora: &[f64], method: &str, other: &[f64]| {
-        let one = |method: &str, values: &[f64]| Tried {
+        let one = |method: &str, values: &[f64]| TriedSetting {
             method: method.into(),
             scores: scores(values),
-            ..Tried::default()
+            ..TriedSetting::default()
         };
         vec![one("lora", lora), one(method, other)]
     };
-    let rule = |all: Vec<Tried>| claims::figure2("MRPC", &all);
+    let rule = |all: Vec<TriedSetting>| claims::figure2("MRPC", &all);
     for (method, words) in [
         ("full", "matches or exceeds full fine-tuning"),
         ("adapter_h", "ahead of Adapter^H"),
@@ -83,7 +84,7 @@ fn figure_2_holds_lora_against_each_method() {
 fn the_best_of_many_settings_is_not_held_against_the_best_of_few() {
     let mut all = Vec::new();
     for (method, setting, values) in [("lora", "lr=1", &HIGH), ("lora", "lr=2", &LOW), ("full", "", &LOW)] {
-        all.push(Tried {
+        all.push(TriedSetting {
             method: method.into(),
             setting: setting.into(),
             trained: 1,
@@ -113,7 +114,7 @@ fn prefixes_fall_off_with_size_or_do_not() {
         ("pre_layer", "as activations fall off"),
     ] {
         let sizes = |sizes: [&[f64]; 3]| {
-            let tried = sizes.into_iter().enumerate().map(|(i, values)| Tried {
+            let tried = sizes.into_iter().enumerate().map(|(i, values)| TriedSetting {
                 method: method.into(),
                 setting: format!("prefix={i}"),
                 trained: i as i64,
@@ -264,11 +265,11 @@ fn pairs(about: Comparison, q: &[[f32; 4]], v: &[[f32; 4]]) -> Subspace {
             .adapters
             .extend([adapter(2, 2 * n as u64), adapter(4, 2 * n as u64 + 1)]);
         for (module, values) in [(Module::Query, q), (Module::Value, v)] {
-            let axis = |n| Axis {
-                of: Of::Adapter(n),
+            let axis = |n| GridAxis {
+                of: Directions::Adapter(n),
                 len: 2,
             };
-            found.grids.push(Grid {
+            found.grids.push(PhiGrid {
                 about,
                 layer: Some(1),
                 module: Some(module),
@@ -307,7 +308,7 @@ fn pairs_that_share_an_adapter_count_once() {
     let values = overlaps(&[(0.9, 0.46), (0.88, 0.45), (0.91, 0.47)]);
     let mut found = pairs(Comparison::Ranks, &values, &values);
     for grid in &mut found.grids {
-        grid.i.of = Of::Adapter(0);
+        grid.i.of = Directions::Adapter(0);
     }
     let said = outcome(claims::ranks(&found, &[1]), "strongest directions | W_q");
     assert!(is_not_shown(&said, "n = 1"), "{said:?}");
@@ -321,9 +322,9 @@ fn of_all_pairs_of_two_ranks_those_count_that_share_no_adapter() {
     // Adapters 0, 2 and 4 against 1, 3 and 5, in every combination.
     for i in [0, 2, 4] {
         for j in [1, 3, 5] {
-            for grid in given.iter().filter(|grid| grid.i.of == Of::Adapter(i)) {
+            for grid in given.iter().filter(|grid| grid.i.of == Directions::Adapter(i)) {
                 let mut grid = grid.clone();
-                grid.j.of = Of::Adapter(j);
+                grid.j.of = Directions::Adapter(j);
                 found.grids.push(grid);
             }
         }
@@ -350,7 +351,7 @@ fn figure_4_wants_several_pairs_before_it_says_more() {
     for words in ["more than chance | W_q", "more than chance | W_v"] {
         three(rule, words, cases);
     }
-    // One pair, however far apart, says nothing.
+    // One pair, however far apart, statement nothing.
     let said = outcome(rule((&high[..1], &low[..1])), "more of W_q than of W_v");
     assert!(is_not_shown(&said, "n = 1"), "{said:?}");
 }
@@ -366,16 +367,16 @@ fn figure_8_tells_little_from_much_and_ranks_apart() {
         };
         for (rank, values) in [(2, small), (4, large)] {
             for value in values {
-                found.grids.push(Grid {
+                found.grids.push(PhiGrid {
                     about: Comparison::Weight,
                     layer: Some(1),
                     module: Some(Module::Query),
-                    i: Axis {
-                        of: Of::Weight,
+                    i: GridAxis {
+                        of: Directions::Weight,
                         len: 10,
                     },
-                    j: Axis {
-                        of: Of::Adapter(found.adapters.len()),
+                    j: GridAxis {
+                        of: Directions::Adapter(found.adapters.len()),
                         len: rank,
                     },
                     values: vec![*value; 10 * rank],
@@ -477,7 +478,7 @@ fn a_smaller_rank_amplifies_no_more_if_alpha_over_r_is_all_that_does_it() {
 }
 
 fn passes(base: [f64; 2], adapter: [f64; 2], trials: u32, sd: f64) -> Latency {
-    let cell = |design, batch, mean_ms: f64| Cell {
+    let cell = |design, batch, mean_ms: f64| LatencyCell {
         design,
         batch,
         length: 64,
@@ -529,7 +530,7 @@ fn sizes_are_counted_and_one_measurement_of_speed_says_nothing() {
     let cost = |method: &str, bytes: u64| Cost {
         model: "tiny".into(),
         method: method.into(),
-        how: How::Measured,
+        how: CostSource::Measured,
         trained_params: 1,
         total_params: 1,
         memory_mib: Some(bytes as f64),

@@ -151,7 +151,7 @@ fn a_folder_that_is_no_store_is_an_error_and_nothing_is_drawn() {
     let out = dir.path().join("out");
     for (name, said) in [
         ("resluts", "no such folder"),
-        ("", "it holds neither runs/ nor analyses/"),
+        ("", "it contains neither runs/ nor analyses/"),
     ] {
         let error = publish(&args(&dir.path().join(name), &out, &[]))
             .unwrap_err()

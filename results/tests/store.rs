@@ -117,7 +117,7 @@ fn broken_records_are_refused_with_file_and_reason() {
     );
     assert!(said(|v| v["schema"] = json!(0)).contains("schema is 0"));
     assert!(said(|v| v["id"] = json!("../../etc/passwd")).contains("hex"));
-    assert!(said(|v| v["best"]["epoch"] = json!(9)).contains("not evaluated"));
+    assert!(said(|v| v["best"]["epoch"] = json!(9)).contains("without evaluation"));
     for text in ["", "{", "[]", "\u{0}\u{0}", "null", "{\"schema\": \"one\"}"] {
         let error = RunRecord::from_json(text.as_bytes(), Path::new("r.json")).unwrap_err();
         assert!(

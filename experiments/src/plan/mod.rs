@@ -21,7 +21,7 @@ use crate::task::TaskRows;
 use crate::task::run_paths::RunPaths;
 use anyhow::{Result, ensure};
 use results::Store;
-use results::record::Named;
+use results::record::RunName;
 use std::sync::Arc;
 use tch::Device;
 
@@ -93,8 +93,8 @@ impl Plan {
 }
 
 /// The name of a run in its record; label, preset and row of the paper depend on the whole plan and are filled in later.
-fn name(config: &RunConfig) -> Named {
-    Named {
+fn name(config: &RunConfig) -> RunName {
+    RunName {
         experiment: config.experiment.clone(),
         preset: None,
         label: String::new(),

@@ -9,7 +9,7 @@ use lora_core::model::{self, Arch, Model};
 use lora_core::nn::{Build, BuiltParams, Counts};
 use lora_core::train::{BatchShape, MemoryModel};
 use lora_core::weights::{LoadReport, Weights};
-use results::record::Named;
+use results::record::RunName;
 use std::path::Path;
 use std::sync::Arc;
 use tch::Device;
@@ -26,9 +26,9 @@ pub struct Planned {
     /// Whether it is done, interrupted or missing.
     pub state: State,
     /// Its name in the record.
-    pub name: Named,
+    pub name: RunName,
     /// The same run under other names, if it is asked for more than once, with these names.
-    pub also: Vec<(RunConfig, Named)>,
+    pub also: Vec<(RunConfig, RunName)>,
 }
 
 /// How far a run is.

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::style::{self, INK, Look, Marker, SMALL, TEXT};
-use super::value::{Axis, Bar, Content, Figure, Panel, Series};
+use super::value::{Axis, ColourBar, Content, Figure, Panel, Series};
 use crate::error::{Error, Result};
 use crate::methods;
 
@@ -19,10 +19,10 @@ const MARGIN: i32 = 14;
 const BAR: i32 = 86;
 /// Between rows of panels.
 const GAP: i32 = 12;
-/// Colours that a bar is cut into; neighbours of one colour are one rectangle, which keeps files small.
+/// Number of colour levels; neighbouring cells of one level are drawn as one rectangle, which keeps files small.
 const LEVELS: f64 = 40.0;
 
-/// An axis as plotters sees it: its ticks are given, and it may run backwards.
+/// An axis for plotters, with given ticks, possibly reversed.
 struct Along {
     ends: (f64, f64),
     ticks: Vec<f64>,
@@ -90,7 +90,7 @@ fn escape(text: &str) -> String {
 }
 
 fn draw(figure: &Figure, out: &mut String) -> Drawn {
-    // Measured before the height is known; nothing is drawn on it.
+    // A scratch area to measure text before the height is known.
     let mut scratch = String::new();
     let ruler = SVGBackend::with_string(&mut scratch, (style::WIDTH, 100)).into_drawing_area();
     let room = style::WIDTH as i32 - 2 * MARGIN;
@@ -141,14 +141,14 @@ fn shares(figure: &Figure, room: f64) -> Vec<f64> {
     figure.widths.iter().map(|share| room * share / all).collect()
 }
 
-fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&Bar>) -> Drawn {
+fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&ColourBar>) -> Drawn {
     let (width, _) = area.dim_in_pixel();
     let title = style::bold(style::PANEL, INK).pos(Pos::new(HPos::Center, VPos::Top));
     area.draw_text(&panel.title, &title, (width as i32 / 2 + 18, 2))?;
     if let Content::Empty(command) = &panel.content {
         return draw_empty(area, command);
     }
-    // Rows of cells are counted downwards.
+    // Rows of cells run downwards.
     let downwards = matches!(panel.content, Content::Cells { .. });
     let mut chart = ChartBuilder::on(area)
         .margin_top(24)
@@ -167,17 +167,17 @@ fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&Bar>) -> Drawn {
     mesh(&mut chart, panel, false)
 }
 
-/// Axes, ticks and their words; for points with fine lines across.
+/// Axes, ticks and labels; with grid lines for series.
 fn mesh(chart: &mut Chart<'_>, panel: &Panel, lines: bool) -> Drawn {
-    let said = |axis: &Axis, at: f64| {
+    let label = |axis: &Axis, at: f64| {
         let near = axis
             .ticks
             .iter()
             .find(|(tick, _)| (tick - at).abs() < 1e-9 * at.abs().max(1.0));
         near.map_or_else(String::new, |(_, text)| text.clone())
     };
-    let x = |at: &f64| said(&panel.x, *at);
-    let y = |at: &f64| said(&panel.y, *at);
+    let x = |at: &f64| label(&panel.x, *at);
+    let y = |at: &f64| label(&panel.y, *at);
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(panel.x.label.clone())
         .y_desc(panel.y.label.clone())
@@ -196,8 +196,8 @@ fn mesh(chart: &mut Chart<'_>, panel: &Panel, lines: bool) -> Drawn {
     Ok(())
 }
 
-/// Neighbours of one colour are one rectangle.
-fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, bar: Option<&Bar>) -> Drawn {
+/// Cells, with neighbours of one colour merged into rectangles.
+fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, bar: Option<&ColourBar>) -> Drawn {
     let (low, high) = bar.map_or((0.0, 1.0), |bar| bar.range);
     let share = |value: f64| ((value - low) / (high - low)).clamp(0.0, 1.0);
     let level = |value: Option<f64>| value.map(|value| (share(value) * LEVELS).round() as u32);
@@ -236,14 +236,14 @@ fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, b
     Ok(())
 }
 
-/// A rectangle of cells of one level; ends are exclusive.
+/// A rectangle of cells of one level, as half-open ranges of rows and columns.
 struct Block {
     level: Option<u32>,
     rows: (usize, usize),
     columns: (usize, usize),
 }
 
-/// Runs of one level in each row, joined with those of the same extent in the row above.
+/// Runs of one level in each row, merged with runs of the same extent in the row above.
 fn merged(levels: &[Vec<Option<u32>>]) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for (i, row) in levels.iter().enumerate() {
@@ -290,12 +290,12 @@ fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
 /// Width of a marker's edge.
 const EDGE: u32 = 2;
 
-/// What a marker is filled with.
+/// Fill colour of a marker.
 fn inside(look: Look) -> RGBColor {
     if look.filled { look.colour } else { WHITE }
 }
 
-/// Corners of a marker around its middle, in pixels; the last is the first again.
+/// Closed outline of a marker around its centre, in pixels.
 fn outline(marker: Marker) -> Vec<(i32, i32)> {
     let mut corners = match marker {
         Marker::Circle => vec![(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
@@ -331,18 +331,18 @@ fn draw_empty(area: &Area<'_>, command: &str) -> Drawn {
     let frame = [(38, 24), (width - 10, height - 30)];
     area.draw(&Rectangle::new(frame, style::NOTHING.filled()))?;
     let middle = Pos::new(HPos::Center, VPos::Center);
-    let said = style::text(SMALL, INK).pos(middle);
-    let command = wrap(area, command, &said, width - 60)?;
+    let style = style::text(SMALL, INK).pos(middle);
+    let command = wrap(area, command, &style, width - 60)?;
     let lines = std::iter::once("Not measured yet.".to_owned()).chain(command);
     let lines: Vec<String> = lines.collect();
     let top = (height - 6) / 2 - 8 * (lines.len() as i32 - 1);
     for (i, line) in lines.iter().enumerate() {
-        area.draw_text(line, &said, (width / 2 + 14, top + 16 * i as i32))?;
+        area.draw_text(line, &style, (width / 2 + 14, top + 16 * i as i32))?;
     }
     Ok(())
 }
 
-fn draw_bar(area: &Area<'_>, bar: &Bar) -> Drawn {
+fn draw_bar(area: &Area<'_>, bar: &ColourBar) -> Drawn {
     let (_, height) = area.dim_in_pixel();
     let (top, bottom) = (14, height as i32 - 14);
     let at = |share: f64| bottom - ((f64::from(bottom - top)) * share).round() as i32;
@@ -352,22 +352,22 @@ fn draw_bar(area: &Area<'_>, bar: &Bar) -> Drawn {
         area.draw(&Rectangle::new(corners, style::shade(share).filled()))?;
     }
     area.draw(&Rectangle::new([(0, top), (14, bottom)], INK.stroke_width(1)))?;
-    for (value, said) in &Axis::exactly("", bar.range, 6).ticks {
+    for (value, label) in &Axis::exactly("", bar.range, 6).ticks {
         let y = at((value - bar.range.0) / (bar.range.1 - bar.range.0));
         area.draw(&PathElement::new(vec![(14, y), (18, y)], INK.stroke_width(1)))?;
         let left = Pos::new(HPos::Left, VPos::Center);
-        area.draw_text(said, &style::text(SMALL, INK).pos(left), (21, y))?;
+        area.draw_text(label, &style::text(SMALL, INK).pos(left), (21, y))?;
     }
     let upwards = Pos::new(HPos::Center, VPos::Top);
-    let label = style::text(TEXT, INK).transform(FontTransform::Rotate270).pos(upwards);
-    area.draw_text(&bar.label, &label, (54, height as i32 / 2))?;
+    let style = style::text(TEXT, INK).transform(FontTransform::Rotate270).pos(upwards);
+    area.draw_text(&bar.label, &style, (54, height as i32 / 2))?;
     Ok(())
 }
 
-/// Rows of (where it begins, what it says, whose colours).
+/// Rows of (horizontal position, name, kind of method).
 type Legend = Vec<Vec<(i32, String, String)>>;
 
-/// The names of all series, each once, as many in a row as fit.
+/// Names of all series, each once, in rows that fit the width.
 fn legend(ruler: &Area<'_>, figure: &Figure, room: i32) -> Drawn<Legend> {
     let mut rows: Legend = Vec::new();
     let mut x = room;
@@ -415,7 +415,7 @@ fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
     Ok(())
 }
 
-/// Breaks at blanks so that no line is wider than `room` pixels.
+/// Breaks at blanks into lines of at most `room` pixels.
 fn wrap(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>, room: i32) -> Drawn<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -431,7 +431,7 @@ fn wrap(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>, room: i32) -> Drawn
     Ok(lines)
 }
 
-/// Width in pixels. plotters measures with the font's whole height as its size: its em is a tenth wider.
+/// Width in pixels. plotters takes the font's full height as its size, so its estimate is a tenth too small.
 fn wide(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>) -> Drawn<i32> {
     Ok(ruler.estimate_text_size(text, style)?.0 as i32 * 11 / 10)
 }

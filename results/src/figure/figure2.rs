@@ -1,23 +1,22 @@
-//! Figure 2 of the paper: quality against the number of trained parameters, a line a method and choice of weights.
+//! Figure 2 of the paper: quality against trained parameters, one line per method and choice of weights.
 
 use std::collections::BTreeMap;
 
 use super::value::{Axis, Content, Figure, FigureKind, Panel, Point, Series};
-use crate::claims::{self, Tried};
+use crate::claims::{self, TriedSetting};
 use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::record::RunRecord;
 use crate::stem::slugs;
 use crate::store::Selection;
-use crate::sweep::{self, Entry, SweepRow};
+use crate::sweep::{self, SweepRow, SweepValue};
 use crate::table::{Number, grouped, provenance, seeds_of};
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// Quality against trained parameters.
 pub(super) struct Figure2;
 
 const COMMAND: &str = "cargo run -p experiments --bin ablations";
-/// Settings that a point of the figure stands for.
+/// Prefixes of config keys that points represent.
 const SWEPT: [&str; 4] = ["method", "train", "task", "decode"];
 
 impl FigureKind for Figure2 {
@@ -48,20 +47,20 @@ impl FigureKind for Figure2 {
     }
 }
 
-/// A task's points: method, then parameters and score.
-struct Task {
+/// Points of a task.
+struct TaskPoints {
     name: String,
     metric: String,
-    /// Every setting of every method, for what is said of them.
-    tried: Vec<Tried>,
+    /// All settings of all methods, for the claims.
+    tried: Vec<TriedSetting>,
     lines: BTreeMap<Line, Vec<(i64, Number)>>,
 }
 
-/// The method, and what its points have in common beside.
+/// Method, and its settings without sizes.
 type Line = (String, String);
 
 fn figure(model: &str, runs: &[&RunRecord], name: &str) -> Option<Figure> {
-    let tasks: Vec<Task> = tasks(runs)
+    let tasks: Vec<TaskPoints> = tasks(runs)
         .into_iter()
         .filter(|task| task.lines.values().map(Vec::len).sum::<usize>() > 1)
         .collect();
@@ -86,7 +85,7 @@ fn figure(model: &str, runs: &[&RunRecord], name: &str) -> Option<Figure> {
         "Quality on the dev sets against trained parameters, {model} ({}). The paper shows GPT-3 175B on WikiSQL and MultiNLI, \
         where LoRA matches or exceeds full fine-tuning at a ten-thousandth of its parameters. {}",
         seeds_of(runs).trim_end_matches('.').to_lowercase(),
-        said(claims.collect())
+        conclude(claims.collect())
     );
     Some(Figure {
         name: format!("figure2-{name}"),
@@ -100,23 +99,23 @@ fn figure(model: &str, runs: &[&RunRecord], name: &str) -> Option<Figure> {
     })
 }
 
-fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
+fn tasks(runs: &[&RunRecord]) -> Vec<TaskPoints> {
     let mut entries = Vec::new();
     for &run in runs {
         if let Some((metric, value)) = sweep::headline(run).filter(|_| sweep::trained(run) > 0) {
-            // The whole of the method's settings and its training: a point is never a mean over two of them.
+            // All settings of method and training, so that a point never averages over two of them.
             let recipe = format!("{:?} {:?}", run.config.get("method"), run.config.get("train"));
             let trained = format!("{:015}", sweep::trained(run));
             let row = vec![
-                sweep::task(run),
+                sweep::printed_task(run),
                 metric,
                 sweep::kind(run).to_owned(),
-                sweep::but_for_sizes(run),
+                sweep::without_sizes(run),
                 trained,
                 recipe,
             ];
             let column = String::new();
-            entries.push(Entry {
+            entries.push(SweepValue {
                 row,
                 column,
                 value,
@@ -124,14 +123,14 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
             });
         }
     }
-    let mut tasks: Vec<Task> = Vec::new();
+    let mut tasks: Vec<TaskPoints> = Vec::new();
     for SweepRow { heads, cells, runs, .. } in sweep::collect(&entries, &SWEPT) {
         let Some(level) = cells.into_values().next() else {
             continue;
         };
         let Some(number) = level.number else { continue };
         if !tasks.iter().any(|task| task.name == heads[0]) {
-            tasks.push(Task {
+            tasks.push(TaskPoints {
                 name: heads[0].clone(),
                 metric: heads[1].clone(),
                 tried: Vec::new(),
@@ -143,9 +142,9 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
         if let Some(task) = task {
             let line = (heads[2].clone(), heads[3].clone());
             task.lines.entry(line).or_default().push((trained, number));
-            task.tried.push(Tried {
+            task.tried.push(TriedSetting {
                 method: heads[2].clone(),
-                setting: runs.first().map(|run| sweep::described(run)).unwrap_or_default(),
+                setting: runs.first().map(|run| sweep::settings_text(run)).unwrap_or_default(),
                 trained,
                 scores: level.scores,
             });
@@ -154,7 +153,7 @@ fn tasks(runs: &[&RunRecord]) -> Vec<Task> {
     tasks
 }
 
-fn panel(task: &Task) -> Panel {
+fn panel(task: &TaskPoints) -> Panel {
     let all = || task.lines.values().flatten();
     let log = |trained: i64| (trained.max(1) as f64).log10();
     let ends = all().flat_map(|(_, n)| [n.value - n.spread.unwrap_or(0.0), n.value + n.spread.unwrap_or(0.0)]);

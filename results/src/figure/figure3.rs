@@ -1,15 +1,15 @@
-//! Figures 3 and 6 of the paper: how far the directions that a small rank learns lie in those of a large one.
+//! Figures 3 and 6 of the paper: similarity of the subspaces learned with a small and a large rank.
 
 use super::phi::{COMMAND, caption, delta, figures, find, foot, layers_in_words, panel};
-use super::value::{Bar, Figure, FigureKind, Panel};
+use super::value::{ColourBar, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// phi between two ranks: at the probed layer (Figure 3), or at the others (Figure 6).
+/// Similarity of two ranks at the probed layer (Figure 3) or at the others (Figure 6).
 pub(super) struct Ranks {
     name: &'static str,
     about: &'static str,
@@ -58,10 +58,10 @@ impl Ranks {
             found.layers
         );
         Figure {
-            name: of_analysis(self.name, analysis, stored),
+            name: analysis_stem(self.name, analysis, stored),
             title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
             foot: foot(analysis, found),
-            caption: caption(analysis, found, &what, &said(claims::ranks(found, layers))),
+            caption: caption(analysis, found, &what, &conclude(claims::ranks(found, layers))),
             panels: layers
                 .iter()
                 .map(|layer| row(found, *layer, layers.len() > 1))
@@ -89,14 +89,14 @@ impl Ranks {
 
 const WIDTHS: [f64; 4] = [1.25, 1.25, 0.75, 0.75];
 
-fn bar() -> Bar {
-    Bar {
+fn bar() -> ColourBar {
+    ColourBar {
         label: "φ(i, j)".into(),
         range: (0.0, 1.0),
     }
 }
 
-/// Query and value whole, then both with as many columns as rows.
+/// Panels of query and value, then of both with as many columns as rows.
 fn row(found: &Subspace, layer: u32, named: bool) -> Vec<Panel> {
     let mut panels = Vec::new();
     for zoomed in [false, true] {

@@ -1,20 +1,20 @@
-//! Figures 4 and 7 of the paper: what two seeds of one rank learn in common.
+//! Figures 4 and 7 of the paper: similarity of the subspaces learned from two seeds.
 
 use super::phi::{COMMAND, caption, delta, figures, find, foot, layers_in_words, panel};
-use super::value::{Bar, Content, Figure, FigureKind, Panel};
+use super::value::{ColourBar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// phi between two seeds: at the probed layer beside a random control (Figure 4), or at the others (Figure 7).
+/// Similarity of two seeds at the probed layer beside a random control (Figure 4), or at the others (Figure 7).
 pub(super) struct Seeds {
     name: &'static str,
     about: &'static str,
     probe: bool,
-    /// As in the paper.
+    /// Colour range of the paper's figure.
     range: (f64, f64),
 }
 
@@ -80,13 +80,13 @@ impl Seeds {
             found.layers
         );
         Figure {
-            name: of_analysis(self.name, analysis, stored),
+            name: analysis_stem(self.name, analysis, stored),
             title: format!(
                 "Subspaces learned from two seeds: {}, {words} of {}",
                 analysis.model, found.layers
             ),
             foot: foot(analysis, found),
-            caption: caption(analysis, found, &what, &said(claims::seeds(found, layers))),
+            caption: caption(analysis, found, &what, &conclude(claims::seeds(found, layers))),
             panels,
             widths: vec![1.0; columns],
             height: if self.probe { 262 } else { 220 },
@@ -112,8 +112,8 @@ impl Seeds {
         }
     }
 
-    /// The paper's colours, unless more than a quarter of what is shown would lie beyond them.
-    fn bar(&self, panels: &[Vec<Panel>]) -> Bar {
+    /// The paper's colour range, unless more than a quarter of the values exceeds it.
+    fn bar(&self, panels: &[Vec<Panel>]) -> ColourBar {
         let shown = panels.iter().flatten().filter_map(|panel| match &panel.content {
             Content::Cells { rows, .. } => Some(rows.iter().flatten().flatten()),
             _ => None,
@@ -123,7 +123,7 @@ impl Seeds {
             all += 1;
             beyond += usize::from(*phi > self.range.1);
         }
-        Bar {
+        ColourBar {
             label: "φ(i, j)".into(),
             range: if 4 * beyond > all { (0.0, 1.0) } else { self.range },
         }

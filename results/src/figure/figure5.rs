@@ -1,16 +1,15 @@
-//! Figure 5 of the paper: how much slower adapters make a forward pass.
+//! Figure 5 of the paper: slow-down of a forward pass by adapters.
 
 use std::collections::BTreeSet;
 
-use super::value::{Axis, Bar, Content, Figure, FigureKind, Panel};
-use crate::analysis::{Analysis, Cell, Design, Findings, Latency};
+use super::value::{Axis, ColourBar, Content, Figure, FigureKind, Panel};
+use crate::analysis::{Analysis, Design, Findings, Latency, LatencyCell};
 use crate::claims;
 use crate::error::Result;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// Slow-down over batch size, length and bottleneck.
 pub(super) struct Figure5;
 
 const COMMAND: &str = "cargo run -p experiments --bin latency";
@@ -44,7 +43,7 @@ impl FigureKind for Figure5 {
     }
 }
 
-/// Whether passes of several sizes were measured: one size is a column of Table 1 and no picture.
+/// Whether several batch sizes or lengths were measured; a single one is only a column of Table 1.
 fn is_grid(found: &Latency) -> bool {
     let places: BTreeSet<_> = found.cells.iter().map(|c| (c.batch, c.length)).collect();
     places.len() > 1
@@ -56,10 +55,10 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
     let designs: Vec<_> = DESIGNS.into_iter().filter(|(design, _)| measured(*design)).collect();
     let panels: Vec<Vec<Panel>> = designs
         .iter()
-        .map(|(design, said)| {
+        .map(|(design, name)| {
             lengths
                 .iter()
-                .map(|length| panel(found, *design, said, *length))
+                .map(|length| panel(found, *design, name, *length))
                 .collect()
         })
         .collect();
@@ -72,7 +71,7 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     let device = analysis.provenance.place();
     Figure {
-        name: of_analysis("figure5", analysis, stored),
+        name: analysis_stem("figure5", analysis, stored),
         title: format!("Slow-down by adapters: {}", analysis.model),
         foot: vec![format!(
             "Model: {} ({} blocks, width {}). Slow-down of the mean forward pass over the model alone, which merged LoRA is, in \
@@ -87,12 +86,12 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
         caption: format!(
             "Slow-down of a forward pass by adapters over batch size, length and bottleneck; {}, on {device}. {}",
             analysis.label,
-            said(claims::latency(found))
+            conclude(claims::latency(found))
         ),
         widths: vec![1.0; lengths.len().max(1)],
         height: if lengths.len() > 3 { 170 } else { 190 },
         panels,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "slow-down (%)".into(),
             // The paper's ends at 35.
             range: (0.0, slowest.max(35.0)),
@@ -100,13 +99,14 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
     }
 }
 
-fn panel(found: &Latency, design: Design, said: &str, length: u32) -> Panel {
-    let here = |c: &&Cell| c.length == length && (c.design == design || c.design == Design::Base);
+fn panel(found: &Latency, design: Design, name: &str, length: u32) -> Panel {
+    let here = |c: &&LatencyCell| c.length == length && (c.design == design || c.design == Design::Base);
     let batches: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.batch).collect();
     let sizes: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.bottleneck).collect();
     let value = |size: u32, batch: u32| {
-        let meant =
-            |c: &&Cell| here(c) && (c.bottleneck, c.batch) == (size, batch) && (size > 0) == (c.design != Design::Base);
+        let meant = |c: &&LatencyCell| {
+            here(c) && (c.bottleneck, c.batch) == (size, batch) && (size > 0) == (c.design != Design::Base)
+        };
         found.slowdown(found.cells.iter().find(meant)?)
     };
     let rows = sizes
@@ -114,7 +114,7 @@ fn panel(found: &Latency, design: Design, said: &str, length: u32) -> Panel {
         .map(|size| batches.iter().map(|batch| value(*size, *batch)).collect());
     let names = |set: &BTreeSet<u32>| set.iter().map(u32::to_string).collect::<Vec<_>>();
     Panel {
-        title: format!("{said}, length {length}"),
+        title: format!("{name}, length {length}"),
         x: Axis::named("batch size", names(&batches)),
         y: Axis::named(
             if design == Design::LoraUnmerged {
@@ -145,7 +145,7 @@ fn unmeasured() -> Figure {
         panels: vec![row("Adapterᴴ"), row("Adapterᴸ")],
         widths: vec![1.0; 3],
         height: 180,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "slow-down (%)".into(),
             range: (0.0, 35.0),
         }),

@@ -1,15 +1,14 @@
-//! Figure 8 of the paper: how far the directions of an update lie in the strongest ones of the frozen weight.
+//! Figure 8 of the paper: directions of updates in the strongest directions of the frozen weight.
 
 use super::phi::{COMMAND, analyses, axis, caption, foot, layers, panel};
-use super::value::{Bar, Figure, FigureKind, Panel};
-use crate::analysis::{Analysis, Comparison, Grid, Module, Subspace};
+use super::value::{ColourBar, Figure, FigureKind, Panel};
+use crate::analysis::{Analysis, Comparison, Module, PhiGrid, Subspace};
 use crate::claims;
 use crate::error::Result;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
-/// phi between the frozen weight and updates of several ranks, with a random control.
 pub(super) struct Figure8;
 
 const TICKS: (usize, usize) = (6, 8);
@@ -41,8 +40,8 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
         .copied()
         .find(|layer| *layer == found.probe)
         .or(at.first().copied());
-    let of = |about| move |g: &&Grid| g.about == about && (g.module == Some(Module::Query) || g.module.is_none());
-    let mut shown: Vec<&Grid> = found
+    let of = |about| move |g: &&PhiGrid| g.about == about && (g.module == Some(Module::Query) || g.module.is_none());
+    let mut shown: Vec<&PhiGrid> = found
         .grids
         .iter()
         .filter(of(Comparison::Weight))
@@ -71,26 +70,26 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
         found.layers
     );
     Figure {
-        name: of_analysis("figure8", analysis, stored),
+        name: analysis_stem("figure8", analysis, stored),
         title: format!(
             "Updates in the strongest directions of W_q: {}, layer {layer} of {}",
             analysis.model, found.layers
         ),
         foot: foot(analysis, found),
-        caption: caption(analysis, found, &what, &said(claims::weight(found, layer))),
+        caption: caption(analysis, found, &what, &conclude(claims::weight(found, layer))),
         widths: vec![1.0; panels.len().max(1)],
         panels: vec![panels],
         height: 300,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "φ(i, j)".into(),
             range,
         }),
     }
 }
 
-/// The paper's bar spans 0.1, chance at the top tenth of its directions, to 0.2. Here the fewest directions are shown too, so it
-/// begins at 0, and ends where the updates do.
-fn range(grids: &[&Grid]) -> (f64, f64) {
+/// Colour range: from 0 to the largest value, at least 0.2. The paper's begins at 0.1, chance for the top tenth of directions, but
+/// smaller subspaces are shown here too.
+fn range(grids: &[&PhiGrid]) -> (f64, f64) {
     let values = grids.iter().flat_map(|grid| grid.values.iter().copied());
     let most = values.fold(0.2f32, f32::max);
     (0.0, (f64::from(most) * 20.0 - 1e-6).ceil() / 20.0)
@@ -109,7 +108,7 @@ fn unmeasured() -> Figure {
         ],
         widths: vec![1.0; 4],
         height: 230,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "φ(i, j)".into(),
             range: (0.0, 0.2),
         }),

@@ -13,7 +13,7 @@ mod spectra;
 pub(crate) mod style;
 mod value;
 
-pub use value::{Axis, Bar, Content, Figure, FigureKind, Panel, Point, Series};
+pub use value::{Axis, ColourBar, Content, Figure, FigureKind, Panel, Point, Series};
 
 /// All figures.
 pub static FIGURES: &[&dyn FigureKind] = &[

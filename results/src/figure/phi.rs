@@ -1,12 +1,12 @@
-//! What the figures of Section 7 have in common: finding the grids of phi, and making panels of them.
+//! Shared parts of the figures of Section 7: selection of grids of phi, and their panels.
 
 use super::value::{Axis, Content, Figure, Panel};
-use crate::analysis::{Adapter, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
+use crate::analysis::{Adapter, Analysis, Comparison, Directions, Findings, Module, PhiGrid, Subspace};
 use crate::store::Selection;
 
 pub(super) const COMMAND: &str = "cargo run -p experiments --bin subspace";
 
-/// The analyses of subspaces that hold grids of one of these comparisons.
+/// Subspace analyses with grids of one of these comparisons.
 pub(super) fn analyses<'a>(
     stored: &'a Selection,
     about: &[Comparison],
@@ -23,15 +23,20 @@ pub(super) fn analyses<'a>(
         })
 }
 
-/// The grid of this comparison, layer and linear.
-pub(super) fn find(found: &Subspace, about: Comparison, layer: Option<u32>, module: Option<Module>) -> Option<&Grid> {
-    let meant = |g: &&Grid| {
+/// The grid of this comparison, layer and projection.
+pub(super) fn find(
+    found: &Subspace,
+    about: Comparison,
+    layer: Option<u32>,
+    module: Option<Module>,
+) -> Option<&PhiGrid> {
+    let meant = |g: &&PhiGrid| {
         g.about == about && (layer.is_none() || g.layer == layer) && (module.is_none() || g.module == module)
     };
     found.grids.iter().find(meant)
 }
 
-/// Layers that this comparison has grids of, from the first to the last.
+/// Layers with grids of this comparison, in order.
 pub(super) fn layers(found: &Subspace, about: Comparison) -> Vec<u32> {
     let mut layers: Vec<u32> = found
         .grids
@@ -44,7 +49,7 @@ pub(super) fn layers(found: &Subspace, about: Comparison) -> Vec<u32> {
     layers
 }
 
-/// A figure for each analysis that compared this, of its probed layer (`probe`) or of the others; `unmeasured` where none did.
+/// One figure per analysis with grids of the comparison, at the probed layer (`probe`) or at the others; `unmeasured` without any.
 pub(super) fn figures(
     stored: &Selection,
     about: Comparison,
@@ -76,17 +81,17 @@ pub(super) fn layers_in_words(layers: &[u32]) -> String {
     )
 }
 
-/// As the text writes an update: `ΔW_q`.
+/// Printed name of an update: `ΔW_q`.
 pub(super) fn delta(module: Module) -> String {
     format!("ΔW_{}", module.letter())
 }
 
-/// `r=8`, or `r=8, seed 2`, or what else an axis counts.
-pub(super) fn axis(found: &Subspace, of: Of, seeds: bool) -> String {
+/// Label of the matrix behind an axis: `r=8`, `r=8, seed 2`, `W` or `random`.
+pub(super) fn axis(found: &Subspace, of: Directions, seeds: bool) -> String {
     match of {
-        Of::Weight => "W".to_owned(),
-        Of::Random => "random".to_owned(),
-        Of::Adapter(n) => match found.adapters.get(n) {
+        Directions::Weight => "W".to_owned(),
+        Directions::Random => "random".to_owned(),
+        Directions::Adapter(n) => match found.adapters.get(n) {
             Some(Adapter {
                 rank, seed: Some(seed), ..
             }) if seeds => format!("r={rank}, seed {seed}"),
@@ -96,8 +101,14 @@ pub(super) fn axis(found: &Subspace, of: Of, seeds: bool) -> String {
     }
 }
 
-/// A panel of the grid's first `most` columns, i downwards and j across.
-pub(super) fn panel(found: &Subspace, title: &str, grid: &Grid, most: Option<usize>, ticks: (usize, usize)) -> Panel {
+/// A panel of the grid's first `most` columns, with i downwards and j across.
+pub(super) fn panel(
+    found: &Subspace,
+    title: &str,
+    grid: &PhiGrid,
+    most: Option<usize>,
+    ticks: (usize, usize),
+) -> Panel {
     let columns = most.map_or(grid.j.len, |most| most.min(grid.j.len));
     let rows = (1..=grid.i.len).map(|i| (1..=columns).map(|j| Some(f64::from(grid.at(i, j)))).collect());
     let seeds = grid.about == Comparison::Seeds;
@@ -112,7 +123,7 @@ pub(super) fn panel(found: &Subspace, title: &str, grid: &Grid, most: Option<usi
     }
 }
 
-/// Model, adapters with their seeds, and device: what stands below such a figure.
+/// Notes on model, device and adapters.
 pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
     let adapter = |a: &Adapter| {
         let seed = a.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
@@ -130,7 +141,7 @@ pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
     ]
 }
 
-/// What it is, and what was found.
+/// Caption: description, label of the analysis, and verdicts.
 pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, claims: &str) -> String {
     let caption = format!(
         "{what}; {}. Chance gives max(i, j) / {} on average. {claims}",

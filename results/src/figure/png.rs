@@ -9,7 +9,7 @@ use super::value::Figure;
 use crate::error::{Error, Result};
 
 impl Figure {
-    /// Extensions and contents of the figure's files: the SVG, and the same picture as a PNG, [`PNG_SCALE`] times as large.
+    /// Extensions and contents of the figure's files: the SVG, and the same picture as a PNG, twice as large.
     ///
     /// # Errors
     /// [`Error::Draw`].

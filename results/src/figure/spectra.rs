@@ -1,13 +1,13 @@
-//! Singular values of updates, layer by layer: how few directions carry them, which is what Section 7.2 of the paper argues.
+//! Singular values of updates, layer by layer: how few directions carry an update (Section 7.2 of the paper).
 
 use super::phi::{COMMAND, delta, foot};
-use super::value::{Axis, Bar, Content, Figure, FigureKind, Panel};
+use super::value::{Axis, ColourBar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Findings, Module, Spectrum, Subspace};
 use crate::error::Result;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
 
-/// A panel an adapter and linear: layers downwards, singular values across.
+/// One panel per adapter and projection: layers downwards, singular values across.
 pub(super) struct Spectra;
 
 impl FigureKind for Spectra {
@@ -44,7 +44,7 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
         (0..found.adapters.len()).map(|adapter| modules.iter().map(|module| panel(found, adapter, *module)).collect());
     let counts = modules.iter().filter_map(|module| counts(found, *module));
     Figure {
-        name: of_analysis("spectra", analysis, stored),
+        name: analysis_stem("spectra", analysis, stored),
         title: format!("Singular values of updates: {}", analysis.model),
         foot: foot(analysis, found),
         caption: format!(
@@ -57,7 +57,7 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
         panels: panels.collect(),
         widths: vec![1.0; modules.len().max(1)],
         height: 240,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "share of the largest".into(),
             range: (0.0, 1.0),
         }),
@@ -95,7 +95,7 @@ fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
     }
 }
 
-/// In how many of its directions nine tenths of a linear's update lie, an adapter each.
+/// Per adapter, the number of directions that hold nine tenths of a projection's update.
 fn counts(found: &Subspace, module: Module) -> Option<String> {
     let here = found
         .spectra
@@ -108,7 +108,7 @@ fn counts(found: &Subspace, module: Module) -> Option<String> {
     (!counts.is_empty()).then(|| format!("{} directions of {}", counts.join(", "), delta(module)))
 }
 
-/// How many directions hold nine tenths of the update's squared norm, and how many there are.
+/// Number of directions that hold nine tenths of the update's squared norm, and number of all directions.
 fn carrying(spectrum: &Spectrum) -> (usize, usize) {
     let squares: Vec<f64> = spectrum.values.iter().map(|v| f64::from(*v).powi(2)).collect();
     let all: f64 = squares.iter().sum();
@@ -130,7 +130,7 @@ fn unmeasured() -> Figure {
         panels: vec![vec![Panel::empty("ΔW_q", COMMAND), Panel::empty("ΔW_v", COMMAND)]],
         widths: vec![1.0; 2],
         height: 230,
-        bar: Some(Bar {
+        bar: Some(ColourBar {
             label: "share of the largest".into(),
             range: (0.0, 1.0),
         }),

@@ -1,4 +1,4 @@
-//! One look for all figures: fonts, sizes, colours and markers.
+//! Style of all figures: fonts, sizes, colours and markers.
 
 use std::sync::Arc;
 
@@ -7,18 +7,17 @@ use resvg::usvg::fontdb;
 
 use crate::error::{Error, Result};
 
-/// Width of every figure in pixels. On paper it is the width of a text, 6.5 inches: 12 pixels are 7.4 points.
+/// Width of every figure in pixels. Printed at a text width of 6.5 inches, 12 pixels are 7.4 points.
 pub(super) const WIDTH: u32 = 760;
 
-/// Pixels of a PNG for each pixel of the SVG.
+/// Scale of PNGs relative to the SVG.
 pub(super) const PNG_SCALE: f32 = 2.0;
 
-/// The font that texts are measured with and that PNGs are drawn with is built in; who looks at the SVG without having it
-/// sees one of about the same widths.
+/// Texts are measured, and PNGs drawn, with the built-in Noto Sans; SVG viewers without it fall back to fonts of similar widths.
 pub(super) const FAMILY: &str = "Noto Sans, Helvetica, Arial, sans-serif";
 const FACE: &str = "Noto Sans";
 
-/// plotters writes `size / 1.24` into the SVG; sizes here are those of the SVG, in pixels.
+/// plotters writes `size / 1.24` into the SVG; this factor makes the sizes below those of the SVG, in pixels.
 const PLOTTERS: f64 = 1.24;
 
 pub(super) const TITLE: f64 = 16.0;
@@ -32,7 +31,7 @@ pub(super) const LIGHT: RGBColor = RGBColor(218, 218, 218);
 /// A cell without a value.
 pub(super) const NOTHING: RGBColor = RGBColor(240, 240, 240);
 
-/// Makes the fonts known to plotters. Done before each drawing: it costs nothing.
+/// Registers the fonts with plotters, before each drawing.
 pub(super) fn fonts() -> Result<()> {
     for (style, bytes) in [
         (FontStyle::Normal, notosans::REGULAR_TTF),
@@ -40,13 +39,13 @@ pub(super) fn fonts() -> Result<()> {
     ] {
         register_font(FAMILY, style, bytes).map_err(|_| Error::Draw {
             figure: "all figures".into(),
-            reason: "the font that is built in cannot be read".into(),
+            reason: "the built-in font cannot be read".into(),
         })?;
     }
     Ok(())
 }
 
-/// The same for resvg: the built-in font and no other, so that every machine draws the same.
+/// Fonts for resvg: the built-in one alone, so that every machine draws the same.
 pub(super) fn database() -> Arc<fontdb::Database> {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(notosans::REGULAR_TTF.to_vec());
@@ -71,7 +70,7 @@ pub(super) fn bold(size: f64, colour: RGBColor) -> TextStyle<'static> {
     }
 }
 
-/// Marker of a series, beside its colour: for those who see no colour, and for print in black.
+/// Marker of a series, which distinguishes it without colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
     Circle,
@@ -84,16 +83,16 @@ pub(crate) enum Marker {
     Cross,
 }
 
-/// How a series is drawn.
+/// Colour and marker of a series.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     pub(crate) colour: RGBColor,
     pub(crate) marker: Marker,
-    /// Whether the marker is filled with the colour, or with white.
+    /// Whether the marker is filled with its colour instead of white.
     pub(crate) filled: bool,
 }
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito, 2008), one for each family of methods.
+/// Colours that are distinguishable with colour blindness (Okabe and Ito, 2008), one for each family of methods.
 pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
@@ -121,7 +120,7 @@ pub(crate) const fn hollow(colour: RGBColor, marker: Marker) -> Look {
     }
 }
 
-/// From nothing to all: falls in lightness all the way, so that it reads in grey too.
+/// Colours of a colour bar, monotone in lightness, so that it also reads in grey.
 const RAMP: [(u8, u8, u8); 6] = [
     (252, 251, 242),
     (206, 228, 217),

@@ -1,18 +1,21 @@
 //! Figures are functions of what is stored, byte for byte. The numbers are made up.
 
 use super::*;
-use crate::analysis::{self, Analysis, Comparison, Findings, Grid, Module, Of, Subspace};
+use crate::analysis::{self, Analysis, Comparison, Directions, Findings, Module, PhiGrid, Subspace};
 use crate::record::Provenance;
 use crate::store::Selection;
 
 /// phi of two random families, roughly: enough to have something to draw.
-fn grid(about: Comparison, layer: Option<u32>, module: Option<Module>, rows: usize, columns: usize) -> Grid {
+fn grid(about: Comparison, layer: Option<u32>, module: Option<Module>, rows: usize, columns: usize) -> PhiGrid {
     let value = |at: usize| {
         let (i, j) = (at / columns + 1, at % columns + 1);
         (1.0 / i.max(j) as f32 + j as f32 / 128.0).min(1.0)
     };
-    let axis = |len| analysis::Axis { of: Of::Random, len };
-    Grid {
+    let axis = |len| analysis::GridAxis {
+        of: Directions::Random,
+        len,
+    };
+    PhiGrid {
         about,
         layer,
         module,

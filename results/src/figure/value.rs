@@ -19,82 +19,82 @@ pub trait FigureKind: Sync {
     fn figures(&self, stored: &Selection) -> Result<Vec<Figure>>;
 }
 
-/// A figure, ready to be drawn: [`Figure::svg`], [`Figure::png`].
+/// A figure that can be drawn by [`Figure::svg`] and [`Figure::files`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// Stem of its files.
     pub name: String,
-    /// What it shows, above the panels.
+    /// Title, above the panels.
     pub title: String,
-    /// Model, data, seeds and device, below the panels.
+    /// Notes on model, data, seeds and device, below the panels.
     pub foot: Vec<String>,
-    /// What it is, and whether it shows what the paper found: for the page that the figure stands on.
+    /// Caption for the page that shows the figure: description and verdicts.
     pub caption: String,
-    /// Rows of panels, as many in each as there are `widths`.
+    /// Rows of panels, one panel per entry of `widths`.
     pub panels: Vec<Vec<Panel>>,
-    /// Shares of the width, a column each.
+    /// Relative widths of the columns.
     pub widths: Vec<f64>,
     /// Height of a row of panels in pixels.
     pub height: u32,
-    /// The colour bar of the panels with cells.
-    pub bar: Option<Bar>,
+    /// Colour bar of the panels with cells.
+    pub bar: Option<ColourBar>,
 }
 
 /// A colour bar.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bar {
-    /// What the colour stands for, with its unit.
+pub struct ColourBar {
+    /// Quantity, with its unit.
     pub label: String,
-    /// Values of the lightest and of the darkest colour; what lies outside takes the nearest of the two.
+    /// Values of the lightest and of the darkest colour; values outside are clamped.
     pub range: (f64, f64),
 }
 
 /// A panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// Above it.
+    /// Title.
     pub title: String,
-    /// Across.
+    /// Horizontal axis.
     pub x: Axis,
-    /// Upwards, for cells downwards.
+    /// Vertical axis: upwards, for cells downwards.
     pub y: Axis,
-    /// What stands in it.
+    /// Contents.
     pub content: Content,
 }
 
 /// An axis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Axis {
-    /// What is along it, with its unit.
+    /// Quantity, with its unit.
     pub label: String,
-    /// Where it begins and ends.
+    /// Range.
     pub range: (f64, f64),
-    /// Where it has ticks, and what they say.
+    /// Ticks: position and text.
     pub ticks: Vec<(f64, String)>,
 }
 
-/// What stands in a panel.
+/// Contents of a panel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// Coloured cells, the first row on top.
     Cells {
-        /// A row of cells each; `None` where nothing was measured.
+        /// Values by row; `None` where nothing was measured.
         rows: Vec<Vec<Option<f64>>>,
-        /// Whether the values are written into the cells, with no decimals.
+        /// Whether the values are printed in the cells, without decimals.
         written: bool,
     },
     /// Points joined by lines.
     Series(Vec<Series>),
-    /// Nothing was measured: which command fills it.
+    /// Nothing was measured; the command that fills the panel.
     Empty(String),
 }
 
-/// Points of one method, joined by a line in their order.
+/// Points of one method, joined by a line in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// In the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Decides colour and marker, in all figures alike.
+    /// Kind of the method, which determines colour and marker.
     pub method: String,
     /// The points.
     pub points: Vec<Point>,
@@ -103,11 +103,11 @@ pub struct Series {
 /// A point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Across.
+    /// Horizontal position.
     pub x: f64,
-    /// Upwards.
+    /// Vertical position.
     pub y: f64,
-    /// Half the length of its error bar.
+    /// Half the length of the error bar, if any.
     pub spread: Option<f64>,
 }
 
@@ -119,7 +119,7 @@ impl Axis {
             .into_iter()
             .find(|step| n / step <= ticks.max(1));
         let step = step.unwrap_or(n.max(1));
-        // Right beside the first, a second one would be unreadable.
+        // A tick too close to the first would be unreadable.
         let apart = |at: &usize| 4 * (at - 1) >= 3 * step;
         let at = std::iter::once(1).chain((1..=n / step).map(|i| i * step).filter(apart));
         Self {
@@ -129,7 +129,7 @@ impl Axis {
         }
     }
 
-    /// Cells with names.
+    /// Named cells.
     #[must_use]
     pub fn named(label: impl Into<String>, names: impl IntoIterator<Item = String>) -> Self {
         let ticks: Vec<_> = names
@@ -144,7 +144,7 @@ impl Axis {
         }
     }
 
-    /// From the smallest to the largest of `values` with some room, and about as many ticks as asked for, at round numbers.
+    /// From the smallest to the largest of `values` with a margin, and about `ticks` ticks at round numbers.
     #[must_use]
     pub fn spanning(label: impl Into<String>, values: impl IntoIterator<Item = f64>, ticks: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -158,7 +158,7 @@ impl Axis {
         Self::exactly(label, (low - room, high + room), ticks)
     }
 
-    /// Over this range and no more.
+    /// Exactly `range`, with about `ticks` ticks at round numbers.
     #[must_use]
     pub fn exactly(label: impl Into<String>, range: (f64, f64), ticks: usize) -> Self {
         let ends = |step: f64| {
@@ -186,7 +186,7 @@ impl Axis {
 }
 
 impl Panel {
-    /// A panel that nothing was measured for: `command` fills it.
+    /// A panel without measurements, which `command` fills.
     #[must_use]
     pub fn empty(title: impl Into<String>, command: &str) -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! Section 4.2 of the paper: memory, checkpoints and speed of training with LoRA against full fine-tuning.
+//! Section 4.2 of the paper: memory, checkpoint size and speed of training with LoRA and with full fine-tuning.
 
 use super::paper_grid::{GridTable, Ours, PaperGrid};
 use super::value::{Cell, Table};
-use crate::analysis::{Cost, Findings, How};
+use crate::analysis::{Cost, CostSource, Findings};
 use crate::claims;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "efficiency",
@@ -14,14 +14,14 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over the analyses of efficiency, a row a model and method. What the records quote from the paper is not ours.
+/// The table of efficiency analyses, one row per model and method, without rows that the records quote from the paper.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
     for analysis in &stored.analyses {
         let Findings::Efficiency(found) = &analysis.findings else {
             continue;
         };
-        for cost in found.costs.iter().filter(|cost| cost.how != How::Paper) {
+        for cost in found.costs.iter().filter(|cost| cost.how != CostSource::Paper) {
             rows.push(row(cost));
             notes.push(format!(
                 "{} {}: {}.",
@@ -35,7 +35,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
             analysis.label,
             analysis.id,
             analysis.provenance.place(),
-            said(claims::efficiency(found))
+            conclude(claims::efficiency(found))
         ));
     }
     if rows.is_empty() {
@@ -47,9 +47,9 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
 
 fn row(cost: &Cost) -> Vec<Cell> {
     let how = match cost.how {
-        How::Measured => "measured",
-        How::Computed => "computed",
-        How::Paper => "printed",
+        CostSource::Measured => "measured",
+        CostSource::Computed => "computed",
+        CostSource::Paper => "printed",
     };
     vec![
         Cell::Text(cost.model.clone()),

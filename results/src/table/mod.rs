@@ -55,7 +55,7 @@ pub fn tables(store: &Store, filter: &Filter, wanted: impl Fn(&str) -> bool) -> 
     let built: Result<Vec<_>> = kinds.map(|kind| kind.tables(&selection)).collect();
     let mut built: Vec<Table> = built?.into_iter().flatten().collect();
     for table in &mut built {
-        let left_out = bad.iter().map(|error| format!("Left out: {}.", error.whole()));
+        let left_out = bad.iter().map(|error| format!("Left out: {}.", error.with_causes()));
         table.notes.extend(left_out);
     }
     Ok(built)

@@ -1,5 +1,5 @@
-//! What the tables of Section 7 and of the appendix have in common (Tables 1, 5, 6, 7, 15, 16 and 18): rows with several
-//! heads, a column a thing that is swept, our rows above the paper's.
+//! Tables of Section 7 and of the appendix (Tables 1, 5, 6, 7, 15, 16 and 18): rows with several heads, one column per swept value,
+//! our rows above the paper's.
 
 use std::collections::BTreeSet;
 
@@ -14,27 +14,27 @@ use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::sweep::{self, SweepRow};
 
-/// The paper's numbers for such a table.
+/// The paper's rows of a [`GridTable`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PaperGrid {
     /// The table's name.
     #[serde(skip)]
     name: &'static str,
-    /// Where it stands.
+    /// Citation.
     pub(super) source: String,
-    /// What it shows.
+    /// Title.
     pub(super) title: String,
-    /// Names of the columns that name a row.
+    /// Names of the head columns.
     pub(super) heads: Vec<String>,
-    /// Names of the columns with numbers.
+    /// Names of the columns of numbers.
     pub(super) columns: Vec<String>,
-    /// Digits behind the point, a column each; where left out, as printed.
+    /// Digits after the decimal point, by column; as printed if left out.
     #[serde(default)]
     pub(super) decimals: Vec<usize>,
-    /// The rows.
+    /// The rows in their order.
     rows: Vec<PaperGridRow>,
-    /// What one must know to read them.
+    /// Notes on the table.
     notes: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl TableKind for GridTable {
     }
 }
 
-/// Our part of such a table.
+/// Our rows of a [`GridTable`].
 pub(super) struct Ours {
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Vec<Cell>>,
@@ -104,7 +104,7 @@ impl PaperGrid {
         let header = self.heads.iter().chain(&columns).cloned().collect();
         let row = |kind| move |cells| Row { kind, cells };
         let mut rows: Vec<Row> = ours.rows.into_iter().map(row(RowKind::Ours)).collect();
-        // Table 1 of other settings than the paper's has no column in common with it.
+        // Table 1 shares no column with the paper's if other batches and lengths were measured.
         let shared = self.columns.iter().any(|column| columns.contains(column));
         rows.extend(
             self.rows
@@ -150,7 +150,7 @@ impl PaperGrid {
         cells
     }
 
-    /// Where a column stands in the paper's table; those that it lacks come last, by name.
+    /// Sort key of a column: its place in the paper's table; other columns come last, by name.
     pub(super) fn place(&self, column: &str) -> (usize, String) {
         let at = self.columns.iter().position(|c| c == column);
         (at.unwrap_or(usize::MAX), column.to_owned())
@@ -162,8 +162,7 @@ impl PaperGrid {
         self.decimals.get(column).copied().unwrap_or(own)
     }
 
-    /// The table of a sweep over runs, or none where there are no rows. `columns` in the order in which they stand; `note` says
-    /// what the cells are, `verdicts` whether they show what the paper found.
+    /// The table of a sweep over runs; none without rows. `note` describes the cells, and `verdicts` the outcome of the claims.
     pub(super) fn sweep(
         &self,
         rows: &[SweepRow<'_>],
@@ -185,9 +184,9 @@ impl PaperGrid {
             seeds_of(&runs)
         )];
         notes.extend(matched(&runs));
-        notes.extend(Some(verdicts).filter(|said| !said.is_empty()));
+        notes.extend(Some(verdicts).filter(|text| !text.is_empty()));
         notes.extend(rows.iter().flat_map(undefined));
-        let uneven = sweep::uneven(rows, swept);
+        let uneven = sweep::uneven_settings(rows, swept);
         if !uneven.is_empty() {
             notes.push(format!("Not the same in all cells of a row: {}.", uneven.join("; ")));
         }
@@ -233,7 +232,7 @@ impl PaperGrid {
     }
 }
 
-/// Which of MNLI's two dev sets is shown.
+/// Note on MNLI's dev sets.
 fn matched(runs: &[&RunRecord]) -> Option<String> {
     let shown = runs.iter().any(|run| run.metric.starts_with("dev_matched/"));
     shown.then(|| {
@@ -241,7 +240,7 @@ fn matched(runs: &[&RunRecord]) -> Option<String> {
     })
 }
 
-/// For which seeds a cell's metric is undefined.
+/// Notes on seeds for which the metric of a cell is undefined.
 fn undefined(row: &SweepRow<'_>) -> Vec<String> {
     let some = row.cells.iter().filter(|(_, level)| !level.undefined.is_empty());
     let join = |seeds: &BTreeSet<u64>| seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
@@ -252,7 +251,7 @@ fn undefined(row: &SweepRow<'_>) -> Vec<String> {
     .collect()
 }
 
-/// The paper's columns, then ours that it lacks in the order of `key`.
+/// The paper's columns and ours, in the order of `key`.
 pub(super) fn columns<K: Ord>(paper: &PaperGrid, rows: &[SweepRow<'_>], key: impl Fn(&str) -> K) -> Vec<String> {
     let ours: BTreeSet<&String> = rows.iter().flat_map(|row| row.cells.keys()).collect();
     let mut all: BTreeSet<&String> = paper.columns.iter().collect();

@@ -8,7 +8,7 @@ use support::write_atomic;
 use super::value::{Cell, Number, Row, RowKind, Table};
 use crate::error::{Error, Result};
 
-/// Columns of a terminal that every table fits into.
+/// Terminal width that every table fits into, in columns.
 pub const TERMINAL_WIDTH: usize = 100;
 
 const MISSING: &str = "–";
@@ -36,8 +36,7 @@ impl Table {
         self.files()?.into_iter().map(write).collect()
     }
 
-    /// For a terminal of `width` columns, plain text without colours. Where the table is too wide, the spread goes below
-    /// its value.
+    /// Plain text for a terminal of `width` columns. In tables that are too wide, spreads are printed below their values.
     #[must_use]
     pub fn terminal(&self, width: usize) -> String {
         let mut body = self.terminal_body(" ", None);
@@ -61,7 +60,7 @@ impl Table {
                 term.set_content_arrangement(ContentArrangement::Dynamic)
                     .set_width(width);
             }
-            // Rows of one line each stand apart without rules.
+            // Rows of one line each need no rules between them.
             None => {
                 term.remove_style(TableComponent::HorizontalLines);
                 term.remove_style(TableComponent::MiddleIntersections);
@@ -84,7 +83,7 @@ impl Table {
         text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
-    /// As Markdown: title, table, notes.
+    /// Markdown: title, table, notes.
     #[must_use]
     pub fn markdown(&self) -> String {
         let escape = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
@@ -109,7 +108,7 @@ impl Table {
         out
     }
 
-    /// As LaTeX, for the package booktabs.
+    /// LaTeX for the package booktabs.
     #[must_use]
     pub fn latex(&self) -> String {
         let spec: String = (0..self.header.len())
@@ -140,8 +139,8 @@ impl Table {
         out + "\\end{table}\n"
     }
 
-    /// As CSV: a column `numbers` (ours, paper, difference), then each column of words or counts as it is and each
-    /// column of numbers as three: value (four decimals), `±` and `n`. Missing is empty, undefined is NaN.
+    /// CSV: a column `numbers` (ours, paper, difference), then each column of text or counts as one column, and each column of
+    /// numbers as three: value (four decimals), `±` and `n`. Missing cells are empty, undefined ones are NaN.
     ///
     /// # Errors
     /// [`Error::Csv`].
@@ -188,15 +187,15 @@ impl Table {
         cells
     }
 
-    /// The cells as they are printed, a row each.
+    /// The printed cells, by row.
     #[must_use]
     pub fn printed(&self) -> Vec<Vec<String>> {
         let joined = |row| self.shown(row).iter().map(|parts| parts.join(" ")).collect();
         self.rows.iter().map(joined).collect()
     }
 
-    /// A row's cells in their parts: value, spread, number of seeds. Where a row has one number of seeds throughout, it
-    /// stands once, beside the row's name.
+    /// Parts of a row's cells: value, spread, number of seeds. A number of seeds that is the same throughout the row is printed
+    /// once, after the row's name.
     fn shown(&self, row: &Row) -> Vec<Vec<String>> {
         let seeds_of = || row.cells.iter().filter_map(Cell::seeds);
         let uniform = seeds_of().next().filter(|first| seeds_of().all(|n| n == *first));
@@ -260,7 +259,7 @@ fn aligned(text: String, left: bool) -> TermCell {
     })
 }
 
-/// `-0.0` is a rounding, not a sign.
+/// Removes the sign of a rounded zero.
 fn unsigned_zero(text: String) -> String {
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_owned(),
@@ -268,7 +267,7 @@ fn unsigned_zero(text: String) -> String {
     }
 }
 
-/// `294912` as `294,912`.
+/// With thousands separators: `294,912`.
 pub(crate) fn grouped(count: i64) -> String {
     let digits = count.unsigned_abs().to_string();
     let mut out = String::from(if count < 0 { "-" } else { "" });
@@ -302,7 +301,7 @@ fn latex_escape(text: &str) -> String {
     out
 }
 
-/// Breaks at blanks so that lines stay within `width`; later lines are indented.
+/// Breaks at blanks into lines of at most `width` characters; later lines are indented.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let mut out = String::new();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! What all tables of runs have in common: which runs share a table, which a row, and what is said below.
+//! Shared parts of tables of runs: the split into tables and rows, and notes.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,13 @@ use crate::record::{RunRecord, Status};
 use crate::stem::slugs;
 use crate::store::Selection;
 
-/// Runs of one row differ by task and seed alone. Ordered as the rows are printed.
+/// Key of a row, whose runs differ in task and seed alone. Keys are ordered as the rows are printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowKey<'a> {
-    /// Place in the paper's table, where the row has one.
+    /// Place in the paper's table, if the row is one of the paper's.
     pub(super) place: Option<usize>,
     pub(super) model: &'a str,
-    /// Fewer trained parameters come later, as in the paper.
+    /// Trained parameters, falling, as in the paper.
     pub(super) trained: std::cmp::Reverse<i64>,
     pub(super) method: &'a str,
     pub(super) variant: &'a str,
@@ -27,7 +27,7 @@ pub(super) struct RowKey<'a> {
 impl<'a> RowKey<'a> {
     /// The row of `s`, one of `all`.
     pub(super) fn new(place: Option<usize>, s: &'a Summary, all: &[Summary]) -> Self {
-        // One place for all tasks of a row, though nothing but the task's head should make them differ.
+        // The maximum over tasks, so that all tasks of a row share one key.
         let same = all
             .iter()
             .filter(|o| (&o.model, &o.method, &o.variant) == (&s.model, &s.method, &s.variant));
@@ -60,14 +60,14 @@ impl<'a> RowKey<'a> {
     }
 }
 
-/// Which table a run belongs to: `None` is the paper's.
+/// Preset and label of the table that a run belongs to; `None` for the paper's.
 fn part(run: &RunRecord) -> Option<(Option<String>, String)> {
     run.paper_row.is_none().then(|| (run.preset.clone(), run.label.clone()))
 }
 
-/// The tables of some experiments' runs: first that of the runs which are rows of the paper; then, apart from it, one for
-/// each other (preset, label), whose label `one` is given. Their names begin with `stem`, and go on with the experiment where
-/// there are several.
+/// Tables of the runs of some experiments: first that of the runs in the paper's settings, then one for each other
+/// (preset, label), each built by `one` from its label and records. Names begin with `stem`, followed by the experiment if there
+/// are several.
 pub(super) fn each_part(
     selection: &Selection,
     experiments: &[&str],
@@ -105,7 +105,7 @@ pub(super) fn each_part(
     Ok(tables)
 }
 
-/// Ours minus the paper's, in the paper's precision.
+/// Ours minus the paper's, with the paper's number of decimals.
 pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
     let mut cells: Vec<Cell> = ours.cells[..1].to_vec();
     cells.extend([Cell::Text("ours - paper".to_owned()), Cell::Missing]);
@@ -123,13 +123,13 @@ pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
     }
 }
 
-/// The cells of the row that stands for ours in a table that nothing was run for.
+/// Cells of the row of dashes in a table without runs.
 pub(super) fn not_run(columns: usize) -> Vec<Cell> {
     let first = std::iter::once(Cell::Text("not run yet".into()));
     first.chain((1..columns).map(|_| Cell::Missing)).collect()
 }
 
-/// What marks in cells mean.
+/// Note on `undef.`, if a cell shows it.
 pub(super) fn marks(rows: &[Row]) -> Option<String> {
     let cells = || rows.iter().flat_map(|row| &row.cells);
     let undefined = cells().any(|cell| matches!(cell, Cell::Undefined { .. }));
@@ -137,7 +137,7 @@ pub(super) fn marks(rows: &[Row]) -> Option<String> {
     undefined.then(|| words.to_owned())
 }
 
-/// For which seeds a metric that stands in a cell is undefined.
+/// Notes on seeds for which the metric of a cell is undefined.
 pub(super) fn undefined(used: &[&Summary]) -> Vec<String> {
     let some = used.iter().filter(|s| !s.undefined.is_empty());
     some.map(|s| {
@@ -152,7 +152,7 @@ pub(super) fn undefined(used: &[&Summary]) -> Vec<String> {
     .collect()
 }
 
-/// Why runs failed.
+/// Notes on failed runs.
 pub(super) fn failures(failed: &[RunRecord]) -> Vec<String> {
     let reason = |run: &RunRecord| match &run.status {
         Status::Finished => None,
@@ -169,7 +169,7 @@ pub(super) fn failures(failed: &[RunRecord]) -> Vec<String> {
     failed.iter().filter_map(reason).collect()
 }
 
-/// The seeds of some runs, in words.
+/// Note on the seeds of some runs.
 pub(crate) fn seeds_of(runs: &[&RunRecord]) -> String {
     let all: BTreeSet<u64> = runs.iter().map(|run| run.seed).collect();
     if all.is_empty() {
@@ -179,7 +179,7 @@ pub(crate) fn seeds_of(runs: &[&RunRecord]) -> String {
     }
 }
 
-/// The seeds behind the cells, in words.
+/// Note on the seeds behind the cells.
 pub(super) fn seeds(used: &[&Summary]) -> String {
     let sets: BTreeSet<Vec<u64>> = used.iter().map(|s| s.run_seeds()).collect();
     let all: BTreeSet<u64> = sets.iter().flat_map(|set| set.iter().copied()).collect();
@@ -190,18 +190,18 @@ pub(super) fn seeds(used: &[&Summary]) -> String {
     }
 }
 
-/// How many rows a run took, where it did not take all: `mrpc 800 training rows, 100 dev rows`.
+/// Limits on a run's rows, if any: `mrpc 800 training rows, 100 dev rows`.
 fn limited(run: &RunRecord) -> Option<String> {
     let limit = run.config.get("limit")?;
     let parts = [("train", "training rows"), ("dev", "dev rows"), ("test", "contexts")];
-    let said = parts
+    let limits = parts
         .iter()
         .filter_map(|(key, what)| Some(format!("{} {what}", limit.get(key)?.as_u64()?)));
-    let said = said.collect::<Vec<_>>().join(", ");
-    (!said.is_empty()).then(|| format!("{} {said}", run.task))
+    let limits = limits.collect::<Vec<_>>().join(", ");
+    (!limits.is_empty()).then(|| format!("{} {limits}", run.task))
 }
 
-/// Rows, if not all, hashes of weights and data, and the devices.
+/// Notes on limits of rows, on hashes of weights and data, and on devices.
 pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunRecord> = runs.iter().map(Borrow::borrow).collect();
     let short = |hash: &Option<String>| {
@@ -227,10 +227,10 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     .collect()
 }
 
-/// So many methods of one place are named; beyond that, they are the rest.
+/// Most methods of one device that are named; more are "the rest".
 const NAMED: usize = 6;
 
-/// Where the runs were computed and how; if not all at one place, with the methods of each.
+/// Devices of the runs; if there are several, with the methods of each.
 fn places(runs: &[&RunRecord]) -> Option<String> {
     let mut places: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for run in runs {
@@ -242,7 +242,7 @@ fn places(runs: &[&RunRecord]) -> Option<String> {
     let several = places.len() > 1;
     let most = places.values().map(BTreeSet::len).max().filter(|most| *most > NAMED);
     let mut rest = false;
-    let said: Vec<String> = places
+    let named: Vec<String> = places
         .iter()
         .map(|(place, methods)| {
             if several && !rest && Some(methods.len()) == most {
@@ -265,10 +265,10 @@ fn places(runs: &[&RunRecord]) -> Option<String> {
             }
         })
         .collect();
-    distinct(said.into_iter())
+    distinct(named.into_iter())
 }
 
-/// The different ones, sorted; `None` where there are none.
+/// Distinct items, sorted and joined; `None` without any.
 pub(super) fn distinct(items: impl Iterator<Item = String>) -> Option<String> {
     let set: BTreeSet<String> = items.collect();
     (!set.is_empty()).then(|| set.into_iter().collect::<Vec<_>>().join("; "))
@@ -278,7 +278,7 @@ fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
     seeds.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// `STS-B`, `sts-b` and `stsb` are one task.
+/// Lower-case letters and digits of a task's name, equal for `STS-B`, `sts-b` and `stsb`.
 pub(super) fn plain(task: &str) -> String {
     task.chars()
         .filter(char::is_ascii_alphanumeric)

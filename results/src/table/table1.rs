@@ -1,4 +1,4 @@
-//! Table 1 of the paper: what adapters add to the time of a forward pass.
+//! Table 1 of the paper: slow-down of a forward pass by adapters.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use super::value::{Cell, Number, Table};
 use crate::analysis::{self, Analysis, Design, Findings, Latency};
 use crate::claims;
 use crate::methods;
-use crate::stem::of_analysis;
+use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "table1",
@@ -18,7 +18,7 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// A table for each analysis of latency.
+/// One table per latency analysis.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut tables = Vec::new();
     for analysis in &stored.analyses {
@@ -26,14 +26,14 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
             continue;
         };
         let mut table = paper.table(Some(ours(analysis, found)));
-        table.name = of_analysis("table1", analysis, stored);
+        table.name = analysis_stem("table1", analysis, stored);
         table.title = format!("{}: {}", table.title, analysis.model);
         tables.push(table);
     }
     tables
 }
 
-/// Batch and length of the columns: the paper's where they were measured, and of the rest the largest, the middle and the smallest.
+/// Batch and length of the columns: the paper's if all were measured, otherwise the largest, the middle and the smallest.
 fn settings(found: &Latency) -> Vec<(u32, u32)> {
     let all: BTreeSet<(u64, u32, u32)> = found
         .cells
@@ -81,7 +81,7 @@ fn ours(analysis: &Analysis, found: &Latency) -> Ours {
             },
         ];
         for &(batch, length) in &settings {
-            let meant = |c: &&analysis::Cell| {
+            let meant = |c: &&analysis::LatencyCell| {
                 (c.design, c.bottleneck, c.batch, c.length) == (design, bottleneck, batch, length)
             };
             let cell = found.cells.iter().find(meant);
@@ -120,7 +120,7 @@ fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
             "Ours: {}, analysis {}. {}",
             analysis.label,
             analysis.id,
-            said(claims::latency(found))
+            conclude(claims::latency(found))
         ),
         format!("Device: {}.", analysis.provenance.place()),
     ]

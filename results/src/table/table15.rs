@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::paper_grid::{GridTable, PaperGrid, columns};
 use super::value::Table;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
+use crate::sweep::{self, SweepValue};
 
 const SWEPT: [&str; 2] = ["method", "task"];
 
@@ -16,25 +16,25 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over the runs of models of which two methods, or two sizes of one, were run.
+/// The table of models with runs of at least two methods, or two sizes of one.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut points: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     let mut entries = Vec::new();
     let runs = sweep::full_data(stored);
     for &run in &runs {
         if let Some((_, value)) = sweep::headline(run) {
-            // The last head orders the rows: fewer parameters come first, as in the paper.
+            // The last head is a sort key: fewer parameters come first, as in the paper.
             let trained = sweep::trained(run);
             let row = vec![
                 run.model.clone(),
                 sweep::kind(run).to_owned(),
-                sweep::sizes(run, &runs),
+                sweep::sizes_text(run, &runs),
                 millions(trained),
                 format!("{trained:015}"),
             ];
             points.entry(&run.model).or_default().insert(row.clone());
-            let column = sweep::task(run);
-            entries.push(Entry {
+            let column = sweep::printed_task(run);
+            entries.push(SweepValue {
                 row,
                 column,
                 value,
@@ -46,7 +46,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut rows = sweep::collect(&entries, &SWEPT);
     rows.sort_by(|a, b| (&a.heads[0], &a.heads[1], &a.heads[4]).cmp(&(&b.heads[0], &b.heads[1], &b.heads[4])));
     for row in &mut rows {
-        // Heads differ by task: the row has the largest.
+        // The largest head of any task.
         if let Some(head) = row
             .runs
             .iter()
@@ -67,7 +67,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     )
 }
 
-/// `294912` as `0.295M`; less than a million keeps three digits, more keeps one.
+/// In millions: `0.295M` for `294912`; three decimals below a million, one above.
 fn millions(count: i64) -> String {
     let millions = count as f64 / 1e6;
     if count == 0 {

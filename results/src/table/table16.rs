@@ -4,11 +4,11 @@ use super::paper_grid::{GridTable, PaperGrid, columns};
 use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
-use crate::sweep::{self, Entry, SweepRow};
-use crate::verdict::said;
+use crate::sweep::{self, SweepRow, SweepValue};
+use crate::verdict::conclude;
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
-/// What may differ between the cells of a row, and is then said below: fewer rows are gone through more often, in smaller
+/// Settings that may differ between cells of a row, and are then noted below: fewer rows are trained for more epochs in smaller
 /// batches, as in the paper's Table 17.
 const RECIPE: [&str; 2] = ["train.epochs", "train.batch_size"];
 
@@ -19,15 +19,19 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over the runs of models and tasks that were trained on two amounts of data.
+/// The table of models and tasks with runs on at least two amounts of data.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut entries = Vec::new();
     for run in sweep::finished(stored) {
         if let Some((_, value)) = sweep::headline(run) {
-            let method = format!("{} {}", sweep::kind(run), sweep::described(run));
-            let row = vec![run.model.clone(), sweep::task(run), method.trim_end().to_owned()];
+            let method = format!("{} {}", sweep::kind(run), sweep::settings_text(run));
+            let row = vec![
+                run.model.clone(),
+                sweep::printed_task(run),
+                method.trim_end().to_owned(),
+            ];
             let column = sweep::rows_of_data(run).map_or_else(|| "all".to_owned(), |rows| rows.to_string());
-            entries.push(Entry {
+            entries.push(SweepValue {
                 row,
                 column,
                 value,
@@ -46,7 +50,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     )
 }
 
-/// LoRA in each of its settings against full fine-tuning, with every prefix of the same model and task.
+/// Claims on each setting of LoRA, full fine-tuning and every prefix method of the same model and task.
 fn verdicts(rows: &[SweepRow<'_>]) -> String {
     let of = |place: &[String], kind: &str| {
         let is = |row: &&SweepRow<'_>| row.heads[..2] == *place && row.heads[2].split(' ').next() == Some(kind);
@@ -62,5 +66,5 @@ fn verdicts(rows: &[SweepRow<'_>]) -> String {
             claims.extend(claims::table16(&lora.name(3), &scores(lora), &scores(full), &prefixes));
         }
     }
-    said(claims)
+    conclude(claims)
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::paper_grid::{GridTable, PaperGrid};
 use super::value::Table;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
+use crate::sweep::{self, SweepValue};
 
 const SWEPT: [&str; 1] = ["method.r"];
 
-/// Column, the metric's name in records, and the factor that brings it into the column's unit.
+/// Column, metric in records, and factor into the column's unit.
 const METRICS: [(&str, &str, f64); 6] = [
     ("loss", "dev/loss", 1.0),
     ("BLEU", "test/BLEU", 100.0),
@@ -26,7 +26,7 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over LoRA's runs of E2E, if for some model and weights two ranks were run.
+/// The table of LoRA runs on E2E with at least two ranks for the same model and weights.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut ranks: BTreeMap<Vec<String>, BTreeSet<u64>> = BTreeMap::new();
     let mut entries = Vec::new();
@@ -34,12 +34,12 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
         let (Some((weights, _, rank)), Some(eval)) = (sweep::lora(run), run.best_eval()) else {
             continue;
         };
-        // The last head orders the rows.
+        // The last head is a sort key.
         let row = vec![run.model.clone(), weights, rank.to_string(), format!("{rank:06}")];
         ranks.entry(row[..2].to_vec()).or_default().insert(rank);
         for (column, metric, scale) in METRICS {
             if let Some(Some(value)) = eval.metrics.get(metric) {
-                entries.push(Entry {
+                entries.push(SweepValue {
                     row: row.clone(),
                     column: column.to_owned(),
                     value: Some(value * scale),

@@ -1,4 +1,4 @@
-//! Table 2 of the paper: GLUE dev sets, a row a (model, method).
+//! Table 2 of the paper: GLUE dev sets, one row per (model, method).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,7 @@ fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Tabl
     Ok(table)
 }
 
-/// The paper's columns in its order. A table of other runs has those alone for which there is a run.
+/// The paper's columns; in tables of other runs, only those with a run, and WNLI.
 fn columns(paper: &PaperTable, all: bool, part: &Selection) -> Vec<PaperTask> {
     let wnli = PaperTask {
         task: "WNLI".to_owned(),
@@ -114,7 +114,7 @@ fn columns(paper: &PaperTable, all: bool, part: &Selection) -> Vec<PaperTask> {
     tasks
 }
 
-/// Place in the paper's table, where the row has one.
+/// Place of the row in the paper's table, if it is one of the paper's.
 fn place(paper: &PaperTable, s: &Summary) -> Result<Option<usize>> {
     let Some(id) = &s.paper_row else { return Ok(None) };
     let row = paper.row(id)?;
@@ -223,7 +223,7 @@ fn notes(
     notes
 }
 
-/// What heads have, task by task where they differ.
+/// Note on the parameters of heads.
 fn heads(used: &[&Summary]) -> Option<String> {
     let mut sizes: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
     for s in used {

@@ -1,11 +1,11 @@
-//! Table 5 of the paper: which weights to adapt with a fixed number of parameters.
+//! Table 5 of the paper: which weights to adapt at a fixed number of parameters.
 
 use super::paper_grid::{GridTable, PaperGrid, columns};
 use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
-use crate::sweep::{self, Entry, SweepRow};
-use crate::verdict::said;
+use crate::sweep::{self, SweepRow, SweepValue};
+use crate::verdict::conclude;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -16,18 +16,18 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over LoRA's runs, if for some model and task two choices of weights were run with one number of parameters.
+/// The table of LoRA runs with at least two choices of weights for the same model, task and number of parameters.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut entries = Vec::new();
     for run in sweep::full_data(stored) {
         if let (Some((weights, matrices, rank)), Some((_, value))) = (sweep::lora(run), sweep::headline(run)) {
             let row = vec![
                 run.model.clone(),
-                sweep::task(run),
+                sweep::printed_task(run),
                 rank.saturating_mul(matrices as u64).to_string(),
             ];
             let column = weights;
-            entries.push(Entry {
+            entries.push(SweepValue {
                 row,
                 column,
                 value,
@@ -42,6 +42,6 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let claims = rows
         .iter()
         .flat_map(|row| claims::table5(&row.name(3), &row.scores(|weights| Some(weights.to_owned()))));
-    let verdicts = said(claims.collect());
+    let verdicts = conclude(claims.collect());
     paper.sweep(&rows, columns, &SWEPT, "the task's metric on dev in per cent", verdicts)
 }

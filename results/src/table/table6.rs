@@ -4,8 +4,8 @@ use super::paper_grid::{GridTable, PaperGrid, columns};
 use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
-use crate::sweep::{self, Entry};
-use crate::verdict::said;
+use crate::sweep::{self, SweepValue};
+use crate::verdict::conclude;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -16,14 +16,14 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over LoRA's runs, if for some model, task and weights two ranks were run.
+/// The table of LoRA runs with at least two ranks for the same model, task and weights.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut entries = Vec::new();
     for run in sweep::full_data(stored) {
         if let (Some((weights, _, rank)), Some((_, value))) = (sweep::lora(run), sweep::headline(run)) {
-            let row = vec![run.model.clone(), sweep::task(run), weights];
+            let row = vec![run.model.clone(), sweep::printed_task(run), weights];
             let column = format!("r={rank}");
-            entries.push(Entry {
+            entries.push(SweepValue {
                 row,
                 column,
                 value,
@@ -36,7 +36,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let claims = rows
         .iter()
         .flat_map(|row| claims::table6(&row.name(3), &row.heads[2], &row.scores(|column| Some(rank(column)))));
-    let verdicts = said(claims.collect());
+    let verdicts = conclude(claims.collect());
     paper.sweep(&rows, columns, &SWEPT, "the task's metric on dev in per cent", verdicts)
 }
 

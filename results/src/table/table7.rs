@@ -1,11 +1,11 @@
-//! Table 7 of the paper: how much of a frozen weight lies in an update's subspace, and how much the update amplifies it.
+//! Table 7 of the paper: projection of a frozen weight onto an update's directions, and amplification by the update.
 
 use super::paper_grid::{GridTable, Ours, PaperGrid};
 use super::value::{Cell, Table};
 use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
 use crate::claims;
 use crate::store::Selection;
-use crate::verdict::said;
+use crate::verdict::conclude;
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "table7",
@@ -14,7 +14,7 @@ pub(super) static TABLE: GridTable = GridTable {
     tables,
 };
 
-/// The table over the analyses of subspaces: W_q at the probed layer, a row an adapter.
+/// The table of subspace analyses: W_q at the probed layer, one row per adapter.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW, and holds the factor alpha / r, which by itself makes a smaller rank amplify more.".to_owned()]);
     for analysis in &stored.analyses {
@@ -33,7 +33,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
                 analysis.model,
                 analysis.label,
                 analysis.id,
-                said(claims::amplification(found))
+                conclude(claims::amplification(found))
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What the tables of generated texts have in common (Tables 3, 4, 13 and 14): a row a (model, method), a column a metric.
+//! Tables of generated texts (Tables 3, 4, 13 and 14): one row per (model, method), one column per metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::paper::{Origin, PaperRow, PaperTable};
 use crate::record::RunRecord;
 use crate::store::Selection;
 
-/// One such table.
+/// A table of generated texts.
 pub(super) struct TextTable {
     /// [`TableKind::name`].
     pub name: &'static str,
@@ -32,22 +32,22 @@ pub(super) struct TextTable {
     pub quoted_anyway: Option<&'static str>,
 }
 
-/// Metrics that are not measured where their data are not at hand.
+/// Metrics that need data files which may be missing.
 const NEED_DATA: [&str; 2] = ["METEOR", "TER"];
 
-/// A column.
+/// A column of a [`TextTable`].
 pub(super) struct Column {
-    /// What stands above it.
+    /// Heading.
     pub name: &'static str,
     /// The task.
     pub task: &'static str,
-    /// Which of the split's texts: empty for all, `_seen`, `_unseen`.
+    /// Part of the split: empty for all, `_seen`, `_unseen`.
     pub group: &'static str,
     /// The metric's name in records.
     pub metric: &'static str,
-    /// 100 for what is shown in per cent, 1 for what is shown as it is.
+    /// Factor from the recorded to the printed unit: 100 for per cent, else 1.
     pub scale: f64,
-    /// Digits behind the point.
+    /// Digits after the decimal point.
     pub decimals: usize,
 }
 
@@ -138,7 +138,7 @@ impl TextTable {
         let mut cells = key.cells(group);
         for column in self.columns {
             let found = group.iter().copied().find(|s| column.is_of(s));
-            // A score that needs data which were not at hand is recorded without a value.
+            // Scorers without their data files record no value.
             let found = found.filter(|s| s.mean.is_some() || !NEED_DATA.contains(&column.metric));
             cells.push(found.map_or(Cell::Missing, |s| {
                 used.push(s);
@@ -228,7 +228,7 @@ impl TextTable {
         notes
     }
 
-    /// Which columns are in per cent, and of which less is better.
+    /// Note on columns in per cent, and on those where less is better.
     fn units(&self) -> String {
         let named = |of: &dyn Fn(&Column) -> bool| {
             let names: BTreeSet<&str> = self.columns.iter().filter(|c| of(c)).map(|c| c.metric).collect();
@@ -250,7 +250,7 @@ impl TextTable {
 }
 
 impl Column {
-    /// Whether this metric, of whichever split was decoded, stands in this column.
+    /// Whether the summary belongs in this column: its metric, on whichever split was decoded.
     fn is_of(&self, s: &Summary) -> bool {
         let Some((split, metric)) = s.metric.split_once('/') else {
             return false;
@@ -260,7 +260,7 @@ impl Column {
     }
 }
 
-/// `of test by beam (paper's), 10 beams, …`: the run's decoding, in words.
+/// Description of the run's decoding: `test by beam search as in the paper's code, 10 beams, ...`.
 fn decoding(run: &RunRecord) -> Option<String> {
     let decode = run.config.get("decode")?;
     let get = |key: &str| decode.get(key).map(plain).unwrap_or_default();
@@ -295,7 +295,7 @@ fn decoding(run: &RunRecord) -> Option<String> {
     ))
 }
 
-/// `train 100, test 50 rows`.
+/// Description of limits on the run's rows: `the first rows of train 100, test 50`.
 fn limit(run: &RunRecord) -> Option<String> {
     let limit = run.config.get("limit")?.as_object()?;
     let parts: Vec<String> = limit

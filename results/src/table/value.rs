@@ -142,7 +142,7 @@ impl Cell {
     }
 
     /// A number without spread; missing where there is none.
-    pub(super) fn plain(value: Option<f64>, decimals: usize) -> Self {
+    pub(crate) fn plain(value: Option<f64>, decimals: usize) -> Self {
         value.map_or(Self::Missing, |value| {
             Self::Number(Number {
                 decimals,

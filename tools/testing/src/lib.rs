@@ -1,7 +1,7 @@
-//! What tests share: data that the repository does not hold, and how a test says that it skips.
+//! Test support: data files outside the repository, and reports of skipped tests.
 //!
-//! A test without its data returns early and passes, and the harness hides what passing tests print. So each skip is also a
-//! line of the file that `LORA_SKIPS` names, which `.ci/run` reads at its end.
+//! A test without its data returns early and passes, and the test harness hides the output of passing tests. Each skip is
+//! therefore also appended to the file named by `LORA_SKIPS`, which `.ci/run` evaluates.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,7 +14,7 @@ pub fn data() -> Option<PathBuf> {
     named("LORA_DATA")
 }
 
-/// The folder of what genuine scorers gave, `LORA_GOLDEN`; without it the calling test is recorded as skipped.
+/// The folder of reference outputs of the original scorers, `LORA_GOLDEN`; without it the calling test is recorded as skipped.
 #[track_caller]
 pub fn golden() -> Option<PathBuf> {
     named("LORA_GOLDEN")
@@ -30,7 +30,7 @@ pub fn named(variable: &str) -> Option<PathBuf> {
     path
 }
 
-/// Records that the calling test, or a part of it, skips, and why.
+/// Records that the calling test, or a part of it, is skipped, and why.
 #[track_caller]
 pub fn skipped(reason: &str) {
     let thread = std::thread::current();

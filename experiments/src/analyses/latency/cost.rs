@@ -13,9 +13,9 @@ use lora_core::model::{Model, arch, known_config};
 use lora_core::nn::{BaseInit, Build, Method, Params};
 use lora_core::train::{FitConfig, Objective, Schedule, Stepper};
 use lora_core::weights::save;
-use results::analysis::{Cost, Efficiency, How};
+use results::analysis::{Cost, CostSource, Efficiency};
 use results::claims;
-use results::verdict::said;
+use results::verdict::conclude;
 use serde_json::Value as Json;
 use std::process::Command;
 use std::time::Instant;
@@ -52,7 +52,7 @@ pub fn all(settings: &Settings) -> Result<Efficiency> {
         costs,
         ..Efficiency::default()
     };
-    found.remark = said(claims::efficiency(&found));
+    found.remark = conclude(claims::efficiency(&found));
     Ok(found)
 }
 
@@ -111,7 +111,7 @@ pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype
     Ok(Cost {
         model: settings.name((arch(config)?.shape)(config)?.total()),
         method: name.into(),
-        how: How::Measured,
+        how: CostSource::Measured,
         trained_params: counts.base + counts.method + counts.head,
         total_params: counts.total,
         memory_mib: peak,
@@ -164,7 +164,7 @@ fn gpt3(rank: u32) -> Result<Vec<Cost>> {
         Ok(Cost {
             model: "gpt3-175b".into(),
             method: name.into(),
-            how: How::Computed,
+            how: CostSource::Computed,
             trained_params: trained,
             total_params: total + own,
             memory_mib: Some(bytes as f64 / MIB),
@@ -181,7 +181,7 @@ fn paper() -> Vec<Cost> {
     let cost = |method: &str, trained: i64, memory: f64, checkpoint: u64, speed: f64| Cost {
         model: "gpt3-175b".into(),
         method: method.into(),
-        how: How::Paper,
+        how: CostSource::Paper,
         trained_params: trained,
         total_params: 175_255_800_000,
         memory_mib: Some(memory / MIB),

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lora_core::device;
 use lora_core::model::arch;
 use results::analysis::Findings;
-use results::verdict::said;
+use results::verdict::conclude;
 use results::{Store, claims};
 use serde::Serialize;
 use settings::Settings;
@@ -122,7 +122,7 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
             return Ok(Findings::Efficiency(cost::all(&settings)?));
         }
         let mut found = passes::measure(&settings, &config, device, args.dtype, &bar)?;
-        found.remark = said(claims::latency(&found));
+        found.remark = conclude(claims::latency(&found));
         Ok(Findings::Latency(found))
     };
     let answer = question.answer(&store, args.again, find);

@@ -9,7 +9,7 @@ use lora_core::device::{guarded, synchronize};
 use lora_core::method;
 use lora_core::model::{Model, arch};
 use lora_core::nn::{BaseInit, Build, Method, Params};
-use results::analysis::{Cell, Design, Latency};
+use results::analysis::{Design, Latency, LatencyCell};
 use serde_json::Value as Json;
 use std::time::Instant;
 use tch::Device;
@@ -124,7 +124,13 @@ pub fn name(design: Design) -> &'static str {
 }
 
 /// All models at one batch and length.
-fn at(place: &Place, settings: &Settings, models: &[Timed], device: Device, bar: &ProgressBar) -> Result<Vec<Cell>> {
+fn at(
+    place: &Place,
+    settings: &Settings,
+    models: &[Timed],
+    device: Device,
+    bar: &ProgressBar,
+) -> Result<Vec<LatencyCell>> {
     let _guard = tch::no_grad_guard();
     let models: Vec<&Timed> = models.iter().filter(|m| place.kinds.contains(&m.kind)).collect();
     let first = models.first().context("nothing is measured")?;
@@ -145,7 +151,7 @@ fn at(place: &Place, settings: &Settings, models: &[Timed], device: Device, bar:
     }
     let cell = |(timed, times): (&&Timed, Vec<f64>)| {
         let of = Summary::of(times);
-        Cell {
+        LatencyCell {
             design: timed.kind.0,
             batch: place.batch,
             length: place.length,

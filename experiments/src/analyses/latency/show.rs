@@ -1,8 +1,8 @@
 //! What was measured, as a person reads it.
 
 use super::passes::name;
-use results::analysis::{Cell, Design, Efficiency, How, Latency};
-use results::verdict::said;
+use results::analysis::{CostSource, Design, Efficiency, Latency, LatencyCell};
+use results::verdict::conclude;
 use results::{Analysis, claims};
 
 /// Means and slow-downs, a line a model, a column a batch and length.
@@ -27,18 +27,18 @@ pub fn latency(analysis: &Analysis, found: &Latency) -> String {
     for kind in kinds {
         text += &format!("\n{:<14} {:>5}", name(kind.0), kind.1);
         for place in &places {
-            let here = |c: &&Cell| ((c.design, c.bottleneck), (c.batch, c.length)) == (kind, *place);
+            let here = |c: &&LatencyCell| ((c.design, c.bottleneck), (c.batch, c.length)) == (kind, *place);
             let cell = found.cells.iter().find(here);
             text += &format!(" {:>18}", cell.map_or("–".into(), |c| one(found, c)));
         }
     }
     text + &format!(
         "\n\nColumns: rows x tokens. base: full fine-tuning, or LoRA merged.\n{}\n",
-        said(claims::latency(found))
+        conclude(claims::latency(found))
     )
 }
 
-fn one(found: &Latency, cell: &Cell) -> String {
+fn one(found: &Latency, cell: &LatencyCell) -> String {
     let slower = found.slowdown(cell).filter(|_| cell.design != Design::Base);
     let slower = slower.map_or(String::new(), |s| format!(" ({s:+.1}%)"));
     format!("{:.2}{slower}", cell.mean_ms)
@@ -63,9 +63,9 @@ pub fn efficiency(analysis: &Analysis, found: &Efficiency) -> String {
     let mut notes: Vec<&str> = Vec::new();
     for c in &found.costs {
         let how = match c.how {
-            How::Measured => "measured",
-            How::Computed => "computed",
-            How::Paper => "paper",
+            CostSource::Measured => "measured",
+            CostSource::Computed => "computed",
+            CostSource::Paper => "paper",
         };
         text += &format!(
             "{:<12} {:<7} {how:<9} {:>15} {:>13} {:>14} {:>10}\n",
@@ -83,5 +83,5 @@ pub fn efficiency(analysis: &Analysis, found: &Efficiency) -> String {
     for note in notes {
         text += &format!("{note}.\n");
     }
-    text + &format!("\n{}\n", said(claims::efficiency(found)))
+    text + &format!("\n{}\n", conclude(claims::efficiency(found)))
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection, update_directions};
 use lora_core::seed::derive;
 use rayon::prelude::*;
-use results::analysis::{Adapter, Axis, Comparison, Grid, Module, Of, Projection, Spectrum};
+use results::analysis::{Adapter, Comparison, Directions, GridAxis, Module, PhiGrid, Projection, Spectrum};
 use std::collections::BTreeMap;
 use tch::Tensor;
 
@@ -32,7 +32,7 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub struct Found {
     /// phi.
-    pub grids: Vec<Grid>,
+    pub grids: Vec<PhiGrid>,
     /// Singular values.
     pub spectra: Vec<Spectrum>,
     /// Cells of Table 7.
@@ -77,14 +77,19 @@ pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Te
 }
 
 /// Two Gaussian matrices in the place of two seeds, with as many directions as those have.
-fn control(plan: &Plan, grids: &[Grid], width: i64) -> Result<Option<Grid>> {
+fn control(plan: &Plan, grids: &[PhiGrid], width: i64) -> Result<Option<PhiGrid>> {
     let seeds = grids.iter().filter(|g| g.about == Comparison::Seeds);
     let Some(rank) = seeds.map(|g| g.i.len.max(g.j.len)).max() else {
         return Ok(None);
     };
     let draw = |n| directions(&gaussian(rank as i64, width, derive(plan.seed, "control", n)));
     let phi = Overlap::of(&draw(0)?, &draw(1)?)?;
-    Ok(Some(grid(phi, Comparison::Random, None, (Of::Random, Of::Random))))
+    Ok(Some(grid(
+        phi,
+        Comparison::Random,
+        None,
+        (Directions::Random, Directions::Random),
+    )))
 }
 
 impl Unit {
@@ -140,7 +145,7 @@ impl Unit {
             let phi = Overlap::of(&spans[*one], &spans[*other])?;
             let seeds = adapters[*one].directions() == adapters[*other].directions();
             let about = if seeds { Comparison::Seeds } else { Comparison::Ranks };
-            let of = (Of::Adapter(*one), Of::Adapter(*other));
+            let of = (Directions::Adapter(*one), Directions::Adapter(*other));
             found.grids.push(grid(phi, about, Some(self.spot), of));
         }
         let whole = self.weight.as_ref().map(Svd::of).transpose()?;
@@ -158,14 +163,14 @@ impl Unit {
     }
 
     /// The strongest tenth of the weight's directions against the adapters', and against chance.
-    fn against(&self, plan: &Plan, whole: &Svd, spans: &[Tensor]) -> Result<Vec<Grid>> {
+    fn against(&self, plan: &Plan, whole: &Svd, spans: &[Tensor]) -> Result<Vec<PhiGrid>> {
         let width = whole.right.size()[0];
         let tenth = (width as f64 / 10.0).round().max(1.0) as usize;
         let mut grids = Vec::new();
         let there = plan.against.iter().filter(|place| count(&spans[**place]) > 0);
         for place in there.clone() {
             let phi = Overlap::of(&whole.right, &spans[*place])?.top(tenth);
-            let of = (Of::Weight, Of::Adapter(*place));
+            let of = (Directions::Weight, Directions::Adapter(*place));
             grids.push(grid(phi, Comparison::Weight, Some(self.spot), of));
         }
         let Some(rank) = there.map(|place| count(&spans[*place])).max() else {
@@ -173,7 +178,7 @@ impl Unit {
         };
         let random = directions(&gaussian(rank, width, derive(plan.seed, "control", 2)))?;
         let phi = Overlap::of(&whole.right, &random)?.top(tenth);
-        let of = (Of::Weight, Of::Random);
+        let of = (Directions::Weight, Directions::Random);
         grids.push(grid(phi, Comparison::WeightRandom, Some(self.spot), of));
         Ok(grids)
     }
@@ -233,13 +238,13 @@ fn count(span: &Tensor) -> i64 {
     span.size()[1]
 }
 
-fn grid(phi: Overlap, about: Comparison, spot: Option<Spot>, (i, j): (Of, Of)) -> Grid {
-    Grid {
+fn grid(phi: Overlap, about: Comparison, spot: Option<Spot>, (i, j): (Directions, Directions)) -> PhiGrid {
+    PhiGrid {
         about,
         layer: spot.map(|(layer, _)| layer),
         module: spot.map(|(_, module)| module),
-        i: Axis { of: i, len: phi.rows },
-        j: Axis {
+        i: GridAxis { of: i, len: phi.rows },
+        j: GridAxis {
             of: j,
             len: phi.columns,
         },

@@ -1,7 +1,7 @@
 //! What was found, as a person reads it.
 
 use results::Analysis;
-use results::analysis::{Adapter, Axis, Comparison, Grid, Of, Subspace};
+use results::analysis::{Adapter, Comparison, Directions, GridAxis, PhiGrid, Subspace};
 use results::restate::remarks;
 
 /// The numbers, and what they show of what the paper concludes.
@@ -37,11 +37,11 @@ fn name(found: &Subspace, place: usize) -> String {
         .unwrap_or(format!("#{}", place + 1))
 }
 
-fn side(found: &Subspace, axis: &Axis) -> String {
+fn side(found: &Subspace, axis: &GridAxis) -> String {
     match axis.of {
-        Of::Adapter(place) => name(found, place),
-        Of::Weight => format!("W, top {}", axis.len),
-        Of::Random => "random".into(),
+        Directions::Adapter(place) => name(found, place),
+        Directions::Weight => format!("W, top {}", axis.len),
+        Directions::Random => "random".into(),
     }
 }
 
@@ -63,7 +63,7 @@ fn overlaps(found: &Subspace) -> String {
     )
 }
 
-fn row(found: &Subspace, g: &Grid) -> String {
+fn row(found: &Subspace, g: &PhiGrid) -> String {
     let n = g.i.len.min(g.j.len);
     let width = f64::from(found.width.max(1));
     let about = match g.about {
