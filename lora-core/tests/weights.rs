@@ -402,8 +402,8 @@ fn configs_that_cannot_be_built_are_refused() {
         ("is_decoder", serde_json::json!(true), "`is_decoder` is true"),
         (
             "model_type",
-            serde_json::json!("llama"),
-            "known: roberta, bert, deberta-v2, gpt2",
+            serde_json::json!("mamba"),
+            "known: roberta, bert, deberta-v2, gpt2, llama, qwen2",
         ),
         ("position_embedding_type", serde_json::json!("relative_key"), "absolute"),
         ("max_position_embeddings", serde_json::json!(2), "positions"),

@@ -32,7 +32,7 @@ impl Method for Dora {
             factors,
             gain,
             weight: site.weight.shallow_clone(),
-            bias: site.bias.shallow_clone(),
+            bias: site.bias.as_ref().map(Tensor::shallow_clone),
         })))
     }
 
@@ -50,8 +50,8 @@ struct DoraBranch {
     gain: Tensor,
     /// The frozen weight, `[out, in]`.
     weight: Tensor,
-    /// The frozen bias, `[out]`.
-    bias: Tensor,
+    /// The frozen bias, `[out]`, where the layer has one.
+    bias: Option<Tensor>,
 }
 
 impl DoraBranch {
@@ -67,7 +67,8 @@ impl DoraBranch {
 impl Branch for DoraBranch {
     fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor {
         let ratio = cast_like(&self.ratio(), y);
-        let frozen = y - cast_like(&self.bias, y); // W x
+        let bias = self.bias.as_ref();
+        let frozen = bias.map_or_else(|| y.shallow_clone(), |bias| y - cast_like(bias, y)); // W x
         y + frozen * (&ratio - 1.0) + self.factors.forward(x, train) * ratio
     }
 

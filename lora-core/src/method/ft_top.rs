@@ -51,7 +51,7 @@ impl Method for FtTop {
                 "final_norm",
                 self.final_norm,
                 ParamKind::NormWeight,
-                "LayerNorm after its last block",
+                "normalisation after its last block",
             ),
             (
                 "tied_embedding",
@@ -68,7 +68,7 @@ impl Method for FtTop {
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let norm = if self.final_norm { 2 * shape.hidden } else { 0 };
+        let norm = if self.final_norm { shape.norm() } else { 0 };
         let table = if self.tied_embedding {
             shape.vocab * shape.hidden
         } else {

@@ -91,16 +91,16 @@ impl Method for PrefixTuning {
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let (l, d, n) = (shape.layers, shape.hidden, self.0.prefix);
+        let (l, d, n) = (shape.layers, shape.kv_width(), self.0.prefix);
         match self.0.mlp {
             Some(k) => (0, n * d + k * d + k + l * (2 * d * k + 2 * d)),
             None => self.kept_params(shape),
         }
     }
 
-    /// 2 L d l_p.
+    /// 2 L d l_p, with d features of keys.
     fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
-        (0, 2 * shape.layers * shape.hidden * self.0.prefix)
+        (0, 2 * shape.layers * shape.kv_width() * self.0.prefix)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What BERT and RoBERTa share: embeddings, post-LayerNorm blocks, and the reading of config.json.
 
-use super::ModelShape;
 use super::config::{check_heads, check_rates, check_sizes, read};
 use super::head::Body;
 use super::post_norm::{PostNorm, PostNormConfig};
+use super::{Matrix, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Role, Scope, SoftPrompt, dropout,
@@ -124,8 +124,8 @@ impl Config {
             layers: self.num_hidden_layers as i64,
             hidden: d,
             heads: self.num_attention_heads,
-            ffn: self.intermediate_size,
-            position_projections: 0,
+            matrices: Matrix::of_plain_block(d, self.intermediate_size),
+            norm_bias: true,
             // Three tables and their LayerNorm.
             outside: (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * d,
             outside_biases: d,
@@ -250,6 +250,7 @@ impl Block {
             rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,
+                kv_heads: c.num_attention_heads,
                 dropout: c.attention_probs_dropout_prob,
                 causal: false,
                 prefix: s.prefix(d)?,

@@ -4,7 +4,7 @@
 //! three roles; published files hold the matrices as `[in, out]` and are transposed when they are loaded.
 
 use super::config::{check_heads, check_rates, check_sizes, config_json, read};
-use super::{Arch, Causal, Model, ModelShape};
+use super::{Arch, Causal, Matrix, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Norm, Role, Scope,
@@ -127,8 +127,8 @@ impl Config {
             layers: self.n_layer as i64,
             hidden: self.n_embd,
             heads: self.n_head,
-            ffn: self.inner(),
-            position_projections: 0,
+            matrices: Matrix::of_plain_block(self.n_embd, self.inner()),
+            norm_bias: true,
             // Two tables and the last LayerNorm.
             outside: (self.vocab_size + self.n_positions + 2) * self.n_embd,
             outside_biases: self.n_embd,
@@ -310,6 +310,7 @@ impl Block {
             c_attn: attn.linear("c_attn", &[Role::Query, Role::Key, Role::Value], d, d, c.init())?,
             attention: Attention {
                 heads: c.n_head,
+                kv_heads: c.n_head,
                 dropout: c.attn_pdrop,
                 causal: true,
                 prefix: s.prefix(d)?,

@@ -16,6 +16,8 @@ pub static KNOWN: &[&str] = &[
     "gpt3-175b",
     "deberta-v2-xxlarge",
     "deberta-v3-base",
+    "llama-3.2-1b",
+    "qwen2.5-0.5b",
 ];
 
 /// The config.json of a model of this name, as far as its shape goes.
@@ -59,6 +61,18 @@ pub fn known_config(name: &str) -> Result<Value> {
         "gpt3-175b" => Ok(gpt2(12288, 96, 96, 2048)),
         "deberta-v2-xxlarge" => Ok(deberta(1536, 48, 24, true)),
         "deberta-v3-base" => Ok(deberta(768, 12, 12, false)),
+        "llama-3.2-1b" => Ok(json!({
+            "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32,
+            "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 8192, "max_position_embeddings": 131072,
+            "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "tie_word_embeddings": true,
+            "rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192},
+        })),
+        "qwen2.5-0.5b" => Ok(json!({
+            "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14,
+            "num_key_value_heads": 2, "intermediate_size": 4864, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0, "tie_word_embeddings": true,
+        })),
         _ => Err(Error::Config(format!(
             "the shape of `{name}` is not known here; known: {}; or give a model folder",
             KNOWN.join(", ")
@@ -89,6 +103,18 @@ mod tests {
             ("gpt2-medium", 354_823_168, 393_216),
             ("gpt2-large", 774_030_080, 737_280),
             ("gpt2-xl", 1_557_611_200, 1_228_800),
+        ];
+        for (name, whole, lora) in sizes {
+            assert_eq!(counts(&known_config(name).unwrap()), (whole, lora), "{name}");
+        }
+    }
+
+    /// LoRA's number is r (in + out) of query and value in all blocks.
+    #[test]
+    fn llama_and_qwen2_are_as_large_as_published() {
+        let sizes = [
+            ("llama-3.2-1b", 1_235_814_400, 16 * 4 * (4096 + 2560)),
+            ("qwen2.5-0.5b", 494_032_768, 24 * 4 * (1792 + 1024)),
         ];
         for (name, whole, lora) in sizes {
             assert_eq!(counts(&known_config(name).unwrap()), (whole, lora), "{name}");

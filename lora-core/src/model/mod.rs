@@ -5,10 +5,12 @@ mod bert;
 mod config;
 mod deberta_v2;
 mod encoder;
+mod ends;
 mod gpt2;
 mod head;
 mod known;
 mod labels;
+mod llama;
 mod post_norm;
 mod roberta;
 mod shape;
@@ -22,10 +24,17 @@ use std::path::Path;
 pub use arch::{Arch, BuildClassifier, BuildLm, Causal, Dropout, Model};
 pub use known::{KNOWN, known_config};
 pub use labels::{label_names, rows_of};
-pub use shape::{ModelShape, Relative};
+pub use shape::{Matrix, ModelShape, Relative};
 
 /// Every architecture.
-pub static MODELS: &[Arch] = &[roberta::ARCH, bert::ARCH, deberta_v2::ARCH, gpt2::ARCH];
+pub static MODELS: &[Arch] = &[
+    roberta::ARCH,
+    bert::ARCH,
+    deberta_v2::ARCH,
+    gpt2::ARCH,
+    llama::LLAMA,
+    llama::QWEN2,
+];
 
 /// The architecture that a config.json names.
 ///
@@ -82,18 +91,36 @@ pub fn load_config(dir: &Path) -> Result<(Value, &'static Arch)> {
     Ok((config, arch))
 }
 
-/// SHA-256 of what a folder's config.json says of the model and of its head's classes: keys that are not read, their order
-/// and the way in which defaults are written have no influence.
+/// The end tokens that a folder names, the first the one to end texts with: `eos_token_id` of config.json and of
+/// generation_config.json, a token or several in each. Empty for architectures whose [`Arch::defaults`] have no such key, which
+/// end texts as their tokenizer says.
+///
+/// # Errors
+/// As [`load_config`]; a generation_config.json that is broken; what is no token.
+pub fn end_tokens(dir: &Path) -> Result<Vec<i64>> {
+    let (config, arch) = load_config(dir)?;
+    match (arch.defaults)().get("eos_token_id") {
+        None => Ok(Vec::new()),
+        Some(_) => ends::listed(dir, &arch.completed(&config)),
+    }
+}
+
+/// SHA-256 of what a folder's config.json says of the model, of its head's classes and of its end tokens: keys that are not
+/// read, their order and the way in which defaults are written have no influence.
 ///
 /// # Errors
 /// As [`load_config`].
 pub fn config_sha256(dir: &Path) -> Result<String> {
     let (config, arch) = load_config(dir)?;
-    let identity = serde_json::json!({
+    let mut identity = serde_json::json!({
         "model_type": arch.model_type,
         "config": (arch.read)(&config)?,
         "classes": named_classes(&config),
     });
+    let ends = end_tokens(dir)?;
+    if !ends.is_empty() {
+        identity["ends"] = ends.into();
+    }
     let hash = Sha256::digest(identity.to_string().as_bytes());
     Ok(hash.iter().map(|b| format!("{b:02x}")).collect())
 }

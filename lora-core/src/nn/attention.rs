@@ -10,6 +10,8 @@ use tch::{Kind, Tensor};
 pub struct Attention {
     /// Number of heads.
     pub heads: i64,
+    /// Number of heads of keys and values, each of which `heads / kv_heads` heads of queries share.
+    pub kv_heads: i64,
     /// Dropout on the attention probabilities.
     pub dropout: f64,
     /// Whether a token sees only itself and what stands before it in its row.
@@ -27,7 +29,7 @@ impl Prefix {
         Prefix(kv)
     }
 
-    /// `k` and `v` `[B, H, L, d / H]` with the n trained ones in front, `[B, H, n + L, d / H]`, and the additive `mask`
+    /// `k` and `v` `[B, H, L, d / H]` (H of keys and values) with the n trained ones in front, `[B, H, n + L, d / H]`, and the additive `mask`
     /// `[.., L]` with n columns of zeros in front: every token sees them. With a cache of keys and values, call it when
     /// the cache is empty, and keep what it gives.
     pub fn extend(&self, k: Tensor, v: Tensor, mask: Option<Tensor>) -> (Tensor, Tensor, Option<Tensor>) {
@@ -59,7 +61,7 @@ impl Attention {
     /// Attends within each row.
     ///
     /// `q` is `[T, d]`, or `[B, d]` when only the first token of each row asks (then the answer is `[B, d]` too: what a
-    /// classification head reads); `k` and `v` are `[T, d]`. Returns the shape of `q`.
+    /// classification head reads); `k` and `v` are `[T, d * kv_heads / heads]`. Returns the shape of `q`.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, train: bool) -> Tensor {
         self.within_rows([q, k, v], layout, train, None)
     }
@@ -69,11 +71,13 @@ impl Attention {
         self.within_rows([q, k, v], layout, false, Some(cache))
     }
 
-    /// One more token in each row of `cache`, in its block `layer`: `q`, `k`, `v` and the answer are `[B * beams, d]`.
+    /// One more token in each row of `cache`, in its block `layer`: `q` and the answer are `[B * beams, d]`, `k` and `v`
+    /// `[B * beams, d * kv_heads / heads]`.
     ///
-    /// The beams of a prompt share the prompt's keys and values, so that what they read is one matrix product.
+    /// The beams of a prompt share the prompt's keys and values, and heads of queries those of their head of keys, so that
+    /// what they read is one matrix product.
     pub fn decode(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut KvCache, layer: usize) -> Tensor {
-        cache.attend(self.heads, [q, k, v], layer)
+        cache.attend([self.heads, self.kv_heads], [q, k, v], layer)
     }
 
     fn within_rows(
@@ -90,7 +94,8 @@ impl Attention {
         } else {
             self.split(&layout.pad(q), rows)
         };
-        let (k, v) = (self.split(&layout.pad(k), rows), self.split(&layout.pad(v), rows));
+        let keys = |t: &Tensor| split(&layout.pad(t), rows, self.kv_heads);
+        let (k, v) = (keys(k), keys(v));
         // libtorch's kernels know the causal mask of a square, so it need not be written out.
         let square = self.causal && self.prefix.is_empty() && !(train && self.dropout > 0.0);
         let mask = if square { None } else { self.mask(layout, &q) };
@@ -105,7 +110,7 @@ impl Attention {
 
     /// `[B * L, d]` to `[B, H, L, d / H]`.
     pub fn split(&self, x: &Tensor, rows: i64) -> Tensor {
-        x.view([rows, -1, self.heads, x.size()[1] / self.heads]).transpose(1, 2)
+        split(x, rows, self.heads)
     }
 
     /// What is added to the scores of `q` `[B, H, Q, d / H]`. Rows stand at the left of the padded grid, so that under a
@@ -118,7 +123,7 @@ impl Attention {
         layout.mask.as_ref().map(|m| m.to_kind(q.kind()))
     }
 
-    /// Attention over keys and values that are regrouped already: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, H, K, d / H]`,
+    /// Attention over keys and values that are regrouped already: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, kv_heads, K, d / H]`,
     /// `mask` added to the scores `[.., Q, K]`; with `square` the causal mask of Q = K, and `mask` none. `[B, H, Q, d / H]`.
     pub fn attend(
         &self,
@@ -130,9 +135,14 @@ impl Attention {
         train: bool,
     ) -> Tensor {
         if train && self.dropout > 0.0 {
-            self.with_dropout(q, k, v, mask)
+            let shared = |t: &Tensor| match self.heads / self.kv_heads {
+                1 => t.shallow_clone(),
+                times => t.repeat_interleave_self_int(times, 1, None),
+            };
+            self.with_dropout(q, &shared(k), &shared(v), mask)
         } else {
-            Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, square, None, false)
+            let grouped = self.kv_heads != self.heads;
+            Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, square, None, grouped)
         }
     }
 
@@ -147,4 +157,9 @@ impl Attention {
         let probabilities = scores.softmax(-1, None::<Kind>);
         dropout(&probabilities, self.dropout, true).matmul(v)
     }
+}
+
+/// `[B * L, d]` to `[B, heads, L, d / heads]`.
+fn split(x: &Tensor, rows: i64, heads: i64) -> Tensor {
+    x.view([rows, -1, heads, x.size()[1] / heads]).transpose(1, 2)
 }

@@ -1,20 +1,34 @@
 //! Layers out of a scope: each asks the method whether it attaches something.
 
 use super::{
-    AdapterSite, AttachPoint, Embedding, Init, Linear, Norm, Owner, ParamKind, Prefix, Role, Scope, Site, SoftPrompt,
-    TapPoint,
+    AdapterSite, AttachPoint, Embedding, Init, Linear, Norm, Owner, ParamKind, Prefix, RmsNorm, Role, Scope, Site,
+    SoftPrompt, TapPoint,
 };
 use crate::{Error, Result};
+use tch::Tensor;
 
 impl Scope<'_> {
     /// A linear layer `[out, in]` with bias. With several roles one weight holds several projections, one after the other
     /// along the output (GPT-2's fused query, key and value); the method is asked about each.
     pub fn linear(&self, name: &str, roles: &[Role], in_dim: i64, out_dim: i64, init: Init) -> Result<Linear> {
+        self.linear_with(name, roles, (in_dim, out_dim), true, init)
+    }
+
+    /// [`Scope::linear`] with or without a `bias`.
+    pub fn linear_with(
+        &self,
+        name: &str,
+        roles: &[Role],
+        (in_dim, out_dim): (i64, i64),
+        bias: bool,
+        init: Init,
+    ) -> Result<Linear> {
         let scope = self.sub(name);
         let width = out_dim * roles.len().max(1) as i64;
         let weight = scope.var("weight", ParamKind::Weight, &[width, in_dim], init)?;
-        let bias = scope.var("bias", ParamKind::Bias, &[width], Init::Const(0.0))?;
-        let mut linear = Linear::new(weight.shallow_clone(), bias.shallow_clone());
+        let bias = bias.then(|| scope.var("bias", ParamKind::Bias, &[width], Init::Const(0.0)));
+        let bias = bias.transpose()?;
+        let mut linear = Linear::new(weight.shallow_clone(), bias.as_ref().map(Tensor::shallow_clone));
         for (slot, role) in roles.iter().enumerate() {
             let start = slot as i64 * out_dim;
             let site = Site {
@@ -22,7 +36,7 @@ impl Scope<'_> {
                 in_dim,
                 out_dim,
                 weight: weight.narrow(0, start, out_dim),
-                bias: bias.narrow(0, start, out_dim),
+                bias: bias.as_ref().map(|bias| bias.narrow(0, start, out_dim)),
             };
             let place = if roles.len() > 1 {
                 scope.sub(role.to_string())
@@ -60,8 +74,8 @@ impl Scope<'_> {
         Ok(TapPoint::new(adapter))
     }
 
-    /// The trained keys and values of this block's attention of width `dim`: one call in a block's constructor, as
-    /// [`super::Attention::prefix`].
+    /// The trained keys and values of this block's attention, whose keys have `dim` features over all heads: one call in a
+    /// block's constructor, as [`super::Attention::prefix`].
     ///
     /// # Errors
     /// As [`Method::at_attention`].
@@ -119,6 +133,14 @@ impl Scope<'_> {
         let weight = scope.var("weight", ParamKind::NormWeight, &[dim], Init::Const(1.0))?;
         let bias = scope.var("bias", ParamKind::NormBias, &[dim], Init::Const(0.0))?;
         Ok(Norm::new(weight, bias, eps))
+    }
+
+    /// RMSNorm over the last `dim` features.
+    pub fn rms_norm(&self, name: &str, dim: i64, eps: f64) -> Result<RmsNorm> {
+        let weight = self
+            .sub(name)
+            .var("weight", ParamKind::NormWeight, &[dim], Init::Const(1.0))?;
+        Ok(RmsNorm::new(weight, eps))
     }
 
     /// A table of `count` embeddings.

@@ -7,9 +7,9 @@ use tch::{Kind, Tensor};
 /// One block's keys and values.
 #[derive(Debug)]
 struct LayerCache {
-    /// Of what was read, `[B, H, W, d / H]`: once a prompt, however many beams go on from it.
+    /// Of what was read, `[B, H, W, d / H]` with H heads of keys: once a prompt, however many beams go on from it.
     read: (Tensor, Tensor),
-    /// Of what was written, `[room, B * beams, d]`; the first [`KvCache::written`] entries are filled.
+    /// Of what was written, `[room, B * beams, d]` with d features of those heads; the first [`KvCache::written`] entries are filled.
     own: (Tensor, Tensor),
 }
 
@@ -134,9 +134,9 @@ impl KvCache {
     }
 
     /// See [`super::Attention::decode`].
-    pub(super) fn attend(&mut self, heads: i64, [q, k, v]: [&Tensor; 3], layer: usize) -> Tensor {
+    pub(super) fn attend(&mut self, [all, heads]: [i64; 2], [q, k, v]: [&Tensor; 3], layer: usize) -> Tensor {
         let (rows, dim) = (q.size()[0], q.size()[1]);
-        let (beams, width) = (self.beams, dim / heads);
+        let (beams, width, group) = (self.beams, dim / all, all / heads);
         let (at, count) = (self.written, self.written + 1);
         self.layers[layer].write(at, k, v);
         let layer = &self.layers[layer];
@@ -146,27 +146,31 @@ impl KvCache {
                 .view([count, rows, heads, width])
                 .permute([1, 2, 0, 3])
         };
-        // [rows * H * n] to [B, H, beams, n]
-        let by_prompt = |t: &Tensor, n: i64| t.reshape([-1, beams, heads, n]).transpose(1, 2);
+        // [rows * H * G * n] to [B, H, beams * G, n], and back to [rows, H, G, n]
+        let by_prompt = |t: &Tensor, n: i64| {
+            let apart = t.reshape([-1, beams, heads, group, n]).transpose(1, 2);
+            apart.reshape([-1, heads, beams * group, n])
+        };
+        let by_row = |t: &Tensor, n: i64| {
+            let apart = t.reshape([-1, heads, beams, group, n]).transpose(1, 2);
+            apart.reshape([rows, heads, group, n])
+        };
 
         let q = q * (1.0 / (width as f64).sqrt());
-        let read = by_prompt(&q, width).matmul(&layer.read.0.transpose(-2, -1)); // [B, H, beams, W]
+        let read = by_prompt(&q, width).matmul(&layer.read.0.transpose(-2, -1)); // [B, H, beams * G, W]
         let read = match &self.mask {
             Some(mask) => read + mask.to_kind(q.kind()),
             None => read,
         };
         let written = q
-            .view([rows, heads, 1, width])
-            .matmul(&own(&layer.own.0).transpose(-2, -1)); // [rows, H, 1, count]
+            .view([rows, heads, group, width])
+            .matmul(&own(&layer.own.0).transpose(-2, -1)); // [rows, H, G, count]
         let reach = read.size()[3];
         let scores = Tensor::cat(&[read, by_prompt(&written, count)], -1);
         let p = scores.softmax(-1, Kind::Float).to_kind(q.kind());
-        let read = p.narrow(-1, 0, reach).matmul(&layer.read.1); // [B, H, beams, d / H]
-        let written = p
-            .narrow(-1, reach, count)
-            .transpose(1, 2)
-            .reshape([rows, heads, 1, count]);
-        let written = written.matmul(&own(&layer.own.1)); // [rows, H, 1, d / H]
-        read.transpose(1, 2).reshape([rows, dim]) + written.reshape([rows, dim])
+        let read = p.narrow(-1, 0, reach).matmul(&layer.read.1); // [B, H, beams * G, d / H]
+        let written = by_row(&p.narrow(-1, reach, count), count);
+        let written = written.matmul(&own(&layer.own.1)); // [rows, H, G, d / H]
+        by_row(&read, width).reshape([rows, dim]) + written.reshape([rows, dim])
     }
 }

@@ -13,20 +13,20 @@ struct Slot {
     branch: Box<dyn Branch>,
 }
 
-/// y = x Wᵀ + b, plus the branches.
+/// y = x Wᵀ + b, plus the branches; b where the layer has one.
 #[derive(Debug)]
 pub struct Linear {
     /// `[out, in]`.
     weight: Tensor,
     /// `[out]`.
-    bias: Tensor,
+    bias: Option<Tensor>,
     slots: Vec<Slot>,
     /// The weight with the branches' changes added, while merged; the weight itself is never written to.
     merged: Option<Tensor>,
 }
 
 impl Linear {
-    pub(super) fn new(weight: Tensor, bias: Tensor) -> Self {
+    pub(super) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Linear {
             weight,
             bias,
@@ -46,11 +46,11 @@ impl Linear {
 
     /// `x` `[T, in]` to `[T, out]`, in the kind of `x`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let bias = cast_like(&self.bias, x);
+        let bias = self.bias.as_ref().map(|bias| cast_like(bias, x));
         if let Some(merged) = &self.merged {
-            return x.linear(&cast_like(merged, x), Some(&bias));
+            return x.linear(&cast_like(merged, x), bias.as_ref());
         }
-        let y = x.linear(&cast_like(&self.weight, x), Some(&bias));
+        let y = x.linear(&cast_like(&self.weight, x), bias.as_ref());
         let shared = self.slots.iter().find_map(|slot| slot.branch.shared_dropout());
         let dropped = shared.map(|rate| dropout(x, rate, train));
         let seen = |branch: &dyn Branch| match (&dropped, branch.shared_dropout()) {

@@ -1,5 +1,5 @@
 use super::tensors::cast_like;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// LayerNorm over the last dimension.
 #[derive(Debug)]
@@ -18,5 +18,26 @@ impl Norm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (weight, bias) = (cast_like(&self.weight, x), cast_like(&self.bias, x));
         x.layer_norm(self.weight.size(), Some(&weight), Some(&bias), self.eps, true)
+    }
+}
+
+/// RMSNorm over the last dimension (Zhang and Sennrich, 2019): w · x / sqrt(mean(x²) + ε), the quotient in fp32.
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(super) fn new(weight: Tensor, eps: f64) -> Self {
+        RmsNorm { weight, eps }
+    }
+
+    /// `[T, dim]` to `[T, dim]`, in the kind of `x`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let wide = x.to_kind(Kind::Float);
+        let mean = wide.square().mean_dim(-1, true, None::<Kind>);
+        let normed = wide * (mean + self.eps).rsqrt();
+        normed.to_kind(x.kind()) * cast_like(&self.weight, x)
     }
 }

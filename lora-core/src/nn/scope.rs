@@ -47,7 +47,7 @@ pub trait Method: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Trained keys and values for one block's attention of width `width`.
+    /// Trained keys and values for one block's attention, whose keys have `width` features over all heads.
     ///
     /// # Errors
     /// As [`Method::at_linear`].
@@ -343,6 +343,11 @@ impl<'a> Scope<'a> {
     /// The full name of this place.
     pub fn name(&self) -> &str {
         &self.prefix
+    }
+
+    /// Where the model's variables live.
+    pub fn device(&self) -> Device {
+        self.build.device
     }
 
     /// The kind in which the model computes: that of the frozen base.

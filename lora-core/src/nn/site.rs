@@ -9,16 +9,25 @@ use tch::Tensor;
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// W_q of self-attention.
+    #[serde(alias = "q")]
     Query,
     /// W_k of self-attention.
+    #[serde(alias = "k")]
     Key,
     /// W_v of self-attention.
+    #[serde(alias = "v")]
     Value,
     /// W_o: the projection after attention.
+    #[serde(alias = "o")]
     AttnOut,
-    /// The first matrix of the feed-forward network.
+    /// The gate of a gated feed-forward network, down(f(gate(x)) · up(x)).
+    #[serde(alias = "gate")]
+    FfnGate,
+    /// The first matrix of the feed-forward network; of a gated one the matrix `up`.
+    #[serde(alias = "up")]
     FfnIn,
-    /// The second matrix of the feed-forward network.
+    /// The last matrix of the feed-forward network, `down` of a gated one.
+    #[serde(alias = "down")]
     FfnOut,
     /// W_q, W_k and W_v of a model that keeps them in one weight, taken as the one matrix that it is: PEFT's form of an
     /// adapter beside GPT-2's c_attn, with one A for all three.
@@ -30,7 +39,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The matrices that every block has, in its order.
+    /// The matrices of a block with a plain feed-forward network, in its order.
     pub const BLOCK: [Role; 6] = [
         Role::Query,
         Role::Key,
@@ -40,12 +49,13 @@ impl Role {
         Role::FfnOut,
     ];
 
-    /// Every role: a block's matrices, [`Role::Qkv`], and the projections of positions.
-    pub const ALL: [Role; 9] = [
+    /// Every role.
+    pub const ALL: [Role; 10] = [
         Role::Query,
         Role::Key,
         Role::Value,
         Role::AttnOut,
+        Role::FfnGate,
         Role::FfnIn,
         Role::FfnOut,
         Role::Qkv,
@@ -61,6 +71,7 @@ impl fmt::Display for Role {
             Role::Key => "key",
             Role::Value => "value",
             Role::AttnOut => "attn_out",
+            Role::FfnGate => "ffn_gate",
             Role::FfnIn => "ffn_in",
             Role::FfnOut => "ffn_out",
             Role::Qkv => "qkv",
@@ -139,7 +150,7 @@ pub enum ParamKind {
     Embedding,
     /// The bias of a linear layer.
     Bias,
-    /// The gain of a LayerNorm, or any gain: a factor that starts at 1 and must not decay to 0.
+    /// The gain of a LayerNorm or RMSNorm, or any gain: a factor that starts at 1 and must not decay to 0.
     NormWeight,
     /// The bias of a LayerNorm.
     NormBias,
@@ -178,8 +189,8 @@ pub struct Site {
     /// The layer's own weight `[out, in]` (its slot of it). Read it when the branch runs, not before: while a model is
     /// built, its weights are not loaded yet.
     pub weight: Tensor,
-    /// The layer's own bias `[out]`, likewise.
-    pub bias: Tensor,
+    /// The layer's own bias `[out]`, likewise, where it has one.
+    pub bias: Option<Tensor>,
 }
 
 /// A variable's description, kept beside its tensor in [`super::Params`].

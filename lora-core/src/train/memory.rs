@@ -5,7 +5,7 @@
 
 use crate::batch::{Row, Target, UNSCORED};
 use crate::model::{Arch, Model, ModelShape};
-use crate::nn::{BuiltParams, Owner, ParamKind};
+use crate::nn::{BuiltParams, Owner, ParamKind, Role};
 use serde_json::Value;
 use tch::Kind;
 
@@ -153,39 +153,42 @@ impl MemoryModel {
 
     /// Elements that one block saves for the backward pass.
     fn saved_per_block(&self, batch: &BatchShape) -> f64 {
-        let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
+        let (d, f, [q, kv]) = (self.shape.hidden as f64, self.shape.ffn() as f64, self.attended());
         let (rows, cells, square) = self.sizes(batch);
         let tokens = rows * (batch.mean + self.prompt as f64);
-        // Per token: the inputs of the block, of two LayerNorms and of the activation; dropout masks; inputs of trained matrices.
+        // Per token: the inputs of the block, of two normalisations and of the activation; dropout masks; inputs of trained matrices.
+        // A gated network multiplies two outputs and saves both.
         let masks = if self.dropout { 2.0 * d } else { 0.0 };
         let inputs = if self.base > 0 { 2.0 * d + f } else { 0.0 };
-        let token = 3.0 * d + f + masks + inputs;
+        let gated = if self.gated() { 2.0 * f } else { 0.0 };
+        let token = 3.0 * d + f + gated + masks + inputs;
         // Attention saves its output or, with dropout, the probabilities, their mask and the product.
         let attention = match (&self.shape.relative, self.dropout) {
             (_, true) => 3.0 * square,
             (Some(_), false) => 2.0 * square, // the fused kernel takes no bias with a gradient
-            (None, false) => d * cells,
+            (None, false) => q * cells,
         };
         let relative = self.shape.relative.as_ref().map_or(0.0, |relative| {
             let reached = relative.reached(batch.longest + self.prompt) as f64;
             // Each term saves scaled queries or keys and the projected table once per row; the table passes LayerNorm and dropout.
             relative.terms as f64 * d * (cells + rows * reached + reached) + 3.0 * d * reached
         });
-        token * tokens + 3.0 * d * cells + attention + relative
+        token * tokens + (q + 2.0 * kv) * cells + attention + relative
     }
 
     /// Elements of the temporary tensors of one block's forward or backward pass.
     fn temporary(&self, batch: &BatchShape) -> f64 {
-        let (d, f) = (self.shape.hidden as f64, self.shape.ffn as f64);
+        let (d, f) = (self.shape.hidden as f64, self.shape.ffn() as f64);
         let (rows, cells, square) = self.sizes(batch);
         let tokens = rows * (batch.mean + self.prompt as f64);
-        let fused = self.shape.relative.is_none() && !self.dropout;
+        let ([q, kv], fused) = (self.attended(), self.shape.relative.is_none() && !self.dropout);
         let scores = if fused { 0.0 } else { 3.0 * square };
         let relative = self.shape.relative.as_ref().map_or(0.0, |relative| {
             let reached = relative.reached(batch.longest + self.prompt) as f64;
             relative.terms as f64 * (square + self.shape.heads as f64 * reached * cells + d * rows * reached)
         });
-        (4.0 * d * cells + scores + relative).max((2.0 * f + 2.0 * d) * tokens)
+        let feed = if self.gated() { 4.0 * f } else { 2.0 * f };
+        (2.0 * (q + kv) * cells + scores + relative).max((feed + 2.0 * d) * tokens)
     }
 
     /// Bytes of a language model's logits, their softmax, and the gradients of both.
@@ -197,6 +200,15 @@ impl MemoryModel {
     fn sizes(&self, batch: &BatchShape) -> (f64, f64, f64) {
         let (rows, width) = (batch.rows as f64, (batch.longest + self.prompt) as f64);
         (rows, rows * width, rows * width * width * self.shape.heads as f64)
+    }
+
+    /// Features of queries, and of keys.
+    fn attended(&self) -> [f64; 2] {
+        [self.shape.dims(Role::Query).1 as f64, self.shape.kv_width() as f64]
+    }
+
+    fn gated(&self) -> bool {
+        self.shape.dims(Role::FfnGate).1 > 0
     }
 
     fn width(&self) -> f64 {

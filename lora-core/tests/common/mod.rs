@@ -29,6 +29,14 @@ pub fn config(model_type: &str) -> Value {
             "share_att_key": true, "norm_rel_ebd": "layer_norm", "conv_kernel_size": 3, "conv_act": "gelu",
         });
     }
+    if ["llama", "qwen2"].contains(&model_type) {
+        // Llama with biases and an output layer of its own, so that every method has what it trains.
+        return json!({
+            "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 40, "max_position_embeddings": 48, "initializer_range": 0.2,
+            "attention_dropout": 0.1, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": model_type == "qwen2",
+        });
+    }
     json!({
         "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 40, "max_position_embeddings": 48, "type_vocab_size": 2, "layer_norm_eps": 1e-5, "hidden_act": "gelu",

@@ -15,7 +15,7 @@ const FULL: &str = "{kind: full}";
 const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, value]}";
 const STEPS: usize = 18;
 
-fn generate(model: &dyn Model, prompts: &[Vec<i64>], settings: &Settings, batch_size: usize) -> Vec<Generation> {
+pub fn generate(model: &dyn Model, prompts: &[Vec<i64>], settings: &Settings, batch_size: usize) -> Vec<Generation> {
     let generator = Generator {
         model,
         settings,
@@ -30,7 +30,7 @@ fn generate(model: &dyn Model, prompts: &[Vec<i64>], settings: &Settings, batch_
     texts
 }
 
-fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> Settings {
+pub fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> Settings {
     Settings {
         strategy,
         max_new_tokens: STEPS,
@@ -40,7 +40,7 @@ fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> Settings
     }
 }
 
-fn lists(value: &Value) -> Vec<Vec<i64>> {
+pub fn lists(value: &Value) -> Vec<Vec<i64>> {
     value.as_array().unwrap().iter().map(ints).collect()
 }
 

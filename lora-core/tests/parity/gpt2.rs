@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, value]}";
-const END: i64 = 96;
 const MAX_LEN: usize = 40;
 
 pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -> (Box<dyn Model>, BuiltParams) {
@@ -35,8 +34,9 @@ pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -
 
 /// The rows of every batch.
 pub fn batches(golden: &Golden) -> Vec<Vec<Row>> {
+    let end = read(&golden.path("config.json"))["eos_token_id"].as_i64().unwrap();
     let row =
-        |v: &serde_json::Value| Row::completion(&ints(&v["prompt"]), &ints(&v["completion"]), END, MAX_LEN).unwrap();
+        |v: &serde_json::Value| Row::completion(&ints(&v["prompt"]), &ints(&v["completion"]), end, MAX_LEN).unwrap();
     let batches = read(&golden.path("batches.json"));
     let rows = |v: &serde_json::Value| v.as_array().unwrap().iter().map(row).collect();
     batches.as_array().unwrap().iter().map(rows).collect()
@@ -125,8 +125,12 @@ fn bf16_base_stays_close() {
 /// The cache gives what reading everything anew gives, whatever the beams did to each other.
 #[test]
 fn decoding_continues_what_was_read() {
-    let golden = Golden::open("gpt2");
-    let (mut model, _) = build(&golden, LORA, Kind::Float, Some("adapter"));
+    let (model, _) = build(&Golden::open("gpt2"), LORA, Kind::Float, Some("adapter"));
+    continues(model);
+}
+
+/// See [`decoding_continues_what_was_read`].
+pub fn continues(mut model: Box<dyn Model>) {
     let _guard = tch::no_grad_guard();
     for merged in [false, true] {
         if merged {
@@ -182,8 +186,11 @@ fn anew(model: &dyn Model, texts: &[Vec<i64>]) -> Tensor {
 
 #[test]
 fn what_is_saved_for_others_is_what_they_saved() {
-    let golden = Golden::open("gpt2");
-    let (_, built) = build(&golden, "{kind: full}", Kind::Float, None);
+    saved_as_theirs(&Golden::open("gpt2"));
+}
+
+pub fn saved_as_theirs(golden: &Golden) {
+    let (_, built) = build(golden, "{kind: full}", Kind::Float, None);
     let theirs = Weights::open(&golden.path("")).unwrap();
     let arch = model::arch(&model::read_config(&golden.path("")).unwrap()).unwrap();
     let file = tempfile::tempdir().unwrap();

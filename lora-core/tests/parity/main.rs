@@ -3,6 +3,7 @@
 //! `make_golden.py` beside this file made everything under `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the same on a GPU.
 
 mod config;
+mod decoder;
 mod generate;
 mod golden;
 mod gpt2;

@@ -27,6 +27,10 @@ DEBERTA = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_head
 GPT2 = ["vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "attn_pdrop", "resid_pdrop",
         "embd_pdrop", "layer_norm_epsilon", "initializer_range", "scale_attn_weights", "scale_attn_by_inverse_layer_idx",
         "add_cross_attention", "tie_word_embeddings"]
+LLAMA = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+         "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps", "tie_word_embeddings", "attention_dropout", "eos_token_id"]
+LLAMA_ALONE = ["head_dim", "attention_bias", "mlp_bias"]
+QWEN2_ALONE = ["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"]
 ACTIVATIONS = ["gelu", "gelu_10", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate",
                "quick_gelu", "relu", "silu", "swish", "tanh"]
 
@@ -63,6 +67,9 @@ def main():
             "roberta": of_class(transformers.RobertaConfig(), ENCODER),
             "deberta-v2": of_class(transformers.DebertaV2Config(), DEBERTA) | of_deberta_model(),
             "gpt2": of_class(transformers.GPT2Config(), GPT2),
+            # Of the class and not of a configuration, which derives some of them from others.
+            "llama": of_class(transformers.LlamaConfig, LLAMA + LLAMA_ALONE),
+            "qwen2": of_class(transformers.Qwen2Config, LLAMA + QWEN2_ALONE),
         },
         "activations": {"x": x.tolist()} | {name: ACT2FN[name](x).tolist() for name in ACTIVATIONS},
     }

@@ -2,8 +2,8 @@
 
 use crate::model::config::{check_heads, check_rates, check_sizes, read};
 use crate::model::post_norm::PostNormConfig;
-use crate::model::{ModelShape, Relative};
-use crate::nn::{Activation, Init};
+use crate::model::{Matrix, ModelShape, Relative};
+use crate::nn::{Activation, Init, Role};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -212,17 +212,18 @@ impl Config {
         let (d, k) = (self.hidden_size, self.conv_kernel_size);
         let conv = if k > 0 { k * d * d + d + 2 * d } else { 0 };
         let position_norm = if self.norms_positions() { 2 * d } else { 0 };
-        let own_projections = if self.share_att_key {
-            0
-        } else {
-            self.pos_att_type.len() as i64
-        };
+        let mut matrices = Matrix::of_plain_block(d, self.intermediate_size);
+        if !self.share_att_key {
+            let own = [("c2p", Role::RelPosKey), ("p2c", Role::RelPosQuery)].into_iter();
+            let own = own.filter(|(term, _)| self.attends(term));
+            matrices.extend(own.map(|(_, role)| Matrix::new(role, d, d, true)));
+        }
         ModelShape {
             layers: self.num_hidden_layers as i64,
             hidden: d,
             heads: self.num_attention_heads,
-            ffn: self.intermediate_size,
-            position_projections: own_projections,
+            matrices,
+            norm_bias: true,
             outside: (self.vocab_size + self.type_vocab_size + 2 * self.span()) * d + 2 * d + position_norm + conv,
             outside_biases: d + position_norm / 2 + if k > 0 { 2 * d } else { 0 },
             head_hidden: Some(d),

@@ -291,6 +291,7 @@ impl Block {
             rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,
+                kv_heads: c.num_attention_heads,
                 dropout: c.attention_probs_dropout_prob,
                 causal: false,
                 prefix: s.prefix(d)?,

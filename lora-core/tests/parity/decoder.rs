@@ -1,0 +1,295 @@
+//! Llama and Qwen2 against transformers, alone and under PEFT's LoRA. `make_decoder_golden.py` made the reference.
+
+use super::generate::{generate, lists, settings};
+use super::golden::{Golden, close, ints, read, test_device};
+use super::gpt2::{batches, build, continues, packed, saved_as_theirs};
+use super::{close_relative, curve};
+use lora_core::generate::{Flavour, Strategy};
+use lora_core::interop::{Base, Export, open_peft};
+use lora_core::method;
+use lora_core::model::{arch, end_tokens};
+use lora_core::train::{FitConfig, Objective, loss};
+use lora_core::weights::Weights;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+const NAMES: [&str; 3] = ["decoder/llama3", "decoder/linear", "decoder/qwen2"];
+const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [q, k, v, o, gate, up, down]}";
+const TOKENS: Objective = Objective::Tokens { label_smoothing: 0.0 };
+
+fn methods() -> [(&'static str, &'static str, Option<&'static str>); 2] {
+    [("full", "{kind: full}", None), ("lora", LORA, Some("adapter"))]
+}
+
+#[test]
+fn logits_losses_and_gradients() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let batch = packed(&batches(&golden)[0]);
+        for (key, method, adapter) in methods() {
+            let (model, built) = build(&golden, method, Kind::Float, adapter);
+            let what = format!("{name} {key}");
+            let logits = model.forward(&batch, false);
+            close(&logits, &golden.tensor(&format!("{key}/logits")), 1e-5, &what);
+            let loss = loss(&model.forward(&batch, true), &batch, TOKENS);
+            let difference = f64::try_from(&loss).unwrap() - golden.number(&["loss", key]);
+            assert!(difference.abs() < 1e-5, "{what}: loss differs by {difference:e}");
+            loss.backward();
+            let expected = golden.gradients(key);
+            assert_eq!(built.params.trainable().count(), expected.len(), "{what}");
+            for entry in built.params.trainable() {
+                let name = entry.param.name.as_str();
+                close_relative(&entry.tensor.grad(), &expected[name], 1e-4, &format!("{what} {name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn twenty_step_loss_curves() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let groups = batches(&golden);
+        for (key, method, adapter) in [("full", "{kind: full}", None), ("lora", LORA, Some("adapter_init"))] {
+            let (model, built) = build(&golden, method, Kind::Float, adapter);
+            let config = FitConfig {
+                epochs: 1,
+                batch_size: 4,
+                lr: golden.number(&["recipe", "lr", key]),
+                weight_decay: golden.number(&["recipe", "weight_decay"]),
+                warmup_ratio: golden.number(&["recipe", "warmup"]),
+                clip: None,
+                eps: golden.number(&["recipe", "eps"]),
+                objective: TOKENS,
+                device: test_device(),
+                ..FitConfig::default()
+            };
+            let reference = golden.numbers(&["curves", key]);
+            let what = format!("{name} {key}");
+            curve(model.as_ref(), &built, &config, &groups, &reference, &what);
+        }
+    }
+}
+
+#[test]
+fn bf16_base_stays_close() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let batch = packed(&batches(&golden)[0]);
+        let (model, _) = build(&golden, LORA, Kind::BFloat16, Some("adapter"));
+        let (reference, logits) = (golden.tensor("lora/logits"), model.forward(&batch, false));
+        assert_eq!(logits.kind(), Kind::Float);
+        let largest = f64::try_from(reference.abs().max()).unwrap();
+        close(&logits, &reference, 0.03 * largest, name);
+    }
+}
+
+#[test]
+fn decoding_continues_what_was_read() {
+    for name in NAMES {
+        continues(build(&Golden::open(name), LORA, Kind::Float, Some("adapter")).0);
+    }
+}
+
+#[test]
+fn greedy_and_beam_search_write_what_transformers_writes() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let file = read(&golden.path("generate.json"));
+        let (prompts, end) = (lists(&file["prompts"]), ints(&file["end"]));
+        let (model, _) = build(&golden, LORA, Kind::Float, Some("adapter"));
+        for (i, case) in file["cases"].as_array().unwrap().iter().enumerate() {
+            let beams = case.get("beams").and_then(Value::as_u64);
+            let strategy = beams.map_or(Strategy::Greedy, |beams| Strategy::Beam {
+                beams: beams as usize,
+                length_penalty: 1.0,
+                flavour: Flavour::Transformers,
+            });
+            let settings = settings(strategy, 0, &end);
+            let texts = generate(model.as_ref(), &prompts, &settings, [6, 4, 1][i]);
+            for (p, (text, expected)) in texts.iter().zip(lists(&case["tokens"])).enumerate() {
+                assert_eq!(text.tokens, expected, "{name}, {settings:?}, prompt {p}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_for_others_is_what_they_saved() {
+    for name in NAMES {
+        saved_as_theirs(&Golden::open(name));
+    }
+}
+
+/// PEFT's adapter, read and exported again, is PEFT's adapter.
+#[test]
+fn adapters_are_pefts() {
+    for name in NAMES {
+        let golden = Golden::open(name);
+        let (base, theirs) = (
+            Base::open(&golden.path("")).unwrap(),
+            open_peft(&golden.path("adapter")).unwrap(),
+        );
+        let (lora, trained) = theirs.fit(&base).unwrap();
+        assert_eq!((lora.r, lora.alpha, lora.targets.len()), (3, 7.0, 7));
+        let dir = tempfile::tempdir().unwrap();
+        let export = Export {
+            base: &base,
+            name: "owner/name",
+            revision: None,
+            lora: &lora,
+            trained: &trained,
+        };
+        export.save(dir.path()).unwrap();
+        let file = |dir: &std::path::Path| Weights::open(&dir.join("adapter_model.safetensors")).unwrap();
+        let (ours, theirs) = (file(dir.path()), file(&golden.path("adapter")));
+        assert!(ours.names().eq(theirs.names()), "{name}");
+        for tensor in ours.names() {
+            assert!(ours.tensor(tensor).unwrap().equal(&theirs.tensor(tensor).unwrap()));
+        }
+        let config = |dir: &std::path::Path| read(&dir.join("adapter_config.json"));
+        let (ours, theirs) = (config(dir.path()), config(&golden.path("adapter")));
+        for key in ["peft_type", "task_type", "r", "lora_alpha", "bias", "fan_in_fan_out"] {
+            assert_eq!(ours[key], theirs[key], "{name}: {key}");
+        }
+        let sorted = |config: &Value| {
+            let mut names: Vec<String> = serde_json::from_value(config["target_modules"].clone()).unwrap();
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(&ours), sorted(&theirs), "{name}");
+    }
+}
+
+/// The weights of a hub folder: bf16 in shards with an index, which go into a bf16 base bit for bit.
+#[test]
+fn shards_of_bf16_load_as_they_are() {
+    let golden = Golden::open(NAMES[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = Weights::open(&golden.path("")).unwrap();
+    let names: Vec<&str> = theirs.names().collect();
+    let mut map = serde_json::Map::new();
+    for (number, part) in names.chunks(names.len().div_ceil(3)).enumerate() {
+        let file = format!("model-{:05}-of-00003.safetensors", number + 1);
+        let half = |name: &&str| (name.to_string(), theirs.tensor(name).unwrap().to_kind(Kind::BFloat16));
+        let tensors: Vec<(String, Tensor)> = part.iter().map(half).collect();
+        Tensor::write_safetensors(&tensors, dir.path().join(&file)).unwrap();
+        map.extend(part.iter().map(|name| (name.to_string(), Value::from(file.as_str()))));
+    }
+    let index = dir.path().join("model.safetensors.index.json");
+    std::fs::write(index, json!({"weight_map": map}).to_string()).unwrap();
+    std::fs::copy(golden.path("config.json"), dir.path().join("config.json")).unwrap();
+    let base = Base::open(dir.path()).unwrap();
+    let head = method::from_yaml("{kind: head}").unwrap();
+    let load = || base.load(head.as_ref(), 1, Device::Cpu, Kind::BFloat16);
+    let (_, built) = load().unwrap();
+    for entry in built.params.iter() {
+        let wanted = theirs.tensor(&entry.param.name).unwrap().to_kind(Kind::BFloat16);
+        assert!(entry.tensor.equal(&wanted), "{}", entry.param.name);
+    }
+    std::fs::remove_file(dir.path().join("model-00002-of-00003.safetensors")).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(text.contains("model-00002-of-00003.safetensors"), "{text}");
+}
+
+#[test]
+fn end_tokens_are_the_models_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: Value| std::fs::write(dir.path().join(name), text.to_string()).unwrap();
+    let mut config = read(&Golden::open(NAMES[2]).path("config.json"));
+    let mut ends = |own: Value| {
+        config["eos_token_id"] = own;
+        write("config.json", config.clone());
+        end_tokens(dir.path())
+    };
+    assert_eq!(ends(Value::Null).unwrap(), [] as [i64; 0]);
+    assert_eq!(ends(json!(5)).unwrap(), [5]);
+    write("generation_config.json", json!({"eos_token_id": [7, 5]}));
+    assert_eq!(ends(json!([5, 6])).unwrap(), [5, 6, 7]);
+    let text = ends(json!("</s>")).unwrap_err().to_string();
+    assert!(text.contains("`eos_token_id` must be"), "{text}");
+    // GPT-2's is its tokenizer's.
+    assert_eq!(end_tokens(&Golden::open("gpt2").path("")).unwrap(), [] as [i64; 0]);
+}
+
+/// What another config.json, changed at these keys, is refused for.
+#[test]
+fn what_is_not_supported_is_refused() {
+    let rope = |rope: Value| [("rope_parameters", rope), ("rope_scaling", Value::Null)];
+    let cases: [(&str, Vec<(&str, Value)>, &str); 12] = [
+        (
+            "llama",
+            rope(json!({"rope_type": "yarn", "factor": 2.0})).into(),
+            "unknown variant `yarn`",
+        ),
+        (
+            "llama",
+            rope(json!({"rope_type": "linear"})).into(),
+            "missing field `factor`",
+        ),
+        (
+            "llama",
+            rope(json!({"type": "linear", "factor": 0.5})).into(),
+            "`factor` is 0.5",
+        ),
+        (
+            "llama",
+            rope(json!({"rope_type": "default", "mrope_section": [1]})).into(),
+            "mrope_section",
+        ),
+        ("llama", rope(json!({"rope_theta": 0.0})).into(), "`rope_theta` must be"),
+        (
+            "llama",
+            vec![("partial_rotary_factor", json!(0.5))],
+            "`partial_rotary_factor` must be 1",
+        ),
+        (
+            "llama",
+            vec![("num_key_value_heads", json!(3))],
+            "not divisible by `num_key_value_heads` 3",
+        ),
+        ("llama", vec![("head_dim", json!(5))], "`head_dim` is 5"),
+        ("llama", vec![("quantization_config", json!({"bits": 4}))], "quantised"),
+        (
+            "qwen2",
+            vec![
+                ("use_sliding_window", json!(true)),
+                ("sliding_window", json!(32)),
+                ("max_window_layers", json!(1)),
+            ],
+            "`sliding_window` is 32",
+        ),
+        (
+            "qwen2",
+            vec![("layer_types", json!(["full_attention", "sliding_attention"]))],
+            "`sliding_window` is null",
+        ),
+        (
+            "qwen2",
+            vec![("layer_types", json!(["linear_attention"]))],
+            "`linear_attention`",
+        ),
+    ];
+    let base = |model_type: &str| {
+        read(&Golden::open(if model_type == "llama" { NAMES[1] } else { NAMES[2] }).path("config.json"))
+    };
+    for (model_type, changes, expected) in cases {
+        let mut config = base(model_type);
+        // The golden Qwen2 lists its layers.
+        config["layer_types"] = Value::Null;
+        for (key, value) in changes {
+            config[key] = value;
+        }
+        let text = (arch(&config).unwrap().shape)(&config).unwrap_err().to_string();
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    // Windows that hide nothing.
+    for (window, first) in [(64, 0), (8, 2)] {
+        let mut config = base("qwen2");
+        config["layer_types"] = Value::Null;
+        config["use_sliding_window"] = true.into();
+        config["sliding_window"] = window.into();
+        config["max_window_layers"] = first.into();
+        (arch(&config).unwrap().shape)(&config).unwrap();
+    }
+}
