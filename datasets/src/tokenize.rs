@@ -65,6 +65,14 @@ pub enum TokenizeError {
         /// The tokens looked for.
         known: String,
     },
+    /// An end token that the tokenizer does not have.
+    #[error("the model ends texts with token {end}, and the last of this tokenizer is {known}: it is another model's")]
+    OtherEnd {
+        /// The model's end token.
+        end: u32,
+        /// The tokenizer's largest id.
+        known: u32,
+    },
     /// Ids that are no tokens.
     #[error("token ids cannot be turned into text: {problem}")]
     Decode {
@@ -120,6 +128,7 @@ struct Config {
     tokenize_chinese_chars: Option<bool>,
     add_prefix_space: Option<bool>,
     truncation_side: Option<String>,
+    tokenizer_class: Option<String>,
 }
 
 /// A model's tokenizer.
@@ -417,6 +426,16 @@ fn byte_level_bpe(vocab: &Path, merges: &Path, config: &Config) -> Result<tokeni
     let bpe = bpe.map_err(|e| broken(vocab, format!("(with {}) {e}", merges.display())))?;
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     let prefix = config.add_prefix_space.unwrap_or(false);
+    if let Some(class) = config
+        .tokenizer_class
+        .as_deref()
+        .filter(|class| class.starts_with("Qwen2"))
+    {
+        let what = format!(
+            "{class} cuts text in a way of its own, which is in tokenizer.json alone: fetch or save that file too"
+        );
+        return Err(broken(vocab, what));
+    }
     if tokenizer.token_to_id("<s>").is_none() && tokenizer.token_to_id(END_OF_TEXT).is_some() {
         tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));
         tokenizer.with_decoder(Some(ByteLevel::default()));

@@ -29,7 +29,7 @@ fn pair() -> Pair {
 #[test]
 fn rows_are_context_end_completion_end() {
     let tokenizer = learnt();
-    let frame = Frame::of(&tokenizer).unwrap();
+    let frame = Frame::of(&tokenizer, &[]).unwrap();
     assert_eq!((frame.separator, frame.end), (0, 0));
     let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
     assert_eq!((found.cut, found.left_out, found.rows.len()), (0, 0, 1));
@@ -49,7 +49,7 @@ fn rows_are_context_end_completion_end() {
 fn rows_of_li_and_liang_have_other_blanks() {
     let tokenizer = learnt();
     for (id, lead) in [("e2e", " "), ("dart", " "), ("webnlg", "  | ")] {
-        let frame = Frame::of(&tokenizer)
+        let frame = Frame::of(&tokenizer, &[])
             .unwrap()
             .li_liang(text::find(id).unwrap().li_liang.unwrap());
         let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
@@ -68,7 +68,7 @@ fn rows_of_li_and_liang_have_other_blanks() {
 #[test]
 fn what_is_too_long_is_cut_where_it_is_said() {
     let tokenizer = learnt();
-    let frame = Frame::of(&tokenizer).unwrap();
+    let frame = Frame::of(&tokenizer, &[]).unwrap();
     let whole = rows(&tokenizer, &[pair()], frame, 512, Cut::End)
         .unwrap()
         .rows
@@ -100,9 +100,13 @@ fn what_is_too_long_is_cut_where_it_is_said() {
 #[test]
 fn a_tokenizer_without_an_end_is_refused() {
     let json = train_bpe(&texts(), 400).unwrap();
-    assert_eq!(Frame::of(&tokenizer(&json)).unwrap().end, 2);
+    assert_eq!(Frame::of(&tokenizer(&json), &[]).unwrap().end, 2);
+    // The model's own comes first, and must be a token.
+    assert_eq!(Frame::of(&tokenizer(&json), &[9, 2]).unwrap().end, 9);
+    let refusal = Frame::of(&tokenizer(&json), &[9, 5000]).unwrap_err().to_string();
+    assert!(refusal.contains("ends texts with token 5000"), "{refusal}");
     let json = json.replace("</s>", "<end>");
-    let refusal = Frame::of(&tokenizer(&json)).unwrap_err().to_string();
+    let refusal = Frame::of(&tokenizer(&json), &[]).unwrap_err().to_string();
     assert!(refusal.contains("none of the tokens <|endoftext|>, </s>"), "{refusal}");
 }
 
@@ -124,7 +128,7 @@ fn the_genuine_tokenizer_is_read_from_all_its_forms() {
             std::fs::copy(dir.join(from), folder.path().join(to)).unwrap();
         }
         let tokenizer = Tokenizer::from_dir(folder.path()).unwrap();
-        assert_eq!(Frame::of(&tokenizer).unwrap().end, 50256);
+        assert_eq!(Frame::of(&tokenizer, &[]).unwrap().end, 50256);
         assert_eq!(tokenizer.token_id("ĊĊ"), Some(628));
         let ids = tokenizer.ids(&[text]).unwrap().remove(0);
         assert_eq!(tokenizer.decode(&ids).unwrap(), text);

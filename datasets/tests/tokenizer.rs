@@ -75,7 +75,7 @@ fn equals_transformers_from_the_vocabulary_files() {
 /// tokenizer.json comes first, and its stored truncation (to 7) and padding (to 64) have no effect.
 #[test]
 fn equals_transformers_from_tokenizer_json() {
-    for name in ["wordpiece", "wordpiece_cased_left", "bpe"] {
+    for name in ["wordpiece", "wordpiece_cased_left", "bpe", "qwen2"] {
         let golden = golden(name);
         let dir = folder(&golden);
         let json = golden["tokenizer_json"].as_str().unwrap();
@@ -94,6 +94,16 @@ fn equals_transformers_from_tokenizer_json() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn qwen2_needs_its_tokenizer_json() {
+    let dir = folder(&golden("qwen2"));
+    let refused = Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
+    assert!(
+        refused.contains("vocab.json") && refused.contains("in tokenizer.json alone"),
+        "{refused}"
+    );
 }
 
 #[test]

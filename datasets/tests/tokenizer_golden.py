@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes golden/tokenizer_*.json: ids by Hugging Face transformers for made-up vocabularies and sentences.
 
-    python3 tests/tokenizer_golden.py        # with transformers and tokenizers installed
+    python3 tests/tokenizer_golden.py [NAME...]        # with transformers and tokenizers installed
 
 Each file holds the tokenizer's own files as text (`files`), the tokenizer.json that transformers saves for it, with
 padding and truncation stored in it (`tokenizer_json`), and `cases`: texts, max_len, ids and type ids. Ids come from
@@ -10,6 +10,7 @@ sentences below; nothing is taken from a published model. The same versions writ
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -122,6 +123,14 @@ def byte_level_bpe():
     return files, {"tokenizer_class": "RobertaTokenizer", "mask_token": mask | {"single_word": False, "special": True}}
 
 
+def qwen2():
+    """The same vocabulary with Qwen2's one special token before it, under its normaliser and its way to cut text."""
+    files, _ = byte_level_bpe()
+    vocab = [token for token in json.loads(files["vocab.json"]) if token not in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")]
+    vocab = {token: i for i, token in enumerate(["<|endoftext|>", *vocab])}
+    return files | {"vocab.json": json.dumps(vocab, ensure_ascii=False)}, {"tokenizer_class": "Qwen2Tokenizer"}
+
+
 def golden(files, config):
     files = dict(files, **{"tokenizer_config.json": json.dumps(config)})
     with tempfile.TemporaryDirectory() as folder:
@@ -158,8 +167,11 @@ def main():
         "wordpiece": word_piece(cased=False),
         "wordpiece_cased_left": word_piece(cased=True),
         "bpe": byte_level_bpe(),
+        "qwen2": qwen2(),
     }
     for name, (files, config) in made.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         out = golden(files, config)
         path = folder / f"tokenizer_{name}.json"
         cases = ",\n".join(json.dumps(c) for c in out.pop("cases"))

@@ -43,6 +43,8 @@ use store::{Store, Wanted};
 pub const GLUE: &str = "nyu-mll/glue";
 
 const CONFIG: &str = "config.json";
+/// The end tokens of some models.
+const GENERATION: &str = "generation_config.json";
 /// Weights in one file, or the index of several: safetensors, and pickles for models that were published as nothing else (they
 /// are read by a machine that executes nothing).
 const WEIGHTS: [[&str; 2]; 2] = [
@@ -292,7 +294,8 @@ impl Hub {
         let weights = WEIGHTS.as_flattened().iter().find(|file| has(file));
         let weights = weights.ok_or_else(|| no_file(repo, WEIGHTS[0][0]))?;
         // Weights last: where they are whole, all is there.
-        let small = std::iter::once(&CONFIG).chain(tokenize::FILES).filter(|f| has(f));
+        let small = [CONFIG, GENERATION];
+        let small = small.iter().chain(tokenize::FILES).filter(|f| has(f));
         small
             .chain([weights])
             .try_for_each(|file| self.bring(repo, listing, file))?;

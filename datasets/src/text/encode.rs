@@ -20,12 +20,18 @@ pub struct Frame {
 const ENDS: [&str; 2] = [END_OF_TEXT, "</s>"];
 
 impl Frame {
-    /// The tokenizer's own end of text in both places, as in the paper's code (50256 of GPT-2).
+    /// One end of text in both places, as in the paper's code: the first of the model's own `ends`, or where it names none the
+    /// tokenizer's (50256 of GPT-2).
     ///
     /// # Errors
-    /// [`TokenizeError::NoEnd`].
-    pub fn of(tokenizer: &Tokenizer) -> Result<Self, TokenizeError> {
-        let end = ENDS.iter().find_map(|t| tokenizer.token_id(t));
+    /// [`TokenizeError::NoEnd`], [`TokenizeError::OtherEnd`].
+    pub fn of(tokenizer: &Tokenizer, ends: &[u32]) -> Result<Self, TokenizeError> {
+        let known = tokenizer.max_id();
+        if let Some(&end) = ends.iter().find(|end| **end > known) {
+            return Err(TokenizeError::OtherEnd { end, known });
+        }
+        let own = || ENDS.iter().find_map(|t| tokenizer.token_id(t));
+        let end = ends.first().copied().or_else(own);
         let end = end.ok_or_else(|| TokenizeError::NoEnd { known: ENDS.join(", ") })?;
         Ok(Self {
             separator: end,

@@ -95,6 +95,7 @@ fn shards_follow_their_index() {
     let index = br#"{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
     let mut files: Vec<(&str, &[u8])> = vec![
         ("config.json", b"{}"),
+        ("generation_config.json", b"{}"),
         ("model.safetensors.index.json", index),
         ("model-1.safetensors", b"one"),
         ("model-2.safetensors", b"two"),
@@ -104,6 +105,7 @@ fn shards_follow_their_index() {
     let model = bench.hub.model(ID, None).unwrap();
     let wanted = [
         "config.json",
+        "generation_config.json",
         "model-1.safetensors",
         "model-2.safetensors",
         "model.safetensors.index.json",
@@ -117,7 +119,7 @@ fn shards_follow_their_index() {
     let lacking = offline.model(ID, None).unwrap_err().to_string();
     assert!(lacking.contains("model-2.safetensors"), "{lacking}");
 
-    files.remove(3);
+    files.remove(4);
     bench.stand_in.commit(REPO, "main", SECOND, &files);
     let error = bench.hub.model(ID, None).unwrap_err();
     assert!(
