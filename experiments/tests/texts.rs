@@ -267,7 +267,7 @@ const REFUSED: &[(&str, &[&str], &[&str])] = &[
     (
         "e2e",
         &["--model", "embedded:roberta", "--data", "embedded", "--preset", "demo"],
-        &["needs a GPT-2"],
+        &["needs a causal language model"],
     ),
     ("e2e", &["--tasks", "rte"], &["unknown task", "known tasks: e2e"]),
     (

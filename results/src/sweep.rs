@@ -25,7 +25,12 @@ pub(crate) fn kind(run: &RunRecord) -> &str {
 }
 
 /// Roles and printed indices of the matrices that are not among [`Module::ALL`].
-const OTHER_MATRICES: [(&str, &str); 3] = [("qkv", "qkv"), ("ffn_in", "ffn1"), ("ffn_out", "ffn2")];
+const OTHER_MATRICES: [(&str, &str); 4] = [
+    ("qkv", "qkv"),
+    ("ffn_gate", "gate"),
+    ("ffn_in", "ffn1"),
+    ("ffn_out", "ffn2"),
+];
 
 /// Adapted weights (`Wq,Wv`), their number, and the rank of a LoRA run; `None` for other methods.
 pub(crate) fn lora(run: &RunRecord) -> Option<(String, usize, u64)> {

@@ -26,7 +26,7 @@ macro_rules! experiment {
         Experiment {
             name: $name,
             about: concat!(
-                "Adapts a GPT-2 to ", $called, " with each method, writes and scores texts, and prints ", $prints, ".\n\n",
+                "Adapts a causal language model to ", $called, " with each method, writes and scores texts, and prints ", $prints, ".\n\n",
                 "Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint, or in the middle of its texts."
             ),
             examples: concat!(

@@ -24,6 +24,7 @@ pub struct Assets {
     pub source: Option<String>,
     data: DataSource,
     tokenizer: Tokenizer,
+    ends: Vec<u32>,
     cache: Option<Cache>,
     tasks: HashMap<DataKey, Arc<TaskRows>>,
 }
@@ -44,6 +45,8 @@ impl Assets {
         let weights_sha256 = Weights::open(model)?.sha256()?;
         let config_sha256 = lora_core::model::config_sha256(model)?;
         let tokenizer = Tokenizer::from_dir(model)?;
+        let ends = lora_core::model::end_tokens(model)?;
+        let ends = ends.into_iter().filter_map(|id| u32::try_from(id).ok()).collect();
         Ok(Assets {
             model: model.into(),
             weights_sha256,
@@ -51,6 +54,7 @@ impl Assets {
             source,
             data,
             tokenizer,
+            ends,
             cache: Cache::of_user(),
             tasks: HashMap::new(),
         })
@@ -88,6 +92,7 @@ impl Assets {
         let reader = DataReader {
             data: &self.data,
             tokenizer: &self.tokenizer,
+            ends: &self.ends,
             cache: self.cache.as_ref(),
         };
         let rows = Arc::new(task.load(run, &reader)?);

@@ -75,6 +75,8 @@ pub struct DataReader<'a> {
     pub data: &'a DataSource,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
+    /// The model's end tokens, the first of which ends texts; empty where the tokenizer names the end.
+    pub ends: &'a [u32],
     /// Cache of tokenised rows.
     pub cache: Option<&'a Cache>,
 }

@@ -52,7 +52,7 @@ impl Task for Dataset {
             splits.push(&decode.split);
         }
         let (data, source) = read(dataset, reader.data, &splits, run.prompt.as_deref())?;
-        let (frame, max_len) = (Frame::of(reader.tokenizer)?, run.train.max_len);
+        let (frame, max_len) = (Frame::of(reader.tokenizer, reader.ends)?, run.train.max_len);
         let frame = lead(self, run.train.encoding)?.map_or(frame, |lead| frame.li_liang(lead));
         let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
         let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
@@ -76,7 +76,7 @@ impl Task for Dataset {
             train,
             evaluator: Box::new(TextEvaluator {
                 dev,
-                generation: GenerationTask::new(dataset, prompts, (reader.tokenizer, frame), (decode, max_len))?,
+                generation: GenerationTask::new(dataset, prompts, (reader, frame), (decode, max_len))?,
             }),
             sha256: data.sha256,
             source,

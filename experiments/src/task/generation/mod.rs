@@ -6,7 +6,7 @@ pub mod scorers;
 use crate::config::settings::{DecodeConfig, Flavour, Strategy};
 use crate::task::generation::scorers::Scorers;
 use crate::task::run_paths::RunPaths;
-use crate::task::{Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
+use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
@@ -30,7 +30,8 @@ pub struct GenerationTask {
     /// The contexts' ids.
     ids: Vec<Vec<i64>>,
     tokenizer: Tokenizer,
-    /// Tokens at which a text ends: the end of a text, and a blank line where that is one token.
+    /// Tokens at which a text ends: the one that ends texts in training, the model's others, and a blank line where that is
+    /// one token.
     ends: Vec<i64>,
     decode: DecodeConfig,
 }
@@ -47,9 +48,10 @@ impl GenerationTask {
     pub(super) fn new(
         dataset: &'static Dataset,
         prompts: Vec<Prompt>,
-        (tokenizer, frame): (&Tokenizer, Frame),
+        (reader, frame): (&DataReader, Frame),
         (decode, max_len): (&DecodeConfig, usize),
     ) -> Result<GenerationTask> {
+        let tokenizer = reader.tokenizer;
         let contexts: Vec<&str> = prompts.iter().map(|p| p.context.as_str()).collect();
         // As in the paper's code, long contexts are cut at the beginning, which leaves room for the new tokens.
         let ids = encode::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
@@ -63,7 +65,11 @@ impl GenerationTask {
                 .collect(),
             prompts,
             tokenizer: tokenizer.clone(),
-            ends: std::iter::once(frame.end).chain(blank).map(i64::from).collect(),
+            ends: std::iter::once(frame.end)
+                .chain(reader.ends.iter().copied().filter(|end| *end != frame.end))
+                .chain(blank)
+                .map(i64::from)
+                .collect(),
             decode: decode.clone(),
         })
     }
@@ -163,6 +169,7 @@ impl GenerationTask {
 
     /// The text of generated ids: up to its end or the first blank line, trimmed, as in the paper's code.
     fn text(&self, ids: &[i64]) -> Result<String> {
+        let ids = ids.split(|id| self.ends.contains(id)).next().unwrap_or_default();
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
         Ok(encode::answer(&self.tokenizer.decode(&ids)?).to_string())
     }
@@ -209,7 +216,7 @@ impl PostTraining for GenerationTask {
     fn check(&self, model: &dyn Model) -> Result<()> {
         ensure!(
             model.causal().is_some(),
-            "the model does not write from left to right: {} needs a GPT-2",
+            "the model does not write from left to right: {} needs a causal language model",
             self.dataset.id
         );
         let beyond = self.decode.bad_words.iter().flatten();

@@ -120,8 +120,10 @@ fn class(map: &Map<String, Value>, base: &lora_core::interop::Base) -> String {
             "gpt2" => "GPT2".into(),
             other => other.split('-').map(capital).collect(),
         });
-    if base.head.is_empty() {
+    if base.head.is_empty() && base.model_type() == "gpt2" {
         format!("{stem}LMHeadModel")
+    } else if base.head.is_empty() {
+        format!("{stem}ForCausalLM")
     } else {
         format!("{stem}ForSequenceClassification")
     }
