@@ -4,7 +4,7 @@ mod common;
 
 use lora_core::adapter_bank::AdapterBank;
 use lora_core::batch::{Batch, Row, Target};
-use lora_core::interop::{Adapter, Base, Export, Tensors, open_loralib, open_peft};
+use lora_core::interop::{AdapterFile, Base, Export, Tensors, open_loralib, open_peft};
 use lora_core::method::{Lora, LoraInit, LoraSettings};
 use lora_core::model::Model;
 use lora_core::nn::{BuiltParams, Method, Role};
@@ -31,7 +31,7 @@ fn rows(count: usize) -> Vec<Row> {
     common::rows("roberta", count).into_iter().map(one).collect()
 }
 
-fn loaded(base: &Base, adapter: &Adapter) -> (Box<dyn Model>, BuiltParams) {
+fn loaded(base: &Base, adapter: &AdapterFile) -> (Box<dyn Model>, BuiltParams) {
     let (lora, tensors) = adapter.fit(base).unwrap();
     base.load_trained(&lora, &tensors, Device::Cpu, Kind::Float).unwrap()
 }
@@ -211,7 +211,7 @@ fn one_update_of_a_fused_weight_trains_and_merges() {
 #[test]
 fn an_adapter_of_another_base_is_refused() {
     let base = Base::open(&golden("roberta")).unwrap();
-    let refused = |change: &dyn Fn(&mut Adapter), what: &str| {
+    let refused = |change: &dyn Fn(&mut AdapterFile), what: &str| {
         let mut adapter = open_peft(&golden("roberta").join("adapter")).unwrap();
         change(&mut adapter);
         let message = adapter.fit(&base).unwrap_err().to_string();
@@ -224,14 +224,14 @@ fn an_adapter_of_another_base_is_refused() {
         &|a| {
             a.tensors.insert(layer(0) + ".lora_A.weight", random(&[4, 48]));
         },
-        "is for a matrix of 32 x 48 and the base's is 32 x 32",
+        "is for a matrix of 32 x 48 but the base's is 32 x 32",
     );
     refused(
         &|a| {
             a.tensors.insert(layer(3) + ".lora_A.weight", random(&[4, 32]));
             a.tensors.insert(layer(3) + ".lora_B.weight", random(&[32, 4]));
         },
-        "has no place in the base",
+        "matches no layer of the base",
     );
     refused(
         &|a| a.tensors.retain(|n, _| !n.contains("layer.2.")),
@@ -242,7 +242,7 @@ fn an_adapter_of_another_base_is_refused() {
         bert.fit(&base)
             .unwrap_err()
             .to_string()
-            .contains("(roberta): it is an adapter of another base")
+            .contains("(roberta): the adapter belongs to another")
     );
     refused(
         &|a| {
@@ -254,7 +254,7 @@ fn an_adapter_of_another_base_is_refused() {
     // Half a pair, two ranks, an alpha that is none.
     refused(
         &|a| a.tensors.retain(|n, _| *n != layer(0) + ".lora_A.weight"),
-        "and no",
+        "but no",
     );
     refused(
         &|a| {
@@ -264,7 +264,7 @@ fn an_adapter_of_another_base_is_refused() {
         "ranks [2, 4]",
     );
     refused(&|a| a.alpha = Some(0.0), "alpha must be a positive number");
-    refused(&|a| a.alpha = None, "does not say alpha");
+    refused(&|a| a.alpha = None, "does not state alpha");
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn rank_and_configuration_must_go_together() {
     let path = dir.path().join("adapter_config.json");
     let whole: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     for (key, value, what) in [
-        ("r", json!(8), "`r` is 8 and the tensors"),
+        ("r", json!(8), "`r` is 8 but the tensors"),
         ("r", json!(0), "`r` is 0"),
         ("colour", json!("red"), "unknown field `colour`"),
     ] {

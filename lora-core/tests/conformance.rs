@@ -4,7 +4,7 @@ mod common;
 
 use common::{build, build_as, fit_config, model_types, rows, try_build};
 use lora_core::batch::{Batch, Row, Target, UNSCORED};
-use lora_core::generate::{Generator, Settings, Strategy};
+use lora_core::generate::{GenerationSettings, Generator, Strategy};
 use lora_core::method::{self, METHODS};
 use lora_core::model::{Dropout, Model, arch};
 use lora_core::nn::{ActivationCheckpointing, AttachPoint, Build, BuiltParams, Method, Owner, ParamKind};
@@ -360,7 +360,7 @@ fn continued(prompt: &[i64], written: &[i64]) -> Row {
 #[test]
 fn writing_goes_on_from_what_was_read() {
     let prompts = [vec![3, 8, 20, 5, 9, 0], vec![7], vec![30, 2, 0]];
-    let settings = Settings {
+    let settings = GenerationSettings {
         strategy: Strategy::Greedy,
         max_new_tokens: 8,
         end: vec![],

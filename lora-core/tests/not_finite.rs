@@ -3,7 +3,7 @@
 mod common;
 
 use common::{build, model_types};
-use lora_core::generate::{Flavour, Generator, Settings, Strategy};
+use lora_core::generate::{Flavour, GenerationSettings, Generator, Strategy};
 use lora_core::{Error, method};
 use tch::Device;
 
@@ -37,7 +37,7 @@ fn weights_that_are_no_numbers_give_no_text() {
             let _ = first.fill_(f64::NAN);
         });
         for strategy in &strategies {
-            let settings = Settings {
+            let settings = GenerationSettings {
                 strategy: strategy.clone(),
                 max_new_tokens: 4,
                 end: vec![0],

@@ -1,4 +1,4 @@
-//! Matrices: those that are analysed, and random ones.
+//! Checked and random matrices.
 
 use crate::{Error, Result};
 use rand::SeedableRng;
@@ -6,19 +6,24 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
-/// `t` in double precision on the CPU, if it is a matrix of finite numbers.
+/// `t` in double precision on the CPU; an error unless it is a matrix of finite numbers.
 pub(super) fn matrix(t: &Tensor, what: &str) -> Result<Tensor> {
     if t.dim() != 2 || t.numel() == 0 {
-        return Err(Error::Config(format!("{what} is {:?} and not a matrix", t.size())));
+        return Err(Error::Config(format!(
+            "{what} has the shape {:?} and is not a matrix",
+            t.size()
+        )));
     }
     let t = t.detach().to_device(Device::Cpu).to_kind(Kind::Double);
     if t.isfinite().all().int64_value(&[]) == 0 {
-        return Err(Error::Config(format!("{what} holds what is not a finite number")));
+        return Err(Error::Config(format!(
+            "{what} holds NaN or infinity: only finite numbers can be analysed"
+        )));
     }
     Ok(t)
 }
 
-/// A matrix of independent standard normal numbers, the same for a seed on every machine and in every thread.
+/// A matrix `[rows, columns]` of independent standard normal numbers, which depend only on `seed`.
 pub fn gaussian(rows: i64, columns: i64, seed: u64) -> Tensor {
     let rng = ChaCha8Rng::seed_from_u64(seed);
     let count = (rows * columns) as usize;

@@ -1,8 +1,8 @@
-//! What an update looks like (Section 7 of the paper): the subspaces that A spans, held against each other
-//! ([`directions`], [`Overlap`]), and the size of an update in the directions of the frozen weight ([`Svd`]).
+//! The analyses of Section 7 of the paper: the similarity of the subspaces that A spans ([`directions`], [`Overlap`]), and the
+//! norm of the frozen weight in the directions of an update ([`Svd`]).
 //!
-//! Everything is computed in double precision on the CPU. A weight W is `[out, in]` (y = W x), A is `[r, in]`, B is `[out, r]`, and
-//! an update is dW = α / r B A, which is never formed.
+//! All computation is in double precision on the CPU. A weight W is `[out, in]` (y = W x), A is `[r, in]`, B is `[out, r]`, and
+//! the update is ΔW = α / r · B A, which is never formed.
 //!
 //! ```
 //! use lora_core::analysis::{Overlap, Svd, directions, gaussian};

@@ -1,29 +1,28 @@
-//! phi (eq. 4): how much of one subspace lies in another.
+//! phi (eq. 4): the similarity of two subspaces.
 
 use super::matrix::matrix;
 use super::svd::Svd;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// The directions in the space of inputs that `a` `[r, in]` reads, strongest first: its right singular vectors as columns
-/// `[in, k]`, k its numerical rank. (Section 7.2 says right singular vectors of A, Appendix G left ones of matrices that stand
-/// upright: the same.)
+/// The right singular vectors of `a` `[r, in]` as columns `[in, k]`, strongest first; k is the numerical rank of `a`. (Section
+/// 7.2 of the paper takes right singular vectors of A, Appendix G left ones of its transpose: they are the same.)
 ///
 /// # Errors
-/// [`Error::Config`] for what is no matrix of finite numbers; libtorch's refusal.
+/// [`Error::Config`] unless `a` is a matrix of finite numbers; [`Error::Torch`].
 pub fn directions(a: &Tensor) -> Result<Tensor> {
     let svd = Svd::of(a)?;
     Ok(svd.top(svd.rank()?).right)
 }
 
-/// The [`directions`] of `a` that an update `b` `a` has: of what A reads, the part that B does not drop. There are as many as
-/// the update's rank: none where A or B is zero, and those of A itself where B keeps all that A reads.
+/// The [`directions`] of `a` that contribute to the update `b` `a`: A projected on the row space of B. Their number is the
+/// numerical rank of the update: 0 if A or B is zero; if B has full column rank they are the directions of A.
 ///
 /// # Errors
-/// As [`directions`].
+/// Those of [`directions`].
 pub fn update_directions(b: &Tensor, a: &Tensor) -> Result<Tensor> {
-    let passed = Svd::of(b)?;
-    let k = passed.rank()?;
+    let svd_b = Svd::of(b)?;
+    let k = svd_b.rank()?;
     if k == b.size()[1] {
         return directions(a);
     }
@@ -31,27 +30,27 @@ pub fn update_directions(b: &Tensor, a: &Tensor) -> Result<Tensor> {
     if k == 0 {
         return Ok(Tensor::zeros([a.size()[1], 0], (Kind::Double, a.device())));
     }
-    directions(&passed.top(k).right.tr().matmul(&a))
+    directions(&svd_b.top(k).right.tr().matmul(&a))
 }
 
-/// phi(i, j) of two families of nested subspaces, for all i and j at once: the share of the first min(i, j) directions of the
-/// one that lies in the other. 0: at right angles; 1: the smaller inside the larger.
+/// phi(i, j) of two families of nested subspaces, for all i and j: the normalised overlap of the first i directions of one and
+/// the first j of the other. 0: orthogonal; 1: the smaller subspace lies in the larger.
 #[derive(Clone, Debug)]
 pub struct Overlap {
-    /// How many directions i counts.
+    /// Number of directions of the first family, the range of i.
     pub rows: usize,
-    /// How many directions j counts.
+    /// Number of directions of the second family, the range of j.
     pub columns: usize,
-    /// phi(i, j), i slowest.
+    /// phi(i, j), row by row.
     pub values: Vec<f64>,
 }
 
 impl Overlap {
-    /// Of the columns of `u` `[d, p]` and `v` `[d, q]`, each orthonormal: with M = Uᵀ V, phi(i, j) is the sum of the squares in the first i
-    /// rows and j columns of M over min(i, j).
+    /// Of the orthonormal columns of `u` `[d, p]` and `v` `[d, q]`: with M = Uᵀ V, phi(i, j) is the sum of squares of the first i
+    /// rows and j columns of M, divided by min(i, j).
     ///
     /// # Errors
-    /// [`Error::Config`] if the two are not of one space.
+    /// [`Error::Config`] if the columns differ in length.
     pub fn of(u: &Tensor, v: &Tensor) -> Result<Overlap> {
         let (u, v) = (matrix(u, "the first family")?, matrix(v, "the second family")?);
         let ([d, p], [e, q]) = ([u.size()[0], u.size()[1]], [v.size()[0], v.size()[1]]);
@@ -72,7 +71,7 @@ impl Overlap {
         })
     }
 
-    /// phi(i, j), both from 1; not a number beyond the families.
+    /// phi(i, j), both counted from 1; NaN if out of range.
     pub fn at(&self, i: usize, j: usize) -> f64 {
         if i == 0 || j == 0 || i > self.rows || j > self.columns {
             return f64::NAN;
@@ -80,7 +79,7 @@ impl Overlap {
         self.values[(i - 1) * self.columns + j - 1]
     }
 
-    /// The first `rows` of i alone.
+    /// Only the first `rows` values of i.
     pub fn top(mut self, rows: usize) -> Overlap {
         self.rows = self.rows.min(rows);
         self.values.truncate(self.rows * self.columns);

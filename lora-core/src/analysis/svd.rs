@@ -1,12 +1,11 @@
-//! Singular value decompositions, of a product of two thin matrices without ever forming it.
+//! Singular value decompositions, also of a product of two thin matrices without forming it.
 
 use super::matrix::{gaussian, matrix};
 use crate::seed::derive;
 use crate::{Error, Result};
 use tch::Tensor;
 
-/// A singular value of less than this share of the largest has no direction: files hold numbers of 24 bits, and what is below is
-/// their rounding.
+/// Singular values below this share of the largest count as 0: files store fp32, whose rounding errors are of this size.
 const ROUNDING: f64 = 1e-6;
 
 /// M = U diag(s) Vᵀ, thin: k is the smaller side of M, or the inner side of a product.
@@ -14,7 +13,7 @@ const ROUNDING: f64 = 1e-6;
 pub struct Svd {
     /// U, `[out, k]`.
     pub left: Tensor,
-    /// s, `[k]`, falling.
+    /// s, `[k]`, in decreasing order.
     pub values: Tensor,
     /// V, `[in, k]`.
     pub right: Tensor,
@@ -24,23 +23,23 @@ impl Svd {
     /// Of a matrix `[out, in]`.
     ///
     /// # Errors
-    /// [`Error::Config`] for what is no matrix of finite numbers; libtorch's refusal.
+    /// [`Error::Config`] unless `m` is a matrix of finite numbers; [`Error::Torch`].
     pub fn of(m: &Tensor) -> Result<Svd> {
         let svd = matrix(m, "the matrix")?.f_svd(true, true);
         let (left, values, right) = svd.map_err(Error::torch("decomposing a matrix"))?;
         Ok(Svd { left, values, right })
     }
 
-    /// Of `b` `a`, `[out, r]` times `[r, in]`: by QR of b and of aᵀ, and the decomposition of the r x r core.
+    /// Of `b` `a`, `[out, r]` times `[r, in]`: by QR of b and aᵀ, and the SVD of the r x r core.
     ///
     /// # Errors
-    /// As [`Svd::of`], and [`Error::Config`] for two that do not go together.
+    /// Those of [`Svd::of`]; [`Error::Config`] if the shapes of `b` and `a` do not match.
     pub fn of_product(b: &Tensor, a: &Tensor) -> Result<Svd> {
         let (b, a) = (matrix(b, "B")?, matrix(a, "A")?);
         if b.size()[1] != a.size()[0] {
             let (b, a) = (b.size(), a.size());
             return Err(Error::Config(format!(
-                "B {b:?} and A {a:?} are no factors of one update"
+                "B {b:?} and A {a:?} are not factors of one update: their ranks differ"
             )));
         }
         let thin = |m: &Tensor| Tensor::f_linalg_qr(m, "reduced").map_err(Error::torch("decomposing a factor"));
@@ -53,17 +52,17 @@ impl Svd {
         })
     }
 
-    /// How many directions have a length: the numerical rank, 0 of a matrix of zeros.
+    /// The numerical rank; 0 for a zero matrix.
     ///
     /// # Errors
-    /// libtorch's refusal.
+    /// [`Error::Torch`].
     pub fn rank(&self) -> Result<i64> {
         let values = self.spectrum()?;
         let largest = values.first().copied().unwrap_or(0.0);
         Ok(values.iter().filter(|v| **v > ROUNDING * largest).count() as i64)
     }
 
-    /// The strongest `k` directions alone.
+    /// Only the strongest `k` directions.
     #[must_use]
     pub fn top(&self, k: i64) -> Svd {
         let k = k.min(self.values.size()[0]);
@@ -74,20 +73,20 @@ impl Svd {
         }
     }
 
-    /// The Frobenius norm of the matrix, or of the part that these directions make up.
+    /// The Frobenius norm of the matrix (restricted to these directions).
     pub fn norm(&self) -> f64 {
         self.values.norm().double_value(&[])
     }
 
-    /// The singular values, falling.
+    /// The singular values, in decreasing order.
     ///
     /// # Errors
-    /// libtorch's refusal.
+    /// [`Error::Torch`].
     pub fn spectrum(&self) -> Result<Vec<f64>> {
         Vec::try_from(&self.values).map_err(Error::torch("reading singular values"))
     }
 
-    /// `||Uᵀ W V||`: how much of `weight` `[out, in]` lies in these directions, left and right (Section 7.3). U Uᵀ W V Vᵀ has the same norm.
+    /// `||Uᵀ W V||`, the norm of `weight` `[out, in]` in these directions (Section 7.3). It equals that of U Uᵀ W V Vᵀ.
     ///
     /// # Errors
     /// [`Error::Config`] for a weight of another shape.
@@ -97,7 +96,7 @@ impl Svd {
         if weight.size() != sides {
             let found = weight.size();
             return Err(Error::Config(format!(
-                "the weight is {found:?} and the update {sides:?}"
+                "the shapes of the weight {found:?} and the update {sides:?} differ"
             )));
         }
         let inside = self.left.tr().matmul(&weight).matmul(&self.right);
@@ -105,17 +104,17 @@ impl Svd {
     }
 }
 
-/// The same for random orthonormal directions, `r` on each side: the mean over `draws` pairs. For a square W of width d it is
-/// near `||W|| r / d`.
+/// [`Svd::projected`] for `r` random orthonormal directions on each side, averaged over `draws` pairs. For a square W of width d
+/// it is close to `||W|| r / d`.
 ///
 /// # Errors
-/// [`Error::Config`] for no draws or an `r` that is larger than the weight.
+/// [`Error::Config`] if `draws` is 0 or `r` is larger than a side of the weight.
 pub fn random_projection(weight: &Tensor, r: i64, draws: u64, seed: u64) -> Result<f64> {
     let weight = matrix(weight, "the weight")?;
     let (out, inputs) = (weight.size()[0], weight.size()[1]);
     if draws == 0 || r < 1 || r > out.min(inputs) {
         return Err(Error::Config(format!(
-            "{draws} draws of {r} directions in a matrix of {out} x {inputs}: both must be at least 1, and no more directions than the matrix has"
+            "{draws} draws of {r} directions in a matrix of {out} x {inputs}: both numbers must be at least 1, and the directions at most the smaller side"
         )));
     }
     let basis = |side: &str, d: i64, draw: u64| {

@@ -2,32 +2,32 @@
 
 use super::ngram::ban;
 use super::search::{Beam, Live, Rule, generation};
-use super::settings::{Flavour, Generation, Settings};
+use super::settings::{Flavour, Generation, GenerationSettings};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// The rule of `flavour` for one prompt of `prompt` tokens.
+/// The search rule of `flavour` for a prompt of `prompt` tokens.
 pub(super) fn rule(
-    s: &Settings,
+    s: &GenerationSettings,
     (beams, length_penalty): (usize, f64),
     flavour: Flavour,
     prompt: usize,
 ) -> Box<dyn Rule> {
-    let judge = Judge {
+    let scoring = Scoring {
         end: s.end.clone(),
         steps: s.max_new_tokens,
         length_penalty,
     };
     match flavour {
-        Flavour::Paper => Box::new(Paper { judge, best: None }),
+        Flavour::Paper => Box::new(Paper { scoring, best: None }),
         Flavour::Transformers | Flavour::TransformersEarly => Box::new(Transformers {
-            judge,
+            scoring,
             beams,
             early: flavour == Flavour::TransformersEarly,
             finished: Finished::default(),
         }),
         Flavour::Transformers3 => Box::new(Transformers3 {
-            judge,
+            scoring,
             beams,
             prompt,
             finished: Finished::default(),
@@ -35,16 +35,21 @@ pub(super) fn rule(
     }
 }
 
-/// How many candidates a prompt has. transformers looks at more than go on, so that enough of them are not at an end.
-pub(super) fn count(s: &Settings, beams: usize, flavour: Flavour) -> usize {
+/// Candidates per prompt. transformers takes more than there are beams, so that enough of them have not ended.
+pub(super) fn count(s: &GenerationSettings, beams: usize, flavour: Flavour) -> usize {
     match flavour {
         Flavour::Paper => beams,
         _ => beams * (1 + s.end.len()).max(2),
     }
 }
 
-/// The likeliest continuations of each prompt, over all of its beams.
-pub(super) fn candidates(scores: Tensor, live: &[Live], s: &Settings, flavour: Flavour) -> Result<Vec<Vec<Beam>>> {
+/// The most probable continuations of each prompt, over all of its beams.
+pub(super) fn candidates(
+    scores: Tensor,
+    live: &[Live],
+    s: &GenerationSettings,
+    flavour: Flavour,
+) -> Result<Vec<Vec<Beam>>> {
     let (vocab, rows) = (scores.size()[1], live.first().map_or(1, |l| l.beams.len()));
     let gained = match flavour {
         Flavour::Paper => ban(scores, live, s, false).log_softmax(-1, Kind::Float),
@@ -77,20 +82,20 @@ pub(super) fn candidates(scores: Tensor, live: &[Live], s: &Settings, flavour: F
         .collect())
 }
 
-/// When a text is at its end, and what it is worth.
+/// When a text ends, and its score.
 #[derive(Debug)]
-struct Judge {
+struct Scoring {
     end: Vec<i64>,
     steps: usize,
     length_penalty: f64,
 }
 
-impl Judge {
+impl Scoring {
     fn ends(&self, beam: &Beam) -> bool {
         beam.tokens.last().is_some_and(|last| self.end.contains(last))
     }
 
-    /// A sum of log-probabilities over `len` tokens.
+    /// The score of a text of `len` tokens whose log-probabilities add up to `sum`.
     fn score(&self, sum: f32, len: usize) -> f32 {
         sum / (len as f64).powf(self.length_penalty) as f32
     }
@@ -99,22 +104,22 @@ impl Judge {
 /// See [`Flavour::Paper`].
 #[derive(Debug)]
 struct Paper {
-    judge: Judge,
+    scoring: Scoring,
     best: Option<Generation>,
 }
 
 impl Paper {
     fn consider(&mut self, beam: &Beam) {
-        let score = self.judge.score(beam.score, beam.tokens.len());
+        let score = self.scoring.score(beam.score, beam.tokens.len());
         if self.best.as_ref().is_none_or(|b| b.score < f64::from(score)) {
-            self.best = Some(generation(beam, score, &self.judge.end));
+            self.best = Some(generation(beam, score, &self.scoring.end));
         }
     }
 
-    /// Whether `beam` could still become better than the best: log-probabilities only fall.
+    /// Whether `beam` can still beat the best text. Log-probabilities only decrease, so the score is bounded.
     fn can_win(&self, beam: &Beam) -> bool {
-        let longest = self.judge.score(beam.score, self.judge.steps);
-        let highest = longest.max(self.judge.score(beam.score, beam.tokens.len() + 1));
+        let longest = self.scoring.score(beam.score, self.scoring.steps);
+        let highest = longest.max(self.scoring.score(beam.score, beam.tokens.len() + 1));
         beam.score > f32::NEG_INFINITY && self.best.as_ref().is_none_or(|b| b.score < f64::from(highest))
     }
 }
@@ -122,12 +127,12 @@ impl Paper {
 impl Rule for Paper {
     fn advance(&mut self, mut candidates: Vec<Beam>) -> Vec<Beam> {
         for beam in &mut candidates {
-            if self.judge.ends(beam) {
+            if self.scoring.ends(beam) {
                 self.consider(beam);
                 beam.score = f32::NEG_INFINITY;
             }
         }
-        if candidates.first().is_none_or(|b| b.tokens.len() >= self.judge.steps) {
+        if candidates.first().is_none_or(|b| b.tokens.len() >= self.scoring.steps) {
             candidates.iter().for_each(|beam| self.consider(beam));
             return Vec::new();
         }
@@ -143,19 +148,19 @@ impl Rule for Paper {
     }
 }
 
-/// The best finished texts, at most as many as beams, best first.
+/// The best finished texts, at most one per beam, best first.
 #[derive(Debug, Default)]
 struct Finished(Vec<Generation>);
 
 impl Finished {
-    /// Among equals, what was finished earlier comes first.
+    /// Adds a text; of equal scores the earlier text ranks first.
     fn add(&mut self, text: Generation, beams: usize) {
         self.0.push(text);
         self.0.sort_by(|a, b| b.score.total_cmp(&a.score));
         self.0.truncate(beams);
     }
 
-    /// The score of the worst, once there are as many as beams.
+    /// The worst score, once there are as many texts as beams.
     fn worst(&self, beams: usize) -> Option<f64> {
         self.0.last().filter(|_| self.0.len() == beams).map(|f| f.score)
     }
@@ -165,10 +170,10 @@ impl Finished {
     }
 }
 
-/// See [`Flavour::Transformers`]. Where transformers lowers scores by 1e9 to keep a text out, it is left out here.
+/// See [`Flavour::Transformers`]. Texts that transformers excludes by lowering their scores by 1e9 are simply excluded here.
 #[derive(Debug)]
 struct Transformers {
-    judge: Judge,
+    scoring: Scoring,
     beams: usize,
     early: bool,
     finished: Finished,
@@ -176,16 +181,17 @@ struct Transformers {
 
 impl Rule for Transformers {
     fn advance(&mut self, candidates: Vec<Beam>) -> Vec<Beam> {
-        let last_step = candidates.first().is_none_or(|b| b.tokens.len() >= self.judge.steps);
-        // Of the candidates at their end, those count that would have gone on.
+        let last_step = candidates.first().is_none_or(|b| b.tokens.len() >= self.scoring.steps);
+        // A candidate that has ended is finished only if it is among the best `beams`.
         for beam in candidates.iter().take(self.beams) {
-            if last_step || self.judge.ends(beam) {
-                let score = self.judge.score(beam.score, beam.tokens.len());
-                self.finished.add(generation(beam, score, &self.judge.end), self.beams);
+            if last_step || self.scoring.ends(beam) {
+                let score = self.scoring.score(beam.score, beam.tokens.len());
+                self.finished
+                    .add(generation(beam, score, &self.scoring.end), self.beams);
             }
         }
         let mut running = candidates;
-        running.retain(|beam| !self.judge.ends(beam));
+        running.retain(|beam| !self.scoring.ends(beam));
         running.truncate(self.beams);
         let worst = self.finished.worst(self.beams);
         if last_step || self.early && worst.is_some() {
@@ -193,7 +199,7 @@ impl Rule for Transformers {
         }
         let best = running
             .first()
-            .map(|b| f64::from(self.judge.score(b.score, b.tokens.len())));
+            .map(|b| f64::from(self.scoring.score(b.score, b.tokens.len())));
         if worst.is_some() && best <= worst {
             return Vec::new();
         }
@@ -208,7 +214,7 @@ impl Rule for Transformers {
 /// See [`Flavour::Transformers3`].
 #[derive(Debug)]
 struct Transformers3 {
-    judge: Judge,
+    scoring: Scoring,
     beams: usize,
     /// Tokens of the prompt.
     prompt: usize,
@@ -216,9 +222,10 @@ struct Transformers3 {
 }
 
 impl Transformers3 {
-    fn finish(&mut self, beam: &Beam, written: usize) {
-        let score = self.judge.score(beam.score, self.prompt + written);
-        self.finished.add(generation(beam, score, &self.judge.end), self.beams);
+    fn finish(&mut self, beam: &Beam, new_tokens: usize) {
+        let score = self.scoring.score(beam.score, self.prompt + new_tokens);
+        self.finished
+            .add(generation(beam, score, &self.scoring.end), self.beams);
     }
 }
 
@@ -227,25 +234,25 @@ impl Rule for Transformers3 {
         let Some(best) = candidates.first() else {
             return Vec::new();
         };
-        let (written, best) = (best.tokens.len(), best.score);
+        let (new_tokens, best) = (best.tokens.len(), best.score);
         for beam in candidates
             .iter()
             .take(self.beams)
-            .filter(|b| self.judge.ends(b))
+            .filter(|b| self.scoring.ends(b))
             .cloned()
             .collect::<Vec<_>>()
         {
-            self.finish(&beam, written - 1);
+            self.finish(&beam, new_tokens - 1);
         }
-        let best = f64::from(self.judge.score(best, self.prompt + written - 1));
+        let best = f64::from(self.scoring.score(best, self.prompt + new_tokens - 1));
         if self.finished.worst(self.beams).is_some_and(|worst| worst >= best) {
             return Vec::new();
         }
         let mut running = candidates;
-        running.retain(|beam| !self.judge.ends(beam));
+        running.retain(|beam| !self.scoring.ends(beam));
         running.truncate(self.beams);
-        if written >= self.judge.steps {
-            running.iter().for_each(|beam| self.finish(beam, written));
+        if new_tokens >= self.scoring.steps {
+            running.iter().for_each(|beam| self.finish(beam, new_tokens));
             return Vec::new();
         }
         running
@@ -264,7 +271,7 @@ mod tests {
 
     fn rule_of(steps: usize) -> Transformers3 {
         Transformers3 {
-            judge: Judge {
+            scoring: Scoring {
                 end: vec![END],
                 steps,
                 length_penalty: 1.0,
@@ -283,11 +290,11 @@ mod tests {
         }
     }
 
-    /// By hand from transformers 3.2: a text that ends is worth its sum over the prompt's and its own tokens, the end token not
-    /// among them; the search is over when there are two and the likeliest candidate over the same length is no better than
-    /// the worse of them.
+    /// Worked out by hand from transformers 3.2: the score of an ended text is its sum divided by the number of tokens of prompt
+    /// and text, without the end token; the search is over once there are two such texts and the most probable candidate,
+    /// divided by the same length, is no better than the worse of them.
     #[test]
-    fn transformers_3_counts_the_prompt_and_not_the_end() {
+    fn transformers_3_length_includes_the_prompt_but_not_the_end_token() {
         let mut rule = rule_of(5);
         let running = rule.advance(vec![
             beam(&[1, END], -2.2),
@@ -299,17 +306,17 @@ mod tests {
             running.iter().map(|b| b.tokens.clone()).collect::<Vec<_>>(),
             [[1, 2], [2, 2]]
         );
-        // -2.2 over 10 + 1 tokens; the end at place four does not count, since two others are before it.
+        // -2.2 / (10 + 1); the fourth candidate has ended but is not among the best two.
         assert_eq!(rule.finished.0.len(), 1);
         assert!((rule.finished.0[0].score + 0.2).abs() < 1e-6);
-        // -2.88 over 12 is -0.24: two are finished. -2.76 over 12 is -0.23, which is better than -0.24: it goes on.
+        // -2.88 / 12 = -0.24: two are finished. -2.76 / 12 = -0.23 is better than -0.24: the search continues.
         let running = rule.advance(vec![
             beam(&[1, 2, 3], -2.76),
             beam(&[1, 2, END], -2.88),
             beam(&[2, 2, 2], -2.9),
         ]);
         assert_eq!(running.len(), 2);
-        // -3.25 over 13 is -0.25, no better than -0.24: it is over.
+        // -3.25 / 13 = -0.25 is no better than -0.24: the search is over.
         assert!(
             rule.advance(vec![beam(&[1, 2, 3, 4], -3.25), beam(&[2, 2, 2, 2], -3.3)])
                 .is_empty()
@@ -319,13 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn transformers_3_judges_what_is_left_at_the_last_step_with_all_its_tokens() {
+    fn transformers_3_scores_unfinished_beams_at_the_last_step() {
         let mut rule = rule_of(1);
         assert!(
             rule.advance(vec![beam(&[1], -1.1), beam(&[END], -1.5), beam(&[2], -2.2)])
                 .is_empty()
         );
-        // -1.1 over 11 is -0.1, -1.5 over 10 is -0.15, -2.2 over 11 is -0.2.
+        // -1.1 / 11 = -0.1, -1.5 / 10 = -0.15, -2.2 / 11 = -0.2.
         let scores: Vec<f64> = rule.finished.0.iter().map(|f| (f.score * 100.0).round()).collect();
         assert_eq!(scores, [-10.0, -15.0]);
         assert!(!rule.outcome().ended);

@@ -1,8 +1,8 @@
-//! Writing with a language model: greedy, by sampling, and by beam search as the paper's code has it and as transformers has it.
+//! Text generation with a causal language model: greedy, sampling, and beam search as in the paper's code or in transformers.
 //!
-//! Prompts of different lengths are read together, what they and the rows behind them have computed is kept, and each new
-//! token costs one token's work. The same prompts, settings and batch size give the same texts; in another batch the last bits
-//! of a score can differ, and with them the choice between two equals.
+//! Prompts of different lengths are batched, and a key-value cache makes each new token cost one token's work. The same
+//! prompts, settings and batch size give the same texts. Another batch size can change the last bits of a score, and so the
+//! choice between two equal candidates.
 
 mod beam;
 mod ngram;
@@ -10,7 +10,7 @@ mod search;
 mod settings;
 mod single;
 
-pub use settings::{Flavour, Generation, Settings, Strategy};
+pub use settings::{Flavour, Generation, GenerationSettings, Strategy};
 
 use crate::batch::Batch;
 use crate::device::guarded;
@@ -20,47 +20,47 @@ use search::{Beam, Live, Rule};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Device, Tensor};
 
-/// A prompt that is done.
+/// A finished text, for observers.
 #[derive(Debug)]
 pub struct Done<'a> {
-    /// Which one.
+    /// Index of the prompt.
     pub index: usize,
-    /// What was written.
+    /// The generated text.
     pub generation: &'a Generation,
-    /// Prompts that are done.
+    /// Finished texts so far.
     pub done: usize,
-    /// Prompts in all.
+    /// All prompts.
     pub total: usize,
 }
 
-/// A model at writing.
+/// Generates texts with one model.
 pub struct Generator<'a> {
     /// The model.
     pub model: &'a dyn Model,
-    /// What to write.
-    pub settings: &'a Settings,
-    /// Prompts that are continued together; beam search has as many rows for each as beams.
+    /// How texts are generated.
+    pub settings: &'a GenerationSettings,
+    /// Prompts per batch; beam search has one row per beam and prompt.
     pub batch_size: usize,
-    /// Where the model is.
+    /// The model's device.
     pub device: Device,
-    /// Set (by Ctrl-C) to stop after the token in progress.
+    /// When true (Ctrl-C), generation stops after the current token.
     pub stop: Option<&'a AtomicBool>,
 }
 
 impl Generator<'_> {
-    /// Continues each of `prompts` (ids) and returns the texts in their order; `observe` is told of each as it is done.
+    /// Generates a text for each of `prompts` (token ids), in their order; `observe` is called after each.
     ///
     /// # Errors
-    /// Settings or prompts that cannot be used, [`Error::NonFiniteLogits`], [`Error::OutOfMemory`], [`Error::GenerationStopped`].
+    /// [`Error::Config`] for settings or prompts that are not valid, [`Error::NonFiniteLogits`], [`Error::OutOfMemory`], [`Error::GenerationStopped`].
     pub fn generate(&self, prompts: &[Vec<i64>], observe: &mut dyn FnMut(Done)) -> Result<Vec<Generation>> {
-        let name = "this model does not write from left to right: generation needs a causal language model";
-        let causal = self.model.causal().ok_or_else(|| Error::Config(name.into()))?;
+        let what = "generation needs a causal language model, which this model is not";
+        let causal = self.model.causal().ok_or_else(|| Error::Config(what.into()))?;
         self.settings.check(self.model)?;
         check_prompts(prompts, self.settings.max_new_tokens, self.model)?;
         let _guard = tch::no_grad_guard();
         let total = prompts.len();
         let (mut texts, mut done) = (vec![Generation::default(); total], 0);
-        // Neighbours are about as long, and what needs the most memory comes first.
+        // Longest first: prompts of a batch have similar lengths, and a lack of memory shows in the first batch.
         let mut order: Vec<usize> = (0..total).collect();
         order.sort_by_key(|i| std::cmp::Reverse(prompts[*i].len()));
         for group in order.chunks(self.batch_size.max(1)) {
@@ -76,7 +76,7 @@ impl Generator<'_> {
                     total,
                 });
             };
-            if !guarded("generating", || self.group(causal, live, &mut finish))? {
+            if !guarded("generating", || self.generate_batch(causal, live, &mut finish))? {
                 return Err(Error::GenerationStopped { done, total });
             }
         }
@@ -101,8 +101,8 @@ impl Generator<'_> {
         }
     }
 
-    /// Continues `live` to the end, or until it is stopped: then false.
-    fn group(
+    /// Generates the texts of one batch; false if it was stopped.
+    fn generate_batch(
         &self,
         causal: &dyn Causal,
         mut live: Vec<Live>,
@@ -151,8 +151,8 @@ impl Generator<'_> {
     }
 }
 
-impl Settings {
-    /// The candidates for the next token of each prompt, best first, from the scores `[rows, vocab]` of its beams.
+impl GenerationSettings {
+    /// The candidates for the next token of each prompt, best first, from the logits `[rows, vocab]` of its beams.
     fn candidates(&self, scores: Tensor, live: &[Live]) -> Result<Vec<Vec<Beam>>> {
         match self.strategy {
             Strategy::Beam { flavour, .. } => beam::candidates(scores, live, self, flavour),
@@ -162,7 +162,13 @@ impl Settings {
                 top_k,
                 top_p,
                 seed,
-            } => single::sample(scores, live, self, |s| single::left(s, temperature, top_k, top_p), seed),
+            } => single::sample(
+                scores,
+                live,
+                self,
+                |s| single::filtered(s, temperature, top_k, top_p),
+                seed,
+            ),
         }
     }
 
@@ -199,13 +205,13 @@ impl Settings {
 }
 
 fn check_prompts(prompts: &[Vec<i64>], new: usize, model: &dyn Model) -> Result<()> {
-    let (longest, vocab) = (model.max_len() as usize + 1, model.vocab()); // the last token that is written is not read
+    let (longest, vocab) = (model.max_len() as usize + 1, model.vocab()); // the last generated token is never an input
     for (i, prompt) in prompts.iter().enumerate() {
         let fault = if prompt.is_empty() {
-            "is empty: there is nothing to go on from; begin it with the separator".to_string()
+            "is empty: it needs at least one token, such as the separator".to_string()
         } else if prompt.len() + new > longest {
             format!(
-                "has {} tokens and {new} more are to be written, but the model takes {}: cut the prompt to {} tokens or write fewer",
+                "has {} tokens and {new} more are to be generated, but the model takes {}: shorten the prompt to {} tokens or generate fewer",
                 prompt.len(),
                 longest - 1,
                 longest.saturating_sub(new)
@@ -226,9 +232,9 @@ mod tests {
 
     #[test]
     fn settings_are_read_from_yaml() {
-        let read = |text: &str| serde_yaml::from_str::<Settings>(text).map_err(|e| e.to_string());
+        let read = |text: &str| serde_yaml::from_str::<GenerationSettings>(text).map_err(|e| e.to_string());
         let beam = "{strategy: {kind: beam, beams: 10, length_penalty: 0.8, flavour: paper}, max_new_tokens: 64, end: [50256, 628], no_repeat_ngram: 4}";
-        let expected = Settings {
+        let expected = GenerationSettings {
             strategy: Strategy::Beam {
                 beams: 10,
                 length_penalty: 0.8,

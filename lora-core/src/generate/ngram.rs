@@ -1,21 +1,21 @@
-//! Bans: on repeating an n-gram, and on words that are never to be written.
+//! Bans on repeated n-grams and on given words.
 
 use super::search::Live;
-use super::settings::Settings;
+use super::settings::GenerationSettings;
 use tch::Tensor;
 
-/// The tokens that would make `history` end in an n-gram that it has already.
+/// The tokens that would complete an n-gram that `history` already contains.
 fn banned(history: &[i64], n: usize) -> impl Iterator<Item = i64> {
     let start = (history.len() + 1).saturating_sub(n);
     let last = &history[start..];
-    // While there are fewer tokens than n - 1, no window is as long as n.
+    // A history shorter than n has no windows.
     history
         .windows(n)
         .filter(move |window| window.starts_with(last))
         .filter_map(|window| window.last().copied())
 }
 
-/// The tokens that would complete one of `words` behind `history`.
+/// The tokens that would complete one of `words` at the end of `history`.
 fn completing<'a>(history: &'a [i64], words: &'a [Vec<i64>]) -> impl Iterator<Item = i64> + 'a {
     words.iter().filter_map(move |word| {
         let (last, before) = word.split_last()?;
@@ -23,8 +23,8 @@ fn completing<'a>(history: &'a [i64], words: &'a [Vec<i64>]) -> impl Iterator<It
     })
 }
 
-/// `scores` `[rows, vocab]` with -inf at what each row of `live` may not write; `with_prompt`: the prompt counts too.
-pub(super) fn ban(scores: Tensor, live: &[Live], s: &Settings, with_prompt: bool) -> Tensor {
+/// `scores` `[rows, vocab]` with -inf at the banned tokens of each row of `live`. `with_prompt`: bans cover the prompt too.
+pub(super) fn ban(scores: Tensor, live: &[Live], s: &GenerationSettings, with_prompt: bool) -> Tensor {
     let (n, words) = (s.no_repeat_ngram, &s.bad_words);
     if n == 0 && words.is_empty() {
         return scores;

@@ -1,4 +1,4 @@
-//! How texts are generated.
+//! Generation settings.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
-    /// The likeliest token.
+    /// The most probable token.
     Greedy,
-    /// A token drawn from what is left of the distribution.
+    /// A token sampled from the distribution after temperature, top-k and top-p.
     Sample {
-        /// Scores are divided by it first: below 1 sharpens.
+        /// Divides the logits: below 1 sharpens the distribution.
         #[serde(default = "one")]
         temperature: f64,
-        /// Only so many of the likeliest tokens are left.
+        /// Keeps only this many of the most probable tokens.
         #[serde(default)]
         top_k: Option<usize>,
-        /// Only the likeliest tokens are left that together reach this probability (Holtzman et al., 2020); after `top_k`.
+        /// Keeps only the most probable tokens that together reach this probability (Holtzman et al., 2020); after `top_k`.
         #[serde(default)]
         top_p: Option<f64>,
-        /// What is drawn depends on it, the prompt's index and the token's, and on nothing else.
+        /// Random seed. A sampled token depends only on it and on the indices of prompt and token.
         seed: u64,
     },
-    /// The likeliest text among those that a number of beams find.
+    /// Beam search: the text with the best score among those that the beams find.
     Beam {
-        /// Beams a prompt.
+        /// Beams per prompt.
         beams: usize,
-        /// A text of n tokens is judged by its log-probability / n^this: more favours longer texts.
+        /// The score of a text of n tokens is its log-probability / n^length_penalty: higher values favour longer texts.
         #[serde(default = "one")]
         length_penalty: f64,
-        /// Whose beam search.
+        /// The variant of beam search.
         flavour: Flavour,
     },
 }
@@ -38,50 +38,49 @@ fn one() -> f64 {
     1.0
 }
 
-/// The beam searches differ in when a text counts as finished, in what n-gram bans look at, and in when they stop.
+/// Variants of beam search. They differ in when a text is finished, in which tokens n-gram bans cover, and in when they stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flavour {
-    /// That of the paper's GPT-2 code. All beams start from one copy of the prompt. Bans look at what was written, not at the
-    /// prompt, and come before the log-softmax, so that the tokens that are left share the whole probability. A beam that writes
-    /// an end token is judged with that token counted, and retired: its place is taken by continuations of the others. All
-    /// `max_new_tokens` steps are made, and then the unfinished beams are judged too. (A search whose outcome no further step
-    /// can change ends at once.)
+    /// The paper's GPT-2 code. All beams start from one copy of the prompt. Bans cover the generated text but not the prompt, and
+    /// apply before the log-softmax, so the remaining tokens share the whole probability. A beam that generates an end token is
+    /// scored with that token included and retired; continuations of the other beams replace it. The search runs for
+    /// `max_new_tokens` steps, then scores the unfinished beams too. (Here it stops early once no step can change the outcome.)
     Paper,
-    /// transformers' (5.x) with `early_stopping=False`: bans look at the prompt too and come after the log-softmax; there are as
-    /// many finished texts as beams; it stops once the best running beam, judged at its present length, is no better than the
-    /// worst of them.
+    /// transformers 5.x with `early_stopping=False`. Bans cover prompt and text and apply after the log-softmax. At most as many
+    /// finished texts as beams are kept; the search stops once there are that many and the best running beam, scored at its
+    /// current length, is no better than the worst of them.
     Transformers,
-    /// The same with `early_stopping=True`: it stops once there are as many finished texts as beams.
+    /// transformers 5.x with `early_stopping=True`: the search stops once there are as many finished texts as beams.
     TransformersEarly,
-    /// transformers' of 2020 (3.x), which Li and Liang's code uses, with `early_stopping=False`: a text is judged by its length
-    /// with the prompt and without the end token; and it stops once the likeliest candidate, ended or not, judged without its
-    /// last token, is no better than the worst finished text.
+    /// transformers 3.x with `early_stopping=False`, which Li and Liang's code uses. The length in a score includes the prompt but
+    /// not the end token; the search stops once the most probable candidate, ended or not, scored without its last token, is
+    /// no better than the worst finished text.
     #[serde(rename = "transformers_3")]
     Transformers3,
 }
 
-/// What is written, and for how long.
+/// How texts are generated and when they end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct GenerationSettings {
     /// How the next token is chosen.
     pub strategy: Strategy,
-    /// The most tokens that are written behind a prompt.
+    /// Maximal number of tokens generated after a prompt.
     pub max_new_tokens: usize,
     /// Tokens that end a text.
     pub end: Vec<i64>,
-    /// No n-gram of this length is written twice; 0 = no such ban. It looks at prompt and text, but see [`Flavour::Paper`].
+    /// Bans repeated n-grams of this length; 0 for no ban. The ban covers prompt and text (but see [`Flavour::Paper`]).
     #[serde(default)]
     pub no_repeat_ngram: usize,
-    /// Tokens, or several in a row, that are never written: transformers' `bad_words_ids` (an end token is banned too, where
-    /// transformers ignores the ban). They are looked for where n-grams are.
+    /// Token sequences that are never generated, as `bad_words_ids` in transformers (which, unlike here, never bans an end
+    /// token). They are matched against the same tokens as n-grams.
     #[serde(default)]
     pub bad_words: Vec<Vec<i64>>,
 }
 
-impl Settings {
-    /// Rows that each prompt is continued by.
+impl GenerationSettings {
+    /// Rows per prompt.
     pub(super) fn rows(&self) -> usize {
         match self.strategy {
             Strategy::Beam { beams, .. } => beams,
@@ -90,13 +89,13 @@ impl Settings {
     }
 }
 
-/// What was written behind a prompt.
+/// A generated text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Generation {
-    /// The tokens, the end token included if one was written.
+    /// The tokens, including the end token if there is one.
     pub tokens: Vec<i64>,
-    /// Whether an end token was written.
+    /// Whether the text ends with an end token.
     pub ended: bool,
-    /// Beam search: what the text was judged by. Otherwise the log-probability that the model gave it.
+    /// Beam search: the score that ranks texts. Otherwise the text's log-probability.
     pub score: f64,
 }

@@ -1,15 +1,15 @@
-//! Strategies that write one row a prompt.
+//! Strategies with one row per prompt: greedy and sampling.
 
 use super::ngram::ban;
 use super::search::{Beam, Live, Rule, generation};
-use super::settings::{Generation, Settings};
+use super::settings::{Generation, GenerationSettings};
 use crate::seed::derive;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-/// Goes on until an end token or the last step.
+/// Continues until an end token or the last step.
 #[derive(Debug)]
 pub(super) struct Single {
     end: Vec<i64>,
@@ -18,7 +18,7 @@ pub(super) struct Single {
 }
 
 impl Single {
-    pub(super) fn new(s: &Settings) -> Single {
+    pub(super) fn new(s: &GenerationSettings) -> Single {
         Single {
             end: s.end.clone(),
             steps: s.max_new_tokens,
@@ -43,28 +43,28 @@ impl Rule for Single {
     }
 }
 
-/// The likeliest token of each row.
-pub(super) fn greedy(scores: Tensor, live: &[Live], s: &Settings) -> Result<Vec<Vec<Beam>>> {
+/// The most probable token of each row.
+pub(super) fn greedy(scores: Tensor, live: &[Live], s: &GenerationSettings) -> Result<Vec<Vec<Beam>>> {
     let tokens = ban(scores.shallow_clone(), live, s, true).argmax(-1, false);
     continued(&scores, &tokens, live)
 }
 
-/// A token drawn for each row from what `left` leaves of its scores.
+/// A token sampled for each row. `filter` maps logits `[rows, vocab]` to probabilities, highest first, and their tokens.
 pub(super) fn sample(
     scores: Tensor,
     live: &[Live],
-    s: &Settings,
-    left: impl Fn(&Tensor) -> (Tensor, Tensor),
+    s: &GenerationSettings,
+    filter: impl Fn(&Tensor) -> (Tensor, Tensor),
     seed: u64,
 ) -> Result<Vec<Vec<Beam>>> {
-    let (p, tokens) = left(&ban(scores.shallow_clone(), live, s, true));
+    let (p, tokens) = filter(&ban(scores.shallow_clone(), live, s, true));
     let draw = |l: &Live| {
-        let written = l.beams.first().map_or(0, |b| b.tokens.len());
-        let purpose = format!("sample token {written} of prompt");
+        let index = l.beams.first().map_or(0, |b| b.tokens.len());
+        let purpose = format!("sample token {index} of prompt");
         ChaCha8Rng::seed_from_u64(derive(seed, &purpose, l.index as u64)).random::<f64>()
     };
     let draws: Vec<f64> = live.iter().map(draw).collect();
-    // The first token at which the probabilities add up to more than the draw.
+    // The first token at which the cumulative probability exceeds the draw.
     let sums = p.cumsum(-1, Kind::Double);
     let last = sums.narrow(-1, sums.size()[1] - 1, 1);
     let draws = Tensor::from_slice(&draws).to_device(p.device()).unsqueeze(-1) * last;
@@ -72,8 +72,13 @@ pub(super) fn sample(
     continued(&scores, &tokens.gather(1, &at, false).squeeze_dim(-1), live)
 }
 
-/// What temperature, top-k and top-p leave of `scores` `[rows, vocab]`: probabilities, the highest first, and their tokens.
-pub(super) fn left(scores: &Tensor, temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> (Tensor, Tensor) {
+/// Probabilities of `scores` `[rows, vocab]` after temperature, top-k and top-p, highest first, and their tokens.
+pub(super) fn filtered(
+    scores: &Tensor,
+    temperature: f64,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+) -> (Tensor, Tensor) {
     let scores = scores / temperature;
     let (sorted, tokens) = match top_k {
         Some(k) => scores.topk((k as i64).min(scores.size()[1]), -1, true, true),
@@ -87,7 +92,7 @@ pub(super) fn left(scores: &Tensor, temperature: f64, top_k: Option<usize>, top_
     (p / sum, tokens)
 }
 
-/// Each row of `live` with its next token of `tokens` `[rows]`, and its log-probability by `scores` `[rows, vocab]`.
+/// The rows of `live`, each extended by its token of `tokens` `[rows]` with the log-probability given by `scores` `[rows, vocab]`.
 fn continued(scores: &Tensor, tokens: &Tensor, live: &[Live]) -> Result<Vec<Vec<Beam>>> {
     let gained = scores
         .log_softmax(-1, Kind::Float)
@@ -110,9 +115,9 @@ mod tests {
     use crate::weights::Weights;
     use std::path::Path;
 
-    /// `tests/parity/make_gpt2_golden.py` made the reference: transformers' warpers.
+    /// The reference is transformers' logits warpers; `tests/parity/make_gpt2_golden.py` writes it.
     #[test]
-    fn temperature_top_k_and_top_p_leave_what_transformers_leaves() {
+    fn temperature_top_k_and_top_p_match_transformers() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/golden/gpt2");
         let file = Weights::open(&dir.join("sample.safetensors")).unwrap();
         let text = std::fs::read_to_string(dir.join("sample.json")).unwrap();
@@ -121,7 +126,7 @@ mod tests {
         for (i, setting) in every.iter().enumerate() {
             let (temperature, top_k, top_p) = (&setting["temperature"], &setting["top_k"], &setting["top_p"]);
             let top_k = top_k.as_u64().map(|k| k as usize);
-            let (p, tokens) = left(&scores, temperature.as_f64().unwrap(), top_k, top_p.as_f64());
+            let (p, tokens) = filtered(&scores, temperature.as_f64().unwrap(), top_k, top_p.as_f64());
             let all = Tensor::zeros(scores.size(), (Kind::Double, p.device())).scatter(-1, &tokens, &p);
             let difference = (all - file.tensor(&format!("left/{i}")).unwrap()).abs().max();
             let difference = f64::try_from(difference).unwrap();

@@ -1,4 +1,4 @@
-//! What a file of another library holds of an adapter, held against a base model.
+//! Adapters in files of other libraries, and their fit to a base model.
 
 use super::base::{Base, Layer, Tensors};
 use crate::method::{Lora, LoraInit, LoraSettings};
@@ -12,43 +12,43 @@ use tch::{Kind, Tensor};
 pub(super) const A: &str = ".lora_A.weight";
 pub(super) const B: &str = ".lora_B.weight";
 
-/// A LoRA adapter as a file holds it, and perhaps a head.
+/// A LoRA adapter as stored in a file, with the head if the file has one.
 #[derive(Debug)]
-pub struct Adapter {
-    /// The file, for messages.
+pub struct AdapterFile {
+    /// The file, for error messages.
     pub path: PathBuf,
-    /// `LAYER.lora_A.weight` `[r, in]`, `LAYER.lora_B.weight` `[out, r]`; whatever is called otherwise is the head's.
+    /// `LAYER.lora_A.weight` `[r, in]` and `LAYER.lora_B.weight` `[out, r]`; all other tensors belong to the head.
     pub tensors: Tensors,
-    /// α, where the file says it.
+    /// α, if the file states it.
     pub alpha: Option<f64>,
-    /// Dropout in front of A, in training.
+    /// Dropout rate on the input of A, in training.
     pub dropout: f64,
-    /// Ends of names of modules that the file says were trained whole.
+    /// PEFT's `modules_to_save`: suffixes of the names of modules that were trained in full.
     pub saved: Vec<String>,
-    /// The base model by the name that the file gives it.
+    /// The name of the base model in the file.
     pub base: Option<String>,
 }
 
-/// One update, and how large it is.
+/// The norms of the update of one layer.
 #[derive(Clone, Debug)]
 pub struct Norms {
     /// The layer.
     pub layer: String,
-    /// Its rank.
+    /// The rank.
     pub r: i64,
     /// Frobenius norm of A.
     pub a: f64,
     /// Frobenius norm of B.
     pub b: f64,
-    /// Frobenius norm of B·A, without α / r.
+    /// Frobenius norm of B A, without the factor α / r.
     pub ba: f64,
 }
 
-impl Adapter {
-    /// The norms of every update, without ever forming B·A: |BA|² is the sum of (BᵀB) ∘ (AAᵀ), both r x r.
+impl AdapterFile {
+    /// The norms of all updates, without forming B A: |BA|² is the sum of (BᵀB) ∘ (AAᵀ), both r x r.
     ///
     /// # Errors
-    /// [`Error::Format`] for a factor without the other, or two that do not go together.
+    /// [`Error::Format`] if a layer has only one of A and B, or their ranks differ.
     pub fn norms(&self) -> Result<Vec<Norms>> {
         let norms = |(layer, a, b): (&str, &Tensor, &Tensor)| {
             let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
@@ -64,24 +64,24 @@ impl Adapter {
         Ok(self.pairs()?.into_iter().map(norms).collect())
     }
 
-    /// What is not finite, in words: a line for each such tensor.
+    /// A message for each tensor with NaN or infinity.
     pub fn damage(&self) -> Vec<String> {
         let checked = self.tensors.iter().map(|(name, t)| check_finite(name, t));
         checked.filter_map(|c| Some(c.err()?.to_string())).collect()
     }
 
-    /// The entries of `modules_to_save` of which no tensor is in the file. Those of other models' heads are always among them:
-    /// PEFT lists `classifier` and `score` for every classifier.
+    /// The entries of `modules_to_save` without a tensor in the file. There usually is one, since PEFT lists `classifier` and
+    /// `score` for every classifier.
     pub fn unsaved(&self) -> Vec<&str> {
         let has = |end: &String| {
             self.tensors
                 .keys()
-                .any(|name| above(name).any(|module| module.ends_with(end.as_str())))
+                .any(|name| ancestors(name).any(|module| module.ends_with(end.as_str())))
         };
         self.saved.iter().filter(|end| !has(end)).map(String::as_str).collect()
     }
 
-    /// Layer, A and B, each pair whole and of one rank.
+    /// The layers with A and B. Fails unless both exist and have the same rank.
     fn pairs(&self) -> Result<Vec<(&str, &Tensor, &Tensor)>> {
         let mut pairs = Vec::new();
         for (name, tensor) in &self.tensors {
@@ -91,28 +91,27 @@ impl Adapter {
                 _ => continue,
             };
             let partner = self.tensors.get(&other);
-            let other = partner.ok_or_else(|| self.fault(format!("has `{name}` and no `{other}`")))?;
+            let other = partner.ok_or_else(|| self.fault(format!("has `{name}` but no `{other}`")))?;
             let matrices = tensor.dim() == 2 && other.dim() == 2 && tensor.is_floating_point();
             if is_a {
                 if !matrices || tensor.size()[0] != other.size()[1] || tensor.size()[0] < 1 {
                     let (a, b) = (tensor.size(), other.size());
-                    return Err(self.fault(format!("`{layer}`: A {a:?} and B {b:?} are no factors of one update")));
+                    return Err(self.fault(format!("`{layer}`: A {a:?} and B {b:?} are not factors of one update")));
                 }
                 pairs.push((layer, tensor, other));
             }
         }
         if pairs.is_empty() {
-            return Err(self.fault("holds no LoRA factor"));
+            return Err(self.fault("has no LoRA factors"));
         }
         Ok(pairs)
     }
 
-    /// The method that this adapter is on `base`, and its tensors under the names of that model's variables.
+    /// The LoRA method of this adapter on `base`, and its tensors by the names of that model's variables.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is of another base (a name or a shape that is not the base's, fewer or more layers), lacks what it
-    /// says was trained, holds what is no number, or is what one LoRA method with one rank for all layers cannot say;
-    /// [`Error::Config`] for an α or a rank that is none.
+    /// [`Error::Format`] if the adapter is for another base (names, shapes or the number of layers differ), lacks a module of
+    /// `modules_to_save`, holds NaN or infinity, has no valid α, or has layers of different ranks.
     pub fn fit(&self, base: &Base) -> Result<(Lora, Tensors)> {
         if let Some(damage) = self.damage().first() {
             return Err(self.fault(damage));
@@ -126,13 +125,13 @@ impl Adapter {
             if wanted != found {
                 let ((i, o), (fi, fo)) = (wanted, found);
                 return Err(self.fault(format!(
-                    "`{name}` is for a matrix of {fo} x {fi} and the base's is {o} x {i}: it is an adapter of another base"
+                    "`{name}` is for a matrix of {fo} x {fi} but the base's is {o} x {i}: the adapter belongs to another base"
                 )));
             }
             let (rank, (i, o)) = (a.size()[0], wanted);
             if rank > i.min(o) {
                 return Err(self.fault(format!(
-                    "has rank {rank} at `{name}`, more than the matrix of {o} x {i} can have, which is not supported"
+                    "has rank {rank} at `{name}`; a rank above that of the matrix ({o} x {i}) is not supported"
                 )));
             }
             targets.insert(layer.role);
@@ -140,24 +139,24 @@ impl Adapter {
             tensors.insert(format!("{}{A}", layer.name), a.shallow_clone());
             tensors.insert(format!("{}{B}", layer.name), b.shallow_clone());
         }
-        self.check_whole(base, &targets, &tensors)?;
+        self.check_all_blocks(base, &targets, &tensors)?;
         for (name, tensor) in self.tensors.iter().filter(|(n, _)| !n.ends_with(A) && !n.ends_with(B)) {
-            let place = base.find(name, |n| base.head.contains_key(n));
-            let place = place.ok_or_else(|| self.fault(self.no_place(base, name)))?;
-            tensors.insert(place.into_owned(), tensor.shallow_clone());
+            let variable = base.find(name, |n| base.head.contains_key(n));
+            let variable = variable.ok_or_else(|| self.fault(self.no_match(base, name)))?;
+            tensors.insert(variable.into_owned(), tensor.shallow_clone());
         }
         self.check_saved(base, &tensors)?;
         let r = match ranks.into_iter().collect::<Vec<_>>().as_slice() {
             [r] => *r,
             several => {
                 return Err(self.fault(format!(
-                    "has layers of the ranks {several:?}; one rank for all layers is supported"
+                    "has layers of ranks {several:?}; only one rank for all layers is supported"
                 )));
             }
         };
-        let alpha = self.alpha.ok_or_else(|| {
-            self.fault("does not say alpha, without which the updates have no size: give it (--alpha)")
-        })?;
+        let alpha = self
+            .alpha
+            .ok_or_else(|| self.fault("does not state alpha, which scales the updates: give it with --alpha"))?;
         let lora = Lora::try_from(LoraSettings {
             r,
             alpha,
@@ -172,39 +171,39 @@ impl Adapter {
     fn layer<'b>(&self, base: &'b Base, name: &str) -> Result<&'b Layer> {
         let found = base.find(name, |n| base.layers.iter().any(|l| l.name == n));
         let found = found.and_then(|name| base.layers.iter().find(|l| l.name == name));
-        found.ok_or_else(|| self.fault(self.no_place(base, name)))
+        found.ok_or_else(|| self.fault(self.no_match(base, name)))
     }
 
-    fn no_place(&self, base: &Base, name: &str) -> String {
+    fn no_match(&self, base: &Base, name: &str) -> String {
         let kind = base.model_type();
         format!(
-            "`{name}` has no place in the base {} ({kind}): it is an adapter of another base or a larger one, or adapts what cannot be adapted here",
+            "`{name}` matches no layer of the base {} ({kind}): the adapter belongs to another or a larger base, or adapts a layer that is not supported",
             base.dir.display()
         )
     }
 
-    /// Each target in every layer: what PEFT's `layers_to_transform` leaves out cannot be left out here.
-    fn check_whole(&self, base: &Base, targets: &BTreeSet<Role>, tensors: &Tensors) -> Result<()> {
+    /// Fails unless every block has all targets; PEFT's `layers_to_transform` is not supported.
+    fn check_all_blocks(&self, base: &Base, targets: &BTreeSet<Role>, tensors: &Tensors) -> Result<()> {
         let lacks = |l: &&Layer| targets.contains(&l.role) && !tensors.contains_key(&format!("{}{A}", l.name));
         match base.layers.iter().find(lacks) {
             Some(layer) => Err(self.fault(format!(
-                "has nothing for `{}`: the base has more layers than it, or only some were adapted, which is not supported",
+                "has no update for `{}`: the base has more layers than the adapter, or only some layers are adapted, which is not supported",
                 layer.name
             ))),
             None => Ok(()),
         }
     }
 
-    /// A tensor for each variable of the base that the file says was trained, as PEFT asks for.
+    /// Fails unless there is a tensor for each variable of the base that matches `modules_to_save`, as in PEFT.
     fn check_saved(&self, base: &Base, tensors: &Tensors) -> Result<()> {
         let matrices = base.modules.iter().map(|module| format!("{module}.weight"));
         let all: BTreeSet<String> = matrices.chain(base.head.keys().cloned()).collect();
         for end in &self.saved {
-            let of_it = |name: &&String| above(name).any(|module| module.ends_with(end.as_str()));
+            let of_it = |name: &&String| ancestors(name).any(|module| module.ends_with(end.as_str()));
             if let Some(name) = all.iter().filter(of_it).find(|name| !tensors.contains_key(*name)) {
                 return Err(self.fault(format!(
-                    "has no `{name}`, though adapter_config.json lists `{end}` under `modules_to_save`: part of what was trained is \
-                     missing; save the adapter again (or take `{end}` out of the list, if the base's own is meant)"
+                    "has no `{name}`, although adapter_config.json lists `{end}` under `modules_to_save`: save the adapter again \
+                     with that module, or remove `{end}` from the list to use the base's own weights"
                 )));
             }
         }
@@ -216,12 +215,12 @@ impl Adapter {
     }
 }
 
-/// The modules that the tensor of this name is in, the innermost first.
-fn above(name: &str) -> impl Iterator<Item = &str> {
+/// The modules that contain the tensor of this name, innermost first.
+fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(name.rsplit_once('.'), |(module, _)| module.rsplit_once('.')).map(|(module, _)| module)
 }
 
-/// The root of what is 0 or more but for rounding; NaN stays NaN.
+/// The square root; 0 for a value that rounding made negative. NaN stays NaN.
 fn root(square: f64) -> f64 {
     if square < 0.0 { 0.0 } else { square.sqrt() }
 }

@@ -1,4 +1,4 @@
-//! A base model as adapters see it: its layers by name and role, and the variables of its head.
+//! Base models of adapters: layers by name and role, and the variables of the head.
 
 use crate::model::{self, Arch, Model, ModelShape};
 use crate::nn::copy;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
-/// Tensors under the names of a model's variables.
+/// Tensors by the names of a model's variables.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// A layer that methods may adapt.
+/// A linear layer that methods can adapt.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// The full name; of a part of a fused weight with the part's role behind it (`...c_attn.query`).
+    /// The full name; a slot of a fused weight has its role as suffix (`...c_attn.query`).
     pub name: String,
     /// The role.
     pub role: Role,
@@ -26,11 +26,11 @@ pub struct Layer {
     pub in_dim: i64,
     /// Features out.
     pub out_dim: i64,
-    /// The module that has the weight, and the layer's first output feature in it.
+    /// The module that holds the weight, and the index of the layer's first output feature in it.
     pub module: (String, i64),
 }
 
-/// A base model's folder, as far as adapters ask.
+/// A base model's folder.
 #[derive(Debug)]
 pub struct Base {
     /// The folder.
@@ -39,20 +39,20 @@ pub struct Base {
     pub config: Value,
     /// Its architecture.
     pub arch: &'static Arch,
-    /// Every layer that a method may adapt.
+    /// All layers that methods can adapt.
     pub layers: Vec<Layer>,
-    /// Every module with a matrix or a table.
+    /// All modules with a matrix or an embedding.
     pub modules: BTreeSet<String>,
-    /// The variables of the head, and whether each has a row for every output.
+    /// The variables of the head, and whether each has one row per output.
     pub head: BTreeMap<String, bool>,
 }
 
-/// A method that changes nothing and notes what it is asked about.
+/// A method without effect that records the layers of a model.
 #[derive(Debug, Default)]
-struct Probe(Mutex<Vec<Seen>>);
+struct Probe(Mutex<Vec<LinearLayer>>);
 
-/// A layer's name, its role, and its features in and out.
-type Seen = (String, Role, [i64; 2]);
+/// Name, role, and features in and out of a layer.
+type LinearLayer = (String, Role, [i64; 2]);
 
 impl Method for Probe {
     fn claims(&self) -> BTreeSet<AttachPoint> {
@@ -71,10 +71,11 @@ impl Method for Probe {
 }
 
 impl Base {
-    /// Reads the folder's config.json; the weights are opened when a model is asked for.
+    /// Reads the folder's config.json. Weights are only read by [`Base::load`] and [`Base::complete`].
     ///
     /// # Errors
-    /// A config.json that is missing, broken or of an unknown architecture.
+    /// [`Error::Io`], [`Error::Format`] or [`Error::Config`] for a config.json that is missing, damaged or of an unknown
+    /// architecture.
     pub fn open(dir: &Path) -> Result<Base> {
         let probe = Probe::default();
         let shapes = |params: Params| -> BTreeMap<String, (Owner, ParamKind, Vec<i64>)> {
@@ -115,7 +116,7 @@ impl Base {
         self.arch.model_type
     }
 
-    /// Builds the model with a head of `outputs` outputs (which a language model does without).
+    /// Builds the model with a head of `outputs` outputs (ignored by a language model).
     pub(crate) fn model(&self, outputs: i64, build: &Build) -> Result<Box<dyn Model>> {
         match self.arch.build {
             Some(_) => self.arch.classifier(&self.config, outputs, &build.scope()),
@@ -123,7 +124,7 @@ impl Base {
         }
     }
 
-    /// The name of the model's variable that a file calls `name`, with or without the architecture's prefix.
+    /// The name of the model's variable that a file calls `name`, which may lack the architecture's prefix.
     pub(super) fn find<'n>(&self, name: &'n str, known: impl Fn(&str) -> bool) -> Option<Cow<'n, str>> {
         if known(name) {
             return Some(name.into());
@@ -132,43 +133,43 @@ impl Base {
         known(&full).then_some(full.into())
     }
 
-    /// What was trained, and the base's own variables of the head for those that were not.
+    /// The trained tensors, completed with the base's own variables of the head.
     ///
     /// # Errors
-    /// Weights that cannot be read.
+    /// [`Error::Io`] or [`Error::Format`] for weights that cannot be read.
     pub fn complete(&self, trained: &Tensors) -> Result<Tensors> {
         let mut all: Tensors = trained.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
-        let own = Weights::open(&self.dir)?;
-        for name in own.names() {
-            let Some(place) = self.find(name, |n| self.head.contains_key(n)) else {
+        let weights = Weights::open(&self.dir)?;
+        for name in weights.names() {
+            let Some(variable) = self.find(name, |n| self.head.contains_key(n)) else {
                 continue;
             };
-            if !all.contains_key(place.as_ref()) {
-                all.insert(place.into_owned(), own.tensor(name)?);
+            if !all.contains_key(variable.as_ref()) {
+                all.insert(variable.into_owned(), weights.tensor(name)?);
             }
         }
         Ok(all)
     }
 
-    /// How many outputs a head of these variables has; 1 for a language model, which has none of its own.
+    /// The number of outputs of the head in `trained`; 1 for a language model, which has no head.
     ///
     /// # Errors
-    /// [`Error::Format`] if the head's last layer is not among them.
+    /// [`Error::Format`] if `trained` lacks the head's last layer.
     pub fn outputs(&self, trained: &Tensors) -> Result<i64> {
         let last: Vec<&String> = self.head.iter().filter(|(_, grows)| **grows).map(|(n, _)| n).collect();
         let Some(first) = last.first() else { return Ok(1) };
         let rows = last.iter().find_map(|name| trained.get(*name)?.size().first().copied());
         rows.ok_or_else(|| {
-            let what = format!("has no `{first}`, and nor has the adapter: there is no head to answer with");
+            let what = format!("has no `{first}`, and neither has the adapter: there is no classification head");
             Error::format(&self.dir, what)
         })
     }
 
-    /// The model under `method` with the base's weights, and a head of `outputs` outputs whose variables are fresh where the
-    /// base has none of that shape.
+    /// The model with `method`, the base's weights, and a head of `outputs` outputs; variables of the head that the base lacks or
+    /// has in another shape are freshly initialised.
     ///
     /// # Errors
-    /// [`Error::Load`], or a method that does not fit.
+    /// [`Error::Load`]; [`Error::Config`] for a method that does not fit the model.
     pub fn load(
         &self,
         method: &dyn Method,
@@ -180,17 +181,17 @@ impl Base {
         let model = self.model(outputs, &build)?;
         let built = build.finish()?;
         let mut report = Weights::open(&self.dir)?.load_into(&built.params, self.arch)?;
-        // The head of another task in the base's file is no fault.
+        // The base's file may have the head of another task.
         report.mismatched.retain(|(name, ..)| !self.head.contains_key(name));
         report.require_complete()?;
         Ok((model, built))
     }
 
-    /// [`Base::load`], and then everything that was trained, which must be whole: every trained variable of its very shape
-    /// (one of the head may be the base's own), and nothing left over.
+    /// [`Base::load`], then copies `trained`, completed by [`Base::complete`], into the model's variables. The names and shapes
+    /// must be exactly those of the trained variables.
     ///
     /// # Errors
-    /// Those of [`Base::load`]; [`Error::Config`] naming what does not fit.
+    /// Those of [`Base::load`]; [`Error::Config`] for a tensor that is missing, unexpected or of another shape.
     pub fn load_trained(
         &self,
         method: &dyn Method,
@@ -205,14 +206,14 @@ impl Base {
     }
 }
 
-/// Copies what was trained into its variables. Each must have one, and each trained variable of the owners that are
-/// `wanted` a tensor.
+/// Copies `trained` into the variables of these names. Every tensor must have a variable, and every trainable variable whose
+/// owner is `wanted` a tensor.
 pub(crate) fn fill(params: &Params, trained: &Tensors, wanted: impl Fn(Owner) -> bool) -> Result<()> {
     for (name, tensor) in trained {
         let entry = params.get(name).filter(|e| e.tensor.requires_grad());
         let entry = entry.ok_or_else(|| {
             Error::Config(format!(
-                "`{name}` has no place in this model and method: check r, targets and the base"
+                "`{name}` is not a trainable variable of this model and method: check r, targets and the base"
             ))
         })?;
         copy(tensor, &entry.tensor, name)?;
@@ -229,17 +230,18 @@ pub(crate) fn fill(params: &Params, trained: &Tensors, wanted: impl Fn(Owner) ->
     }
 }
 
-fn layers(seen: Vec<Seen>) -> Vec<Layer> {
-    // A slot of a fused weight is asked about one name further down than the weight; the whole is asked about last.
+/// Adds to each layer the module that holds its weight.
+fn layers(seen: Vec<LinearLayer>) -> Vec<Layer> {
+    // The name of a slot of a fused weight is the weight's name and the slot's role.
     let fused: BTreeSet<String> = seen
         .iter()
         .filter(|(_, role, _)| *role == Role::Qkv)
         .map(|(name, ..)| name.clone())
         .collect();
     let mut starts: BTreeMap<String, i64> = BTreeMap::new();
-    let layer = |(name, role, [in_dim, out_dim]): Seen| {
-        let above = name.strip_suffix(&format!(".{role}")).filter(|n| fused.contains(*n));
-        let module = match above {
+    let layer = |(name, role, [in_dim, out_dim]): LinearLayer| {
+        let parent = name.strip_suffix(&format!(".{role}")).filter(|n| fused.contains(*n));
+        let module = match parent {
             Some(module) => {
                 let start = starts.entry(module.to_string()).or_default();
                 *start += out_dim;

@@ -1,10 +1,10 @@
-//! Checkpoints of loralib, the paper's own code: `LAYER.lora_A` and `LAYER.lora_B` in a file of torch.save.
+//! Checkpoints of loralib, the paper's code: `LAYER.lora_A` and `LAYER.lora_B` in a file of torch.save.
 //!
-//! The facts (microsoft/LoRA at c4593f0, `loralib/layers.py`): a `Linear` holds A `[r, in]` and B `[out, r]`. A `MergedLinear`,
-//! GPT-2's c_attn, stacks those of its g adapted slots: A `[r g, in]`, B `[out / 3 g, r]`. Neither α nor which slots are adapted is in
-//! the file; the paper's GPT-2 code adapts query and value (`enable_lora=[True, False, True]`).
+//! The format (microsoft/LoRA at c4593f0, `loralib/layers.py`): a `Linear` has A `[r, in]` and B `[out, r]`. A `MergedLinear`,
+//! such as GPT-2's c_attn, stacks the factors of its g adapted slots: A `[r g, in]`, B `[out / 3 g, r]`. The file states neither
+//! α nor which slots are adapted; the paper's GPT-2 code adapts query and value (`enable_lora=[True, False, True]`).
 
-use super::adapter::{A, Adapter, B};
+use super::adapter::{A, AdapterFile, B};
 use super::torch_file::read_torch;
 use crate::nn::Role;
 use crate::{Error, Result};
@@ -12,15 +12,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Tensor;
 
-/// What wrappers put before names.
+/// Prefixes that PyTorch's wrappers add to names.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// Reads the adapter, and the head if there is one. `alpha` is what the run was trained with: 16 for the RoBERTa releases
-/// (r = 8), 32 for GPT-2's (r = 4).
+/// Reads an adapter, and the head if there is one. `alpha` is the α of the training run: 16 for the RoBERTa releases (r = 8), 32
+/// for the GPT-2 ones (r = 4).
 ///
 /// # Errors
-/// Those of [`read_torch`]; [`Error::Format`] if there is no LoRA factor, or one has no partner.
-pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<Adapter> {
+/// Those of [`read_torch`]; [`Error::Format`] if there are no LoRA factors, or a layer has only one of A and B.
+pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<AdapterFile> {
     let mut factors: BTreeMap<String, [Option<Tensor>; 2]> = BTreeMap::new();
     let mut tensors = BTreeMap::new();
     for (name, tensor) in read_torch(path)? {
@@ -39,14 +39,14 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<Adapter> {
     if factors.is_empty() {
         return Err(Error::format(
             path,
-            "holds no LoRA factor (names that end in lora_A and lora_B)",
+            "has no LoRA factors (names that end in lora_A and lora_B)",
         ));
     }
     for (layer, pair) in factors {
         let [Some(a), Some(b)] = pair else {
             return Err(Error::format(
                 path,
-                format!("`{layer}` has one of lora_A and lora_B alone"),
+                format!("`{layer}` has only one of lora_A and lora_B"),
             ));
         };
         for (layer, a, b) in slots(&layer, a, b).map_err(|what| Error::format(path, what))? {
@@ -54,7 +54,7 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<Adapter> {
             tensors.insert(format!("{layer}{B}"), b);
         }
     }
-    Ok(Adapter {
+    Ok(AdapterFile {
         path: path.to_path_buf(),
         tensors,
         alpha,
@@ -64,24 +64,24 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<Adapter> {
     })
 }
 
-/// The factors of each slot of a layer, which is one slot but for a `MergedLinear`.
+/// The factors of each slot of a layer: several for a `MergedLinear`, otherwise one.
 fn slots(layer: &str, a: Tensor, b: Tensor) -> Result<Vec<(String, Tensor, Tensor)>, String> {
-    let odd = |a: &Tensor, b: &Tensor| {
+    let mismatch = |a: &Tensor, b: &Tensor| {
         let (a, b) = (a.size(), b.size());
         format!("`{layer}`: lora_A {a:?} and lora_B {b:?} are neither a Linear's factors nor a MergedLinear's")
     };
     if a.dim() != 2 || b.dim() != 2 || b.size()[1] < 1 || a.size()[0] % b.size()[1] != 0 {
-        return Err(odd(&a, &b));
+        return Err(mismatch(&a, &b));
     }
     let (r, groups) = (b.size()[1], a.size()[0] / b.size()[1]);
     let roles: &[Role] = match groups {
         1 => return Ok(vec![(layer.to_string(), a, b)]),
         2 => &[Role::Query, Role::Value],
         3 => &[Role::Query, Role::Key, Role::Value],
-        _ => return Err(odd(&a, &b)),
+        _ => return Err(mismatch(&a, &b)),
     };
     if b.size()[0] % groups != 0 {
-        return Err(odd(&a, &b));
+        return Err(mismatch(&a, &b));
     }
     let width = b.size()[0] / groups;
     let slot = |(i, role): (usize, &Role)| {

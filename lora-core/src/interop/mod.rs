@@ -7,7 +7,7 @@ mod peft;
 mod pickle;
 mod torch_file;
 
-pub use adapter::{Adapter, Norms};
+pub use adapter::{AdapterFile, Norms};
 pub(crate) use base::fill;
 pub use base::{Base, Layer, Tensors};
 pub use loralib::open_loralib;

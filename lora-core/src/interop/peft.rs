@@ -1,10 +1,10 @@
 //! Adapters in the format of Hugging Face PEFT (0.21): `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! What decides the function is in the tensors and in a few keys of the configuration; those are read. Any other key, known
-//! here or not, is accepted where its value is null, false or empty, which says nothing; with another value a key that changes
-//! the function, or may, is refused by name.
+//! The tensors and a few keys of the configuration determine the computed function. Any other key, known here or not, is
+//! accepted if its value is null, false or empty. With another value, a key that changes or may change the function is an
+//! error that names it.
 
-use super::adapter::{A, Adapter, B};
+use super::adapter::{A, AdapterFile, B};
 use super::base::{Base, Layer, Tensors, fill};
 use crate::method::Lora;
 use crate::nn::{Owner, Params};
@@ -16,16 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// What PEFT puts before the base model's names.
+/// The prefix that PEFT adds to the base model's names.
 const PREFIX: &str = "base_model.model.";
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// Of old versions.
+/// The weights of old versions.
 const PICKLE: &str = "adapter_model.bin";
 
-/// Keys that say nothing of what the tensors mean: how they were drawn, which layers they are for (their names say that), and
-/// where the file came from.
-const SILENT: [&str; 15] = [
+/// Keys that do not change the computed function: initialisation, the choice of layers (the tensors' names state it), and the
+/// origin of the file.
+const IRRELEVANT: [&str; 15] = [
     "auto_mapping",
     "ensure_weight_tying",
     "eva_config",
@@ -43,16 +43,13 @@ const SILENT: [&str; 15] = [
     "task_type",
 ];
 
-/// Keys that change the function, or the base, unless they are null, false or empty.
+/// Keys that change the computed function or the base unless they are null, false or empty, with their meaning.
 const UNSUPPORTED: [(&str, &str); 19] = [
-    ("alora_invocation_tokens", "updates that begin at a token"),
+    ("alora_invocation_tokens", "updates from a given token on"),
     ("alpha_pattern", "layers with an alpha of their own"),
     ("arrow_config", "routing among adapters"),
     ("corda_config", "an initialisation that changes the base"),
-    (
-        "enable_lora",
-        "parts of a fused weight, as versions before 0.3 had them",
-    ),
+    ("enable_lora", "slots of a fused weight, as in versions before 0.3"),
     ("kasa_config", "KaSA"),
     ("layer_replication", "a base with repeated layers"),
     ("loftq_config", "a quantised base"),
@@ -69,7 +66,7 @@ const UNSUPPORTED: [(&str, &str); 19] = [
     ("velora_config", "VeLoRA"),
 ];
 
-/// The keys of [`Config`].
+/// The keys of [`PeftConfig`].
 const READ: [&str; 10] = [
     "base_model_name_or_path",
     "bias",
@@ -83,9 +80,9 @@ const READ: [&str; 10] = [
     "use_rslora",
 ];
 
-/// What is read of the configuration.
+/// The relevant part of adapter_config.json.
 #[derive(Debug, Deserialize)]
-struct Config {
+struct PeftConfig {
     peft_type: String,
     r: i64,
     lora_alpha: f64,
@@ -100,29 +97,30 @@ struct Config {
     modules_to_save: Option<Vec<String>>,
 }
 
-impl Config {
-    fn read(text: &str) -> Result<Config, String> {
-        let mut keys: Map<String, Value> = serde_json::from_str(text).map_err(|e| format!("is no JSON object: {e}"))?;
+impl PeftConfig {
+    fn read(text: &str) -> Result<PeftConfig, String> {
+        let mut keys: Map<String, Value> =
+            serde_json::from_str(text).map_err(|e| format!("is not a JSON object: {e}"))?;
         keys.retain(|key, value| {
             let key = key.as_str();
-            READ.contains(&key) || !(SILENT.contains(&key) || says_nothing(value))
+            READ.contains(&key) || !(IRRELEVANT.contains(&key) || is_unset(value))
         });
         if let Some((key, value)) = keys.iter().find(|(key, _)| !READ.contains(&key.as_str())) {
             return Err(match UNSUPPORTED.iter().find(|(known, _)| known == key) {
                 Some((_, what)) => format!("`{key}` is {value}: {what}, which is not supported"),
                 None => format!(
-                    "unknown field `{key}`, which is {value}: it may change what the adapter computes; this program knows the keys of PEFT 0.21"
+                    "unknown field `{key}`, which is {value}: it may change what the adapter computes; only the keys of PEFT 0.21 are known"
                 ),
             });
         }
-        let config: Config = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
+        let config: PeftConfig = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
         if self.peft_type != "LORA" {
-            return Err(format!("`peft_type` is {}; LORA alone is supported", self.peft_type));
+            return Err(format!("`peft_type` is {}; only LORA is supported", self.peft_type));
         }
         if self.r < 1 {
             return Err(format!("`r` is {}; it must be at least 1", self.r));
@@ -130,7 +128,7 @@ impl Config {
         if let Some(bias) = self.bias.as_deref().filter(|b| *b != "none") {
             return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
         }
-        // The others leave something in the base that the adapter takes away again.
+        // The other initialisations change the base, and the adapter compensates for the change.
         let harmless = |how: &str| matches!(how, "gaussian" | "eva" | "orthogonal");
         match &self.init_lora_weights {
             Some(Value::String(how)) if !harmless(how) => Err(format!(
@@ -140,7 +138,7 @@ impl Config {
         }
     }
 
-    /// α such that the scale is α / r.
+    /// The α for which the scale is α / r.
     fn alpha(&self) -> f64 {
         if self.use_rslora == Some(true) {
             self.lora_alpha * (self.r as f64).sqrt() // rsLoRA's scale is α / √r
@@ -150,8 +148,8 @@ impl Config {
     }
 }
 
-/// Whether a key of this value changes nothing: PEFT's own default of a switch or of a part that is left out.
-fn says_nothing(value: &Value) -> bool {
+/// Whether a value is null, false or empty: PEFT's defaults of switches and optional parts.
+fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
@@ -160,17 +158,17 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
-/// Reads a folder that PEFT's `save_pretrained` wrote.
+/// Reads an adapter from a folder written by PEFT's `save_pretrained`.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for another kind of adapter, a setting that is not supported or not known, a rank or an
-/// alpha that is none, and tensors that do not go with them.
-pub fn open_peft(dir: &Path) -> Result<Adapter> {
+/// [`Error::Io`]; [`Error::Format`] for another type of adapter, a setting that is unsupported or unknown, an invalid rank, or
+/// tensors that do not match the settings.
+pub fn open_peft(dir: &Path) -> Result<AdapterFile> {
     let path = dir.join(CONFIG);
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let config = Config::read(&text).map_err(|what| Error::format(&path, what))?;
+    let config = PeftConfig::read(&text).map_err(|what| Error::format(&path, what))?;
     let (file, tensors) = tensors(dir)?;
-    let adapter = Adapter {
+    let adapter = AdapterFile {
         path: file,
         tensors,
         alpha: Some(config.alpha()),
@@ -182,7 +180,7 @@ pub fn open_peft(dir: &Path) -> Result<Adapter> {
         Some(other) => Err(Error::format(
             &path,
             format!(
-                "`r` is {} and the tensors of `{}` have rank {}",
+                "`r` is {} but the tensors of `{}` have rank {}",
                 config.r, other.layer, other.r
             ),
         )),
@@ -190,7 +188,7 @@ pub fn open_peft(dir: &Path) -> Result<Adapter> {
     }
 }
 
-/// The folder's tensors without PEFT's prefix, and their file.
+/// The folder's weights file, and its tensors without PEFT's prefix.
 fn tensors(dir: &Path) -> Result<(PathBuf, Tensors)> {
     let (file, pickle) = (dir.join(WEIGHTS), dir.join(PICKLE));
     let file = if !file.exists() && pickle.exists() {
@@ -198,19 +196,19 @@ fn tensors(dir: &Path) -> Result<(PathBuf, Tensors)> {
     } else {
         file
     };
-    let open = Weights::open(&file)?;
-    let all = open.names().map(|n| Ok((n.to_string(), open.tensor(n)?)));
+    let weights = Weights::open(&file)?;
+    let all = weights.names().map(|n| Ok((n.to_string(), weights.tensor(n)?)));
     let found = all.collect::<Result<Tensors>>()?;
     let bare = |name: String| name.strip_prefix(PREFIX).map_or(name.clone(), String::from);
     Ok((file, found.into_iter().map(|(name, t)| (bare(name), t)).collect()))
 }
 
-/// Fills the method's and the head's variables from a PEFT folder's tensors; returns how many. The method must have been
-/// built with the folder's r, alpha and targets: its configuration is not read ([`open_peft`] does, and [`Adapter::fit`] gives
-/// the method).
+/// Fills the variables of method and head from a PEFT folder and returns the number of tensors. The method must have been built
+/// with the folder's r, alpha and targets: adapter_config.json is not read. ([`open_peft`] reads it, and [`AdapterFile::fit`]
+/// returns the method.)
 ///
 /// # Errors
-/// [`Error::Format`] if a tensor has no variable, has another shape, or a variable of the method has no tensor.
+/// [`Error::Format`] if a tensor has no variable or another shape, or a variable of the method has no tensor.
 pub fn load_peft(dir: &Path, params: &Params) -> Result<usize> {
     let (file, tensors) = tensors(dir)?;
     fill(params, &tensors, |owner| owner == Owner::Method).map_err(|e| Error::format(file, e.to_string()))?;
@@ -220,30 +218,31 @@ pub fn load_peft(dir: &Path, params: &Params) -> Result<usize> {
 /// A and B by module.
 type Updates = BTreeMap<String, (Tensor, Tensor)>;
 
-/// What becomes a PEFT folder.
+/// An adapter to be saved in PEFT's format.
 #[derive(Debug)]
 pub struct Export<'a> {
     /// The base model.
     pub base: &'a Base,
-    /// Its name on the hub, or its folder.
+    /// The base's name on the hub, or its folder.
     pub name: &'a str,
-    /// Its commit on the hub.
+    /// The base's commit on the hub.
     pub revision: Option<&'a str>,
     /// The method.
     pub lora: &'a Lora,
-    /// What was trained, under the names of the model's variables.
+    /// The trained tensors, by the names of the model's variables.
     pub trained: &'a Tensors,
 }
 
 impl Export<'_> {
     /// Writes `adapter_config.json` and `adapter_model.safetensors`.
     ///
-    /// Parts of a fused weight have factors of their own here and share one A in PEFT. Those of n parts become one update of
-    /// rank n·r whose B is zero outside the blocks, with n·α: the same function, though PEFT would train it as a larger one.
+    /// Here each slot of a fused weight has its own factors; in PEFT the slots share one A. The factors of n slots become one
+    /// update of rank n·r with n·α, whose B is block-diagonal: the same function, but PEFT would train it as an update of
+    /// that larger rank.
     ///
     /// # Errors
-    /// [`Error::Config`] for what PEFT's format cannot say: parts of a fused weight together with other layers, whose ranks
-    /// would differ. Nothing is written then. [`Error::Io`].
+    /// [`Error::Config`], before anything is written, if the targets are slots of a fused weight together with other layers:
+    /// their ranks would differ, which is not supported. [`Error::Io`].
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut tensors: Vec<(String, Tensor)> = Vec::new();
         let (updates, slots) = self.updates()?;
@@ -266,7 +265,7 @@ impl Export<'_> {
         Ok(support::write_atomic(&path, text.as_bytes())?)
     }
 
-    /// A and B by module, and how many parts each module has.
+    /// A and B by module, and the number of adapted slots per module (1 for an unfused weight).
     fn updates(&self) -> Result<(Updates, i64)> {
         let targets = &self.lora.targets;
         let mut parts: BTreeMap<&str, Vec<&Layer>> = BTreeMap::new();
@@ -281,8 +280,8 @@ impl Export<'_> {
             [slots] => *slots as i64,
             _ => {
                 return Err(Error::Config(format!(
-                    "PEFT shares one A among the parts of a fused weight: {} parts of rank {r} would be one update of a higher rank than \
-                     the other targets', and that is not exported; train `qkv` for an adapter in PEFT's form",
+                    "PEFT shares one A among the slots of a fused weight: {} slots of rank {r} would become one update of a higher rank \
+                     than that of the other targets, which is not supported; train `qkv` to export such an adapter",
                     parts.values().map(Vec::len).max().unwrap_or(0),
                     r = self.lora.r
                 )));
@@ -310,10 +309,10 @@ impl Export<'_> {
         let out = whole.map_or(0, |l| l.out_dim);
         let r = self.lora.r;
         let b = Tensor::zeros([out, r * layers.len() as i64], (Kind::Float, a[0].device()));
-        for (i, (layer, (_, own))) in layers.iter().zip(&factors).enumerate() {
+        for (i, (layer, (_, slot_b))) in layers.iter().zip(&factors).enumerate() {
             b.narrow(0, layer.module.1, layer.out_dim)
                 .narrow(1, i as i64 * r, r)
-                .copy_(own);
+                .copy_(slot_b);
         }
         Ok((Tensor::cat(&a, 0), b))
     }
@@ -326,11 +325,11 @@ impl Export<'_> {
         } else {
             json!(alpha)
         };
-        let own = |name: &&String| {
+        let top_module = |name: &&String| {
             let bare = name.strip_prefix(base.arch.prefix).unwrap_or(name);
             bare.split('.').next().unwrap_or(bare).to_string()
         };
-        let saved: BTreeSet<String> = head.iter().map(own).collect();
+        let saved: BTreeSet<String> = head.iter().map(top_module).collect();
         let (task, saved) = if base.head.is_empty() {
             ("CAUSAL_LM", Value::Null)
         } else {
@@ -347,8 +346,8 @@ impl Export<'_> {
     }
 }
 
-/// The shortest ends of names by which PEFT finds `wanted` among all modules, and nothing else: it takes every module whose
-/// name is an entry of the list, or ends in a point and an entry.
+/// The shortest `target_modules` that select exactly `wanted` among `all` modules. PEFT selects a module whose name equals an
+/// entry or ends with a dot and an entry.
 fn suffixes(wanted: &BTreeSet<String>, all: &BTreeSet<String>) -> BTreeSet<String> {
     let only_wanted = |end: &str| {
         let tail = format!(".{end}");

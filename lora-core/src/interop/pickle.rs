@@ -1,18 +1,18 @@
-//! The part of Python's pickle format that a dictionary of tensors needs, read by a machine that can do nothing else.
+//! An interpreter for the part of Python's pickle format that dictionaries of tensors use.
 //!
-//! A pickle is a program: it may name any function of any module and have it called. Here a name means something only if it
-//! is in [`Global`]; there is no other way to call or import anything, and every other name or opcode is refused. Values lie
-//! in one arena and refer to each other by number, so that neither nesting nor cycles cost stack. Nothing is allocated that
-//! is not in proportion to the bytes read.
+//! A pickle is a program that may import and call any function. This interpreter knows only the names in [`Global`] and refuses
+//! every other name and opcode. Values are stored in one arena and refer to each other by index, so that nesting and cycles
+//! need no recursion. Allocated memory is proportional to the bytes read.
 //!
-//! Opcodes: CPython's `Lib/pickletools.py`. How torch.save uses them: `torch/_utils.py`, `torch/serialization.py`.
+//! Sources: the opcodes in CPython's `Lib/pickletools.py`; their use by torch.save in `torch/_utils.py` and
+//! `torch/serialization.py`.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Why a pickle is refused, in words.
+/// An error message.
 pub(super) type Fault = String;
 
-/// The number types of torch's storages.
+/// The data types of torch's storages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dtype {
     F64,
@@ -50,7 +50,7 @@ impl Global {
             ("torch", "BoolStorage") => Global::Storage(Dtype::Bool),
             _ => {
                 return Err(format!(
-                    "it asks for `{}.{}`, which no tensor needs: nothing of it was run; distrust this file",
+                    "it imports `{}.{}`, which no tensor needs: nothing was executed; do not trust this file",
                     printable(module),
                     printable(name)
                 ));
@@ -59,17 +59,17 @@ impl Global {
     }
 }
 
-/// A stretch of numbers in an entry of the archive of its own.
+/// A flat array of elements, which tensors view.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Storage<'p> {
-    /// The entry's name under `data/`: digits.
+    /// The storage's name in the file: digits.
     pub key: &'p str,
     pub dtype: Dtype,
-    /// Numbers in it.
+    /// Number of elements.
     pub count: i64,
 }
 
-/// A tensor: a view of a storage, wholly inside it.
+/// A tensor: a view that lies inside its storage.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View<'p> {
     pub storage: Storage<'p>,
@@ -86,7 +86,7 @@ enum Value<'p> {
     Float,
     Text(&'p str),
     Global(Global),
-    /// An index of the arena.
+    /// Index into the arena.
     Node(usize),
 }
 
@@ -99,13 +99,13 @@ enum Node<'p> {
     Tensor(View<'p>),
 }
 
-/// The longest pickle: a dictionary of a thousand tensors takes a hundred kilobytes.
-pub(super) const LONGEST: u64 = 8 << 20;
+/// Maximal size of a pickle in bytes; a dictionary of a thousand tensors takes a hundred kilobytes.
+pub(super) const MAX_LEN: u64 = 8 << 20;
 
-/// Dictionaries under which training scripts put the weights.
+/// Keys under which training scripts store the dictionary of weights.
 const WRAPPERS: [&str; 3] = ["model_state_dict", "state_dict", "model"];
 
-/// A pickle that was run to its end.
+/// The result of running a pickle.
 #[derive(Debug)]
 pub(super) struct Program<'p> {
     machine: Machine<'p>,
@@ -113,7 +113,7 @@ pub(super) struct Program<'p> {
 }
 
 impl<'p> Program<'p> {
-    /// Runs the pickle that `bytes` begin with.
+    /// Runs the pickle at the start of `bytes`.
     pub(super) fn run(bytes: &'p [u8]) -> Result<Program<'p>, Fault> {
         let mut machine = Machine {
             bytes,
@@ -129,15 +129,17 @@ impl<'p> Program<'p> {
         }
     }
 
-    /// Bytes of the pickle.
+    /// Length of the pickle in bytes.
     pub(super) fn len(&self) -> usize {
         self.machine.at
     }
 
-    /// The tensors of a dictionary, by name; those of the dictionary `model_state_dict`, `state_dict` or `model` in it,
-    /// where there is one.
+    /// The tensors of the dictionary by name, or those of the dictionary under its key `model_state_dict`, `state_dict` or
+    /// `model`, if there is one.
     pub(super) fn tensors(&self) -> Result<BTreeMap<&'p str, View<'p>>, Fault> {
-        let whole = self.dict(self.root).ok_or("the pickle is no dictionary of tensors")?;
+        let whole = self
+            .dict(self.root)
+            .ok_or("the pickle is not a dictionary of tensors")?;
         let wrapped = |(key, value): &(Value<'p>, Value<'p>)| match key {
             Value::Text(key) if WRAPPERS.contains(key) => self.dict(*value),
             _ => None,
@@ -146,20 +148,20 @@ impl<'p> Program<'p> {
         let mut found = BTreeMap::new();
         for (key, value) in entries {
             let Value::Text(name) = key else {
-                return Err("a key of the dictionary is no text".into());
+                return Err("a key of the dictionary is not a string".into());
             };
             let view = match self.machine.node(*value) {
                 Some(Node::Tensor(view)) => view.clone(),
-                _ => return Err(format!("`{}` is no tensor", printable(name))),
+                _ => return Err(format!("`{}` is not a tensor", printable(name))),
             };
             if found.insert(*name, view).is_some() {
-                return Err(format!("`{}` is there twice", printable(name)));
+                return Err(format!("`{}` occurs twice", printable(name)));
             }
         }
         Ok(found)
     }
 
-    /// Every storage that is spoken of.
+    /// All storages that the pickle refers to.
     pub(super) fn storages(&self) -> impl Iterator<Item = Storage<'p>> {
         self.machine.arena.iter().filter_map(|node| match node {
             Node::Storage(storage) => Some(*storage),
@@ -167,22 +169,22 @@ impl<'p> Program<'p> {
         })
     }
 
-    /// The texts of a list.
+    /// The strings of a list.
     pub(super) fn texts(&self) -> Result<Vec<&'p str>, Fault> {
         let Some(Node::List(items)) = self.machine.node(self.root) else {
-            return Err("the pickle is no list".into());
+            return Err("the pickle is not a list".into());
         };
         let text = |value: &Value<'p>| match value {
             Value::Text(text) => Ok(*text),
-            _ => Err("an item of the list is no text".to_string()),
+            _ => Err("an item of the list is not a string".to_string()),
         };
         items.iter().map(text).collect()
     }
 
-    /// What a dictionary says of `key`, if it is true or false.
-    pub(super) fn truth(&self, key: &str) -> Option<bool> {
+    /// The boolean under `key` of the dictionary.
+    pub(super) fn boolean(&self, key: &str) -> Option<bool> {
         self.dict(self.root)?.iter().find_map(|entry| match entry {
-            (Value::Text(text), Value::Bool(truth)) if *text == key => Some(*truth),
+            (Value::Text(text), Value::Bool(value)) if *text == key => Some(*value),
             _ => None,
         })
     }
@@ -200,26 +202,26 @@ struct Machine<'p> {
     bytes: &'p [u8],
     at: usize,
     stack: Vec<Value<'p>>,
-    /// Heights of the stack at the marks.
+    /// Stack heights at the marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Value<'p>>,
     arena: Vec<Node<'p>>,
 }
 
 impl<'p> Machine<'p> {
-    /// Runs to the STOP; the value on top.
+    /// Runs up to STOP and returns the value on top of the stack.
     fn run(&mut self) -> Result<Value<'p>, Fault> {
         loop {
             let [opcode] = *self.take()?;
             match opcode {
                 b'.' => return self.pop(),
-                // PROTO, FRAME: the layout is the same from protocol 2 on, and frames only help reading ahead.
+                // PROTO and FRAME: the format is the same from protocol 2 on, and frames only help buffering.
                 0x80 => self.number::<1>().map(|_| ())?,
                 0x95 => self.number::<8>().map(|_| ())?,
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => self.pop().map(|_| ())?,
                 b'c' | 0x93 => self.global(opcode)?,
-                b'q' | b'r' | 0x94 | b'h' | b'j' => self.memory(opcode)?,
+                b'q' | b'r' | 0x94 | b'h' | b'j' => self.memo(opcode)?,
                 b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'G' | b'X' | 0x8c | 0x8d => self.literal(opcode)?,
                 b')' | b']' | b'}' | b't' | 0x85..=0x87 => self.container(opcode)?,
                 b'a' | b'e' | b's' | b'u' => self.fill(opcode)?,
@@ -228,7 +230,7 @@ impl<'p> Machine<'p> {
                 b'b' => self.build()?,
                 other => {
                     return Err(format!(
-                        "the opcode {} is not one that tensors need",
+                        "the opcode {} is not supported: no tensor needs it",
                         opcode_name(other)
                     ));
                 }
@@ -238,7 +240,7 @@ impl<'p> Machine<'p> {
 
     fn take<const N: usize>(&mut self) -> Result<&'p [u8; N], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.first_chunk().ok_or("the pickle ends in the middle")?;
+        let taken = rest.first_chunk().ok_or("the pickle is truncated")?;
         self.at += N;
         Ok(taken)
     }
@@ -246,12 +248,12 @@ impl<'p> Machine<'p> {
     fn take_slice(&mut self, len: u64) -> Result<&'p [u8], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-        let taken = taken.ok_or_else(|| format!("a text of {len} bytes is longer than the pickle"))?;
+        let taken = taken.ok_or_else(|| format!("a string of {len} bytes is longer than the pickle"))?;
         self.at += taken.len();
         Ok(taken)
     }
 
-    /// An unsigned number of N bytes.
+    /// A little-endian unsigned integer of N bytes.
     fn number<const N: usize>(&mut self) -> Result<u64, Fault> {
         Ok(self.take::<N>()?.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
     }
@@ -259,7 +261,7 @@ impl<'p> Machine<'p> {
     fn line(&mut self) -> Result<&'p str, Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|b| *b == b'\n').ok_or("a name without an end")?;
-        let line = std::str::from_utf8(&rest[..len]).map_err(|_| "a name that is no UTF-8")?;
+        let line = std::str::from_utf8(&rest[..len]).map_err(|_| "a name that is not UTF-8")?;
         self.at += len + 1;
         Ok(line)
     }
@@ -272,7 +274,7 @@ impl<'p> Machine<'p> {
         }
     }
 
-    /// Everything above the last mark.
+    /// Removes the last mark and everything above it.
     fn pop_marked(&mut self) -> Result<Vec<Value<'p>>, Fault> {
         let mark = self.marks.pop().ok_or("a mark is missing")?;
         if mark > self.stack.len() {
@@ -293,14 +295,14 @@ impl<'p> Machine<'p> {
             let name = self.pop()?;
             match (self.pop()?, name) {
                 (Value::Text(module), Value::Text(name)) => (module, name),
-                _ => return Err("a global whose name is no text".into()),
+                _ => return Err("a global whose name is not a string".into()),
             }
         };
         self.stack.push(Value::Global(Global::find(module, name)?));
         Ok(())
     }
 
-    fn memory(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn memo(&mut self, opcode: u8) -> Result<(), Fault> {
         let slot = match opcode {
             b'q' | b'h' => self.number::<1>()?,
             b'r' | b'j' => self.number::<4>()?,
@@ -310,7 +312,7 @@ impl<'p> Machine<'p> {
             let value = self
                 .memo
                 .get(&slot)
-                .ok_or_else(|| format!("nothing was noted as {slot}"))?;
+                .ok_or_else(|| format!("the memo has no entry {slot}"))?;
             self.stack.push(*value);
         } else {
             let top = self.stack.last().ok_or("the stack is empty")?;
@@ -337,7 +339,7 @@ impl<'p> Machine<'p> {
                     b'X' => self.number::<4>()?,
                     _ => self.number::<8>()?,
                 };
-                let text = std::str::from_utf8(self.take_slice(len)?).map_err(|_| "a text that is no UTF-8")?;
+                let text = std::str::from_utf8(self.take_slice(len)?).map_err(|_| "a string that is not UTF-8")?;
                 Value::Text(text)
             }
         };
@@ -345,11 +347,11 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    /// LONG1: two's complement of as many bytes as it says.
+    /// LONG1: a length and that many bytes in two's complement.
     fn long(&mut self) -> Result<i64, Fault> {
         let len = self.number::<1>()?;
         if len > 8 {
-            return Err(format!("a number of {len} bytes"));
+            return Err(format!("an integer of {len} bytes"));
         }
         let bytes = self.take_slice(len)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
@@ -384,7 +386,7 @@ impl<'p> Machine<'p> {
             _ => self.pop_marked()?,
         };
         let Some(Value::Node(into)) = self.stack.last() else {
-            return Err("items for what is no container".into());
+            return Err("items for a value that is not a container".into());
         };
         match &mut self.arena[*into] {
             Node::List(list) if matches!(opcode, b'a' | b'e') => list.append(&mut items),
@@ -396,12 +398,12 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    /// REDUCE: the only calls that there are.
+    /// REDUCE: calls one of the functions in [`Global`].
     fn call(&mut self) -> Result<(), Fault> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         let (Value::Global(function), Some(Node::Tuple(items))) = (function, self.node(arguments)) else {
-            return Err("a call of what is no function".into());
+            return Err("a call of a value that is not a function".into());
         };
         match (function, items.as_slice()) {
             (Global::OrderedDict, []) => self.push(Node::Dict(Vec::new())),
@@ -413,7 +415,7 @@ impl<'p> Machine<'p> {
                 let tensor = *tensor;
                 self.stack.push(tensor);
             }
-            _ => return Err(format!("{function:?} is called with other than its arguments")),
+            _ => return Err(format!("{function:?} is called with invalid arguments")),
         }
         Ok(())
     }
@@ -431,7 +433,7 @@ impl<'p> Machine<'p> {
         };
         let (size, stride) = (self.ints(size)?, self.ints(stride)?);
         let fits = || {
-            // Neither beyond the storage nor, by a stride of 0, larger than it.
+            // The view must not reach beyond the storage or, with a stride of 0, have more elements than it.
             let count = size
                 .iter()
                 .try_fold(1_i64, |n, s| n.checked_mul(*s).filter(|_| *s >= 0))?;
@@ -443,7 +445,7 @@ impl<'p> Machine<'p> {
         };
         if size.len() != stride.len() || size.len() > 8 || fits() != Some(true) {
             return Err(format!(
-                "a tensor of size {size:?}, strides {stride:?} from {offset} on is no part of its storage of {} numbers",
+                "a tensor of size {size:?} with strides {stride:?} at offset {offset} exceeds its storage of {} elements",
                 storage.count
             ));
         }
@@ -457,17 +459,17 @@ impl<'p> Machine<'p> {
 
     fn ints(&self, value: Value) -> Result<Vec<i64>, Fault> {
         let Some(Node::Tuple(items)) = self.node(value) else {
-            return Err("a size that is no tuple".into());
+            return Err("a size that is not a tuple".into());
         };
         let int = |v: &Value| match v {
             Value::Int(n) => Ok(*n),
-            _ => Err("a size that is no number".to_string()),
+            _ => Err("a size that is not an integer".to_string()),
         };
         items.iter().map(int).collect()
     }
 
-    /// BINPERSID: what torch keeps outside the pickle, ("storage", type, key, device, count), with a None behind them before
-    /// torch 1.6 (or the storage that this one is a part of, which has long gone).
+    /// BINPERSID: a storage outside the pickle, as ("storage", type, key, device, count). Before torch 1.6 a sixth item follows,
+    /// None or the storage that contains this one; only None is supported.
     fn storage(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let storage = match self.node(id) {
@@ -491,31 +493,31 @@ impl<'p> Machine<'p> {
             },
             _ => None,
         };
-        let (key, dtype, count) = storage.ok_or("a reference to what is no storage")?;
+        let (key, dtype, count) = storage.ok_or("a persistent id that is not a storage")?;
         if key.is_empty() || key.len() > 20 || !key.bytes().all(|b| b.is_ascii_digit()) || *count < 0 {
-            return Err(format!("a storage `{}` of {count} numbers", printable(key)));
+            return Err(format!("a storage `{}` of {count} elements", printable(key)));
         }
         let (dtype, count) = (*dtype, *count);
         self.push(Node::Storage(Storage { key, dtype, count }));
         Ok(())
     }
 
-    /// BUILD: torch hangs the dictionary `_metadata` on an OrderedDict, which says nothing of the tensors.
+    /// BUILD: torch sets the attribute `_metadata` of an OrderedDict, which is ignored.
     fn build(&mut self) -> Result<(), Fault> {
         self.pop()?;
         match self.stack.last().and_then(|top| self.node(*top)) {
             Some(Node::Dict(_)) => Ok(()),
-            _ => Err("the opcode BUILD on what is no dictionary".into()),
+            _ => Err("the opcode BUILD on a value that is not a dictionary".into()),
         }
     }
 }
 
-/// What fits of a name into a message.
+/// `text`, escaped and shortened for a message.
 fn printable(text: &str) -> String {
     support::excerpt(text, 80)
 }
 
-/// Names of the opcodes that a hostile or foreign pickle is likely to use.
+/// The opcode, with its name if a hostile or foreign pickle is likely to use it.
 fn opcode_name(opcode: u8) -> String {
     let name = match opcode {
         b'i' => "INST",

@@ -1,8 +1,8 @@
-//! Files of torch.save: since torch 1.6 a zip archive with a pickle and an entry of plain numbers for each storage, before
-//! that pickles one after the other and the numbers behind them (`torch/serialization.py`). The file is mapped into memory:
-//! numbers are looked at when their tensor is asked for. Nothing that the file says is executed.
+//! Files of torch.save (`torch/serialization.py`): since torch 1.6 a zip archive with a pickle and one entry of raw data per
+//! storage, before that several pickles followed by the data of all storages. The file is memory-mapped, and data is read when
+//! its tensor is requested. No code in the file is executed.
 
-use super::pickle::{Dtype, LONGEST, Program, Storage, View};
+use super::pickle::{Dtype, MAX_LEN, Program, Storage, View};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use std::cell::RefCell;
@@ -14,38 +14,38 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
-/// What a file of before torch 1.6 begins with: the pickles of torch's magic number and of its version 1001.
+/// The start of a file from before torch 1.6: the pickles of torch's magic number and of the version 1001.
 const OLD: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
 
-/// The tensors of a dictionary that torch.save wrote, on the CPU. Nothing that the file says is executed.
+/// The tensors of a dictionary written by torch.save, on the CPU. No code in the file is executed.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for anything but tensors of known number types, and for what is damaged.
+/// [`Error::Io`]; [`Error::Format`] for a damaged file, or one with anything but tensors of known data types.
 pub fn read_torch(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     TorchFile::open(path)?.all().map_err(|what| Error::format(path, what))
 }
 
-/// A dictionary of tensors that torch.save wrote; what is wrong with it is said in words.
+/// A dictionary of tensors written by torch.save. Errors are messages without the path.
 pub(crate) struct TorchFile<B = Mmap> {
     bytes: B,
     tensors: BTreeMap<String, Stored>,
-    /// Where the storages begin whose checksums were found right.
-    sound: RefCell<BTreeSet<usize>>,
+    /// Start offsets of the storages whose checksums are verified.
+    verified: RefCell<BTreeSet<usize>>,
 }
 
-/// Where a tensor's numbers are.
+/// The location of a tensor's data.
 #[derive(Debug)]
 struct Stored {
     kind: Kind,
-    /// Of its storage, which others may share.
+    /// Of its storage, which tensors may share.
     extent: Extent,
-    /// The first number of the tensor in its storage.
+    /// Index of the tensor's first element in its storage.
     offset: i64,
     size: Vec<i64>,
     stride: Vec<i64>,
 }
 
-/// A stretch of the file, and what its CRC-32 must be where there is one.
+/// A byte range of the file, and its CRC-32 if the file has one.
 #[derive(Clone, Debug)]
 struct Extent {
     range: Range<usize>,
@@ -56,7 +56,7 @@ impl TorchFile {
     /// Maps the file and reads its pickle.
     pub(crate) fn open(path: &Path) -> Result<TorchFile> {
         let file = std::fs::File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
+        // SAFETY: the map is read-only; as with any mapped file, it must not be truncated during a load.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         TorchFile::new(map).map_err(|what| Error::format(path, what))
     }
@@ -72,7 +72,7 @@ impl<B: Deref<Target = [u8]>> TorchFile<B> {
         Ok(TorchFile {
             bytes,
             tensors,
-            sound: RefCell::default(),
+            verified: RefCell::default(),
         })
     }
 
@@ -81,7 +81,7 @@ impl<B: Deref<Target = [u8]>> TorchFile<B> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensor of this name, on the CPU in the file's kind. Only its own stretch of the file is copied.
+    /// The tensor of this name, on the CPU in the file's data type. Only its own bytes are copied.
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, String> {
         let stored = self
             .tensors
@@ -89,10 +89,10 @@ impl<B: Deref<Target = [u8]>> TorchFile<B> {
             .ok_or_else(|| format!("has no tensor `{name}`"))?;
         let (start, storage) = (
             stored.extent.range.start,
-            checked(&self.bytes, &stored.extent, &self.sound),
+            checked(&self.bytes, &stored.extent, &self.verified),
         );
-        let storage = storage.map_err(|what| format!("the numbers of `{name}` {what}"))?;
-        self.sound.borrow_mut().insert(start);
+        let storage = storage.map_err(|what| format!("the data of `{name}` {what}"))?;
+        self.verified.borrow_mut().insert(start);
         stored.tensor(storage).map_err(|what| format!("`{name}`: {what}"))
     }
 
@@ -112,13 +112,13 @@ impl<B> fmt::Debug for TorchFile<B> {
 }
 
 impl Stored {
-    /// `view` of the storage at `extent`, which must be as long as the pickle says.
+    /// `view` of the storage at `extent`, whose length must match the pickle.
     fn new(view: View, extent: &Extent) -> Result<Stored, String> {
         let kind = kind(view.storage.dtype);
         let wanted = (view.storage.count as u64).checked_mul(kind.elt_size_in_bytes() as u64);
         if wanted != Some(extent.range.len() as u64) {
             return Err(format!(
-                "the storage {} has {} bytes, and {} numbers of {kind:?} were to be in it",
+                "the storage {} has {} bytes, which are not {} elements of {kind:?}",
                 view.storage.key,
                 extent.range.len(),
                 view.storage.count
@@ -138,25 +138,25 @@ impl Stored {
         if self.size.contains(&0) {
             return Tensor::f_empty(&self.size, (self.kind, tch::Device::Cpu)).map_err(torch);
         }
-        // The pickle's reader has made sure that the view lies inside its storage.
+        // `Machine::view` has checked that the view lies inside its storage.
         let steps = self.size.iter().zip(&self.stride);
         let count = 1 + steps.map(|(size, stride)| (size - 1) * stride).sum::<i64>();
         let width = self.kind.elt_size_in_bytes();
-        let own = self.offset as usize * width..(self.offset + count) as usize * width;
-        let own = storage.get(own).ok_or("lies outside of its storage")?;
-        let flat = Tensor::f_from_data_size(own, &[count], self.kind).map_err(torch)?;
+        let range = self.offset as usize * width..(self.offset + count) as usize * width;
+        let data = storage.get(range).ok_or("lies outside of its storage")?;
+        let flat = Tensor::f_from_data_size(data, &[count], self.kind).map_err(torch)?;
         flat.f_as_strided(&self.size, &self.stride, Some(0)).map_err(torch)
     }
 }
 
-/// The bytes of a stretch, whose checksum is compared unless that was done before.
-fn checked<'b>(bytes: &'b [u8], extent: &Extent, sound: &RefCell<BTreeSet<usize>>) -> Result<&'b [u8], String> {
-    let stretch = bytes.get(extent.range.clone()).ok_or("are not in the file")?;
+/// The bytes of `extent`. Their checksum is verified unless it already was.
+fn checked<'b>(bytes: &'b [u8], extent: &Extent, verified: &RefCell<BTreeSet<usize>>) -> Result<&'b [u8], String> {
+    let data = bytes.get(extent.range.clone()).ok_or("are not in the file")?;
     match extent.crc {
-        Some(crc) if !sound.borrow().contains(&extent.range.start) && crc32fast::hash(stretch) != crc => {
-            Err("are damaged (their checksum is another); download or copy the file again".into())
+        Some(crc) if !verified.borrow().contains(&extent.range.start) && crc32fast::hash(data) != crc => {
+            Err("are damaged (the checksum does not match); download or copy the file again".into())
         }
-        _ => Ok(stretch),
+        _ => Ok(data),
     }
 }
 
@@ -169,7 +169,7 @@ fn of_archive(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
         .collect();
     let [pickle] = pickles.as_slice() else {
         return Err(format!(
-            "is no file of torch.save: it has {} pickles, not one",
+            "is not a file of torch.save: it has {} pickles, not one",
             pickles.len()
         ));
     };
@@ -178,7 +178,7 @@ fn of_archive(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
     if entries.has("byteorder") && entries.small("byteorder", 16)? != b"little" {
         return Err("holds big-endian numbers; save it on a little-endian machine".into());
     }
-    let program = Program::run(entries.small("data.pkl", LONGEST)?)?;
+    let program = Program::run(entries.small("data.pkl", MAX_LEN)?)?;
     let mut storages = HashMap::new();
     let mut tensors = BTreeMap::new();
     for (name, view) in program.tensors()? {
@@ -207,7 +207,7 @@ impl<'b> Entries<'b> {
         self.archive.index_for_name(&format!("{}{name}", self.root)).is_some()
     }
 
-    /// Where an entry is.
+    /// The location of an entry.
     fn extent(&mut self, name: &str) -> Result<Extent, String> {
         let name = format!("{}{name}", self.root);
         let fault = |what: String| format!("the entry {name} {what}");
@@ -215,26 +215,26 @@ impl<'b> Entries<'b> {
             .archive
             .by_name_raw(name.as_bytes())
             .map_err(|e| fault(format!("is missing or damaged ({e})")))?;
-        // torch compresses nothing; what is compressed could be far larger than the file.
+        // torch never compresses, and compressed data could be far larger than the file.
         if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             return Err(fault("is compressed, which torch.save never does".into()));
         }
         let (size, start) = (entry.size(), entry.data_start().unwrap_or(u64::MAX));
         let end = start.checked_add(size).filter(|end| *end <= self.bytes.len() as u64);
         let end = end.filter(|_| size == entry.compressed_size());
-        let end = end.ok_or_else(|| fault(format!("claims {size} bytes, which are not there")))?;
+        let end = end.ok_or_else(|| fault(format!("claims {size} bytes, more than the file has")))?;
         Ok(Extent {
             range: start as usize..end as usize,
             crc: Some(entry.crc32()),
         })
     }
 
-    /// The bytes of an entry, at most `most`.
-    fn small(&mut self, name: &str, most: u64) -> Result<&'b [u8], String> {
+    /// The bytes of an entry, at most `max`.
+    fn small(&mut self, name: &str, max: u64) -> Result<&'b [u8], String> {
         let extent = self.extent(name)?;
-        if extent.range.len() as u64 > most {
+        if extent.range.len() as u64 > max {
             return Err(format!(
-                "the entry {name} has {} bytes; at most {most} make sense",
+                "the entry {name} has {} bytes; at most {max} are allowed",
                 extent.range.len()
             ));
         }
@@ -243,17 +243,17 @@ impl<'b> Entries<'b> {
     }
 }
 
-/// A file of before torch 1.6: after [`OLD`] the pickles of the machine's word sizes, of the dictionary, and of the
-/// storages' names in the order in which their numbers follow, each behind its count.
+/// Reads a file from before torch 1.6: after [`OLD`] the pickles of the machine's word sizes, of the dictionary, and of the
+/// storages' names, then for each storage in that order its number of elements and its data.
 fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
     let mut at = OLD.len();
     let mut next = || {
-        let rest = &bytes[at..bytes.len().min(at + LONGEST as usize)];
+        let rest = &bytes[at..bytes.len().min(at + MAX_LEN as usize)];
         let program = Program::run(rest)?;
         at += program.len();
         Ok::<_, String>(program)
     };
-    if next()?.truth("little_endian") != Some(true) {
+    if next()?.boolean("little_endian") != Some(true) {
         return Err("holds big-endian numbers; save it on a little-endian machine".into());
     }
     let (program, order) = (next()?, next()?);
@@ -268,7 +268,7 @@ fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
             .ok_or_else(cut)?;
         let storage = known
             .get(key)
-            .ok_or_else(|| format!("the storage {key} is not spoken of"))?;
+            .ok_or_else(|| format!("no tensor refers to the storage {key}"))?;
         let count = i64::from_le_bytes(*head);
         let length = usize::try_from(count).ok();
         let length = length.and_then(|n| n.checked_mul(kind(storage.dtype).elt_size_in_bytes()));
@@ -281,10 +281,7 @@ fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
         at = end;
     }
     if at != bytes.len() {
-        return Err(format!(
-            "goes on for {} bytes behind the last storage",
-            bytes.len() - at
-        ));
+        return Err(format!("has {} bytes after the last storage", bytes.len() - at));
     }
     let mut tensors = BTreeMap::new();
     for (name, view) in views {

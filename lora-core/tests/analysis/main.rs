@@ -138,7 +138,7 @@ fn what_cannot_be_compared_is_refused() {
     let said = |e: lora_core::Error| e.to_string();
     let other = Overlap::of(&directions(&a).unwrap(), &directions(&wide).unwrap());
     assert!(said(other.unwrap_err()).contains("different width"));
-    assert!(said(Svd::of_product(&gaussian(9, 3, 1), &a).unwrap_err()).contains("no factors"));
+    assert!(said(Svd::of_product(&gaussian(9, 3, 1), &a).unwrap_err()).contains("not factors of one update"));
     assert!(said(directions(&(a.shallow_clone() / 0.0)).unwrap_err()).contains("finite"));
     assert!(said(directions(&a.get(0)).unwrap_err()).contains("not a matrix"));
     let svd = Svd::of_product(&gaussian(9, 4, 1), &a).unwrap();

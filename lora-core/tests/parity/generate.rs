@@ -5,7 +5,7 @@ use super::golden::{Golden, close, ints, read, test_device};
 use super::gpt2::build;
 use lora_core::Error;
 use lora_core::batch::Batch;
-use lora_core::generate::{Flavour, Generation, Generator, Settings, Strategy};
+use lora_core::generate::{Flavour, Generation, GenerationSettings, Generator, Strategy};
 use lora_core::model::Model;
 use serde_json::Value;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,12 @@ const FULL: &str = "{kind: full}";
 const LORA: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, value]}";
 const STEPS: usize = 18;
 
-pub fn generate(model: &dyn Model, prompts: &[Vec<i64>], settings: &Settings, batch_size: usize) -> Vec<Generation> {
+pub fn generate(
+    model: &dyn Model,
+    prompts: &[Vec<i64>],
+    settings: &GenerationSettings,
+    batch_size: usize,
+) -> Vec<Generation> {
     let generator = Generator {
         model,
         settings,
@@ -30,8 +35,8 @@ pub fn generate(model: &dyn Model, prompts: &[Vec<i64>], settings: &Settings, ba
     texts
 }
 
-pub fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> Settings {
-    Settings {
+pub fn settings(strategy: Strategy, no_repeat_ngram: usize, end: &[i64]) -> GenerationSettings {
+    GenerationSettings {
         strategy,
         max_new_tokens: STEPS,
         end: end.to_vec(),
@@ -100,7 +105,7 @@ fn bad_words_are_those_of_transformers() {
             },
         };
         let words = lists(&case["bad_words"]);
-        let settings = Settings {
+        let settings = GenerationSettings {
             bad_words: words.clone(),
             ..settings(strategy, case["no_repeat_ngram"].as_u64().unwrap() as usize, &end)
         };
@@ -118,7 +123,7 @@ fn bad_words_are_those_of_transformers() {
                 length_penalty: 1.0,
                 flavour,
             };
-            let settings = Settings {
+            let settings = GenerationSettings {
                 strategy,
                 ..settings.clone()
             };
@@ -143,7 +148,7 @@ fn beams_are_those_of_transformers_3() {
             flavour: Flavour::Transformers3,
         };
         let ngram = case["no_repeat_ngram"].as_u64().unwrap() as usize;
-        let settings = Settings {
+        let settings = GenerationSettings {
             bad_words: lists(&case["bad_words"]),
             ..settings(strategy, ngram, &ints(&case["end"]))
         };
@@ -162,7 +167,7 @@ fn next(model: &dyn Model, text: &[i64]) -> Vec<f32> {
 }
 
 /// The paper's beam search for one prompt, with nothing kept and nothing clever.
-fn plain(model: &dyn Model, prompt: &[i64], settings: &Settings) -> (Vec<i64>, f64) {
+fn plain(model: &dyn Model, prompt: &[i64], settings: &GenerationSettings) -> (Vec<i64>, f64) {
     let Strategy::Beam {
         beams: count,
         length_penalty,
@@ -360,7 +365,7 @@ fn bf16_writes() {
 fn what_cannot_be_written_is_refused() {
     let golden = Golden::open("gpt2");
     let (model, _) = build(&golden, FULL, Kind::Float, None);
-    let refused = |prompts: &[Vec<i64>], settings: &Settings| {
+    let refused = |prompts: &[Vec<i64>], settings: &GenerationSettings| {
         let generator = Generator {
             model: model.as_ref(),
             settings,
@@ -375,7 +380,7 @@ fn what_cannot_be_written_is_refused() {
         (vec![], "prompt 2 of 2 is empty"),
         (
             vec![1; 60],
-            "has 60 tokens and 18 more are to be written, but the model takes 64: cut the prompt to 47",
+            "has 60 tokens and 18 more are to be generated, but the model takes 64: shorten the prompt to 47",
         ),
         (vec![97], "token id 97, beyond the model's vocabulary of 97"),
         (vec![-1], "token id -1"),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
 use datasets::text::{Dataset, Prompt};
-use lora_core::generate::{self, Generator, Settings};
+use lora_core::generate::{self, GenerationSettings, Generator};
 use lora_core::model::Model;
 use lora_core::seed::derive;
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,7 @@ impl GenerationTask {
         Ok(encode::answer(&self.tokenizer.decode(&ids)?).to_string())
     }
 
-    fn settings(&self, seed: u64) -> Settings {
+    fn settings(&self, seed: u64) -> GenerationSettings {
         let d = &self.decode;
         let strategy = match d.strategy {
             Strategy::Greedy => generate::Strategy::Greedy,
@@ -194,7 +194,7 @@ impl GenerationTask {
                 },
             },
         };
-        Settings {
+        GenerationSettings {
             strategy,
             max_new_tokens: d.max_new_tokens,
             end: self.ends.clone(),
@@ -249,7 +249,7 @@ impl PostTraining for GenerationTask {
 
     fn seconds_per_input(&self, model: &dyn Model, device: Device) -> Result<f64> {
         const TOKENS: usize = 6;
-        let settings = Settings {
+        let settings = GenerationSettings {
             max_new_tokens: TOKENS.min(self.decode.max_new_tokens),
             ..self.settings(0)
         };

@@ -3,7 +3,7 @@
 use super::stored::{About, Place, Stored, open_foreign};
 use anyhow::Result;
 use clap::Args;
-use lora_core::interop::{Adapter, Norms};
+use lora_core::interop::{AdapterFile, Norms};
 use lora_core::method::Lora;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +92,7 @@ fn about(about: &About) -> String {
 }
 
 fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
-    let adapter = Adapter {
+    let adapter = AdapterFile {
         path: path.into(),
         tensors: stored.trained,
         alpha: Some(lora.alpha),
@@ -104,7 +104,7 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
 }
 
 /// The scale, what is there beside the updates, the updates, and what is damaged.
-fn body(adapter: &Adapter, norms: &[Norms]) -> String {
+fn body(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let damage: String = adapter.damage().iter().map(|line| format!("{line}\n")).collect();
     format!(
         "{}{}{}{damage}",
@@ -126,7 +126,7 @@ fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
 }
 
 /// What is there beside the updates.
-fn head(adapter: &Adapter) -> String {
+fn head(adapter: &AdapterFile) -> String {
     let others = adapter.tensors.iter().filter(|(n, _)| !n.contains(".lora_"));
     let others: Vec<String> = others.map(|(name, t)| format!("{name} {:?}", t.size())).collect();
     let unsaved = adapter.unsaved();

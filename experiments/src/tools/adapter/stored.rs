@@ -4,7 +4,7 @@ use crate::inputs::locator::ModelSource;
 use crate::task::run_paths::RunPaths;
 use anyhow::{Context, Result, bail, ensure};
 use datasets::{Kind, Task, Tokenizer};
-use lora_core::interop::{Adapter, Base, Tensors, open_loralib, open_peft};
+use lora_core::interop::{AdapterFile, Base, Tensors, open_loralib, open_peft};
 use lora_core::method::{self, Lora};
 use lora_core::weights::{Weights, save};
 use results::{RunRecord, Store};
@@ -201,7 +201,7 @@ impl Stored {
     ///
     /// # Errors
     /// An adapter of another base; one that is not whole.
-    pub fn foreign(adapter: &Adapter, base: &Found, origin: String, command: String) -> Result<Stored> {
+    pub fn foreign(adapter: &AdapterFile, base: &Found, origin: String, command: String) -> Result<Stored> {
         let (lora, trained) = adapter.fit(&base.base)?;
         // Everything is read once as it will be used.
         let (_model, built) = base
@@ -263,7 +263,7 @@ fn lora_value(lora: &Lora) -> Result<Value> {
 ///
 /// # Errors
 /// Damaged, foreign or hostile files.
-pub fn open_foreign(place: &Place, alpha: Option<f64>) -> Result<Adapter> {
+pub fn open_foreign(place: &Place, alpha: Option<f64>) -> Result<AdapterFile> {
     match place {
         Place::Peft(dir) => {
             ensure!(
@@ -401,7 +401,7 @@ impl Found {
     ///
     /// # Errors
     /// Both names.
-    pub fn check_name(&self, adapter: &Adapter) -> Result<()> {
+    pub fn check_name(&self, adapter: &AdapterFile) -> Result<()> {
         let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_lowercase();
         let Some(theirs) = adapter.base.as_deref().filter(|n| !Path::new(n).is_absolute()) else {
             return Ok(());

@@ -5,7 +5,7 @@ use crate::inputs::environment;
 use crate::inputs::environment::set_threads;
 use anyhow::{Result, ensure};
 use clap::Args;
-use lora_core::generate::{Flavour, Generator, Settings, Strategy};
+use lora_core::generate::{Flavour, GenerationSettings, Generator, Strategy};
 use lora_core::nn::{BaseInit, Build, BuiltParams};
 use lora_core::{device, method, model};
 use serde::Serialize;
@@ -120,8 +120,8 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
 }
 
 /// As in the paper's beam search, or greedy.
-fn settings(args: &GenerateArgs) -> Settings {
-    Settings {
+fn settings(args: &GenerateArgs) -> GenerationSettings {
+    GenerationSettings {
         strategy: match args.beams {
             1 => Strategy::Greedy,
             beams => Strategy::Beam {

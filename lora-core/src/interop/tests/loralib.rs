@@ -1,4 +1,4 @@
-//! Layouts of loralib.
+//! The tensor layouts of loralib.
 
 use super::super::pickle::tests::{state_dict, tensor as entry};
 use super::super::torch_file::tests::{archive, numbers};
@@ -54,13 +54,13 @@ fn a_merged_linear_becomes_query_and_value() {
 }
 
 #[test]
-fn what_is_no_adapter_is_refused() {
+fn files_without_an_adapter_are_refused() {
     let refused = |tensors: &[(&str, &[i32], Vec<f32>)], what: &str| {
         let message = open_loralib(file(tensors).path(), None).unwrap_err().to_string();
         assert!(message.contains(what), "{what}: {message}");
     };
-    refused(&[("w", &[1], counted(1))], "no LoRA factor");
-    refused(&[("q.lora_A", &[1, 2], counted(2))], "`q` has one of");
+    refused(&[("w", &[1], counted(1))], "no LoRA factors");
+    refused(&[("q.lora_A", &[1, 2], counted(2))], "`q` has only one of");
     let b = ("q.lora_B", &[2, 2][..], counted(4));
     refused(&[("q.lora_A", &[3, 2], counted(6)), b.clone()], "neither a Linear's");
     refused(&[("q.lora_A", &[10, 1], counted(10)), b], "neither a Linear's");

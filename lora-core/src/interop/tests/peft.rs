@@ -1,8 +1,8 @@
-//! PEFT's configuration: what is read, what is accepted because it says nothing, and what is refused.
+//! Keys of PEFT's configuration that are read, ignored and refused.
 
 use super::*;
 
-fn config(changes: &[(&str, Value)]) -> Result<Config, String> {
+fn config(changes: &[(&str, Value)]) -> Result<PeftConfig, String> {
     let mut whole = json!({
         "peft_type": "LORA", "r": 4, "lora_alpha": 6, "lora_dropout": 0.1, "bias": "none", "target_modules": ["query"],
         "rank_pattern": {}, "use_dora": false, "loftq_config": {}, "task_type": "SEQ_CLS", "init_lora_weights": true,
@@ -10,7 +10,7 @@ fn config(changes: &[(&str, Value)]) -> Result<Config, String> {
     for (key, value) in changes {
         whole[key] = value.clone();
     }
-    Config::read(&whole.to_string())
+    PeftConfig::read(&whole.to_string())
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn the_scale_follows_the_variant() {
 }
 
 #[test]
-fn what_changes_the_function_or_is_unknown_is_refused_by_name() {
+fn keys_that_may_change_the_function_are_refused_by_name() {
     for (key, value) in [
         ("use_dora", json!(true)),
         ("rank_pattern", json!({"query": 8})),
@@ -48,15 +48,15 @@ fn what_changes_the_function_or_is_unknown_is_refused_by_name() {
         assert!(message.contains(named), "{key}: {message}");
     }
     assert!(config(&[("init_lora_weights", json!("gaussian"))]).is_ok());
-    assert!(Config::read("[]").is_err() && Config::read("{").is_err());
+    assert!(PeftConfig::read("[]").is_err() && PeftConfig::read("{").is_err());
 }
 
 #[test]
-fn keys_that_say_nothing_are_accepted_whether_known_or_not() {
+fn unset_and_irrelevant_keys_are_accepted_whether_known_or_not() {
     for (key, value) in [
         ("enable_lora", json!(null)), // of PEFT 0.1 and 0.2
         ("merge_weights", json!(false)),
-        ("merge_weights", json!(true)), // in evaluation, which computes the same
+        ("merge_weights", json!(true)), // merging in evaluation computes the same function
         ("use_newlora", json!(false)),
         ("new_config", json!(null)),
         ("new_config", json!({})),
@@ -72,7 +72,7 @@ fn keys_that_say_nothing_are_accepted_whether_known_or_not() {
 }
 
 #[test]
-fn names_end_where_nothing_else_is_meant() {
+fn target_modules_select_only_the_adapted_modules() {
     let all: BTreeSet<String> = (0..12)
         .flat_map(|i| {
             [

@@ -1,4 +1,4 @@
-//! Pickles as torch writes them, and as it would never.
+//! Pickles as torch writes them, and hostile or damaged ones.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn tuple(items: &[i32]) -> Vec<u8> {
     [b"(", &items[..], b"t"].concat()
 }
 
-/// A tensor as torch.save writes one, of `count` numbers in the storage `key`.
+/// A tensor as torch.save writes it, in a storage `key` of `count` elements.
 pub(in super::super) fn tensor(key: &str, count: i32, offset: i32, size: &[i32], stride: &[i32]) -> Vec<u8> {
     [
         &b"ctorch._utils\n_rebuild_tensor_v2\n(("[..],
@@ -34,7 +34,7 @@ pub(in super::super) fn tensor(key: &str, count: i32, offset: i32, size: &[i32],
     .concat()
 }
 
-/// A state_dict of these, with the `_metadata` that torch adds.
+/// A state_dict of `entries`, with the `_metadata` that torch adds.
 pub(in super::super) fn state_dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let entries: Vec<u8> = entries
         .iter()
@@ -76,7 +76,7 @@ fn a_state_dict_is_read() {
 }
 
 #[test]
-fn a_checkpoint_is_unwrapped_and_what_is_beside_the_weights_ignored() {
+fn a_checkpoint_is_unwrapped_and_other_entries_are_ignored() {
     let inner = state_dict(&[("w", tensor("0", 1, 0, &[1], &[1]))]);
     let inner = &inner[2..inner.len() - 1]; // without PROTO and STOP
     let whole = [
@@ -93,7 +93,7 @@ fn a_checkpoint_is_unwrapped_and_what_is_beside_the_weights_ignored() {
 }
 
 #[test]
-fn whatever_would_run_something_is_refused_by_name() {
+fn imports_and_calls_are_refused_by_name() {
     let system = [&b"\x80\x02cposix\nsystem\n"[..], &text("echo no"), b"\x85R."].concat();
     assert!(refused(&system).contains("`posix.system`"), "{}", refused(&system));
     let eval = [&b"\x80\x02cbuiltins\neval\n"[..], &text("1"), b"\x85R."].concat();
@@ -108,7 +108,7 @@ fn whatever_would_run_something_is_refused_by_name() {
     ]
     .concat();
     assert!(refused(&by_stack).contains("`os.system`"));
-    // Inside a checkpoint that is otherwise in order.
+    // Inside an otherwise valid checkpoint.
     let mut entry = tensor("0", 1, 0, &[1], &[1]);
     entry.splice(..0, [&b"csubprocess\nPopen\n("[..], &text("x"), b"tR0"].concat());
     assert!(refused(&state_dict(&[("w", entry)])).contains("`subprocess.Popen`"));
@@ -122,9 +122,9 @@ fn whatever_would_run_something_is_refused_by_name() {
     ] {
         assert!(refused(bytes).contains(name), "{name}: {}", refused(bytes));
     }
-    // Names that are known, called as they are not meant.
-    assert!(refused(b"\x80\x02ctorch\nFloatStorage\n)R.").contains("called with other"));
-    assert!(refused(b"\x80\x02ccollections\nOrderedDict\n]\x85R.").contains("called with other"));
+    // Known functions with invalid arguments.
+    assert!(refused(b"\x80\x02ctorch\nFloatStorage\n)R.").contains("called with invalid"));
+    assert!(refused(b"\x80\x02ccollections\nOrderedDict\n]\x85R.").contains("called with invalid"));
     assert!(refused(b"\x80\x02K\x01}b.").contains("BUILD"));
 }
 
@@ -145,15 +145,15 @@ fn tensors_lie_inside_their_storage() {
 }
 
 #[test]
-fn nesting_and_cycles_cost_no_stack() {
+fn nesting_and_cycles_need_no_recursion() {
     let deep = [&b"\x80\x02)"[..], &vec![0x85; 1 << 20], b"."].concat();
-    assert!(refused(&deep).contains("no dictionary"));
+    assert!(refused(&deep).contains("not a dictionary"));
     let wide = [&b"\x80\x02"[..], &b"}".repeat(1 << 16), b"."].concat();
     assert!(tensors(&wide).unwrap().is_empty());
-    // A list and a dictionary that hold themselves.
-    assert!(refused(b"\x80\x02]q\x00h\x00a.").contains("no dictionary"));
+    // A list and a dictionary that contain themselves.
+    assert!(refused(b"\x80\x02]q\x00h\x00a.").contains("not a dictionary"));
     let own = [&b"\x80\x02}q\x00"[..], &text("model"), b"h\x00s."].concat();
-    assert!(refused(&own).contains("no tensor"), "{}", refused(&own));
+    assert!(refused(&own).contains("not a tensor"), "{}", refused(&own));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn lengths_beyond_the_end_are_refused() {
 }
 
 #[test]
-fn no_damage_makes_it_panic() {
+fn truncated_and_damaged_pickles_do_not_panic() {
     let whole = state_dict(&[
         ("a.lora_A", tensor("0", 6, 0, &[2, 3], &[3, 1])),
         ("a.lora_B", tensor("1", 6, 0, &[3, 2], &[2, 1])),

@@ -1,4 +1,4 @@
-//! Archives as torch.save writes them, and damaged ones.
+//! Files as torch.save writes them, and damaged ones.
 
 use super::super::pickle::tests::{state_dict, tensor as entry};
 use super::*;
@@ -10,7 +10,7 @@ pub(in super::super) fn numbers(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// A zip archive of these entries, stored.
+/// An uncompressed zip archive of `entries`.
 pub(in super::super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in entries {
@@ -50,7 +50,7 @@ fn views_of_one_storage_are_read() {
 }
 
 #[test]
-fn what_is_missing_or_odd_is_named() {
+fn missing_and_inconsistent_entries_are_named() {
     let pickle = state_dict(&[("a", entry("0", 2, 0, &[2], &[1]))]);
     let eight = numbers(&[1.0, 2.0]);
     let refused = |entries: &[(&str, &[u8])], what: &str| {
@@ -73,7 +73,7 @@ fn what_is_missing_or_odd_is_named() {
 }
 
 #[test]
-fn a_size_that_is_not_there_is_not_believed() {
+fn a_size_beyond_the_file_is_refused() {
     let mut bytes = sample();
     // The uncompressed size of the first entry, in the central directory: offset 24 of its header.
     let at = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap() + 24;
@@ -82,7 +82,7 @@ fn a_size_that_is_not_there_is_not_believed() {
     assert!(message.contains("claims") || message.contains("damaged"), "{message}");
 }
 
-/// The same tensors as before torch 1.6.
+/// The sample in the format of before torch 1.6.
 fn old() -> Vec<u8> {
     let mut pickle = state_dict(&[
         ("a", entry("0", 6, 0, &[2, 3], &[3, 1])),
@@ -96,7 +96,7 @@ fn old() -> Vec<u8> {
 }
 
 #[test]
-fn a_file_of_before_torch_1_6_is_read_and_a_damaged_one_refused() {
+fn files_from_before_torch_1_6_are_read_and_damaged_ones_refused() {
     let (whole, new) = (old(), open(&sample()).unwrap());
     let found = open(&whole).unwrap();
     assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
@@ -121,12 +121,12 @@ fn a_file_of_before_torch_1_6_is_read_and_a_damaged_one_refused() {
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x11;
-        let _ = open(&damaged); // it has no checksums; it must not panic
+        let _ = open(&damaged); // the old format has no checksums; reading must only not panic
     }
 }
 
 #[test]
-fn no_damage_makes_it_panic_or_pass_for_whole() {
+fn damaged_archives_neither_panic_nor_load() {
     let whole = sample();
     for end in 0..whole.len() {
         assert!(open(&whole[..end]).is_err(), "cut at {end}");
@@ -135,7 +135,7 @@ fn no_damage_makes_it_panic_or_pass_for_whole() {
         for bit in 0..8 {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;
-            // What the archive's checksums do not cover (dates, attributes, names) may change unseen; numbers may not.
+            // Checksums do not cover dates, attributes and names; any damage to data must be detected.
             if let Ok(found) = open(&damaged) {
                 for (name, tensor) in &open(&whole).unwrap() {
                     let same = found.get(name).is_none_or(|t| t.equal(tensor));
