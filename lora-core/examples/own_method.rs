@@ -1,5 +1,5 @@
-//! A method of your own, from outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered,
-//! configurations name it like any other, in combinations too.
+//! A method defined outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered, configurations
+//! name it like any other method, also in combinations.
 //!
 //! ```sh
 //! cargo run -p lora-core --example own_method
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// The output of each target layer is scaled, feature by feature: y = (1 + s) · (W x + b), with s = 0 at the start.
+/// Scales the output of each target layer feature by feature: y = (1 + s) · (W x + b), with s = 0 at the start.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Ia3 {
@@ -35,7 +35,7 @@ impl Method for Ia3 {
         Ok(Some(Box::new(Scaled(scale))))
     }
 
-    /// One number for each output of each target.
+    /// One parameter per output feature of each target.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
         let outputs: i64 = self.targets.iter().map(|role| shape.dims(*role).1).sum();
         (0, shape.layers * outputs)
@@ -54,7 +54,7 @@ impl Branch for Scaled {
 fn main() -> Result<()> {
     method::register(Registered::new::<Ia3>(
         "ia3",
-        "outputs of chosen layers are scaled ((IA)³)",
+        "trained scales of the outputs of chosen layers ((IA)³)",
         "{targets: [key, value]}",
     ))?;
 
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         println!("{yaml}: {} parameters, {expected} expected", built.counts.method);
         assert_eq!(built.counts.method, expected);
 
-        // Its variables have gradients, and nothing of the base has.
+        // All trainable variables get gradients.
         let batch = lora_core::batch::Batch::of_prompts(&[&[0, 5, 6, 2], &[0, 7, 2]], tch::Device::Cpu)?;
         model
             .forward(&batch, true)

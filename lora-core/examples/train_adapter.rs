@@ -4,8 +4,8 @@
 //! cargo run -p lora-core --example train_adapter -- rows.tsv adapter.safetensors [MODEL_FOLDER]
 //! ```
 //!
-//! MODEL_FOLDER is a Hugging Face folder of an encoder; without one, the small RoBERTa that comes with the project is used.
-//! Every fifth row is held out, and the epoch with the best accuracy on these is kept.
+//! MODEL_FOLDER is a Hugging Face folder of an encoder; the default is the small RoBERTa that comes with the project. Every fifth
+//! row is held out, and the epoch with the best accuracy on the held-out rows is kept.
 
 use datasets::{Encoded, Example, Label, Tokenizer};
 use lora_core::batch::{Row, Target};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const LONGEST: usize = 128;
+const MAX_LEN: usize = 128;
 const EMBEDDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/embedded/roberta");
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     train(Path::new(folder), rows, classes, PathBuf::from(adapter))
 }
 
-/// Tokenised rows, and how many classes they name.
+/// Tokenised rows, and the number of classes.
 fn read(path: &Path, tokenizer: &Tokenizer) -> Result<(Vec<Row>, i64), Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut examples = Vec::new();
@@ -63,12 +63,12 @@ fn read(path: &Path, tokenizer: &Tokenizer) -> Result<(Vec<Row>, i64), Box<dyn E
         prompt: None,
         target: Target::Class(class(encoded.label)),
     };
-    let encoded = tokenizer.encode_all(&examples, LONGEST)?;
+    let encoded = tokenizer.encode_all(&examples, MAX_LEN)?;
     Ok((encoded.into_iter().map(row).collect(), classes))
 }
 
 fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Result<(), Box<dyn Error>> {
-    // The model under LoRA: any mapping that the experiments' YAML takes.
+    // The model with LoRA; the mapping is that of the experiments' YAML.
     let method = method::from_yaml("{kind: lora, r: 8, alpha: 16, targets: [query, value]}")?;
     let build = Build::new(method.as_ref(), 1);
     let (model, arch) = model::from_dir(folder, classes, &build)?;
@@ -108,10 +108,10 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
         stop: None,
     };
     let mut evaluate = |model: &dyn Model| {
-        let answers = predict(model, &held_out, 32, config.device)?;
-        let best = |answer: &Vec<f32>| (0..classes).max_by(|a, b| answer[*a as usize].total_cmp(&answer[*b as usize]));
-        let right = |(answer, row): &(&Vec<f32>, &Row)| best(answer).map(Target::Class) == Some(row.target.clone());
-        let hits = answers.iter().zip(&held_out).filter(right).count();
+        let outputs = predict(model, &held_out, 32, config.device)?;
+        let best = |logits: &Vec<f32>| (0..classes).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
+        let right = |(logits, row): &(&Vec<f32>, &Row)| best(logits).map(Target::Class) == Some(row.target.clone());
+        let hits = outputs.iter().zip(&held_out).filter(right).count();
         Ok(BTreeMap::from([(
             "accuracy".to_string(),
             Some(hits as f64 / held_out.len() as f64),

@@ -1,12 +1,12 @@
-//! LoRA and the methods it is compared with, over libtorch tensors (CPU and CUDA).
+//! LoRA and the methods it is compared with, on libtorch tensors (CPU and CUDA).
 //!
-//! The reading order is the dependency order: [`nn`] holds the layers and the one seam between models and methods,
-//! [`method`] one file a method, [`model`] one file an architecture, [`weights`] safetensors in and out, [`train`] the loop
-//! with exact resume, and [`generate`] what a language model writes. Models know [`nn::Scope`] and never a method; methods
-//! know [`nn::Site`]s and never a model. [`interop`] reads and writes the adapters of other libraries, [`adapter_bank`] has
-//! several of them on one base, and [`analysis`] says what their updates look like.
+//! In dependency order: [`nn`] has the layers and the interface between models and methods, [`method`] one file per method,
+//! [`model`] one file per architecture, [`weights`] reads and writes checkpoints, [`train`] is the training loop with exact
+//! resume, and [`generate`] generates text. Models use [`nn::Scope`] and no method; methods use [`nn::Site`] and no model.
+//! [`interop`] reads and writes adapters of other libraries, [`adapter_bank`] holds several adapters on one base, and
+//! [`analysis`] measures their updates.
 //!
-//! From a model folder to a trained adapter (the folder here is the small model of the embedded demonstration):
+//! From a model folder to a trained adapter (the folder is the small model of the embedded demonstration):
 //!
 //! ```
 //! use datasets::{Label, Tokenizer};
@@ -15,16 +15,16 @@
 //! use lora_core::{method, model, nn::Build, weights::Weights};
 //! use std::{collections::BTreeMap, path::Path};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The model under LoRA, and its pretrained weights: a load that does not fit whole is an error.
+//! // The model with LoRA, and its pretrained weights. A load with missing or unexpected tensors is an error.
 //! let dir = Path::new("../experiments/embedded/roberta");
 //! let method = method::from_yaml("{kind: lora, r: 8, alpha: 16, targets: [query, value]}")?;
 //! let build = Build::new(method.as_ref(), 1);
 //! let (model, arch) = model::from_dir(dir, 2, &build)?;
 //! let built = build.finish()?;
 //! Weights::open(dir)?.load_into(&built.params, arch)?.require_complete()?;
-//! println!("{} parameters are LoRA's", built.counts.method);
+//! println!("LoRA has {} parameters", built.counts.method);
 //!
-//! // Texts to rows.
+//! // Tokenised rows.
 //! let task = datasets::synthetic::load(datasets::find("cola")?)?;
 //! let rows = Tokenizer::from_dir(dir)?.encode_all(&task.train.examples[..64], 64)?;
 //! let row = |e: datasets::Encoded| Row {
@@ -35,15 +35,15 @@
 //! };
 //! let rows: Vec<Row> = rows.into_iter().map(row).collect();
 //!
-//! // Training; the trained variables of the best epoch are kept.
+//! // Training; the trained variables of the best epoch are written to a file.
 //! let config = FitConfig { epochs: 2, lr: 5e-3, ..FitConfig::default() };
 //! let adapter = std::env::temp_dir().join(format!("adapter-{}.safetensors", std::process::id()));
 //! let keep = Some(BestCheckpoint { metric: "accuracy", lower_is_better: false, last: false, path: adapter.clone() });
 //! let trainer = Trainer { model: model.as_ref(), params: &built.params, config: &config, checkpoint: None, keep, stop: None };
 //! let mut evaluate = |model: &dyn lora_core::model::Model| {
-//!     let right = |(answer, row): (&Vec<f32>, &Row)| Target::Class(i64::from(answer[1] > answer[0])) == row.target;
-//!     let answers = predict(model, &rows, 32, config.device)?;
-//!     let hits = answers.iter().zip(&rows).filter(|pair| right(*pair)).count();
+//!     let right = |(logits, row): (&Vec<f32>, &Row)| Target::Class(i64::from(logits[1] > logits[0])) == row.target;
+//!     let outputs = predict(model, &rows, 32, config.device)?;
+//!     let hits = outputs.iter().zip(&rows).filter(|pair| right(*pair)).count();
 //!     Ok(BTreeMap::from([("accuracy".to_string(), Some(hits as f64 / rows.len() as f64))]))
 //! };
 //! let fitted = trainer.fit(&rows, &mut evaluate, &mut |_| {})?;

@@ -1,4 +1,4 @@
-//! Adapters between this project, PEFT and loralib, and several of them on one base.
+//! Adapters of PEFT and loralib, export to PEFT, and several adapters on one base.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Ragged rows of one segment, which is all that RoBERTa has.
+/// Ragged rows with one segment, since RoBERTa has no other.
 fn rows(count: usize) -> Vec<Row> {
     let one = |row: Row| Row {
         types: Vec::new(),
@@ -73,7 +73,7 @@ fn the_method_is_found_from_the_file() {
 }
 
 #[test]
-fn what_is_exported_comes_back_and_computes_the_same() {
+fn exported_adapters_load_again_and_compute_the_same() {
     for name in NAMES {
         let base = Base::open(&golden(name)).unwrap();
         for adapter in ["adapter", "adapter_all"] {
@@ -101,12 +101,12 @@ fn what_is_exported_comes_back_and_computes_the_same() {
 }
 
 #[test]
-fn a_head_that_was_not_trained_is_the_bases() {
+fn an_untrained_head_is_taken_from_the_base() {
     let base = Base::open(&golden("bert")).unwrap();
     let mut adapter = open_peft(&golden("bert").join("adapter")).unwrap();
     let whole = logits(loaded(&base, &adapter).0.as_ref(), &rows(4));
     adapter.tensors.retain(|name, _| !name.contains("pooler"));
-    // Listed as trained, it must be there.
+    // If it is listed as trained, it must be in the file.
     let message = adapter.fit(&base).unwrap_err().to_string();
     assert!(
         message.contains("has no `bert.pooler.dense.bias`") && message.contains("`pooler` under `modules_to_save`"),
@@ -117,7 +117,7 @@ fn a_head_that_was_not_trained_is_the_bases() {
     assert!(difference(&whole, &without) > 1e-4, "the base's pooler is another");
 }
 
-/// A random adapter of `targets` on the golden GPT-2, and the model under it.
+/// A random adapter of `targets` on the golden GPT-2, and the model with it.
 fn random_gpt2(base: &Base, targets: &[Role]) -> (Lora, Tensors, Box<dyn Model>) {
     let lora = lora(3, targets);
     let (_, built) = base.load(&lora, 1, Device::Cpu, Kind::Float).unwrap();
@@ -167,7 +167,7 @@ fn query_and_value_of_a_fused_weight_become_one_update_of_blocks() {
     let (lora, trained, _) = random_gpt2(&base, &[Role::Qkv, Role::AttnOut, Role::FfnIn]);
     let again = open_peft(exported(&base, &lora, &trained).unwrap().path()).unwrap();
     assert_eq!(again.fit(&base).unwrap().0, lora);
-    // Ranks that would differ.
+    // The updates would have different ranks.
     let (lora, trained, _) = random_gpt2(&base, &[Role::Query, Role::AttnOut]);
     let message = exported(&base, &lora, &trained).unwrap_err().to_string();
     assert!(
@@ -199,7 +199,7 @@ fn one_update_of_a_fused_weight_trains_and_merges() {
         .unwrap();
     let after = logits(model.as_ref(), &rows);
     assert!(!after.equal(&before) && difference(&after, &before) < 1e-4);
-    // One name or the other.
+    // `qkv` excludes its slots.
     let both = self::lora(3, &[Role::Qkv, Role::Query]);
     let message = base.load(&both, 1, Device::Cpu, Kind::Float).unwrap_err().to_string();
     assert!(message.contains("not both"), "{message}");
@@ -251,7 +251,7 @@ fn an_adapter_of_another_base_is_refused() {
         },
         "has rank 33",
     );
-    // Half a pair, two ranks, an alpha that is none.
+    // A missing factor, two ranks, no valid alpha.
     refused(
         &|a| a.tensors.retain(|n, _| *n != layer(0) + ".lora_A.weight"),
         "but no",
@@ -268,7 +268,7 @@ fn an_adapter_of_another_base_is_refused() {
 }
 
 #[test]
-fn what_is_no_number_is_shown_and_refused() {
+fn tensors_that_are_not_finite_are_reported_and_refused() {
     let base = Base::open(&golden("roberta")).unwrap();
     let mut adapter = open_peft(&golden("roberta").join("adapter")).unwrap();
     assert!(adapter.damage().is_empty());
@@ -279,13 +279,13 @@ fn what_is_no_number_is_shown_and_refused() {
         let damaged = adapter.tensors[&name].copy();
         let _ = damaged.get(1).narrow(0, 2, 1).fill_(bad);
         adapter.tensors.insert(name.clone(), damaged.shallow_clone());
-        // The norms are what they are.
+        // The norms are not finite either.
         let norms = adapter.norms().unwrap();
         let of_layer = norms.iter().find(|n| n.layer == layer).unwrap();
         assert!(!of_layer.ba.is_finite() && !of_layer.b.is_finite() && of_layer.a.is_finite());
         let [line] = &adapter.damage()[..] else { panic!() };
         assert!(line.contains(&name) && line.contains("1 of its 128 numbers"), "{line}");
-        // Nothing is made of it.
+        // The adapter cannot be used.
         let said = |e: lora_core::Error| e.to_string();
         let refusals = [
             said(adapter.fit(&base).unwrap_err()),
@@ -309,7 +309,7 @@ fn what_is_no_number_is_shown_and_refused() {
 }
 
 #[test]
-fn what_is_listed_as_trained_must_be_there() {
+fn modules_listed_as_trained_must_have_tensors() {
     for (model, listed, wanted) in [
         ("roberta", "classifier", "classifier.dense.bias"),
         ("bert", "pooler", "bert.pooler.dense.bias"),
@@ -327,13 +327,13 @@ fn what_is_listed_as_trained_must_be_there() {
         );
         assert!(adapter.unsaved().contains(&listed), "{:?}", adapter.unsaved());
     }
-    // Names of other models' heads are always listed, and say nothing.
+    // PEFT always lists the heads of other models, which are ignored.
     let adapter = open_peft(&golden("bert").join("adapter")).unwrap();
     assert_eq!(adapter.unsaved(), ["score"]);
 }
 
 #[test]
-fn rank_and_configuration_must_go_together() {
+fn rank_and_configuration_must_match() {
     let dir = tempfile::tempdir().unwrap();
     let source = golden("roberta").join("adapter");
     for file in ["adapter_config.json", "adapter_model.safetensors"] {
@@ -357,9 +357,9 @@ fn rank_and_configuration_must_go_together() {
     }
 }
 
-/// The release of the paper's authors, by its published norms.
+/// The adapter released by the paper's authors, against norms computed from the release.
 #[test]
-fn the_released_roberta_adapter_has_its_norms() {
+fn norms_of_the_released_roberta_adapter() {
     let Some(data) = testing::data() else { return };
     let path = data.join("checkpoints/roberta_base_lora_mnli.bin");
     let adapter = open_loralib(&path, Some(16.0)).unwrap();
@@ -400,13 +400,13 @@ fn lora(r: i64, targets: &[Role]) -> Lora {
     Lora::try_from(settings).unwrap()
 }
 
-/// Random numbers for everything that is trained.
+/// Random values for all trained variables.
 fn randomised(built: &BuiltParams) -> Tensors {
     let random = |t: Tensor| Tensor::randn(t.size(), (Kind::Float, Device::Cpu)) * 0.2;
     trained(built).into_iter().map(|(n, t)| (n, random(t))).collect()
 }
 
-/// Adapters of different rank, α, targets and number of outputs.
+/// Adapters with different ranks, α, targets and numbers of outputs.
 fn several(base: &Base) -> Vec<(Lora, Tensors)> {
     let targets = [
         vec![Role::Query, Role::Value],
@@ -423,7 +423,7 @@ fn several(base: &Base) -> Vec<(Lora, Tensors)> {
 }
 
 #[test]
-fn each_row_of_a_batch_may_ask_another_adapter() {
+fn each_row_of_a_batch_can_use_its_own_adapter() {
     for name in NAMES {
         let base = Base::open(&golden(name)).unwrap();
         let adapters = several(&base);
@@ -432,9 +432,9 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
             assert_eq!(bank.add(&format!("number {i}"), lora, tensors).unwrap(), i);
         }
         let rows = rows(11);
-        let asked: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 5 + 3) % 4, row)).collect();
-        let together = bank.predict(&asked).unwrap();
-        for (i, (adapter, row)) in asked.iter().enumerate() {
+        let requests: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 5 + 3) % 4, row)).collect();
+        let together = bank.predict(&requests).unwrap();
+        for (i, (adapter, row)) in requests.iter().enumerate() {
             let (lora, tensors) = &adapters[*adapter];
             let (alone, _) = base.load_trained(lora, tensors, Device::Cpu, Kind::Float).unwrap();
             let expected = logits(alone.as_ref(), std::slice::from_ref(row));
@@ -444,7 +444,7 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
                 "{name}, row {i}, adapter {adapter}"
             );
             let switched = logits(bank.model(*adapter).unwrap(), std::slice::from_ref(row));
-            assert!(switched.equal(&expected), "the same model, switched to");
+            assert!(switched.equal(&expected), "the model switched to this adapter");
         }
         // Rows of one token, so that there are as many rows as tokens
         let short: Vec<Row> = rows
@@ -454,15 +454,15 @@ fn each_row_of_a_batch_may_ask_another_adapter() {
                 ..r.clone()
             })
             .collect();
-        let asked: Vec<(usize, &Row)> = short.iter().enumerate().map(|(i, row)| (i % 4, row)).collect();
-        let one = bank.predict(&asked[2..3]).unwrap();
-        let found = bank.predict(&asked).unwrap();
+        let requests: Vec<(usize, &Row)> = short.iter().enumerate().map(|(i, row)| (i % 4, row)).collect();
+        let one = bank.predict(&requests[2..3]).unwrap();
+        let found = bank.predict(&requests).unwrap();
         assert!(difference(&Tensor::from_slice(&one[0]), &Tensor::from_slice(&found[2])) < 1e-5);
     }
 }
 
 #[test]
-fn each_row_of_a_language_model_may_ask_another_adapter() {
+fn each_row_of_a_language_model_can_use_its_own_adapter() {
     let base = Base::open(&golden("gpt2")).unwrap();
     let targets = [
         &[Role::Query, Role::Value][..],
@@ -480,8 +480,8 @@ fn each_row_of_a_language_model_may_ask_another_adapter() {
         ..row.clone()
     });
     for rows in [scored.clone(), whole.collect()] {
-        let asked: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 2 + 1) % 3, row)).collect();
-        for ((adapter, row), found) in asked.iter().zip(bank.predict(&asked).unwrap()) {
+        let requests: Vec<(usize, &Row)> = rows.iter().enumerate().map(|(i, row)| ((i * 2 + 1) % 3, row)).collect();
+        for ((adapter, row), found) in requests.iter().zip(bank.predict(&requests).unwrap()) {
             let alone = logits(adapters[*adapter].2.as_ref(), std::slice::from_ref(*row));
             let found = Tensor::from_slice(&found).view_as(&alone);
             assert!(difference(&found, &alone) < 1e-5, "adapter {adapter}");

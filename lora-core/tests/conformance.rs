@@ -1,4 +1,4 @@
-//! What must hold for every method on every model. It walks the registries: a new entry is covered without a line here.
+//! Properties of every method on every model. The tests iterate over the registries, so new entries are covered.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn values(built: &BuiltParams, keep: impl Fn(&lora_core::nn::NamedParam) -> bool
 
 fn step(model_type: &str, model: &dyn Model, built: &BuiltParams, steps: usize) {
     if built.params.trainable().count() == 0 {
-        return; // the control of a model that has no head
+        return; // nothing is trained: `head` on a model without a head
     }
     let config = fit_config(model_type);
     let mut stepper = Stepper::new(model, &built.params, &config, Schedule::constant(1e-2)).unwrap();
@@ -79,13 +79,13 @@ fn overwrite<'a>(built: &BuiltParams, values: impl Iterator<Item = (&'a String, 
     }
 }
 
-/// The largest difference.
+/// The largest absolute difference.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from((a - b).abs().max()).unwrap()
 }
 
 #[test]
-fn every_method_starts_from_the_same_model() {
+fn every_method_starts_from_the_pretrained_model_or_states_why_not() {
     for model in model_types() {
         let full = method::from_yaml("{kind: full}").unwrap();
         let (reference, built) = build(model, full.as_ref(), 7);
@@ -116,7 +116,7 @@ fn every_method_starts_from_the_same_model() {
 }
 
 #[test]
-fn training_moves_what_is_trained_and_nothing_else() {
+fn training_changes_only_trained_variables() {
     each(|model, kind, method| {
         let (network, built) = build(model, method, 1);
         for entry in built.params.iter().filter(|e| e.param.owner == Owner::Base) {
@@ -145,13 +145,13 @@ fn training_moves_what_is_trained_and_nothing_else() {
         if trained.is_empty() {
             return;
         }
-        // Weight decay moves a matrix that has no gradient, so the gradients of one more batch are looked at too.
+        // Weight decay also changes a matrix without a gradient, so the gradients of one more batch are checked too.
         let rows = rows(model, 8);
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
         loss(&network.forward(&batch, true), &batch, fit_config(model).objective).backward();
         for (name, before) in &trained {
             let tensor = &built.params.get(name).unwrap().tensor;
-            // A key's bias shifts all scores of a query alike, which softmax ignores: its gradient is 0 but for rounding.
+            // The bias of keys shifts all scores of a query by the same value, so its gradient is 0 up to rounding.
             if !name.ends_with("key.bias") {
                 assert!(!tensor.equal(before), "{kind} on {model}: {name} did not move");
                 let largest = f64::try_from(tensor.grad().abs().max()).unwrap();
@@ -201,16 +201,16 @@ fn merging_keeps_the_function_and_unmerging_restores_it() {
             branches,
             "{kind} on {model}: merging takes another path"
         );
-        // Nothing of a method that is merged whole is needed any more; and what is not mergeable is.
-        let own = values(&built, |e| e.param.owner == Owner::Method);
-        overwrite(&built, own.iter().map(|(name, value)| (name, value.zeros_like())));
+        // After merging, a mergeable method's variables have no effect; those of any other method still have one.
+        let added = values(&built, |e| e.param.owner == Owner::Method);
+        overwrite(&built, added.iter().map(|(name, value)| (name, value.zeros_like())));
         let same = logits(network.as_ref(), &rows(model, 6)).equal(&merged);
         assert_eq!(
             same,
             method.mergeable(),
             "{kind} on {model}: merged and without its variables"
         );
-        overwrite(&built, own.iter().map(|(name, value)| (name, value.copy())));
+        overwrite(&built, added.iter().map(|(name, value)| (name, value.copy())));
         network.unmerge();
         assert!(
             logits(network.as_ref(), &rows(model, 6)).equal(&before),
@@ -220,7 +220,7 @@ fn merging_keeps_the_function_and_unmerging_restores_it() {
 }
 
 #[test]
-fn what_is_saved_comes_back() {
+fn saved_variables_load_again() {
     let dir = tempfile::tempdir().unwrap();
     each(|model, kind, method| {
         let (network, built) = build(model, method, 1);
@@ -246,7 +246,7 @@ fn what_is_saved_comes_back() {
 }
 
 #[test]
-fn what_is_kept_needs_no_scaffold() {
+fn kept_variables_need_no_train_only_variables() {
     let dir = tempfile::tempdir().unwrap();
     each(|model, kind, method| {
         let (network, built) = build(model, method, 1);
@@ -275,7 +275,7 @@ fn what_is_kept_needs_no_scaffold() {
     });
 }
 
-/// Settings that only a model can refuse.
+/// Settings whose validity depends on the model.
 #[test]
 fn settings_that_do_not_fit_the_model_are_refused() {
     let cases = [
@@ -344,9 +344,9 @@ fn bf16_stays_close_and_trains_in_fp32() {
     });
 }
 
-/// The row of a prompt and what was written behind it.
-fn continued(prompt: &[i64], written: &[i64]) -> Row {
-    let ids = [prompt, written].concat();
+/// The row of a prompt and the generated tokens after it.
+fn continued(prompt: &[i64], generated: &[i64]) -> Row {
+    let ids = [prompt, generated].concat();
     let mut wanted = vec![UNSCORED; ids.len()];
     wanted[ids.len() - 1] = 0;
     Row {
@@ -358,13 +358,13 @@ fn continued(prompt: &[i64], written: &[i64]) -> Row {
 }
 
 #[test]
-fn writing_goes_on_from_what_was_read() {
+fn generation_with_a_cache_equals_a_full_forward_pass() {
     let prompts = [vec![3, 8, 20, 5, 9, 0], vec![7], vec![30, 2, 0]];
     let settings = GenerationSettings {
         strategy: Strategy::Greedy,
         max_new_tokens: 8,
         end: vec![],
-        no_repeat_ngram: 2, // or a tiny model repeats one token
+        no_repeat_ngram: 2, // a tiny model repeats one token otherwise
         bad_words: Vec::new(),
     };
     each(|model, kind, method| {
@@ -419,7 +419,7 @@ fn a_role_without_a_layer_is_refused() {
 }
 
 #[test]
-fn a_name_is_given_once() {
+fn duplicate_names_are_refused() {
     use lora_core::nn::{Build, Init, ParamKind};
     let head = method::from_yaml("{kind: head}").unwrap();
     let build = Build::new(head.as_ref(), 1);
@@ -472,11 +472,11 @@ fn a_fused_weight_has_a_branch_for_each_role() {
 }
 
 #[test]
-fn computing_blocks_again_changes_nothing() {
+fn activation_checkpointing_changes_nothing() {
     let gradients = |model: &str, method: &dyn Method, again: bool| {
         let (network, built) = build(model, method, 1);
         if built.params.trainable().next().is_none() {
-            return Vec::new(); // a language model under `head`
+            return Vec::new(); // nothing is trained: `head` on a language model
         }
         let checkpointing = ActivationCheckpointing::training(1, again);
         let rows = rows(model, 8);
@@ -500,7 +500,7 @@ fn computing_blocks_again_changes_nothing() {
 }
 
 #[test]
-fn accumulation_is_a_large_batch() {
+fn accumulation_equals_a_large_batch() {
     for model_type in model_types() {
         let full = method::from_yaml("{kind: full}").unwrap();
         let mut config = common::config(model_type);
@@ -509,7 +509,7 @@ fn accumulation_is_a_large_batch() {
             classifier: None,
         };
         arch(&config).unwrap().set_dropout(&mut config, still).unwrap();
-        // Seven rows of different lengths: passes of unlike size, in rows and in scored tokens.
+        // Seven rows of different lengths, so that passes differ in rows and in scored tokens.
         let trained = |batch_size: usize, accumulate: usize| {
             let (model, built) = common::finish(&config, Build::new(full.as_ref(), 1)).unwrap();
             let fit = lora_core::train::FitConfig {
@@ -540,8 +540,8 @@ fn every_rate_of_dropout_can_be_set() {
         let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
         let config = common::config(model_type);
         let arch = arch(&config).unwrap();
-        // Whether a pass of training gives what one of evaluation gives.
-        let quiet = |rates: Dropout| -> bool {
+        // Whether the forward pass of training equals that of evaluation.
+        let no_dropout = |rates: Dropout| -> bool {
             let mut config = config.clone();
             arch.set_dropout(&mut config, rates).unwrap();
             let (model, _) = common::finish(&config, Build::new(head.as_ref(), 1)).unwrap();
@@ -551,8 +551,11 @@ fn every_rate_of_dropout_can_be_set() {
                 .allclose(&model.forward(&batch, false), 1e-4, 1e-5, false)
         };
         let rates = |everywhere, classifier| Dropout { everywhere, classifier };
-        assert!(!quiet(Dropout::default()), "{model_type}: config.json's own");
-        assert!(quiet(rates(Some(0.0), None)), "{model_type}: some rate is not named");
+        assert!(!no_dropout(Dropout::default()), "{model_type}: config.json's own");
+        assert!(
+            no_dropout(rates(Some(0.0), None)),
+            "{model_type}: some rate is not named"
+        );
         for key in arch.dropouts {
             let mut config = config.clone();
             config[*key] = 1.5.into();
@@ -563,7 +566,7 @@ fn every_rate_of_dropout_can_be_set() {
             Some(key) => {
                 assert!(arch.dropouts.contains(&key), "{model_type}");
                 assert!(
-                    !quiet(rates(Some(0.0), Some(0.5))),
+                    !no_dropout(rates(Some(0.0), Some(0.5))),
                     "{model_type}: before the classifier"
                 );
             }

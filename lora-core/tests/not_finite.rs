@@ -1,4 +1,4 @@
-//! Weights that are no longer numbers: nothing is made of them silently.
+//! Weights with NaN or infinity are an error in generation.
 
 mod common;
 
@@ -8,7 +8,7 @@ use lora_core::{Error, method};
 use tch::Device;
 
 #[test]
-fn weights_that_are_no_numbers_give_no_text() {
+fn weights_that_are_not_finite_generate_no_text() {
     let beam = |flavour| Strategy::Beam {
         beams: 2,
         length_penalty: 1.0,

@@ -1,4 +1,4 @@
-//! Methods from outside the crate.
+//! Registered methods of other crates.
 
 use lora_core::method::{self, Registered};
 use lora_core::model::ModelShape;
@@ -6,7 +6,7 @@ use lora_core::nn::{AttachPoint, Method, Param, ParamKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Trains the tables of embeddings.
+/// Trains the embeddings.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Tables {
@@ -32,7 +32,7 @@ fn registered(kind: &'static str) -> Registered {
 }
 
 #[test]
-fn a_registered_method_is_named_joined_resolved_and_listed_like_any_other() {
+fn a_registered_method_behaves_like_a_built_in_one() {
     assert!(method::from_yaml("{kind: tables}").is_err());
     method::register(registered("tables")).unwrap();
 

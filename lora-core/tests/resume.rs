@@ -1,4 +1,4 @@
-//! A run that is stopped anywhere and started again ends with the numbers of one that was not.
+//! A run that is stopped at any step and resumed gives the results of an uninterrupted run.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
     run_keeping((false, false), kind, checkpoint, id, stop_at)
 }
 
-/// The same, with the epoch of the lowest value kept if `lower`, or the last one if `last`.
+/// [`run`] that keeps the epoch with the lowest value if `lower`, the last one if `last`, otherwise the one with the highest.
 fn run_keeping(
     (lower, last): (bool, bool),
     kind: &str,
@@ -133,13 +133,13 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
         .all(|e| kept.tensor(&e.param.name).unwrap().equal(&e.tensor));
     assert_eq!(is_last, best == "2", "the weights are those of that epoch");
 
-    // Where less is better, the other epoch is kept.
+    // If lower is better, the other epoch is kept.
     let path = dir.path().join("lower");
     run_keeping((true, false), "lora", &path, "a", None).0.unwrap();
     let lower = Weights::open(&path.with_extension("best")).unwrap();
     assert_ne!(lower.metadata().unwrap()["epoch"], best, "{values:?}");
 
-    // Another task: one output, so the last layer of the head stays as it was made.
+    // A task with one output: the last layer of the head stays freshly initialised.
     let method = method::from_yaml("{kind: lora}").unwrap();
     let config = common::config("bert");
     let fresh = lora_core::nn::Build::new(method.as_ref(), 8).base_init(lora_core::nn::BaseInit::Random);
@@ -154,9 +154,9 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
     for (name, tensor) in before {
         let now = &fresh.params.get(&name).unwrap().tensor;
         if name.starts_with("classifier.") {
-            assert!(now.equal(&tensor), "{name} is of another shape there");
+            assert!(now.equal(&tensor), "{name} has another shape in the file");
         } else {
-            assert!(now.equal(&kept.tensor(&name).unwrap()), "{name} was taken over");
+            assert!(now.equal(&kept.tensor(&name).unwrap()), "{name} was loaded");
         }
     }
     let (_, full) = run("full", &dir.path().join("full"), "b", Some(2));
@@ -169,7 +169,7 @@ fn the_best_epoch_is_kept_and_starts_another_run() {
 }
 
 #[test]
-fn the_last_epoch_is_kept_where_it_counts() {
+fn the_last_epoch_is_kept_if_asked() {
     let dir = tempfile::tempdir().unwrap();
     for lower in [false, true] {
         let path = dir.path().join(format!("last-{lower}"));

@@ -1,4 +1,4 @@
-//! Settings of methods that models must honour, or refuse by name.
+//! Settings of methods that a model must apply or refuse by name.
 
 mod common;
 
@@ -9,7 +9,7 @@ use lora_core::model::{Model, arch};
 use lora_core::nn::{Build, BuiltParams};
 use tch::{Device, Tensor};
 
-fn answers(model: &dyn Model, model_type: &str) -> Tensor {
+fn logits(model: &dyn Model, model_type: &str) -> Tensor {
     let _guard = tch::no_grad_guard();
     let rows = rows(model_type, 5);
     model.forward(
@@ -24,7 +24,7 @@ fn refused(model_type: &str, method: &str) -> String {
     built.map(|_| String::new()).unwrap_or_else(|e| e.to_string())
 }
 
-/// A model whose positions are shifted by 3 is one whose table of positions begins 3 rows later.
+/// A shift of 3 equals a position embedding without its first 3 rows.
 #[test]
 fn a_prefix_shifts_the_positions() {
     let table = |built: &BuiltParams| {
@@ -47,18 +47,18 @@ fn a_prefix_shifts_the_positions() {
         let (plain, own) = build(model_type, plain.as_ref(), 1);
         let (shifted, other) = build(model_type, shifted.as_ref(), 1);
         assert_eq!(shifted.max_len(), plain.max_len() - 3, "{model_type}");
-        assert!(!answers(plain.as_ref(), model_type).equal(&answers(shifted.as_ref(), model_type)));
+        assert!(!logits(plain.as_ref(), model_type).equal(&logits(shifted.as_ref(), model_type)));
         let _guard = tch::no_grad_guard();
         let (from, to) = (table(&own), table(&other));
         let kept = from.size()[0] - 3;
         to.narrow(0, 3, kept).copy_(&from.narrow(0, 0, kept));
-        let difference = answers(plain.as_ref(), model_type) - answers(shifted.as_ref(), model_type);
+        let difference = logits(plain.as_ref(), model_type) - logits(shifted.as_ref(), model_type);
         assert!(f64::try_from(difference.abs().max()).unwrap() < 1e-6, "{model_type}");
     }
 }
 
 #[test]
-fn ft_top_trains_what_it_names_or_says_that_the_model_lacks_it() {
+fn ft_top_trains_the_named_parts_or_fails() {
     let text = refused("bert", "{kind: ft_top, layers: 4}");
     assert!(text.contains("layers = 4") && text.contains("3 blocks"), "{text}");
     for key in ["final_norm", "tied_embedding"] {
@@ -84,7 +84,7 @@ fn ft_top_trains_what_it_names_or_says_that_the_model_lacks_it() {
 }
 
 #[test]
-fn a_pooler_can_stay_as_it_was_pretrained() {
+fn a_pooler_can_stay_frozen() {
     let of = |model_type: &str, kind: &str, frozen: bool| {
         let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
         let build = Build::new(method.as_ref(), 1).freeze_pooler(frozen);

@@ -1,4 +1,4 @@
-//! Weights that do not fit are refused by name, and nothing is filled silently.
+//! Loading and saving of weights: tensors that do not fit are errors that name them.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn saved(dir: &Path, tensors: &[(String, Tensor)]) {
     save(&dir.join("model.safetensors"), tensors, HashMap::new()).unwrap();
 }
 
-/// Loads the folder into a fresh model; the values afterwards, or the error.
+/// Loads the folder into a fresh model.
 fn load(dir: &Path) -> Result<BuiltParams> {
     let method = method::from_yaml("{kind: full}")?;
     let (_, built) = build("roberta", method.as_ref(), 2);
@@ -44,7 +44,7 @@ fn start() -> (tempfile::TempDir, Vec<(String, Tensor)>) {
 }
 
 #[test]
-fn whole_files_load_whatever_their_prefix() {
+fn complete_files_load_with_any_prefix() {
     let (dir, tensors) = start();
     saved(dir.path(), &tensors);
     for (name, value) in &tensors {
@@ -53,7 +53,7 @@ fn whole_files_load_whatever_their_prefix() {
             "{name}"
         );
     }
-    // A bare encoder's file has no prefix, and no head.
+    // The file of a bare encoder has no prefix and no head.
     let bare: Vec<_> = tensors
         .iter()
         .filter_map(|(n, t)| Some((n.strip_prefix("roberta.")?.to_string(), t.shallow_clone())))
@@ -100,7 +100,7 @@ fn shards_load_and_missing_ones_are_named() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn missing_unexpected_and_mismatched_tensors_are_named() {
     let (dir, tensors) = start();
     let refused = |tensors: &[(String, Tensor)]| {
         saved(dir.path(), tensors);
@@ -126,10 +126,10 @@ fn what_does_not_fit_is_named() {
     ));
     let text = refused(&more);
     assert!(text.contains("1 unexpected: roberta.encoder.extra"), "{text}");
-    // One number must not be spread over a whole vector, as tch's own loader does.
+    // A single value must not be broadcast to a vector, as tch's own loader does.
     let text = refused(&with(name, Tensor::zeros([1], (Kind::Float, tch::Device::Cpu))));
     assert!(text.contains("another shape") && text.contains(name), "{text}");
-    // Pretraining's head and old buffers are known and left out.
+    // The pretraining head and old buffers are ignored.
     let mut known = with(name, value.shallow_clone());
     known.push((
         "lm_head.bias".into(),
@@ -144,7 +144,7 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn what_is_no_number_is_neither_read_nor_written() {
+fn tensors_that_are_not_finite_are_neither_loaded_nor_saved() {
     let (dir, tensors) = start();
     let (name, value) = &tensors[0];
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -154,7 +154,7 @@ fn what_is_no_number_is_neither_read_nor_written() {
             .iter()
             .map(|(n, t)| (n.clone(), if n == name { &damaged } else { t }.shallow_clone()))
             .collect();
-        // No file is left behind that others would read.
+        // No file is left behind.
         let path = dir.path().join("written.safetensors");
         let text = save(&path, &with, HashMap::new()).unwrap_err().to_string();
         assert!(
@@ -162,7 +162,7 @@ fn what_is_no_number_is_neither_read_nor_written() {
             "{text}"
         );
         assert!(!path.exists());
-        // As another program may have written it.
+        // A file from another program.
         let good = value.copy();
         saved(dir.path(), &tensors);
         let file = dir.path().join("model.safetensors");
@@ -173,7 +173,7 @@ fn what_is_no_number_is_neither_read_nor_written() {
             "{text}"
         );
     }
-    // What fp16 cannot hold is infinity there.
+    // Values beyond the range of fp16 become infinite.
     let large = [("x".to_string(), Tensor::from_slice(&[1e6f32]))];
     let path = dir.path().join("half.safetensors");
     let text = save_as(&path, &large, HashMap::new(), Precision::Half)
@@ -181,7 +181,7 @@ fn what_is_no_number_is_neither_read_nor_written() {
         .to_string();
     assert!(text.contains("`x` holds NaN or infinity"), "{text}");
     save(&path, &large, HashMap::new()).unwrap();
-    // Numbers that are none, but of no tensor that is used.
+    // Integer and empty tensors are finite, and so are the extremes of fp32.
     assert!(check_finite("x", &Tensor::from_slice(&[1i64])).is_ok());
     assert!(check_finite("x", &Tensor::zeros([0, 3], (Kind::Float, tch::Device::Cpu))).is_ok());
     assert!(check_finite("x", &Tensor::from_slice(&[f32::MAX, f32::MIN])).is_ok());
@@ -200,7 +200,7 @@ fn patch(file: &Path, old: &Tensor, new: &Tensor) {
     std::fs::write(file, whole).unwrap();
 }
 
-/// A model folder of this type whose file has its head, with these changes to config.json; its tensors by name.
+/// A model folder with a head and with `changes` to config.json, and its tensors by name.
 fn fine_tuned(model_type: &str, changes: &Value) -> (tempfile::TempDir, HashMap<String, Tensor>) {
     let method = method::from_yaml("{kind: full}").unwrap();
     let (_, built) = build(model_type, method.as_ref(), 1);
@@ -218,7 +218,7 @@ const MNLI: [&str; 3] = ["entailment", "neutral", "contradiction"];
 const CLASSIFIERS: [&str; 3] = ["roberta", "bert", "deberta-v2"];
 
 #[test]
-fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
+fn rows_of_a_stored_head_are_matched_by_label() {
     let names = json!({"id2label": {"0": "CONTRADICTION", "1": "NEUTRAL", "2": "ENTAILMENT"}});
     for model_type in CLASSIFIERS {
         let (dir, stored) = fine_tuned(model_type, &names);
@@ -243,7 +243,7 @@ fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
                 "{model_type}: {name}"
             );
         }
-        // In the task's order, or without names that say anything, the head stays as it is.
+        // With labels in the task's order, or placeholder labels, the head stays as stored.
         let in_order = json!({"label2id": {"entailment": 0, "neutral": 1, "contradiction": 2}});
         for same in [
             in_order,
@@ -252,7 +252,7 @@ fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
         ] {
             assert_eq!(weights.head(arch, &same, &MNLI, 3).unwrap(), StoredHead::AsStored);
         }
-        // Names are not asked for where the task has none, and a file without a head has nothing to order.
+        // Labels are ignored for a task without labels and for a file without a head.
         assert_eq!(weights.head(arch, &config, &[], 3).unwrap(), StoredHead::AsStored);
         let bare: Vec<_> = stored
             .into_iter()
@@ -268,7 +268,7 @@ fn a_heads_rows_are_found_by_the_names_of_its_outputs() {
 }
 
 #[test]
-fn the_head_of_another_task_is_refused_or_left_out() {
+fn the_head_of_another_task_is_refused_or_dropped() {
     let names = json!({"id2label": {"0": "negative", "1": "neither", "2": "positive"}});
     for model_type in CLASSIFIERS {
         let (dir, stored) = fine_tuned(model_type, &names);
@@ -290,7 +290,7 @@ fn the_head_of_another_task_is_refused_or_left_out() {
             "{text}"
         );
         assert!(refused(&[], 1).contains("and the task 1"));
-        // Left out, all that fine-tuning made of it is fresh, and what was pretrained is not.
+        // If it is dropped, variables of fine-tuning are fresh and pretrained ones are loaded.
         let method = method::from_yaml("{kind: full}").unwrap();
         let (_, fresh) = build(model_type, method.as_ref(), 2);
         let before: HashMap<String, Tensor> = tensors(&fresh).into_iter().collect();
@@ -310,7 +310,7 @@ fn the_head_of_another_task_is_refused_or_left_out() {
 }
 
 #[test]
-fn a_config_of_2018_computes_what_it_computed_then() {
+fn missing_config_keys_take_their_historical_defaults() {
     for model_type in ["roberta", "bert", "gpt2"] {
         let method = method::from_yaml("{kind: head}").unwrap();
         let answers = |config: &Value| {

@@ -1,4 +1,5 @@
-//! Section 7's numbers: planted subspaces with known angles, chance, and what numpy says (golden.json, by make_golden.py).
+//! The analyses of Section 7: planted subspaces with known angles, random subspaces, and numpy's results (golden.json, written
+//! by make_golden.py).
 
 use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection, update_directions};
 use serde_json::Value;
@@ -11,7 +12,7 @@ fn close(ours: f64, theirs: f64, what: &str) {
     assert!((ours - theirs).abs() < wide, "{what}: {ours} and {theirs}");
 }
 
-/// The columns `axes` of the identity, each strength times, as rows of an A.
+/// An A whose rows are given as a strength and a sparse unit vector.
 fn rows(d: i64, rows: &[(f64, &[(i64, f64)])]) -> Tensor {
     let a = Tensor::zeros([rows.len() as i64, d], (Kind::Double, Device::Cpu));
     for (n, (strength, parts)) in rows.iter().enumerate() {
@@ -23,8 +24,8 @@ fn rows(d: i64, rows: &[(f64, &[(i64, f64)])]) -> Tensor {
 }
 
 #[test]
-fn planted_subspaces_overlap_as_their_angles_say() {
-    // The strongest directions are 30 degrees apart, the second 60, the third at right angles to all.
+fn overlap_of_planted_subspaces_follows_their_angles() {
+    // The strongest directions are 30 degrees apart, the second 60, and the third is orthogonal to all.
     let (c30, s30, c60, s60) = (0.75f64.sqrt(), 0.5, 0.5, 0.75f64.sqrt());
     let one = rows(10, &[(9.0, &[(0, 1.0)]), (5.0, &[(1, 1.0)]), (2.0, &[(2, 1.0)])]);
     let other = rows(
@@ -43,20 +44,20 @@ fn planted_subspaces_overlap_as_their_angles_say() {
     assert!(phi.at(0, 1).is_nan() && phi.at(4, 1).is_nan() && phi.at(1, 4).is_nan());
     let top = phi.clone().top(2);
     assert_eq!((top.rows, top.columns, top.at(2, 3)), (2, 3, phi.at(2, 3)));
-    // A mixture of the rows spans the same: only the order of strength is the singular values'.
+    // A mixture of the rows spans the same subspace.
     let mixed = gaussian(3, 3, 5).matmul(&one);
     let same = Overlap::of(&directions(&mixed).unwrap(), &directions(&one).unwrap()).unwrap();
     close(same.at(3, 3), 1.0, "the same subspace");
 }
 
-/// An update of rank 4 written with rank 8, as a part of a fused weight is in PEFT's form: half of B is zero.
+/// An update of rank 4 stored with rank 8 and half of B zero, like a slot of a fused weight in PEFT's format.
 fn padded(a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
     let other = gaussian(4, a.size()[1], 77) * 3.0;
     (Tensor::cat(&[&other, a], 0), Tensor::cat(&[&(b * 0.0), b], 1))
 }
 
 #[test]
-fn directions_that_an_update_does_not_have_are_not_counted() {
+fn directions_without_effect_on_the_update_are_not_counted() {
     let (a, b, w) = (gaussian(4, 30, 1), gaussian(20, 4, 2), gaussian(20, 30, 3));
     let (wide_a, wide_b) = padded(&a, &b);
     let (small, wide) = (
@@ -73,7 +74,7 @@ fn directions_that_an_update_does_not_have_are_not_counted() {
         wide.projected(&w).unwrap() > small.projected(&w).unwrap() + 0.5,
         "arbitrary directions would count"
     );
-    // phi: A alone has eight directions, of which the update has four.
+    // A has eight directions, the update only four of them.
     let (one, other) = (
         update_directions(&b, &a).unwrap(),
         update_directions(&wide_b, &wide_a).unwrap(),
@@ -86,17 +87,17 @@ fn directions_that_an_update_does_not_have_are_not_counted() {
     for i in 1..=4 {
         close(phi.at(i, i), 1.0, "the same subspaces, one by one");
     }
-    // The strongest first is as in A, whatever B is: with B whole these are A's own.
+    // If B has full column rank, the directions are those of A.
     let of_a = Overlap::of(&one, &directions(&a).unwrap()).unwrap();
     for i in 1..=4 {
         close(of_a.at(i, i), 1.0, "A's own");
     }
-    // Rows that repeat, and rounding to the numbers of a file.
+    // Repeated rows, and rounding to fp32.
     let twice = Tensor::cat(&[&a, &a], 0).to_kind(Kind::Float);
     assert_eq!(directions(&twice).unwrap().size(), [30, 4]);
     let rounded = gaussian(30, 30, 9).narrow(1, 0, 4).matmul(&a).to_kind(Kind::Float);
     assert_eq!(Svd::of(&rounded).unwrap().rank().unwrap(), 4);
-    // A direction that is small, and is one.
+    // A weak direction still counts.
     let weak = Tensor::from_slice(&[1.0, 1.0, 1.0, 1e-5]).view([1, 4]);
     assert_eq!(Svd::of_product(&(&b * weak), &a).unwrap().rank().unwrap(), 4);
 }
@@ -113,7 +114,7 @@ fn an_update_of_zero_has_no_directions() {
 }
 
 #[test]
-fn random_subspaces_overlap_by_chance() {
+fn overlap_of_random_subspaces_is_that_of_chance() {
     let (d, n) = (200, 20);
     let draws: Vec<f64> = (0..n)
         .map(|seed| {
@@ -125,7 +126,7 @@ fn random_subspaces_overlap_by_chance() {
     let mean = draws.iter().sum::<f64>() / n as f64;
     assert!((mean - 32.0 / 200.0).abs() < 0.01, "max(i, j) / d is 0.16, not {mean}");
     assert!(draws[0] != draws[1] && gaussian(2, 3, 7) == gaussian(2, 3, 7));
-    // Table 7's control.
+    // The random control of Table 7.
     let w = gaussian(d, d, 1);
     let norm = w.norm().double_value(&[]);
     let ours = random_projection(&w, 8, 10, 1).unwrap();
@@ -133,7 +134,7 @@ fn random_subspaces_overlap_by_chance() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn invalid_matrices_are_refused() {
     let (a, wide) = (gaussian(4, 10, 1), gaussian(4, 12, 1));
     let said = |e: lora_core::Error| e.to_string();
     let other = Overlap::of(&directions(&a).unwrap(), &directions(&wide).unwrap());
@@ -173,7 +174,7 @@ impl Golden {
 }
 
 #[test]
-fn numbers_are_numpys() {
+fn results_equal_numpys() {
     let golden = Golden::read();
     let of = |name: &str| directions(&golden.matrix(name)).unwrap();
     golden.phi("phi_a4_a8", &Overlap::of(&of("a4"), &of("a8")).unwrap());

@@ -1,5 +1,5 @@
-//! Tiny models and rows that every integration test shares.
-#![allow(dead_code)] // each test program uses its own part
+//! Tiny models and rows, shared by the integration tests.
+#![allow(dead_code)] // each test binary uses a part
 
 use lora_core::Result;
 use lora_core::batch::{Row, Target};
@@ -20,7 +20,7 @@ pub fn config(model_type: &str) -> Value {
         });
     }
     if model_type == "deberta-v2" {
-        // Positions share the projections of contents, and buckets and convolution are as in v2-xxlarge.
+        // Positions share the projections of content; buckets and convolution as in v2-xxlarge.
         return json!({
             "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
             "intermediate_size": 40, "max_position_embeddings": 48, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
@@ -53,13 +53,13 @@ pub fn build(model_type: &str, method: &dyn Method, seed: u64) -> (Box<dyn Model
     build_as(model_type, method, seed, Kind::Float)
 }
 
-/// The same with the frozen weights in `base_kind`.
+/// [`build`] with frozen weights in `base_kind`.
 pub fn build_as(model_type: &str, method: &dyn Method, seed: u64, base_kind: Kind) -> (Box<dyn Model>, BuiltParams) {
-    tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
+    tch::set_num_threads(1); // tests run in parallel, and libtorch's threads spin while they wait
     finish(&config(model_type), Build::new(method, seed).base_kind(base_kind)).unwrap()
 }
 
-/// The same, where the method may not fit the model.
+/// [`build`] that returns the error of a method that does not fit the model.
 pub fn try_build(model_type: &str, method: &dyn Method) -> Result<(Box<dyn Model>, BuiltParams)> {
     finish(&config(model_type), Build::new(method, 1))
 }
@@ -75,12 +75,12 @@ pub fn finish(config: &Value, build: Build) -> Result<(Box<dyn Model>, BuiltPara
     Ok((model?, build.finish()?))
 }
 
-/// Whether the architecture is a language model alone.
-fn writes(model_type: &str) -> bool {
+/// Whether the architecture is only a causal language model.
+fn is_causal(model_type: &str) -> bool {
     arch(&config(model_type)).unwrap().build.is_none()
 }
 
-/// Ragged rows for a language model that writes.
+/// Ragged rows for a causal language model.
 fn completions(count: usize) -> Vec<Row> {
     let token = |n: usize| 1 + n as i64 % (VOCAB - 1);
     let row = |i: usize| {
@@ -91,9 +91,9 @@ fn completions(count: usize) -> Vec<Row> {
     (0..count).map(row).collect()
 }
 
-/// Ragged rows of the kind that this architecture is trained on.
+/// Ragged rows with the targets that this architecture is trained on.
 pub fn rows(model_type: &str, count: usize) -> Vec<Row> {
-    if writes(model_type) {
+    if is_causal(model_type) {
         completions(count)
     } else {
         pairs(count)
@@ -127,7 +127,7 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         betas: (0.9, 0.999),
         eps: 1e-8,
         adamw: AdamForm::Torch,
-        objective: match writes(model_type) {
+        objective: match is_causal(model_type) {
             true => Objective::Tokens { label_smoothing: 0.1 },
             false => Objective::Classes { label_smoothing: 0.0 },
         },

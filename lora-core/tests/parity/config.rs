@@ -1,5 +1,5 @@
-//! What is assumed of a config.json that leaves keys out, and the nonlinearities by their names, against transformers.
-//! `make_config_golden.py` beside this file made `golden/config.json`.
+//! Defaults of missing config.json keys, and activations by name, against transformers. `make_config_golden.py` writes
+//! `golden/config.json`.
 
 use lora_core::model::MODELS;
 use lora_core::nn::Activation;
@@ -10,11 +10,11 @@ fn golden() -> Value {
     serde_json::from_str(include_str!("golden/config.json")).unwrap()
 }
 
-/// Keys that transformers has given up, with what older versions assumed.
+/// Keys that transformers has removed, with the defaults of older versions.
 const GONE: [(&str, &str); 1] = [("position_embedding_type", "absolute")];
 
 #[test]
-fn what_is_left_out_is_what_transformers_assumes() {
+fn missing_keys_take_transformers_defaults() {
     let golden = golden();
     for arch in MODELS {
         let theirs = golden["defaults"][arch.model_type].as_object().unwrap();
@@ -37,7 +37,7 @@ fn what_is_left_out_is_what_transformers_assumes() {
 }
 
 #[test]
-fn nonlinearities_are_those_of_their_names() {
+fn activations_match_their_names() {
     let golden = golden();
     let numbers = |name: &str| -> Vec<f64> { serde_json::from_value(golden["activations"][name].clone()).unwrap() };
     let x = Tensor::from_slice(&numbers("x"));

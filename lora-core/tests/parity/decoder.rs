@@ -1,4 +1,4 @@
-//! Llama and Qwen2 against transformers, alone and under PEFT's LoRA. `make_decoder_golden.py` made the reference.
+//! Llama and Qwen2 against transformers, fully trained and with PEFT's LoRA. `make_decoder_golden.py` writes the reference.
 
 use super::generate::{generate, lists, settings};
 use super::golden::{Golden, close, ints, read, test_device};
@@ -85,14 +85,14 @@ fn bf16_base_stays_close() {
 }
 
 #[test]
-fn decoding_continues_what_was_read() {
+fn decoding_with_a_cache_matches_a_full_forward_pass() {
     for name in NAMES {
         continues(build(&Golden::open(name), LORA, Kind::Float, Some("adapter")).0);
     }
 }
 
 #[test]
-fn greedy_and_beam_search_write_what_transformers_writes() {
+fn greedy_and_beam_search_match_transformers() {
     for name in NAMES {
         let golden = Golden::open(name);
         let file = read(&golden.path("generate.json"));
@@ -115,15 +115,15 @@ fn greedy_and_beam_search_write_what_transformers_writes() {
 }
 
 #[test]
-fn what_is_saved_for_others_is_what_they_saved() {
+fn checkpoints_for_other_libraries_match_theirs() {
     for name in NAMES {
         saved_as_theirs(&Golden::open(name));
     }
 }
 
-/// PEFT's adapter, read and exported again, is PEFT's adapter.
+/// An adapter of PEFT that is loaded and exported again is unchanged.
 #[test]
-fn adapters_are_pefts() {
+fn adapters_round_trip_with_peft() {
     for name in NAMES {
         let golden = Golden::open(name);
         let (base, theirs) = (
@@ -161,9 +161,9 @@ fn adapters_are_pefts() {
     }
 }
 
-/// The weights of a hub folder: bf16 in shards with an index, which go into a bf16 base bit for bit.
+/// bf16 shards with an index load into a bf16 base bit by bit.
 #[test]
-fn shards_of_bf16_load_as_they_are() {
+fn shards_of_bf16_load_unchanged() {
     let golden = Golden::open(NAMES[0]);
     let dir = tempfile::tempdir().unwrap();
     let theirs = Weights::open(&golden.path("")).unwrap();
@@ -193,7 +193,7 @@ fn shards_of_bf16_load_as_they_are() {
 }
 
 #[test]
-fn end_tokens_are_the_models_own() {
+fn end_tokens_come_from_the_model_folder() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: Value| std::fs::write(dir.path().join(name), text.to_string()).unwrap();
     let mut config = read(&Golden::open(NAMES[2]).path("config.json"));
@@ -208,13 +208,13 @@ fn end_tokens_are_the_models_own() {
     assert_eq!(ends(json!([5, 6])).unwrap(), [5, 6, 7]);
     let text = ends(json!("</s>")).unwrap_err().to_string();
     assert!(text.contains("`eos_token_id` must be"), "{text}");
-    // GPT-2's is its tokenizer's.
+    // GPT-2 ends texts with its tokenizer's end token.
     assert_eq!(end_tokens(&Golden::open("gpt2").path("")).unwrap(), [] as [i64; 0]);
 }
 
-/// What another config.json, changed at these keys, is refused for.
+/// The error of a config.json with these changes.
 #[test]
-fn what_is_not_supported_is_refused() {
+fn unsupported_configs_are_refused() {
     let rope = |rope: Value| [("rope_parameters", rope), ("rope_scaling", Value::Null)];
     let cases: [(&str, Vec<(&str, Value)>, &str); 12] = [
         (
@@ -283,7 +283,7 @@ fn what_is_not_supported_is_refused() {
         let text = (arch(&config).unwrap().shape)(&config).unwrap_err().to_string();
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    // Windows that hide nothing.
+    // Sliding windows that mask no token.
     for (window, first) in [(64, 0), (8, 2)] {
         let mut config = base("qwen2");
         config["layer_types"] = Value::Null;

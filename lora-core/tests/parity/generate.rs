@@ -1,5 +1,5 @@
-//! Generation: token for token against transformers, and against a plain transcription of the paper's beam search.
-//! `make_gpt2_golden.py` made the reference.
+//! Generation, token by token against transformers and against a direct implementation of the paper's beam search.
+//! `make_gpt2_golden.py` writes the reference.
 
 use super::golden::{Golden, close, ints, read, test_device};
 use super::gpt2::build;
@@ -49,7 +49,7 @@ pub fn lists(value: &Value) -> Vec<Vec<i64>> {
     value.as_array().unwrap().iter().map(ints).collect()
 }
 
-/// The strategy of one of generate.json's cases.
+/// The strategy of a case of generate.json.
 fn strategy(case: &Value) -> Strategy {
     match case.get("beams") {
         None => Strategy::Greedy,
@@ -65,7 +65,7 @@ fn strategy(case: &Value) -> Strategy {
 }
 
 #[test]
-fn greedy_and_beam_search_write_what_transformers_writes() {
+fn greedy_and_beam_search_match_transformers() {
     let golden = Golden::open("gpt2");
     let file = read(&golden.path("generate.json"));
     let (prompts, end) = (lists(&file["prompts"]), ints(&file["end"]));
@@ -87,9 +87,9 @@ fn greedy_and_beam_search_write_what_transformers_writes() {
     }
 }
 
-/// `make_settings_golden.py` made the reference.
+/// `make_settings_golden.py` writes the reference.
 #[test]
-fn bad_words_are_those_of_transformers() {
+fn bad_words_match_transformers() {
     let golden = Golden::open("gpt2");
     let asked = read(&golden.path("generate.json"));
     let (prompts, end) = (lists(&asked["prompts"]), ints(&asked["end"]));
@@ -116,7 +116,7 @@ fn bad_words_are_those_of_transformers() {
                 assert!(!text.tokens.contains(&word[0]), "{settings:?}, prompt {p}");
             }
         }
-        // The paper's beam search and that of transformers 3 obey too.
+        // The paper's beam search and that of transformers 3 avoid them too.
         for flavour in [Flavour::Paper, Flavour::Transformers3] {
             let strategy = Strategy::Beam {
                 beams: 3,
@@ -135,9 +135,9 @@ fn bad_words_are_those_of_transformers() {
     }
 }
 
-/// `make_beams_3_golden.py` made the reference, with the beam search of transformers 3.2.0 itself.
+/// `make_beams_3_golden.py` writes the reference, with the beam search of transformers 3.2.0.
 #[test]
-fn beams_are_those_of_transformers_3() {
+fn beam_search_matches_transformers_3() {
     let golden = Golden::open("gpt2");
     let prompts = lists(&read(&golden.path("generate.json"))["prompts"]);
     let (model, _) = build(&golden, FULL, Kind::Float, None);
@@ -159,14 +159,14 @@ fn beams_are_those_of_transformers_3() {
     }
 }
 
-/// The scores of what follows `text`, everything read anew.
+/// The logits of the token after `text`, without a cache.
 fn next(model: &dyn Model, text: &[i64]) -> Vec<f32> {
     let batch = Batch::of_prompts(&[text], test_device()).unwrap();
     let scores = model.forward(&batch, false);
     Vec::try_from(scores.get(text.len() as i64 - 1).to_device(Device::Cpu)).unwrap()
 }
 
-/// The paper's beam search for one prompt, with nothing kept and nothing clever.
+/// The paper's beam search for one prompt, without a cache.
 fn plain(model: &dyn Model, prompt: &[i64], settings: &GenerationSettings) -> (Vec<i64>, f64) {
     let Strategy::Beam {
         beams: count,
@@ -218,7 +218,7 @@ fn plain(model: &dyn Model, prompt: &[i64], settings: &GenerationSettings) -> (V
 }
 
 #[test]
-fn beam_search_of_the_papers_code() {
+fn beam_search_matches_the_papers_code() {
     let golden = Golden::open("gpt2");
     let prompts = lists(&read(&golden.path("generate.json"))["prompts"]);
     let (mut model, _) = build(&golden, LORA, Kind::Float, Some("adapter"));
@@ -270,7 +270,7 @@ fn beam_search_of_the_papers_code() {
 }
 
 #[test]
-fn what_is_drawn_depends_on_seed_and_prompt_alone() {
+fn samples_depend_only_on_seed_and_prompt() {
     let golden = Golden::open("gpt2");
     let prompts = lists(&read(&golden.path("generate.json"))["prompts"]);
     let (model, _) = build(&golden, FULL, Kind::Float, None);
@@ -302,7 +302,7 @@ fn what_is_drawn_depends_on_seed_and_prompt_alone() {
 }
 
 #[test]
-fn tokens_are_drawn_as_often_as_they_are_likely() {
+fn samples_follow_the_distribution() {
     let golden = Golden::open("gpt2");
     let (model, _) = build(&golden, FULL, Kind::Float, None);
     let prompt = vec![11, 5, 7];
@@ -331,7 +331,7 @@ fn tokens_are_drawn_as_often_as_they_are_likely() {
 }
 
 #[test]
-fn bf16_writes() {
+fn bf16_generates() {
     let golden = Golden::open("gpt2");
     let prompts = lists(&read(&golden.path("generate.json"))["prompts"]);
     let (model, _) = build(&golden, LORA, Kind::BFloat16, Some("adapter"));
@@ -346,7 +346,7 @@ fn bf16_writes() {
         assert_eq!(texts, generate(model.as_ref(), &prompts, &settings, 3));
         assert!(texts.iter().all(|t| t.score.is_finite() && !t.tokens.is_empty()));
     }
-    // What the cache gives is what reading anew gives, as far as bf16 goes.
+    // The cache matches a full forward pass, up to the precision of bf16.
     let _guard = tch::no_grad_guard();
     let causal = model.causal().unwrap();
     let (_, mut cache) = causal.prefill(&Batch::of_prompts(&[&[5, 9, 2], &[3]], test_device()).unwrap(), 1);
@@ -362,7 +362,7 @@ fn bf16_writes() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused() {
+fn invalid_prompts_and_settings_are_refused() {
     let golden = Golden::open("gpt2");
     let (model, _) = build(&golden, FULL, Kind::Float, None);
     let refused = |prompts: &[Vec<i64>], settings: &GenerationSettings| {
@@ -417,14 +417,14 @@ fn what_cannot_be_written_is_refused() {
         text.contains("end token 628 is beyond the model's vocabulary of 97"),
         "{text}"
     );
-    // An end token that never comes is no fault, and no prompts are no work.
+    // A text without end token is valid, and so is an empty list of prompts.
     let text = generate(model.as_ref(), &[vec![1; 47]], &settings(Strategy::Greedy, 0, &[]), 1);
     assert!(!text[0].ended && text[0].tokens.len() == STEPS);
     assert!(generate(model.as_ref(), &[], &greedy, 4).is_empty());
 }
 
 #[test]
-fn writing_stops_when_asked_to() {
+fn generation_stops_on_request() {
     let golden = Golden::open("gpt2");
     let (model, _) = build(&golden, FULL, Kind::Float, None);
     let (stop, settings) = (AtomicBool::new(false), settings(Strategy::Greedy, 0, &[]));

@@ -1,4 +1,4 @@
-//! Reading of the golden files.
+//! Access to the golden files.
 
 use lora_core::batch::{Row, Target};
 use lora_core::weights::Weights;
@@ -14,9 +14,9 @@ pub struct Golden {
     batches: Vec<Value>,
 }
 
-/// `LORA_TEST_DEVICE`, the CPU if unset. The GPU machine has no cargo, so the folder can be given at run time.
+/// `LORA_TEST_DEVICE`; the CPU if unset.
 pub fn test_device() -> Device {
-    tch::set_num_threads(1); // tests run side by side, and libtorch's threads wait for each other by spinning
+    tch::set_num_threads(1); // tests run in parallel, and libtorch's threads spin while they wait
     lora_core::device::parse(&std::env::var("LORA_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
 }
 
@@ -69,7 +69,7 @@ impl Golden {
             .collect()
     }
 
-    /// Rows of a language model: `wanted` holds the id at each scored token.
+    /// Rows of a masked language model: `wanted` holds the target id of each scored token.
     pub fn masked_rows(&self, batch: usize) -> Vec<Row> {
         let batch = &self.batches[batch];
         let lists = |key: &str| batch[key].as_array().unwrap().iter().map(ints);
@@ -107,7 +107,7 @@ impl Golden {
         self.tensors.tensor(name).unwrap().to_device(test_device())
     }
 
-    /// The reference's gradients of one method by variable name.
+    /// The reference gradients of a method, by variable name.
     pub fn gradients(&self, method: &str) -> HashMap<String, Tensor> {
         let prefix = format!("{method}/grad/");
         let names = self.tensors.names().filter_map(|n| n.strip_prefix(&prefix));

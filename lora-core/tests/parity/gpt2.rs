@@ -1,5 +1,4 @@
-//! GPT-2 as a language model against transformers, alone and under LoRA as loralib has it. `make_gpt2_golden.py` made the
-//! reference.
+//! GPT-2 against transformers, fully trained and with loralib's LoRA. `make_gpt2_golden.py` writes the reference.
 
 use super::golden::{Golden, close, ints, read, test_device};
 use super::{close_relative, curve};
@@ -32,7 +31,7 @@ pub fn build(golden: &Golden, method: &str, kind: Kind, adapter: Option<&str>) -
     (model, built)
 }
 
-/// The rows of every batch.
+/// The rows of all batches.
 pub fn batches(golden: &Golden) -> Vec<Vec<Row>> {
     let end = read(&golden.path("config.json"))["eos_token_id"].as_i64().unwrap();
     let row =
@@ -66,7 +65,7 @@ fn logits_losses_and_gradients() {
         close(&logits, &golden.tensor(&format!("{key}/logits")), 1e-5, key);
         let loss = loss(&model.forward(&batch, true), &batch, objective(&golden));
         let difference = f64::try_from(&loss).unwrap() - golden.number(&["loss", key]);
-        // The reference divides by the count + 0.0001.
+        // The reference divides by the number of tokens + 0.0001.
         assert!(difference.abs() < 3e-5, "{key}: loss differs by {difference:e}");
         loss.backward();
         let expected = golden.gradients(key);
@@ -122,9 +121,9 @@ fn bf16_base_stays_close() {
     }
 }
 
-/// The cache gives what reading everything anew gives, whatever the beams did to each other.
+/// The cache matches a full forward pass after beams were dropped, duplicated and reordered.
 #[test]
-fn decoding_continues_what_was_read() {
+fn decoding_with_a_cache_matches_a_full_forward_pass() {
     let (model, _) = build(&Golden::open("gpt2"), LORA, Kind::Float, Some("adapter"));
     continues(model);
 }
@@ -138,8 +137,13 @@ pub fn continues(mut model: Box<dyn Model>) {
         }
         let causal = model.causal().unwrap();
         let mut texts: Vec<Vec<i64>> = vec![vec![5, 9, 2, 40, 7], vec![3], vec![11, 12, 13]];
-        let (first, mut cache) = causal.prefill(&packed(&reading(&texts)), 2);
-        close(&first, &anew(model.as_ref(), &texts), 1e-4, "after the prompts");
+        let (first, mut cache) = causal.prefill(&packed(&score_last(&texts)), 2);
+        close(
+            &first,
+            &without_cache(model.as_ref(), &texts),
+            1e-4,
+            "after the prompts",
+        );
         texts = texts.into_iter().flat_map(|t| [t.clone(), t]).collect();
         for (step, parents) in [[0, 1, 2, 3, 4, 5], [1, 1, 2, 3, 5, 4], [0, 0, 3, 2, 4, 5]]
             .iter()
@@ -150,7 +154,12 @@ pub fn continues(mut model: Box<dyn Model>) {
             let ids: Vec<i64> = (0..6).map(|i| 20 + 7 * i + step as i64).collect();
             texts.iter_mut().zip(&ids).for_each(|(t, id)| t.push(*id));
             let scores = causal.decode(&Tensor::from_slice(&ids).to_device(test_device()), &mut cache);
-            close(&scores, &anew(model.as_ref(), &texts), 1e-4, &format!("step {step}"));
+            close(
+                &scores,
+                &without_cache(model.as_ref(), &texts),
+                1e-4,
+                &format!("step {step}"),
+            );
         }
         cache.keep(&[2, 0]).unwrap();
         texts = [4, 5, 0, 1].map(|i: usize| texts[i].clone()).to_vec();
@@ -158,15 +167,15 @@ pub fn continues(mut model: Box<dyn Model>) {
         let ids = Tensor::from_slice(&[1_i64; 4]).to_device(test_device());
         close(
             &causal.decode(&ids, &mut cache),
-            &anew(model.as_ref(), &texts),
+            &without_cache(model.as_ref(), &texts),
             1e-4,
             "kept",
         );
     }
 }
 
-/// Rows that ask for what comes after their last token.
-fn reading(texts: &[Vec<i64>]) -> Vec<Row> {
+/// Rows whose last token is scored.
+fn score_last(texts: &[Vec<i64>]) -> Vec<Row> {
     let row = |ids: &Vec<i64>| {
         let mut wanted = vec![UNSCORED; ids.len()];
         wanted[ids.len() - 1] = 0;
@@ -180,12 +189,12 @@ fn reading(texts: &[Vec<i64>]) -> Vec<Row> {
     texts.iter().map(row).collect()
 }
 
-fn anew(model: &dyn Model, texts: &[Vec<i64>]) -> Tensor {
-    model.forward(&packed(&reading(texts)), false)
+fn without_cache(model: &dyn Model, texts: &[Vec<i64>]) -> Tensor {
+    model.forward(&packed(&score_last(texts)), false)
 }
 
 #[test]
-fn what_is_saved_for_others_is_what_they_saved() {
+fn checkpoints_for_other_libraries_match_theirs() {
     saved_as_theirs(&Golden::open("gpt2"));
 }
 

@@ -1,6 +1,6 @@
-//! The models and methods against transformers and PEFT: logits, gradients and loss curves.
+//! Models and methods against transformers and PEFT: logits, gradients and loss curves.
 //!
-//! `make_golden.py` beside this file made everything under `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the same on a GPU.
+//! `make_golden.py` in this folder writes the references in `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the tests on a GPU.
 
 mod config;
 mod decoder;
@@ -26,7 +26,7 @@ const LORA: &str = "{kind: lora, r: 4, alpha: 6, targets: [query, value]}";
 const LORA_ALL: &str = "{kind: lora, r: 3, alpha: 7, targets: [query, key, value, attn_out, ffn_in, ffn_out]}";
 const CLASSES: Objective = Objective::Classes { label_smoothing: 0.0 };
 
-/// The golden model of `dir` under `method`, with its weights and, for LoRA, the PEFT adapter of that folder.
+/// The golden model of `dir` with `method`, its weights and, for LoRA, the PEFT adapter in the folder.
 fn build(
     golden: &Golden,
     sub: &str,
@@ -99,7 +99,7 @@ fn logits_losses_and_gradients() {
     }
 }
 
-/// Within `tolerance` of the reference's largest value: single entries may be near zero.
+/// Asserts that differences are within `tolerance` of the reference's largest value, since single entries may be near zero.
 fn close_relative(ours: &Tensor, reference: &Tensor, tolerance: f64, what: &str) {
     let largest = f64::try_from(reference.abs().max()).unwrap();
     close(ours, reference, tolerance * largest + 1e-7, what);
@@ -229,7 +229,7 @@ fn regression_curve() {
     }
 }
 
-/// bf16 keeps about three significant digits: the loss and the direction of the update must survive it.
+/// bf16 has about three significant digits; the loss and the direction of the update must stay close to fp32.
 #[test]
 fn bf16_base_stays_close() {
     for name in NAMES {

@@ -1,4 +1,4 @@
-//! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch, and against the libraries that have them.
+//! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch and against other libraries.
 
 use super::golden::{Golden, close, test_device};
 use super::gpt2::{batches, packed};
@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 
 const MODELS: [&str; 2] = ["roberta", "gpt2"];
 
-/// The golden model of this name under a method, and what is asked of it.
+/// A golden model with a method, its batch and its objective.
 fn case(golden: &Golden, name: &str, settings: &str) -> (Box<dyn Model>, BuiltParams, Batch, Objective) {
     if name == "gpt2" {
         let (model, built) = gpt2::build(golden, settings, Kind::Float, None);
@@ -24,7 +24,7 @@ fn case(golden: &Golden, name: &str, settings: &str) -> (Box<dyn Model>, BuiltPa
     (model, built, packed(&golden.rows(0, false)), CLASSES)
 }
 
-/// Puts the reference's variables in the place of the method's; each must have its counterpart.
+/// Copies the reference's variables into those of the method; the names must match one to one.
 fn fill(built: &BuiltParams, file: &Weights, method: &str) {
     let prefix = format!("{method}/var/");
     let _guard = tch::no_grad_guard();
@@ -38,14 +38,14 @@ fn fill(built: &BuiltParams, file: &Weights, method: &str) {
     }
 }
 
-/// Answers and gradients of every method of `folder`, at least `least` of them a model.
-fn held_against(folder: &str, least: usize) {
+/// Compares logits and gradients of all methods in `folder`, `minimum` or more per model.
+fn compare_with(folder: &str, minimum: usize) {
     for name in MODELS {
         let golden = Golden::open(name);
         let file = Weights::open(&golden.path(&format!("../{folder}/{name}.safetensors"))).unwrap();
         let text = std::fs::read_to_string(golden.path(&format!("../{folder}/{name}.json"))).unwrap();
         let methods: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
-        assert!(methods.len() >= least, "{folder} {name}");
+        assert!(methods.len() >= minimum, "{folder} {name}");
         for (method, settings) in methods {
             let (model, built, batch, objective) = case(&golden, name, &settings);
             fill(&built, &file, &method);
@@ -69,9 +69,9 @@ fn held_against(folder: &str, least: usize) {
     }
 }
 
-/// `make_settings_golden.py` made the reference: PEFT shifts the positions of a row by the prefix's length.
+/// PEFT shifts the positions of a row by the length of the prefix. `make_settings_golden.py` writes the reference.
 #[test]
-fn a_prefix_that_shifts_positions_is_pefts() {
+fn prefix_tuning_with_shift_matches_peft() {
     let golden = Golden::open("gpt2");
     let file = Weights::open(&golden.path("../settings/prefix.safetensors")).unwrap();
     let logits = |settings: &str| {
@@ -96,20 +96,20 @@ fn a_prefix_that_shifts_positions_is_pefts() {
     );
 }
 
-/// Every method, as `make_methods_golden.py` reads its publication.
+/// All methods, as `make_methods_golden.py` implements their publications.
 #[test]
-fn as_in_plain_pytorch() {
-    held_against("methods", 10);
+fn methods_match_plain_pytorch() {
+    compare_with("methods", 10);
 }
 
 /// DoRA and prefix tuning (`make_peft_golden.py`).
 #[test]
-fn as_in_peft() {
-    held_against("peft", 1);
+fn methods_match_peft() {
+    compare_with("peft", 1);
 }
 
 /// Houlsby's and Pfeiffer's adapters and prefix tuning (`make_adapters_golden.py`).
 #[test]
-fn as_in_adapterhub() {
-    held_against("adapters", 3);
+fn methods_match_adapterhub() {
+    compare_with("adapters", 3);
 }

@@ -1,4 +1,4 @@
-//! The full MiniLM against transformers on real sentences. `make_minilm_golden.py` makes the reference.
+//! MiniLM against transformers on real sentences. `make_minilm_golden.py` writes the reference.
 
 use crate::golden::{close, test_device};
 use lora_core::batch::{Batch, Row, Target};

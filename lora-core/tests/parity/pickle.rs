@@ -1,4 +1,4 @@
-//! Models that were published as a pickle alone, against safetensors and transformers. `make_pickle_golden.py` made them.
+//! Models published only as a pickle, against safetensors and transformers. `make_pickle_golden.py` writes them.
 
 use super::golden::{close, ints, read, test_device};
 use lora_core::batch::{Batch, Row, Target};
@@ -14,7 +14,7 @@ fn root() -> PathBuf {
     root.join("pickle")
 }
 
-/// What the model answers with the weights in `weights`.
+/// The model's logits with the weights in `weights`.
 fn logits(weights: &Path) -> Result<Tensor> {
     let rows = read(&root().join("expected.json"))["rows"].clone();
     let row = |ids| Row {
@@ -45,7 +45,7 @@ fn expected(key: &str) -> Tensor {
 }
 
 #[test]
-fn logits_are_those_of_safetensors() {
+fn logits_match_those_of_safetensors() {
     let plain = logits(&root().join("safetensors")).unwrap();
     close(&plain, &expected("logits"), 1e-5, "safetensors");
     for form in ["zip", "old"] {
@@ -69,7 +69,7 @@ fn logits_are_those_of_safetensors() {
 }
 
 #[test]
-fn a_pickle_that_asks_for_more_than_tensors_is_refused() {
+fn a_pickle_with_other_imports_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pytorch_model.bin");
     let refused = |bytes: &[u8]| {
@@ -77,7 +77,7 @@ fn a_pickle_that_asks_for_more_than_tensors_is_refused() {
         logits(dir.path()).unwrap_err().to_string()
     };
     let whole = std::fs::read(root().join("old/pytorch_model.bin")).unwrap();
-    // The same length, so that all else is in order.
+    // A name of the same length keeps the rest of the file valid.
     let (from, to) = (
         &b"ctorch._utils\n_rebuild_tensor_v2\n"[..],
         b"cposix_utils_\n_system__tensor_v2\n",
