@@ -3,7 +3,6 @@
 //! A file is only ever taken if it is whole and was written for the same tokenizer, texts and length; anything else is
 //! as if it were not there, and is written anew. A cache that cannot be written costs time, not the run.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -103,15 +102,8 @@ impl Cache {
     /// Stores rows; a failure is logged and otherwise of no consequence.
     pub(crate) fn put(&self, key: &Key, rows: &[Row]) {
         let Some(bytes) = encode(key, rows) else { return };
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(&self.dir)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            file.write_all(&bytes)?;
-            file.persist(self.dir.join(key.file_name()))?;
-            Ok(())
-        };
-        if let Err(e) = write() {
-            tracing::warn!("{}: tokenised data could not be cached: {e}", self.dir.display());
+        if let Err(e) = support::write_atomic(self.dir.join(key.file_name()), &bytes) {
+            tracing::warn!("tokenised data could not be cached: {e}: {}", e.source);
         }
     }
 }

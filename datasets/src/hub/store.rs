@@ -79,13 +79,8 @@ impl<'a> Store<'a> {
         }
         let dir = path.parent().unwrap_or(&self.folder);
         create_dir(dir)?;
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(dir)?;
-            file.write_all(commit.as_bytes())?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(HubError::io(&path, "written"))
+        let written = support::write_atomic(&path, commit.as_bytes());
+        written.map_err(|error| HubError::io(&path, "written")(error.source))
     }
 
     fn ref_path(&self) -> PathBuf {

@@ -159,9 +159,9 @@ impl Meteor {
         let Some(source) = source else { return Ok(None) };
         let bytes = data::build(source)?;
         if let Some(path) = cached
-            && let Err(e) = keep(&path, &bytes)
+            && let Err(e) = support::write_atomic(&path, &bytes)
         {
-            tracing::warn!("{}: METEOR's data could not be cached: {e}", path.display());
+            tracing::warn!("METEOR's data could not be cached: {e}: {}", e.source);
         }
         Ok(Some(Self::new(Index::owned(bytes)?)))
     }
@@ -298,14 +298,4 @@ impl Meteor {
         };
         (stats, alignment)
     }
-}
-
-/// Puts the file there whole or not at all.
-fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path)?;
-    Ok(())
 }
