@@ -76,7 +76,7 @@ struct CompareArgs {
 
 fn main() -> ExitCode {
     let done = match Cli::parse() {
-        Cli::Compare(args) => compared(&args),
+        Cli::Compare(args) => comparison(&args),
         Cli::Figures(args) => publish::publish(&args)
             .map(|written| written.to_string())
             .map_err(Into::into),
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
             .and_then(|store| restate::restate(&store))
             .map(|changed| changed.iter().map(|id| format!("{id} restated\n")).collect())
             .map_err(Into::into),
-        Cli::Readme { page, write } => numbers(&page, write),
+        Cli::Readme { page, write } => check_page(&page, write),
     };
     match done {
         Ok(text) => {
@@ -98,7 +98,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn numbers(page: &std::path::Path, write: bool) -> Result<String> {
+/// Checks or rewrites the generated blocks of a page.
+fn check_page(page: &std::path::Path, write: bool) -> Result<String> {
     let name = page.display();
     match (number_blocks::refresh(page, write)?, write) {
         (false, _) => Ok(format!("{name}: every number is that of the records\n")),
@@ -109,7 +110,8 @@ fn numbers(page: &std::path::Path, write: bool) -> Result<String> {
     }
 }
 
-fn compared(args: &CompareArgs) -> Result<String> {
+/// The comparison, as a table or JSON.
+fn comparison(args: &CompareArgs) -> Result<String> {
     let filter = Filter {
         model: args.model.clone(),
         preset: args.preset.clone(),

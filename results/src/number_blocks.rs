@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_between_the_marks_is_made_anew() {
+    fn blocks_are_generated() {
         let dir = tempfile::tempdir().unwrap();
         let page = dir.path().join("README.md");
         let marked = |body: &str| format!("before\n{BEGIN}peer of peer -->\n{body}{END}\nafter 70.0\n");

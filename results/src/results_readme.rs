@@ -4,7 +4,7 @@ use crate::figure::Figure;
 use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{Row, RowKind, Table};
+use crate::table::{Row, RowKind, Table, markdown_escape};
 
 /// The page as Markdown, with links relative to the store.
 pub(crate) fn page(stored: &Selection, tables: &[Table], figures: &[Figure]) -> String {
@@ -57,7 +57,7 @@ fn list_tables(out: &mut String, tables: &[Table]) {
         out.push_str(&format!(
             "| {} | {} | {} | [md](tables/{name}.md), [tex](tables/{name}.tex), [csv](tables/{name}.csv) |\n",
             numbered(name),
-            cell(&table.title),
+            markdown_escape(&table.title),
             table.rows.iter().filter(measured).count(),
         ));
     }
@@ -96,12 +96,12 @@ fn list_runs(out: &mut String, stored: &Selection) {
         };
         out.push_str(&format!(
             "| [{id}](runs/{id}.json) | {} | {} | {} | {} | {} | {score} | {} | {:.1} |\n",
-            cell(&run.experiment),
-            cell(&run.model),
-            cell(&run.task),
-            cell(&method),
+            markdown_escape(&run.experiment),
+            markdown_escape(&run.model),
+            markdown_escape(&run.task),
+            markdown_escape(&method),
             run.seed,
-            cell(&run.provenance.device),
+            markdown_escape(&run.provenance.device),
             run.timing.seconds / 3600.0,
             id = run.id,
         ));
@@ -119,14 +119,10 @@ fn list_analyses(out: &mut String, stored: &Selection) {
         out.push_str(&format!(
             "| [{id}](analyses/{id}.json) | {} | {} | {} | {} |\n",
             analysis.findings.kind(),
-            cell(&analysis.model),
-            cell(&analysis.label),
-            cell(&analysis.provenance.device),
+            markdown_escape(&analysis.model),
+            markdown_escape(&analysis.label),
+            markdown_escape(&analysis.provenance.device),
             id = analysis.id,
         ));
     }
-}
-
-fn cell(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ")
 }

@@ -20,7 +20,7 @@ mod texts;
 mod value;
 
 pub use render::TERMINAL_WIDTH;
-pub(crate) use render::{grouped, wrap};
+pub(crate) use render::{grouped, markdown_escape, wrap};
 pub(crate) use shared::{provenance, seeds_of};
 pub use value::{Cell, Number, Row, RowKind, Table, TableKind};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::shared::{marks, not_run, provenance, seeds_of};
+use super::shared::{join, marks, not_run, provenance, seeds_of};
 use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
 use crate::error::Result;
 use crate::estimator::Estimator;
@@ -243,7 +243,6 @@ fn matched(runs: &[&RunRecord]) -> Option<String> {
 /// Notes on seeds for which the metric of a cell is undefined.
 fn undefined(row: &SweepRow<'_>) -> Vec<String> {
     let some = row.cells.iter().filter(|(_, level)| !level.undefined.is_empty());
-    let join = |seeds: &BTreeSet<u64>| seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     some.map(|(column, level)| {
         let (name, seeds) = (row.name(2), join(&level.undefined));
         format!("{name} {column}: undefined and left out for seeds {seeds}, which count as seeds.")

@@ -86,10 +86,9 @@ impl Table {
     /// Markdown: title, table, notes.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let escape = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let mut out = format!("**{}**\n\n", escape(&self.title));
-        out += &line(self.header.iter().map(|name| escape(name)).collect());
+        let mut out = format!("**{}**\n\n", markdown_escape(&self.title));
+        out += &line(self.header.iter().map(|name| markdown_escape(name)).collect());
         let rule = |i| {
             if self.is_text(i) {
                 "---".to_owned()
@@ -99,11 +98,16 @@ impl Table {
         };
         out += &line((0..self.header.len()).map(rule).collect());
         for row in &self.rows {
-            out += &line(self.shown(row).iter().map(|parts| escape(&parts.join(" "))).collect());
+            out += &line(
+                self.shown(row)
+                    .iter()
+                    .map(|parts| markdown_escape(&parts.join(" ")))
+                    .collect(),
+            );
         }
         out.push('\n');
         for note in &self.notes {
-            out += &format!("- {}\n", escape(note));
+            out += &format!("- {}\n", markdown_escape(note));
         }
         out
     }
@@ -278,6 +282,11 @@ pub(crate) fn grouped(count: i64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Text in a cell of a Markdown table.
+pub(crate) fn markdown_escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ")
 }
 
 fn latex_escape(text: &str) -> String {

@@ -274,7 +274,8 @@ pub(super) fn distinct(items: impl Iterator<Item = String>) -> Option<String> {
     (!set.is_empty()).then(|| set.into_iter().collect::<Vec<_>>().join("; "))
 }
 
-fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
+/// Seeds, separated by commas.
+pub(super) fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
     seeds.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
