@@ -128,7 +128,7 @@ fn decoding_with_a_cache_matches_a_full_forward_pass() {
     continues(model);
 }
 
-/// See [`decoding_continues_what_was_read`].
+/// See [`decoding_with_a_cache_matches_a_full_forward_pass`].
 pub fn continues(mut model: Box<dyn Model>) {
     let _guard = tch::no_grad_guard();
     for merged in [false, true] {
