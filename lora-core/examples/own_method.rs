@@ -1,5 +1,5 @@
-//! A method defined outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered, configurations
-//! name it like any other method, also in combinations.
+//! A method defined outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered,
+//! configurations name it like any other method, also in combinations.
 //!
 //! ```sh
 //! cargo run -p lora-core --example own_method

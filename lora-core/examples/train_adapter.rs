@@ -4,8 +4,8 @@
 //! cargo run -p lora-core --example train_adapter -- rows.tsv adapter.safetensors [MODEL_FOLDER]
 //! ```
 //!
-//! MODEL_FOLDER is a Hugging Face folder of an encoder; the default is the small RoBERTa that comes with the project. Every fifth
-//! row is held out, and the epoch with the best accuracy on the held-out rows is kept.
+//! MODEL_FOLDER is a Hugging Face folder of an encoder; the default is the small RoBERTa that comes with the project.
+//! Every fifth row is held out, and the epoch with the best accuracy on the held-out rows is kept.
 
 use datasets::{Encoded, Example, Label, Tokenizer};
 use lora_core::batch::{Row, Target};

@@ -1,9 +1,9 @@
 //! Several LoRA adapters on one frozen base in memory, and batches whose rows use different adapters.
 //!
-//! The base's weights are held once; an adapter costs only its factors and head. [`AdapterBank::model`] is the model with one
-//! adapter. [`AdapterBank::predict`] passes rows for different adapters through the base together: rows are sorted by adapter,
-//! each linear layer multiplies all tokens by W at once, and each adapter's update is added to the span of its own tokens.
-//! Nothing is padded and no weight is copied.
+//! The base's weights are held once; an adapter costs only its factors and head. [`AdapterBank::model`] is the model
+//! with one adapter. [`AdapterBank::predict`] passes rows for different adapters through the base together: rows are
+//! sorted by adapter, each linear layer multiplies all tokens by W at once, and each adapter's update is added to the
+//! span of its own tokens. Nothing is padded and no weight is copied.
 
 use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
@@ -70,8 +70,8 @@ impl AdapterBank {
         })
     }
 
-    /// Adds an adapter and returns its index, counted from 0. `trained` holds its tensors, head included, by the names of the
-    /// model's variables.
+    /// Adds an adapter and returns its index, counted from 0. `trained` holds its tensors, head included, by the names
+    /// of the model's variables.
     ///
     /// # Errors
     /// [`Error::Config`] for a name that is taken, or tensors that do not fit the base and `lora`.
@@ -115,9 +115,9 @@ impl AdapterBank {
         self.members.get(member).map(|m| m.model.as_ref())
     }
 
-    /// The outputs for rows that are given with the index of their adapter, in one pass through the base: one vector per row, in
-    /// the order of `requests`, of as many values as the adapter has outputs (language model: the logits of the row's tokens,
-    /// concatenated).
+    /// The outputs for rows that are given with the index of their adapter, in one pass through the base: one vector
+    /// per row, in the order of `requests`, of as many values as the adapter has outputs (language model: the logits of
+    /// the row's tokens, concatenated).
     ///
     /// # Errors
     /// [`Error::Config`] for an adapter that does not exist or rows that do not fit the model; [`Error::OutOfMemory`].
@@ -167,8 +167,8 @@ impl AdapterBank {
         Ok(outputs)
     }
 
-    /// The number of output vectors for `row`: one, or in a language model one per scored token (per token, if the row's target
-    /// is not tokens).
+    /// The number of output vectors for `row`: one, or in a language model one per scored token (per token, if the
+    /// row's target is not tokens).
     pub fn output_vectors(&self, row: &Row) -> i64 {
         match &row.target {
             _ if !self.base.head.is_empty() => 1,

@@ -10,8 +10,8 @@ pub enum Target {
     Class(i64),
     /// A score.
     Score(f64),
-    /// For language models: the target id at each token, [`UNSCORED`] if none. A masked model's target is the id of the token
-    /// itself, a causal model's the id of the next token.
+    /// For language models: the target id at each token, [`UNSCORED`] if none. A masked model's target is the id of the
+    /// token itself, a causal model's the id of the next token.
     Tokens(Vec<i64>),
 }
 
@@ -25,17 +25,17 @@ pub struct Row {
     pub ids: Vec<i64>,
     /// Segment of each token (0 or 1); empty for a single segment.
     pub types: Vec<i64>,
-    /// Tokens of the prompt, at the start of the row; a method's infix tokens are inserted after them. None if the whole row is
-    /// the prompt, as for a classifier.
+    /// Tokens of the prompt, at the start of the row; a method's infix tokens are inserted after them. None if the
+    /// whole row is the prompt, as for a classifier.
     pub prompt: Option<usize>,
     /// The target.
     pub target: Target,
 }
 
 impl Row {
-    /// A training row for a causal language model, encoded as in the paper's GPT-2 code: the prompt, `end` as separator, the
-    /// completion and `end` again, truncated to `max_len` tokens. The completion and its end token are scored, each at the token
-    /// before it; the prompt is not.
+    /// A training row for a causal language model, encoded as in the paper's GPT-2 code: the prompt, `end` as
+    /// separator, the completion and `end` again, truncated to `max_len` tokens. The completion and its end token are
+    /// scored, each at the token before it; the prompt is not.
     ///
     /// # Errors
     /// [`Error::Config`] if the prompt and the separator leave no room for the completion.
@@ -75,9 +75,11 @@ pub struct Layout {
     pub rows: i64,
     /// Length of the longest row, L.
     pub width: i64,
-    /// Added to attention scores: 0 on tokens, -inf beyond a row's end; `[B, 1, 1, L]`. None if all rows have the same length.
+    /// Added to attention scores: 0 on tokens, -inf beyond a row's end; `[B, 1, 1, L]`. None if all rows have the same
+    /// length.
     pub mask: Option<Tensor>,
-    /// Packed position of each cell of the padded grid, `[B * L]`; cells beyond a row's end refer to the row's first token.
+    /// Packed position of each cell of the padded grid, `[B * L]`; cells beyond a row's end refer to the row's first
+    /// token.
     from_packed: Tensor,
     /// Cell in the padded grid of each packed token, `[T]`.
     to_packed: Tensor,
@@ -133,8 +135,8 @@ impl Layout {
         }
     }
 
-    /// Packed `[T, d]` to the padded grid `[B * L, d]`. Cells beyond a row's end hold a copy of its first token; they are masked,
-    /// so no gradient flows into them.
+    /// Packed `[T, d]` to the padded grid `[B * L, d]`. Cells beyond a row's end hold a copy of its first token; they
+    /// are masked, so no gradient flows into them.
     pub fn pad(&self, x: &Tensor) -> Tensor {
         if self.mask.is_none() {
             x.shallow_clone()
@@ -164,7 +166,8 @@ pub struct Batch {
     pub positions: Tensor,
     /// Tokens of each row.
     pub lengths: Vec<i64>,
-    /// Class indices (int64) or scores (fp32), `[B]`; for language models the ids (int64) of the S scored tokens, `[S]`.
+    /// Class indices (int64) or scores (fp32), `[B]`; for language models the ids (int64) of the S scored tokens,
+    /// `[S]`.
     pub targets: Tensor,
     /// Packed positions of the scored tokens, `[S]`; language models only.
     pub scored: Option<Tensor>,
@@ -181,8 +184,8 @@ pub struct Batch {
 pub struct Inserted {
     /// Packed positions of the original tokens, `[T]`.
     pub own: Tensor,
-    /// Packed positions from which a causal model predicts the next token, `[T]`: `own`, but for the last token of a prompt the
-    /// position of the last infix token after it.
+    /// Packed positions from which a causal model predicts the next token, `[T]`: `own`, but for the last token of a
+    /// prompt the position of the last infix token after it.
     pub asked: Tensor,
     /// Packed positions of the n inserted tokens of each row, row by row, `[B * n]`.
     pub prompt: Tensor,
@@ -192,8 +195,8 @@ impl Batch {
     /// Packs `rows` on `device`.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no row, a row is empty, its segments or token targets differ in number from its ids, its
-    /// prompt is longer than the row, or targets of different kinds are mixed.
+    /// [`Error::Config`] if there is no row, a row is empty, its segments or token targets differ in number from its
+    /// ids, its prompt is longer than the row, or targets of different kinds are mixed.
     pub fn new(rows: &[&Row], device: Device) -> Result<Batch> {
         if rows.is_empty() || rows.iter().any(|r| r.ids.is_empty()) {
             return Err(Error::Config(
@@ -249,9 +252,9 @@ impl Batch {
         self.lengths.iter().sum()
     }
 
-    /// The rows with `prefix` new tokens inserted after each row's first `lead` tokens and `infix` after its prompt, and an index
-    /// `[T + B * (prefix + infix)]`: the row of each token's embedding in the concatenation of the T original embeddings and
-    /// the `prefix + infix` new ones.
+    /// The rows with `prefix` new tokens inserted after each row's first `lead` tokens and `infix` after its prompt,
+    /// and an index `[T + B * (prefix + infix)]`: the row of each token's embedding in the concatenation of the T
+    /// original embeddings and the `prefix + infix` new ones.
     ///
     /// New tokens have positions like any token, and the segment (and, as a placeholder, the id) of a neighbour.
     pub fn lengthened(&self, prefix: i64, infix: i64, lead: i64) -> (Batch, Tensor) {
@@ -300,8 +303,8 @@ impl Batch {
     }
 }
 
-/// The packed order of a lengthened batch. `from` is the index that [`Batch::lengthened`] returns, `near` the original token
-/// whose segment and id each token takes.
+/// The packed order of a lengthened batch. `from` is the index that [`Batch::lengthened`] returns, `near` the original
+/// token whose segment and id each token takes.
 #[derive(Default)]
 struct Plan {
     from: Vec<i64>,

@@ -8,8 +8,8 @@ use tch::Device;
 
 /// Opens `libtorch_cuda.so` if there is one, so that one binary serves CPU and GPU.
 ///
-/// The linker drops the library because no symbol of it is used, and libtorch finds CUDA only if the library is loaded. Must
-/// be called first in `main`. Returns whether CUDA can be used.
+/// The linker drops the library because no symbol of it is used, and libtorch finds CUDA only if the library is loaded.
+/// Must be called first in `main`. Returns whether CUDA can be used.
 pub fn open_cuda() -> bool {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -84,8 +84,8 @@ thread_local! {
 
 /// Runs `work` and turns a panic of tch, whose operators panic with libtorch's message, into an [`Error`].
 ///
-/// Model code can therefore use tch's infallible operators; a failure (out of memory, an id beyond the vocabulary) becomes
-/// one clear message. Panics of other threads are reported as usual.
+/// Model code can therefore use tch's infallible operators; a failure (out of memory, an id beyond the vocabulary)
+/// becomes one clear message. Panics of other threads are reported as usual.
 pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,10 +1,10 @@
 //! LoRA and the methods it is compared with, on libtorch tensors (CPU and CUDA).
 //!
-//! In dependency order: [`nn`] has the layers and the interface between models and methods, [`method`] one file per method,
-//! [`model`] one file per architecture, [`weights`] reads and writes checkpoints, [`train`] is the training loop with exact
-//! resume, and [`generate`] generates text. Models use [`nn::Scope`] and no method; methods use [`nn::Site`] and no model.
-//! [`interop`] reads and writes adapters of other libraries, [`adapter_bank`] holds several adapters on one base, and
-//! [`analysis`] measures their updates.
+//! In dependency order: [`nn`] has the layers and the interface between models and methods, [`method`] one file per
+//! method, [`model`] one file per architecture, [`weights`] reads and writes checkpoints, [`train`] is the training
+//! loop with exact resume, and [`generate`] generates text. Models use [`nn::Scope`] and no method; methods use
+//! [`nn::Site`] and no model. [`interop`] reads and writes adapters of other libraries, [`adapter_bank`] holds several
+//! adapters on one base, and [`analysis`] measures their updates.
 //!
 //! From a model folder to a trained adapter (the folder is the small model of the embedded demonstration):
 //!

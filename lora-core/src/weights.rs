@@ -1,5 +1,6 @@
-//! Weights in and out: under Hugging Face names, in one file or sharded with an index. Written as safetensors; read as
-//! safetensors, or, where a model was published as a pickle alone, from that, of which nothing is executed.
+//! Reads and writes weights with transformers' names, in one file or in shards with an index. Files are written as
+//! safetensors, and read as safetensors or, for models published only as a pickle, from the pickle without executing
+//! any of its code.
 
 mod head;
 mod stored_head;
@@ -22,10 +23,10 @@ use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 impl LoadReport {
-    /// The report, if every base variable was filled and nothing was left over.
+    /// The report, if all base variables were loaded and no tensor was unexpected or mismatched.
     ///
     /// # Errors
-    /// [`Error::Load`] with the names.
+    /// [`Error::Load`] otherwise.
     pub fn require_complete(self) -> Result<LoadReport> {
         if self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty() {
             Ok(self)
@@ -40,29 +41,29 @@ impl LoadReport {
 pub struct Weights {
     path: PathBuf,
     files: Vec<(PathBuf, Numbers)>,
-    /// Tensor name to the number of its file.
+    /// Tensor name to the index of its file.
     index: BTreeMap<String, usize>,
 }
 
-/// A file, as it was written.
+/// A file, by format.
 #[derive(Debug)]
 enum Numbers {
     Safetensors(Mmap),
     Torch(TorchFile),
 }
 
-/// What a model's weights are called, the better first: in one file, and the index of several.
+/// File names of a model's weights, preferred format first: a single file, and the index of shards.
 const NAMES: [[&str; 2]; 2] = [
     ["model.safetensors", "model.safetensors.index.json"],
     ["pytorch_model.bin", "pytorch_model.bin.index.json"],
 ];
 
 impl Weights {
-    /// Opens a file of safetensors or (by its ending: `.bin`, `.pt`, `.pth`) of torch.save, or a folder with
-    /// `model.safetensors` or, if there is none, `pytorch_model.bin`, whole or as shards with their index.
+    /// Opens a file of safetensors or (with the extension `.bin`, `.pt` or `.pth`) of torch.save, or a folder with
+    /// `model.safetensors` or else `pytorch_model.bin`, each a single file or shards with an index.
     ///
     /// # Errors
-    /// [`Error::Io`] for what cannot be read, [`Error::Format`] for what is truncated, corrupt, or another format.
+    /// [`Error::Io`]; [`Error::Format`] for a truncated or corrupt file, or another format.
     pub fn open(path: &Path) -> Result<Weights> {
         if path.is_file() {
             return Weights::of_files(path, vec![path.to_path_buf()]);
@@ -106,7 +107,7 @@ impl Weights {
         self.index.keys().map(String::as_str)
     }
 
-    /// The metadata that [`save`] wrote into the (first) file.
+    /// The metadata that [`save`] wrote, of the first file.
     ///
     /// # Errors
     /// [`Error::Format`].
@@ -118,7 +119,7 @@ impl Weights {
         Ok(header.metadata().clone().unwrap_or_default())
     }
 
-    /// SHA-256 over the files' own digests: the identity of the weights in a run's record.
+    /// SHA-256 of the files' digests, which identifies the weights in a run's record.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -133,10 +134,10 @@ impl Weights {
         Ok(crate::fsutil::hex(&hash.finalize()))
     }
 
-    /// The tensor of this name, on the CPU in the file's kind.
+    /// The tensor of this name, on the CPU in the file's data type.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is not there or of a kind that models do not use.
+    /// [`Error::Format`] if it does not exist or has an unsupported data type.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let number = self
             .index
@@ -152,20 +153,19 @@ impl Weights {
         }
     }
 
-    /// Copies every tensor into the variable of its name (with or without the architecture's prefix), converting kinds
-    /// but never shapes.
+    /// Copies every tensor into the variable of its name (with or without the architecture's prefix). Data types are
+    /// converted, shapes never. Missing, unexpected and mismatched tensors are in the report.
     ///
     /// # Errors
-    /// Those of [`Weights::tensor`]; [`Error::Format`] for a tensor with what is not a finite number. What does not match is in
-    /// the report.
+    /// Those of [`Weights::tensor`]; [`Error::Format`] for a tensor with NaN or infinity.
     pub fn load_into(&self, params: &Params, arch: &Arch) -> Result<LoadReport> {
         self.load_with(params, arch, &StoredHead::AsStored)
     }
 
-    /// [`Weights::load_into`] with the classifier taken as `head` says.
+    /// [`Weights::load_into`] with the classifier loaded as `head` states.
     ///
     /// # Errors
-    /// As [`Weights::load_into`].
+    /// Those of [`Weights::load_into`].
     pub fn load_with(&self, params: &Params, arch: &Arch, head: &StoredHead) -> Result<LoadReport> {
         let mut report = LoadReport {
             path: self.path.clone(),
@@ -198,12 +198,12 @@ impl Weights {
         Ok(report)
     }
 
-    /// Starts the trained variables of `params` from a file that [`crate::train::BestCheckpoint`] wrote in another task. A variable of
-    /// the head that has another shape there (the last layer, with as many outputs as that task had classes) stays fresh.
-    /// Returns how many were taken over.
+    /// Loads the trained variables of `params` from a file of [`crate::train::BestCheckpoint`], possibly of another
+    /// task. A variable of the head with another shape in the file (the last layer of a task with another number of
+    /// classes) keeps its initial values. Returns the number of loaded variables.
     ///
     /// # Errors
-    /// [`Error::Format`] if a variable is not there, or is of another shape and not the head's.
+    /// [`Error::Format`] if a variable is missing, or has another shape and does not belong to the head.
     pub fn load_trained(&self, params: &Params) -> Result<usize> {
         let mut taken = 0;
         for entry in params.trainable() {
@@ -226,7 +226,7 @@ impl Weights {
         Ok(taken)
     }
 
-    /// A fault of what is in the file, with the file's name.
+    /// Adds the file's path to an error about its content.
     fn at(&self, error: Error) -> Error {
         match error {
             Error::Config(what) => Error::format(&self.path, what),
@@ -255,7 +255,7 @@ impl Numbers {
             return Ok(Numbers::Torch(TorchFile::open(file)?));
         }
         let handle = std::fs::File::open(file).map_err(Error::io(file))?;
-        // SAFETY: the map is read-only; as with any mapped file, nobody may truncate it while a load runs.
+        // SAFETY: the map is read-only; as with any mapped file, it must not be truncated during a load.
         let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(file))?;
         Ok(Numbers::Safetensors(map))
     }
@@ -268,7 +268,7 @@ impl Numbers {
     }
 }
 
-/// From the layout of published files to the one in use here, and back.
+/// Converts between the layout of published files and that of this crate: transposes `[in, out]` matrices.
 fn turned(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
     if tensor.dim() == 2 && arch.transposed.iter().any(|end| name.ends_with(end)) {
         tensor.tr()
@@ -277,7 +277,7 @@ fn turned(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
     }
 }
 
-/// The variables of base and head as transformers names and lays them out: for [`save`], so that others can load them.
+/// The variables of base and head with transformers' names and layout, to [`save`] for other libraries.
 pub fn published(params: &Params, arch: &Arch) -> Vec<(String, Tensor)> {
     let ours = params.iter().filter(|e| e.param.owner != Owner::Method);
     ours.map(|e| {
@@ -288,7 +288,7 @@ pub fn published(params: &Params, arch: &Arch) -> Vec<(String, Tensor)> {
     .collect()
 }
 
-/// Files of 2018 say gamma and beta.
+/// Replaces the names of 2018, gamma and beta.
 fn modern_norm_name(name: &str) -> String {
     name.replace("LayerNorm.gamma", "LayerNorm.weight")
         .replace("LayerNorm.beta", "LayerNorm.bias")
@@ -346,27 +346,27 @@ fn to_tensor(file: &Path, name: &str, view: &TensorView) -> Result<Tensor> {
     Tensor::f_from_data_size(view.data(), &size, kind).map_err(Error::torch(format!("reading `{name}`")))
 }
 
-/// Number types that weights are written in.
+/// Data types of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// fp32: nothing is lost.
+    /// fp32, lossless.
     Full,
-    /// fp16: half the size.
+    /// fp16, half the size.
     Half,
 }
 
-/// Writes `tensors` and `metadata` as one safetensors file, whole or not at all. Everything is written as fp32.
+/// Writes `tensors` in fp32 and `metadata` to one safetensors file, atomically.
 ///
 /// # Errors
-/// [`Error::Io`] (the old file, if any, stays), or libtorch's refusal.
+/// [`Error::Io`], in which case an old file remains; [`Error::Torch`].
 pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
     save_as(path, tensors, metadata, Precision::Full)
 }
 
-/// [`save`] in a number type of choice.
+/// [`save`] in the data type `precision`.
 ///
 /// # Errors
-/// As [`save`]; [`Error::Config`] for a tensor with what is not a finite number in that type.
+/// Those of [`save`]; [`Error::Config`] for a tensor with NaN or infinity in that data type.
 pub fn save_as(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -386,7 +386,7 @@ pub fn save_as(
     Ok(())
 }
 
-/// A tensor as it goes into a file: contiguous, on the CPU. One that is so already is not copied.
+/// A tensor prepared for a file: contiguous and on the CPU, copied only if needed.
 struct Plain {
     tensor: Tensor,
     precision: Precision,
@@ -429,7 +429,8 @@ impl View for Plain {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        // SAFETY: contiguous on the CPU and of `dtype` (see `new`), alive as long as `self`, and nothing writes to it meanwhile.
+        // SAFETY: the tensor is contiguous, on the CPU and of `dtype` (see `new`), lives as long as `self`, and is not
+        // modified.
         Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<u8>(), self.data_len()) })
     }
 

@@ -18,7 +18,8 @@ fn run(kind: &str, checkpoint: &Path, id: &str, stop_at: Option<u64>) -> (Result
     run_keeping((false, false), kind, checkpoint, id, stop_at)
 }
 
-/// [`run`] that keeps the epoch with the lowest value if `lower`, the last one if `last`, otherwise the one with the highest.
+/// [`run`] that keeps the epoch with the lowest value if `lower`, the last one if `last`, otherwise the one with the
+/// highest.
 fn run_keeping(
     (lower, last): (bool, bool),
     kind: &str,

@@ -1,8 +1,8 @@
-//! The analyses of Section 7 of the paper: the similarity of the subspaces that A spans ([`directions`], [`Overlap`]), and the
-//! norm of the frozen weight in the directions of an update ([`Svd`]).
+//! The analyses of Section 7 of the paper: the similarity of the subspaces that A spans ([`directions`], [`Overlap`]),
+//! and the norm of the frozen weight in the directions of an update ([`Svd`]).
 //!
-//! All computation is in double precision on the CPU. A weight W is `[out, in]` (y = W x), A is `[r, in]`, B is `[out, r]`, and
-//! the update is ΔW = α / r · B A, which is never formed.
+//! All computation is in double precision on the CPU. A weight W is `[out, in]` (y = W x), A is `[r, in]`, B is `[out,
+//! r]`, and the update is ΔW = α / r · B A, which is never formed.
 //!
 //! ```
 //! use lora_core::analysis::{Overlap, Svd, directions, gaussian};

@@ -5,8 +5,9 @@ use super::svd::Svd;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// The right singular vectors of `a` `[r, in]` as columns `[in, k]`, strongest first; k is the numerical rank of `a`. (Section
-/// 7.2 of the paper takes right singular vectors of A, Appendix G left ones of its transpose: they are the same.)
+/// The right singular vectors of `a` `[r, in]` as columns `[in, k]`, strongest first; k is the numerical rank of `a`.
+/// (Section 7.2 of the paper takes right singular vectors of A, Appendix G left ones of its transpose: they are the
+/// same.)
 ///
 /// # Errors
 /// [`Error::Config`] unless `a` is a matrix of finite numbers; [`Error::Torch`].
@@ -15,8 +16,8 @@ pub fn directions(a: &Tensor) -> Result<Tensor> {
     Ok(svd.top(svd.rank()?).right)
 }
 
-/// The [`directions`] of `a` that contribute to the update `b` `a`: A projected on the row space of B. Their number is the
-/// numerical rank of the update: 0 if A or B is zero; if B has full column rank they are the directions of A.
+/// The [`directions`] of `a` that contribute to the update `b` `a`: A projected on the row space of B. Their number is
+/// the numerical rank of the update: 0 if A or B is zero; if B has full column rank they are the directions of A.
 ///
 /// # Errors
 /// Those of [`directions`].
@@ -33,8 +34,8 @@ pub fn update_directions(b: &Tensor, a: &Tensor) -> Result<Tensor> {
     directions(&svd_b.top(k).right.tr().matmul(&a))
 }
 
-/// phi(i, j) of two families of nested subspaces, for all i and j: the normalised overlap of the first i directions of one and
-/// the first j of the other. 0: orthogonal; 1: the smaller subspace lies in the larger.
+/// phi(i, j) of two families of nested subspaces, for all i and j: the normalised overlap of the first i directions of
+/// one and the first j of the other. 0: orthogonal; 1: the smaller subspace lies in the larger.
 #[derive(Clone, Debug)]
 pub struct Overlap {
     /// Number of directions of the first family, the range of i.
@@ -46,8 +47,8 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// Of the orthonormal columns of `u` `[d, p]` and `v` `[d, q]`: with M = Uᵀ V, phi(i, j) is the sum of squares of the first i
-    /// rows and j columns of M, divided by min(i, j).
+    /// Of the orthonormal columns of `u` `[d, p]` and `v` `[d, q]`: with M = Uᵀ V, phi(i, j) is the sum of squares of
+    /// the first i rows and j columns of M, divided by min(i, j).
     ///
     /// # Errors
     /// [`Error::Config`] if the columns differ in length.

@@ -5,7 +5,8 @@ use crate::seed::derive;
 use crate::{Error, Result};
 use tch::Tensor;
 
-/// Singular values below this share of the largest count as 0: files store fp32, whose rounding errors are of this size.
+/// Singular values below this share of the largest count as 0: files store fp32, whose rounding errors are of this
+/// size.
 const ROUNDING: f64 = 1e-6;
 
 /// M = U diag(s) Vᵀ, thin: k is the smaller side of M, or the inner side of a product.
@@ -104,8 +105,8 @@ impl Svd {
     }
 }
 
-/// [`Svd::projected`] for `r` random orthonormal directions on each side, averaged over `draws` pairs. For a square W of width d
-/// it is close to `||W|| r / d`.
+/// [`Svd::projected`] for `r` random orthonormal directions on each side, averaged over `draws` pairs. For a square W
+/// of width d it is close to `||W|| r / d`.
 ///
 /// # Errors
 /// [`Error::Config`] if `draws` is 0 or `r` is larger than a side of the weight.

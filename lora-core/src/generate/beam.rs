@@ -170,7 +170,8 @@ impl Finished {
     }
 }
 
-/// See [`Flavour::Transformers`]. Texts that transformers excludes by lowering their scores by 1e9 are simply excluded here.
+/// See [`Flavour::Transformers`]. Texts that transformers excludes by lowering their scores by 1e9 are simply excluded
+/// here.
 #[derive(Debug)]
 struct Transformers {
     scoring: Scoring,
@@ -290,9 +291,9 @@ mod tests {
         }
     }
 
-    /// Worked out by hand from transformers 3.2: the score of an ended text is its sum divided by the number of tokens of prompt
-    /// and text, without the end token; the search is over once there are two such texts and the most probable candidate,
-    /// divided by the same length, is no better than the worse of them.
+    /// Worked out by hand from transformers 3.2: the score of an ended text is its sum divided by the number of tokens
+    /// of prompt and text, without the end token; the search is over once there are two such texts and the most
+    /// probable candidate, divided by the same length, is no better than the worse of them.
     #[test]
     fn transformers_3_length_includes_the_prompt_but_not_the_end_token() {
         let mut rule = rule_of(5);

@@ -1,8 +1,9 @@
-//! Text generation with a causal language model: greedy, sampling, and beam search as in the paper's code or in transformers.
+//! Text generation with a causal language model: greedy, sampling, and beam search as in the paper's code or in
+//! transformers.
 //!
 //! Prompts of different lengths are batched, and a key-value cache makes each new token cost one token's work. The same
-//! prompts, settings and batch size give the same texts. Another batch size can change the last bits of a score, and so the
-//! choice between two equal candidates.
+//! prompts, settings and batch size give the same texts. Another batch size can change the last bits of a score, and so
+//! the choice between two equal candidates.
 
 mod beam;
 mod ngram;
@@ -51,7 +52,8 @@ impl Generator<'_> {
     /// Generates a text for each of `prompts` (token ids), in their order; `observe` is called after each.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings or prompts that are not valid, [`Error::NonFiniteLogits`], [`Error::OutOfMemory`], [`Error::GenerationStopped`].
+    /// [`Error::Config`] for settings or prompts that are not valid, [`Error::NonFiniteLogits`],
+    /// [`Error::OutOfMemory`], [`Error::GenerationStopped`].
     pub fn generate(&self, prompts: &[Vec<i64>], observe: &mut dyn FnMut(Done)) -> Result<Vec<Generation>> {
         let what = "generation needs a causal language model, which this model is not";
         let causal = self.model.causal().ok_or_else(|| Error::Config(what.into()))?;

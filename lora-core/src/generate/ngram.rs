@@ -23,7 +23,8 @@ fn completing<'a>(history: &'a [i64], words: &'a [Vec<i64>]) -> impl Iterator<It
     })
 }
 
-/// `scores` `[rows, vocab]` with -inf at the banned tokens of each row of `live`. `with_prompt`: bans cover the prompt too.
+/// `scores` `[rows, vocab]` with -inf at the banned tokens of each row of `live`. `with_prompt`: bans cover the prompt
+/// too.
 pub(super) fn ban(scores: Tensor, live: &[Live], s: &GenerationSettings, with_prompt: bool) -> Tensor {
     let (n, words) = (s.no_repeat_ngram, &s.bad_words);
     if n == 0 && words.is_empty() {

@@ -49,7 +49,8 @@ pub(super) fn greedy(scores: Tensor, live: &[Live], s: &GenerationSettings) -> R
     continued(&scores, &tokens, live)
 }
 
-/// A token sampled for each row. `filter` maps logits `[rows, vocab]` to probabilities, highest first, and their tokens.
+/// A token sampled for each row. `filter` maps logits `[rows, vocab]` to probabilities, highest first, and their
+/// tokens.
 pub(super) fn sample(
     scores: Tensor,
     live: &[Live],
@@ -92,7 +93,8 @@ pub(super) fn filtered(
     (p / sum, tokens)
 }
 
-/// The rows of `live`, each extended by its token of `tokens` `[rows]` with the log-probability given by `scores` `[rows, vocab]`.
+/// The rows of `live`, each extended by its token of `tokens` `[rows]` with the log-probability given by `scores`
+/// `[rows, vocab]`.
 fn continued(scores: &Tensor, tokens: &Tensor, live: &[Live]) -> Result<Vec<Vec<Beam>>> {
     let gained = scores
         .log_softmax(-1, Kind::Float)

@@ -70,8 +70,8 @@ impl AdapterFile {
         checked.filter_map(|c| Some(c.err()?.to_string())).collect()
     }
 
-    /// The entries of `modules_to_save` without a tensor in the file. There usually is one, since PEFT lists `classifier` and
-    /// `score` for every classifier.
+    /// The entries of `modules_to_save` without a tensor in the file. There usually is one, since PEFT lists
+    /// `classifier` and `score` for every classifier.
     pub fn unsaved(&self) -> Vec<&str> {
         let has = |end: &String| {
             self.tensors
@@ -110,8 +110,8 @@ impl AdapterFile {
     /// The LoRA method of this adapter on `base`, and its tensors by the names of that model's variables.
     ///
     /// # Errors
-    /// [`Error::Format`] if the adapter is for another base (names, shapes or the number of layers differ), lacks a module of
-    /// `modules_to_save`, holds NaN or infinity, has no valid α, or has layers of different ranks.
+    /// [`Error::Format`] if the adapter is for another base (names, shapes or the number of layers differ), lacks a
+    /// module of `modules_to_save`, holds NaN or infinity, has no valid α, or has layers of different ranks.
     pub fn fit(&self, base: &Base) -> Result<(Lora, Tensors)> {
         if let Some(damage) = self.damage().first() {
             return Err(self.fault(damage));

@@ -74,8 +74,8 @@ impl Base {
     /// Reads the folder's config.json. Weights are only read by [`Base::load`] and [`Base::complete`].
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`] or [`Error::Config`] for a config.json that is missing, damaged or of an unknown
-    /// architecture.
+    /// [`Error::Io`], [`Error::Format`] or [`Error::Config`] for a config.json that is missing, damaged or of an
+    /// unknown architecture.
     pub fn open(dir: &Path) -> Result<Base> {
         let probe = Probe::default();
         let shapes = |params: Params| -> BTreeMap<String, (Owner, ParamKind, Vec<i64>)> {
@@ -165,8 +165,8 @@ impl Base {
         })
     }
 
-    /// The model with `method`, the base's weights, and a head of `outputs` outputs; variables of the head that the base lacks or
-    /// has in another shape are freshly initialised.
+    /// The model with `method`, the base's weights, and a head of `outputs` outputs; variables of the head that the
+    /// base lacks or has in another shape are freshly initialised.
     ///
     /// # Errors
     /// [`Error::Load`]; [`Error::Config`] for a method that does not fit the model.
@@ -187,8 +187,8 @@ impl Base {
         Ok((model, built))
     }
 
-    /// [`Base::load`], then copies `trained`, completed by [`Base::complete`], into the model's variables. The names and shapes
-    /// must be exactly those of the trained variables.
+    /// [`Base::load`], then copies `trained`, completed by [`Base::complete`], into the model's variables. The names
+    /// and shapes must be exactly those of the trained variables.
     ///
     /// # Errors
     /// Those of [`Base::load`]; [`Error::Config`] for a tensor that is missing, unexpected or of another shape.
@@ -206,8 +206,8 @@ impl Base {
     }
 }
 
-/// Copies `trained` into the variables of these names. Every tensor must have a variable, and every trainable variable whose
-/// owner is `wanted` a tensor.
+/// Copies `trained` into the variables of these names. Every tensor must have a variable, and every trainable variable
+/// whose owner is `wanted` a tensor.
 pub(crate) fn fill(params: &Params, trained: &Tensors, wanted: impl Fn(Owner) -> bool) -> Result<()> {
     for (name, tensor) in trained {
         let entry = params.get(name).filter(|e| e.tensor.requires_grad());

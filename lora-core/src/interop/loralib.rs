@@ -1,8 +1,9 @@
 //! Checkpoints of loralib, the paper's code: `LAYER.lora_A` and `LAYER.lora_B` in a file of torch.save.
 //!
-//! The format (microsoft/LoRA at c4593f0, `loralib/layers.py`): a `Linear` has A `[r, in]` and B `[out, r]`. A `MergedLinear`,
-//! such as GPT-2's c_attn, stacks the factors of its g adapted slots: A `[r g, in]`, B `[out / 3 g, r]`. The file states neither
-//! α nor which slots are adapted; the paper's GPT-2 code adapts query and value (`enable_lora=[True, False, True]`).
+//! The format (microsoft/LoRA at c4593f0, `loralib/layers.py`): a `Linear` has A `[r, in]` and B `[out, r]`. A
+//! `MergedLinear`, such as GPT-2's c_attn, stacks the factors of its g adapted slots: A `[r g, in]`, B `[out / 3 g,
+//! r]`. The file states neither α nor which slots are adapted; the paper's GPT-2 code adapts query and value
+//! (`enable_lora=[True, False, True]`).
 
 use super::adapter::{A, AdapterFile, B};
 use super::torch_file::read_torch;
@@ -15,8 +16,8 @@ use tch::Tensor;
 /// Prefixes that PyTorch's wrappers add to names.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// Reads an adapter, and the head if there is one. `alpha` is the α of the training run: 16 for the RoBERTa releases (r = 8), 32
-/// for the GPT-2 ones (r = 4).
+/// Reads an adapter, and the head if there is one. `alpha` is the α of the training run: 16 for the RoBERTa releases (r
+/// = 8), 32 for the GPT-2 ones (r = 4).
 ///
 /// # Errors
 /// Those of [`read_torch`]; [`Error::Format`] if there are no LoRA factors, or a layer has only one of A and B.

@@ -1,8 +1,8 @@
 //! Adapters in the format of Hugging Face PEFT (0.21): `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! The tensors and a few keys of the configuration determine the computed function. Any other key, known here or not, is
-//! accepted if its value is null, false or empty. With another value, a key that changes or may change the function is an
-//! error that names it.
+//! The tensors and a few keys of the configuration determine the computed function. Any other key, known here or not,
+//! is accepted if its value is null, false or empty. With another value, a key that changes or may change the function
+//! is an error that names it.
 
 use super::adapter::{A, AdapterFile, B};
 use super::base::{Base, Layer, Tensors, fill};
@@ -23,8 +23,8 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 /// The weights of old versions.
 const PICKLE: &str = "adapter_model.bin";
 
-/// Keys that do not change the computed function: initialisation, the choice of layers (the tensors' names state it), and the
-/// origin of the file.
+/// Keys that do not change the computed function: initialisation, the choice of layers (the tensors' names state it),
+/// and the origin of the file.
 const IRRELEVANT: [&str; 15] = [
     "auto_mapping",
     "ensure_weight_tying",
@@ -161,8 +161,8 @@ fn is_unset(value: &Value) -> bool {
 /// Reads an adapter from a folder written by PEFT's `save_pretrained`.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for another type of adapter, a setting that is unsupported or unknown, an invalid rank, or
-/// tensors that do not match the settings.
+/// [`Error::Io`]; [`Error::Format`] for another type of adapter, a setting that is unsupported or unknown, an invalid
+/// rank, or tensors that do not match the settings.
 pub fn open_peft(dir: &Path) -> Result<AdapterFile> {
     let path = dir.join(CONFIG);
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -203,9 +203,9 @@ fn tensors(dir: &Path) -> Result<(PathBuf, Tensors)> {
     Ok((file, found.into_iter().map(|(name, t)| (bare(name), t)).collect()))
 }
 
-/// Fills the variables of method and head from a PEFT folder and returns the number of tensors. The method must have been built
-/// with the folder's r, alpha and targets: adapter_config.json is not read. ([`open_peft`] reads it, and [`AdapterFile::fit`]
-/// returns the method.)
+/// Fills the variables of method and head from a PEFT folder and returns the number of tensors. The method must have
+/// been built with the folder's r, alpha and targets: adapter_config.json is not read. ([`open_peft`] reads it, and
+/// [`AdapterFile::fit`] returns the method.)
 ///
 /// # Errors
 /// [`Error::Format`] if a tensor has no variable or another shape, or a variable of the method has no tensor.
@@ -236,13 +236,13 @@ pub struct Export<'a> {
 impl Export<'_> {
     /// Writes `adapter_config.json` and `adapter_model.safetensors`.
     ///
-    /// Here each slot of a fused weight has its own factors; in PEFT the slots share one A. The factors of n slots become one
-    /// update of rank n·r with n·α, whose B is block-diagonal: the same function, but PEFT would train it as an update of
-    /// that larger rank.
+    /// Here each slot of a fused weight has its own factors; in PEFT the slots share one A. The factors of n slots
+    /// become one update of rank n·r with n·α, whose B is block-diagonal: the same function, but PEFT would train it as
+    /// an update of that larger rank.
     ///
     /// # Errors
-    /// [`Error::Config`], before anything is written, if the targets are slots of a fused weight together with other layers:
-    /// their ranks would differ, which is not supported. [`Error::Io`].
+    /// [`Error::Config`], before anything is written, if the targets are slots of a fused weight together with other
+    /// layers: their ranks would differ, which is not supported. [`Error::Io`].
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut tensors: Vec<(String, Tensor)> = Vec::new();
         let (updates, slots) = self.updates()?;
@@ -346,8 +346,8 @@ impl Export<'_> {
     }
 }
 
-/// The shortest `target_modules` that select exactly `wanted` among `all` modules. PEFT selects a module whose name equals an
-/// entry or ends with a dot and an entry.
+/// The shortest `target_modules` that select exactly `wanted` among `all` modules. PEFT selects a module whose name
+/// equals an entry or ends with a dot and an entry.
 fn suffixes(wanted: &BTreeSet<String>, all: &BTreeSet<String>) -> BTreeSet<String> {
     let only_wanted = |end: &str| {
         let tail = format!(".{end}");

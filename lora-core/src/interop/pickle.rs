@@ -1,8 +1,8 @@
 //! An interpreter for the part of Python's pickle format that dictionaries of tensors use.
 //!
-//! A pickle is a program that may import and call any function. This interpreter knows only the names in [`Global`] and refuses
-//! every other name and opcode. Values are stored in one arena and refer to each other by index, so that nesting and cycles
-//! need no recursion. Allocated memory is proportional to the bytes read.
+//! A pickle is a program that may import and call any function. This interpreter knows only the names in [`Global`] and
+//! refuses every other name and opcode. Values are stored in one arena and refer to each other by index, so that
+//! nesting and cycles need no recursion. Allocated memory is proportional to the bytes read.
 //!
 //! Sources: the opcodes in CPython's `Lib/pickletools.py`; their use by torch.save in `torch/_utils.py` and
 //! `torch/serialization.py`.
@@ -134,8 +134,8 @@ impl<'p> Program<'p> {
         self.machine.at
     }
 
-    /// The tensors of the dictionary by name, or those of the dictionary under its key `model_state_dict`, `state_dict` or
-    /// `model`, if there is one.
+    /// The tensors of the dictionary by name, or those of the dictionary under its key `model_state_dict`, `state_dict`
+    /// or `model`, if there is one.
     pub(super) fn tensors(&self) -> Result<BTreeMap<&'p str, View<'p>>, Fault> {
         let whole = self
             .dict(self.root)
@@ -468,8 +468,8 @@ impl<'p> Machine<'p> {
         items.iter().map(int).collect()
     }
 
-    /// BINPERSID: a storage outside the pickle, as ("storage", type, key, device, count). Before torch 1.6 a sixth item follows,
-    /// None or the storage that contains this one; only None is supported.
+    /// BINPERSID: a storage outside the pickle, as ("storage", type, key, device, count). Before torch 1.6 a sixth item
+    /// follows, None or the storage that contains this one; only None is supported.
     fn storage(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let storage = match self.node(id) {

@@ -1,6 +1,6 @@
-//! Files of torch.save (`torch/serialization.py`): since torch 1.6 a zip archive with a pickle and one entry of raw data per
-//! storage, before that several pickles followed by the data of all storages. The file is memory-mapped, and data is read when
-//! its tensor is requested. No code in the file is executed.
+//! Files of torch.save (`torch/serialization.py`): since torch 1.6 a zip archive with a pickle and one entry of raw
+//! data per storage, before that several pickles followed by the data of all storages. The file is memory-mapped, and
+//! data is read when its tensor is requested. No code in the file is executed.
 
 use super::pickle::{Dtype, MAX_LEN, Program, Storage, View};
 use crate::{Error, Result};
@@ -243,8 +243,8 @@ impl<'b> Entries<'b> {
     }
 }
 
-/// Reads a file from before torch 1.6: after [`OLD`] the pickles of the machine's word sizes, of the dictionary, and of the
-/// storages' names, then for each storage in that order its number of elements and its data.
+/// Reads a file from before torch 1.6: after [`OLD`] the pickles of the machine's word sizes, of the dictionary, and of
+/// the storages' names, then for each storage in that order its number of elements and its data.
 fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
     let mut at = OLD.len();
     let mut next = || {

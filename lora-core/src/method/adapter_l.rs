@@ -7,8 +7,8 @@ use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// y + up(relu(down(LN(y)))) on the output y of the block, after the residual add of the feed-forward network; LN is trained.
-/// (In a post-LN block, y is the output of the block's own LayerNorm; Lin et al. use GPT-2, which is pre-LN.)
+/// y + up(relu(down(LN(y)))) on the output y of the block, after the residual add of the feed-forward network; LN is
+/// trained. (In a post-LN block, y is the output of the block's own LayerNorm; Lin et al. use GPT-2, which is pre-LN.)
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterL(Bottleneck);

@@ -7,9 +7,9 @@ use crate::nn::{Adapter, AdapterSite, AttachPoint, Method, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// With h the output of the feed-forward network, x its input and LN the block's own, frozen LayerNorm: z = LN(h + x), and
-/// the block's output is LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block z = h + x and the
-/// output is up(relu(down(z))) + h + x.
+/// With h the output of the feed-forward network, x its input and LN the block's own, frozen LayerNorm: z = LN(h + x),
+/// and the block's output is LN(up(relu(down(z))) + h + x), as in the paper's RoBERTa code. In a pre-LN block z = h + x
+/// and the output is up(relu(down(z))) + h + x.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct AdapterP(Bottleneck);

@@ -26,7 +26,8 @@ struct BottleneckSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum AdapterInit {
-    /// Both matrices are random, as in the paper's RoBERTa code. At step 0 the model differs slightly from the pretrained one.
+    /// Both matrices are random, as in the paper's RoBERTa code. At step 0 the model differs slightly from the
+    /// pretrained one.
     Normal,
     /// The up-projection is 0: at step 0 the model equals the pretrained one.
     Identity,
@@ -100,7 +101,8 @@ impl Bottleneck {
         })))
     }
 
-    /// Parameters of `per_block` adapters per block in a model of `layers` blocks: 2dr + r + d each, plus 2d with a LayerNorm.
+    /// Parameters of `per_block` adapters per block in a model of `layers` blocks: 2dr + r + d each, plus 2d with a
+    /// LayerNorm.
     pub(super) fn parameters(&self, per_block: i64, layers: i64, width: i64) -> i64 {
         let r = self.0.bottleneck;
         let norm = if self.0.layer_norm { 2 * width } else { 0 };

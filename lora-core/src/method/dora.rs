@@ -1,4 +1,5 @@
-//! DoRA (Liu et al., 2024; not in the paper): LoRA changes the direction of each row of a weight, a trained vector its magnitude.
+//! DoRA (Liu et al., 2024; not in the paper): LoRA changes the direction of each row of a weight, a trained vector its
+//! magnitude.
 
 use super::Lora;
 use super::factors::Factors;
@@ -11,9 +12,9 @@ use tch::{Kind, Tensor};
 
 /// W' = m · (W + ΔW) / ‖W + ΔW‖, row by row, with ΔW = (α / r) B A as in LoRA; A, B and the magnitudes m are trained.
 ///
-/// m is stored as `gain` · ‖W‖ with a trained `gain` that starts at 1, because weights are loaded after the method is built;
-/// the set of functions is the same. As in the DoRA paper (Section 4.3) no gradient flows through ‖W + ΔW‖. Dropout applies
-/// to the input of the low-rank path.
+/// m is stored as `gain` · ‖W‖ with a trained `gain` that starts at 1, because weights are loaded after the method is
+/// built; the set of functions is the same. As in the DoRA paper (Section 4.3) no gradient flows through ‖W + ΔW‖.
+/// Dropout applies to the input of the low-rank path.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct Dora(Lora);

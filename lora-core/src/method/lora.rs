@@ -25,7 +25,8 @@ pub struct LoraSettings {
     /// Dropout rate on the input of A, in training.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
-    /// Whether the slots of a fused weight (GPT-2's query, key and value) share one dropout mask, as in the paper's code.
+    /// Whether the slots of a fused weight (GPT-2's query, key and value) share one dropout mask, as in the paper's
+    /// code.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shared_mask: bool,
     /// Initialisation of A.

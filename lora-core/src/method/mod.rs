@@ -1,5 +1,5 @@
-//! The registry of methods. A new method is a file in this folder, a `mod` line and an entry in [`METHODS`]; other crates
-//! add theirs with [`register`].
+//! The registry of methods. A new method is a file in this folder, a `mod` line and an entry in [`METHODS`]; other
+//! crates add theirs with [`register`].
 
 mod adapter_h;
 mod adapter_l;
@@ -130,7 +130,8 @@ pub fn all() -> Vec<&'static Registered> {
 /// Reads a method from a mapping with the key `kind`. Settings that are left out take the method's defaults.
 ///
 /// # Errors
-/// [`Error::Config`] for a missing or unknown kind (the message lists the known ones), or a setting that the method refuses.
+/// [`Error::Config`] for a missing or unknown kind (the message lists the known ones), or a setting that the method
+/// refuses.
 pub fn from_value(value: &Value) -> Result<Box<dyn Method>> {
     match resolve(value)? {
         Resolved::One(entry, settings) => entry.read(settings),
@@ -169,9 +170,9 @@ pub fn lora(value: &Value) -> Result<Lora> {
     }
 }
 
-/// The full settings of a method in canonical form: `kind` first, defaults filled in, lists of roles and blocks sorted and
-/// without duplicates, the methods of a combination in alphabetical order, `16.0` as `16`. Equivalent mappings give equal
-/// values.
+/// The full settings of a method in canonical form: `kind` first, defaults filled in, lists of roles and blocks sorted
+/// and without duplicates, the methods of a combination in alphabetical order, `16.0` as `16`. Equivalent mappings give
+/// equal values.
 ///
 /// # Errors
 /// Those of [`from_value`].

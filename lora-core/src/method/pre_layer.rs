@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 /// Special tokens as in [`PreEmbed`], whose activations are replaced by trained vectors at the input of every block.
 ///
-/// The paper counts L d (l_p + l_i) parameters, one set of vectors per block. Here set i is the *input* of block i: the first
-/// set replaces the embeddings, the others the outputs of the block below. A set after the last block would be unused and get
-/// no gradient. The paper does not state the initialisation; here it is that of the embeddings.
+/// The paper counts L d (l_p + l_i) parameters, one set of vectors per block. Here set i is the *input* of block i: the
+/// first set replaces the embeddings, the others the outputs of the block below. A set after the last block would be
+/// unused and get no gradient. The paper does not state the initialisation; here it is that of the embeddings.
 ///
 /// The paper's starred rows quote Li and Liang (2021), who train keys and values instead: see `prefix_tuning`.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,4 +1,5 @@
-//! Prefix tuning (Li and Liang, 2021): trained keys and values in every block. The paper's starred PreLayer rows quote it.
+//! Prefix tuning (Li and Liang, 2021): trained keys and values in every block. The paper's starred PreLayer rows quote
+//! it.
 
 use super::factors::is_false;
 use crate::model::ModelShape;
@@ -10,13 +11,13 @@ use tch::Tensor;
 
 /// `prefix` trained keys and values in every block, visible to every token.
 ///
-/// They are reparametrised by a small network, as in Li and Liang's code: an embedding of each prefix position, a hidden layer
-/// of `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks. After training, the
-/// network is replaced by the keys and values it computes. With `mlp: null` these are trained directly. There is no infix,
-/// since keys and values have no position among the tokens.
+/// They are reparametrised by a small network, as in Li and Liang's code: an embedding of each prefix position, a
+/// hidden layer of `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks.
+/// After training, the keys and values replace the network. With `mlp: null` they are trained directly. There is no
+/// infix, since keys and values have no position among the tokens.
 ///
-/// The network is initialised as PyTorch does (embedding normal(0, 1), linear layers uniform within ±1 / sqrt(fan in)); keys
-/// and values that are trained directly start at normal(0, 0.02), like the paper's embeddings.
+/// The network is initialised as in PyTorch (embedding normal(0, 1), linear layers uniform within ±1 / sqrt(fan in)),
+/// keys and values that are trained directly as the paper's embeddings: normal(0, 0.02).
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(try_from = "PrefixSettings")]
 pub(super) struct PrefixTuning(PrefixSettings);

@@ -1,4 +1,4 @@
-//! What a model is to everything else, and what its architecture is.
+//! The interfaces of models and the description of architectures.
 
 use super::config;
 use super::shape::ModelShape;
@@ -11,32 +11,32 @@ use tch::Tensor;
 
 /// A network with a task head.
 pub trait Model: Debug + Send {
-    /// Packed rows to the head's answers in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
+    /// The logits of packed rows in fp32: `[B, labels]`, or `[S, vocab]` for the S scored tokens of a language model.
     fn forward(&self, batch: &Batch, train: bool) -> Tensor {
         self.logits(&self.features(batch, train, &ActivationCheckpointing::off()), train)
     }
 
-    /// Packed rows to what the head reads of them: `[B, d]`, or `[S, d]` in a language model. Blocks are computed again in the
-    /// backward pass where `checkpointing` is on.
+    /// The head's input for packed rows: `[B, d]`, or `[S, d]` in a language model. The backward pass recomputes blocks
+    /// if `checkpointing` is on.
     fn features<'m>(&'m self, batch: &Batch, train: bool, checkpointing: &ActivationCheckpointing<'m>) -> Tensor;
 
-    /// What [`Model::features`] gave to the head's answers. Each row has its own: `read` of other models of the same base may be
-    /// mixed in (see [`crate::many`]).
+    /// The logits of [`Model::features`]. Rows are independent, so features of several models of the same base can be
+    /// mixed (see [`crate::adapter_bank`]).
     fn logits(&self, features: &Tensor, train: bool) -> Tensor;
 
-    /// Every linear layer, for merging.
+    /// All linear layers, for merging.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 
-    /// The longest row that fits.
+    /// Length of the longest row that fits.
     fn max_len(&self) -> i64;
 
-    /// How many token ids there are.
+    /// Number of token ids.
     fn vocab(&self) -> i64;
 
-    /// How many tokens the method puts into each row.
+    /// Number of tokens that the method inserts into each row.
     fn prompt_tokens(&self) -> i64;
 
-    /// The model as one that writes, where it is one.
+    /// The model as a causal language model, if it is one.
     fn causal(&self) -> Option<&dyn Causal> {
         None
     }
@@ -55,53 +55,54 @@ pub trait Model: Debug + Send {
     }
 }
 
-/// A language model that goes on from what it has read, token by token.
+/// A causal language model, for generation with a key/value cache and without gradients.
 pub trait Causal {
-    /// Reads the rows of `batch`: the scores of what comes next in each, `[B, vocab]` in fp32, and a cache from which each can
-    /// be continued `beams` times. This and [`Causal::decode`] are for use without gradients.
+    /// The logits of the token after each row of `batch`, `[B, vocab]` in fp32, and a cache that can continue each row
+    /// with `beams` beams.
     fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache);
 
-    /// Takes in `ids` `[B * beams]`, one token a row: the scores of what comes next, `[B * beams, vocab]` in fp32.
+    /// Appends `ids` `[B * beams]`, one token per row, and returns the logits of the next token, `[B * beams, vocab]`
+    /// in fp32.
     fn decode(&self, ids: &Tensor, cache: &mut KvCache) -> Tensor;
 }
 
-/// An architecture: its name in config.json, how it is built, and what its files look like.
+/// An architecture: its name in config.json, its constructors, and the layout of its files.
 #[derive(Debug)]
 pub struct Arch {
     /// `model_type` in config.json.
     pub model_type: &'static str,
-    /// Builds the model with a head of `labels` outputs (1 = regression), where it has one.
+    /// Builds the model with a head of `labels` outputs (1 for regression), if the architecture has a head.
     pub build: Option<BuildClassifier>,
-    /// Builds the language model that it was pretrained as, where this project has it.
+    /// Builds the language model of pretraining, if it is implemented.
     pub build_lm: Option<BuildLm>,
     /// Reads the dimensions.
     pub shape: fn(&Value) -> Result<ModelShape>,
-    /// What the model takes from config.json, defaults filled in: two files that agree in it are the same model.
+    /// The part of config.json that determines the model, with defaults filled in.
     pub read: fn(&Value) -> Result<Value>,
-    /// What transformers assumes of the keys that config.json leaves out, of those that are read.
+    /// transformers' defaults of the keys that are read.
     pub defaults: fn() -> Value,
-    /// Stands before base names in task models and is absent in bare encoders' files.
+    /// Prefix of base names in task models, absent from files of bare encoders.
     pub prefix: &'static str,
-    /// How names begin (or end, with a point in front) that published files hold and this model does not: buffers and the
-    /// heads of pretraining.
+    /// Prefixes (or, with a leading dot, suffixes) of names in published files that this model lacks: buffers and
+    /// pretraining heads.
     pub ignored: &'static [&'static str],
-    /// How names of matrices end that published files hold as `[in, out]`.
+    /// Suffixes of the names of matrices that published files store as `[in, out]`.
     pub transposed: &'static [&'static str],
-    /// The keys of config.json that are rates of dropout.
+    /// The keys of config.json that are dropout rates.
     pub dropouts: &'static [&'static str],
-    /// Which of them is that before the classifier, in architectures that have one.
+    /// The one of them before the classifier, if there is one.
     pub cls_dropout: Option<&'static str>,
-    /// The modules that stand on the pretrained model and come from fine-tuning alone, the one with a row for each output last;
-    /// empty in architectures without a classifier.
+    /// The modules of the classifier, which only fine-tuning creates; the last has one row per output. Empty without a
+    /// classifier.
     pub classifier: &'static [&'static str],
 }
 
-/// Rates of dropout to take in place of config.json's; those of methods are their own settings.
+/// Dropout rates that override those of config.json. (Dropout of a method is a setting of the method.)
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {
     /// Everywhere in the model.
     pub everywhere: Option<f64>,
-    /// Before the classifier, whatever it is elsewhere.
+    /// Before the classifier, independent of the others.
     pub classifier: Option<f64>,
 }
 
@@ -112,7 +113,7 @@ pub type BuildClassifier = fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>;
 pub type BuildLm = fn(&Value, &Scope) -> Result<Box<dyn Model>>;
 
 impl Arch {
-    /// config.json with every key that is read.
+    /// config.json with defaults for missing keys.
     pub fn completed(&self, config: &Value) -> Value {
         config::over((self.defaults)(), config)
     }
@@ -120,7 +121,7 @@ impl Arch {
     /// Writes `rates` into a config.json of this architecture.
     ///
     /// # Errors
-    /// [`Error::Config`] for a rate of the classifier's where there is no classifier.
+    /// [`Error::Config`] for a rate before the classifier without a classifier.
     pub fn set_dropout(&self, config: &mut Value, rates: Dropout) -> Result<()> {
         if let Some(rate) = rates.everywhere {
             for key in self.dropouts {
@@ -143,7 +144,7 @@ impl Arch {
     /// The model with a head of `labels` outputs.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is none, or config.json or the method's settings do not fit.
+    /// [`Error::Config`] if the architecture has no head, or config.json or the method's settings are not valid for it.
     pub fn classifier(&self, config: &Value, labels: i64, scope: &Scope) -> Result<Box<dyn Model>> {
         let none = || {
             Error::Config(format!(
@@ -157,7 +158,7 @@ impl Arch {
     /// The language model.
     ///
     /// # Errors
-    /// As [`Arch::classifier`].
+    /// Those of [`Arch::classifier`].
     pub fn language_model(&self, config: &Value, scope: &Scope) -> Result<Box<dyn Model>> {
         let none = || {
             Error::Config(format!(

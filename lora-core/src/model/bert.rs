@@ -33,7 +33,7 @@ pub(super) const ARCH: Arch = Arch {
 /// Pooler (dense, tanh), dropout, linear layer.
 #[derive(Debug)]
 struct BertHead {
-    /// Pretrained; part of the head, which every method trains, unless it is frozen ([`Scope::pooler`]).
+    /// Pretrained. Part of the head, which every method trains, unless it is frozen ([`Scope::pooler`]).
     pooler: Linear,
     classifier: Linear,
     dropout: f64,

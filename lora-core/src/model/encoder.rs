@@ -1,4 +1,4 @@
-//! What BERT and RoBERTa share: embeddings, post-LayerNorm blocks, and the reading of config.json.
+//! The encoder of BERT and RoBERTa: embeddings, post-LN blocks, and config.json.
 
 use super::config::{check_heads, check_rates, check_sizes, read};
 use super::head::Body;
@@ -20,7 +20,7 @@ pub(super) const DROPOUTS: &[&str] = &["hidden_dropout_prob", "attention_probs_d
 /// [`super::Arch::cls_dropout`] of these models.
 pub(super) const CLS_DROPOUT: &str = "classifier_dropout";
 
-/// The keys of config.json that these models use (others are left unread).
+/// The keys of config.json that these models use (others are ignored).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Config {
     pub(super) vocab_size: i64,
@@ -38,7 +38,7 @@ pub(super) struct Config {
     pub(super) initializer_range: f64,
     pub(super) pad_token_id: Option<i64>,
     position_embedding_type: Option<String>,
-    // Not written: with another value there is no model.
+    // Not serialised: the model supports one value only.
     #[serde(skip_serializing)]
     is_decoder: bool,
     #[serde(skip_serializing)]
@@ -89,7 +89,7 @@ impl Config {
         Ok(c)
     }
 
-    /// The same for a language model, whose output layer is the table of the tokens.
+    /// [`Config::read`] for a language model, whose output layer is tied to the token embedding.
     pub(super) fn read_lm(value: &Value, defaults: fn() -> Value) -> Result<Config> {
         let c = Config::read(value, defaults)?;
         if c.tie_word_embeddings {
@@ -126,7 +126,7 @@ impl Config {
             heads: self.num_attention_heads,
             matrices: Matrix::of_plain_block(d, self.intermediate_size),
             norm_bias: true,
-            // Three tables and their LayerNorm.
+            // Three embeddings and their LayerNorm.
             outside: (self.vocab_size + self.max_position_embeddings + self.type_vocab_size + 2) * d,
             outside_biases: d,
             head_hidden: Some(d),
@@ -143,16 +143,15 @@ pub(super) struct Encoder {
     positions: Embedding,
     types: Embedding,
     norm: Norm,
-    /// What a method puts into rows: its prefix behind the class token, which stays the first token and the one that the
-    /// head reads, its infix at the end of the row (an encoder's row is all prompt).
+    /// A method's tokens: the prefix after the class token, which the head reads, the infix at the end of the row.
     prompt: SoftPrompt,
     blocks: Vec<Block>,
     dropout: f64,
-    /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa; and what the method shifts them by.
+    /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa, plus the method's shift.
     offset: i64,
     max_len: i64,
     vocab: i64,
-    /// The kind of the activations.
+    /// Data type of the activations.
     kind: Kind,
 }
 
@@ -246,7 +245,7 @@ impl Block {
             query: projections.linear("query", &[Role::Query], d, d, init)?,
             key: projections.linear("key", &[Role::Key], d, d, init)?,
             value: projections.linear("value", &[Role::Value], d, d, init)?,
-            // Before attention's prefix: the order of variables is that of the optimiser.
+            // Created before attention's prefix: checkpoints depend on the order of variables.
             rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,

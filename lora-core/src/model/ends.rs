@@ -1,11 +1,11 @@
-//! The tokens at which a model ends a text.
+//! The end tokens of a model folder.
 
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// The end tokens of the folder `dir` with this `config`: those of config.json, then those of generation_config.json that are
-/// not among them.
+/// The end tokens of the folder `dir` with this `config`: those of config.json, then the others of
+/// generation_config.json.
 pub(super) fn listed(dir: &Path, config: &Value) -> Result<Vec<i64>> {
     let mut ends = ids(&dir.join("config.json"), config)?;
     let path = dir.join("generation_config.json");

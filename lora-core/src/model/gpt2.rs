@@ -1,7 +1,7 @@
 //! GPT-2 (Radford et al., 2019) as a language model: transformers' `GPT2LMHeadModel`.
 //!
-//! The output layer is the table of the tokens, so there is no head of its own. Query, key and value are one weight with
-//! three roles; published files hold the matrices as `[in, out]` and are transposed when they are loaded.
+//! The output layer is tied to the token embedding, so there is no separate head. Query, key and value are one fused
+//! weight with three roles. Published files store matrices as `[in, out]`; they are transposed on load.
 
 use super::config::{check_heads, check_rates, check_sizes, config_json, read};
 use super::{Arch, Causal, Matrix, Model, ModelShape};
@@ -31,7 +31,7 @@ pub(super) const ARCH: Arch = Arch {
     classifier: &[],
 };
 
-/// The keys of config.json that this model uses (others are left unread).
+/// The keys of config.json that this model uses (others are ignored).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Config {
     vocab_size: i64,
@@ -39,7 +39,7 @@ struct Config {
     n_embd: i64,
     n_layer: usize,
     n_head: i64,
-    /// Width of the feed-forward network; four times the model's where it is null.
+    /// Width of the feed-forward network; null for four times the model's width.
     n_inner: Option<i64>,
     activation_function: Activation,
     attn_pdrop: f64,
@@ -65,7 +65,7 @@ fn defaults() -> Value {
 
 impl Config {
     fn read(value: &Value) -> Result<Config> {
-        // transformers takes these names too, and GPT-2's own where there are both.
+        // transformers accepts these names too; GPT-2's own names take precedence.
         let others = [
             ("n_positions", "max_position_embeddings"),
             ("n_embd", "hidden_size"),
@@ -117,7 +117,7 @@ impl Config {
         Init::Normal(self.initializer_range)
     }
 
-    /// That of the layers which feed the residual stream, of which each block has two.
+    /// Initialisation of the layers that write to the residual stream, two per block.
     fn residual_init(&self) -> Init {
         Init::Normal(self.initializer_range / (2.0 * self.n_layer as f64).sqrt())
     }
@@ -129,7 +129,7 @@ impl Config {
             heads: self.n_head,
             matrices: Matrix::of_plain_block(self.n_embd, self.inner()),
             norm_bias: true,
-            // Two tables and the last LayerNorm.
+            // Two embeddings and the final LayerNorm.
             outside: (self.vocab_size + self.n_positions + 2) * self.n_embd,
             outside_biases: self.n_embd,
             head_hidden: None,
@@ -143,7 +143,7 @@ impl Config {
 struct Gpt2 {
     wte: Embedding,
     wpe: Embedding,
-    /// What a method puts into rows: its prefix in front, its infix behind the prompt.
+    /// A method's tokens: the prefix at the start of the row, the infix after the prompt.
     prompt: SoftPrompt,
     blocks: Vec<Block>,
     ln_f: Norm,
@@ -152,7 +152,7 @@ struct Gpt2 {
     shift: i64,
     max_len: i64,
     vocab: i64,
-    /// The kind of the activations.
+    /// Data type of the activations.
     kind: Kind,
 }
 
@@ -184,18 +184,18 @@ impl Gpt2 {
         self.wte.forward(ids, self.kind)
     }
 
-    /// The residual stream at its start.
+    /// The input of the first block.
     fn placed(&self, words: Tensor, positions: &Tensor, train: bool) -> Tensor {
         let x = words + self.wpe.forward(&(positions + self.shift), self.kind);
         dropout(&x, self.dropout, train)
     }
 
-    /// The words of `batch` and the method's tokens, and the batch that has both.
+    /// The embeddings of `batch` with the method's tokens inserted, and the longer batch.
     fn begin(&self, batch: &Batch) -> (Tensor, Batch) {
         self.prompt.insert(&self.words(&batch.ids), batch, 0)
     }
 
-    /// What the rows of `batch` come to behind the last block, `[T, d]`; `step` goes through one.
+    /// The output of the last block for `batch`, `[T, d]`; `step` runs one block.
     fn run<'m>(
         &'m self,
         words: Tensor,
@@ -211,7 +211,7 @@ impl Gpt2 {
         x
     }
 
-    /// The residual stream `[S, d]` to `[S, vocab]` in fp32.
+    /// The logits of the last block's output `x` `[S, d]`: `[S, vocab]` in fp32.
     fn scores(&self, x: &Tensor) -> Tensor {
         self.wte.scores(&self.ln_f.forward(x), None).to_kind(Kind::Float)
     }
@@ -287,7 +287,7 @@ impl Causal for Gpt2 {
 #[derive(Debug)]
 struct Block {
     ln_1: Norm,
-    /// Query, key and value, one after the other.
+    /// Query, key and value, fused.
     c_attn: Linear,
     attention: Attention,
     attn_out: Linear,
@@ -327,7 +327,7 @@ impl Block {
         })
     }
 
-    /// `[T, d]` to `[T, d]`; `attend` knows where the other tokens of a row are.
+    /// `[T, d]` to `[T, d]`; `attend` computes attention, with or without a cache.
     fn forward(&self, x: &Tensor, attend: impl FnOnce(&Attention, [&Tensor; 3]) -> Tensor, train: bool) -> Tensor {
         let qkv = self.c_attn.forward(&self.ln_1.forward(x), train).chunk(3, -1);
         let a = attend(&self.attention, [&qkv[0], &qkv[1], &qkv[2]]);

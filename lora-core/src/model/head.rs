@@ -1,4 +1,4 @@
-//! An encoder and what stands on it.
+//! Encoders with task heads.
 
 use super::Model;
 use crate::Result;
@@ -7,12 +7,13 @@ use crate::nn::{ActivationCheckpointing, Init, Linear, Norm, ParamKind, Scope};
 use std::fmt::Debug;
 use tch::{Kind, Tensor};
 
-/// The network below the head.
+/// An encoder without its head.
 pub(super) trait Body: Debug + Send {
-    /// Packed rows to every token, `[T, d]`, or with `first_only` to the first token of each row, `[B, d]`.
+    /// The outputs of all tokens of packed rows, `[T, d]`, or with `first_only` of the first token of each row, `[B,
+    /// d]`.
     ///
-    /// With `first_only` the last block computes keys and values for all tokens, and everything else for the first tokens
-    /// alone: no other output of it is read.
+    /// With `first_only` the last block computes keys and values for all tokens, and everything else only for the first
+    /// tokens.
     fn tokens<'m>(
         &'m self,
         batch: &Batch,
@@ -21,25 +22,25 @@ pub(super) trait Body: Debug + Send {
         checkpointing: &ActivationCheckpointing<'m>,
     ) -> Tensor;
 
-    /// How well each token of the vocabulary agrees with `x` `[S, d]`: `[S, vocab]`.
+    /// The products of `x` `[S, d]` with the token embedding, `[S, vocab]`.
     fn word_scores(&self, x: &Tensor, bias: &Tensor) -> Tensor;
 
-    /// Every linear layer.
+    /// All linear layers.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 
-    /// The longest row that fits beside the method's prompt tokens.
+    /// Length of the longest row that fits with the method's tokens.
     fn max_len(&self) -> i64;
 
-    /// How many token ids there are.
+    /// Number of token ids.
     fn vocab(&self) -> i64;
 
-    /// How many tokens the method puts into each row.
+    /// Number of tokens that the method inserts into each row.
     fn prompt_tokens(&self) -> i64;
 }
 
-/// What stands on the body.
+/// A task head.
 pub(super) trait Head: Debug + Send {
-    /// What the head needs of the body: by default the first token of each row, `[B, d]` in fp32.
+    /// The head's input: by default the first token of each row, `[B, d]` in fp32.
     fn features<'m>(
         &self,
         body: &'m dyn Body,
@@ -50,7 +51,7 @@ pub(super) trait Head: Debug + Send {
         body.tokens(batch, true, train, checkpointing).to_kind(Kind::Float)
     }
 
-    /// The answers, in fp32, about what [`Head::read`] gave: `[B, labels]`, or `[S, vocab]` for the scored tokens.
+    /// The logits of [`Head::features`] in fp32: `[B, labels]`, or `[S, vocab]` for the scored tokens.
     fn logits(&self, features: &Tensor, body: &dyn Body, train: bool) -> Tensor;
 }
 
@@ -87,7 +88,7 @@ impl<B: Body, H: Head> Model for WithHead<B, H> {
     }
 }
 
-/// The head of masked language modelling: dense, GELU, LayerNorm, and the table of the tokens as output layer.
+/// The head of masked language modelling: dense, GELU, LayerNorm, and an output layer tied to the token embedding.
 #[derive(Debug)]
 pub(super) struct MaskedLmHead {
     dense: Linear,
@@ -97,7 +98,7 @@ pub(super) struct MaskedLmHead {
 }
 
 impl MaskedLmHead {
-    /// In the scope `s`, whose dense layer and LayerNorm have these `names`, over `vocab` tokens and `d` features.
+    /// In the scope `s`, for `vocab` tokens and `d` features; `names` are those of the dense layer and the LayerNorm.
     pub(super) fn new(
         s: &Scope,
         names: [&str; 2],

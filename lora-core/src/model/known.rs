@@ -1,4 +1,4 @@
-//! The shapes of the paper's models, so that parameters can be counted without files or network.
+//! The shapes of the paper's models, to count parameters without files or network access.
 
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub static KNOWN: &[&str] = &[
     "qwen2.5-0.5b",
 ];
 
-/// The config.json of a model of this name, as far as its shape goes.
+/// The config.json of a known model, restricted to its shape.
 ///
 /// # Errors
 /// [`Error::Config`] listing the known names.
@@ -57,7 +57,8 @@ pub fn known_config(name: &str) -> Result<Value> {
         "gpt2-medium" => Ok(gpt2(1024, 24, 16, 1024)),
         "gpt2-large" => Ok(gpt2(1280, 36, 20, 1024)),
         "gpt2-xl" => Ok(gpt2(1600, 48, 25, 1024)),
-        // GPT-3's published dimensions in GPT-2's architecture (its attention is sparse in every other block, which changes no count).
+        // GPT-3's published dimensions in GPT-2's architecture. (Its attention is sparse in every other block, which
+        // adds no parameters.)
         "gpt3-175b" => Ok(gpt2(12288, 96, 96, 2048)),
         "deberta-v2-xxlarge" => Ok(deberta(1536, 48, 24, true)),
         "deberta-v3-base" => Ok(deberta(768, 12, 12, false)),
@@ -87,7 +88,7 @@ mod tests {
     use crate::model::arch;
     use crate::nn::Build;
 
-    /// Parameters of the whole model, and of LoRA with r = 4 on query and value.
+    /// The number of parameters of the model, and of LoRA with r = 4 on query and value.
     fn counts(config: &Value) -> (i64, i64) {
         let lora = method::from_yaml("{kind: lora, r: 4, alpha: 32, targets: [query, value]}").unwrap();
         let build = Build::new(lora.as_ref(), 1);
@@ -109,7 +110,7 @@ mod tests {
         }
     }
 
-    /// LoRA's number is r (in + out) of query and value in all blocks.
+    /// LoRA has r (in + out) parameters per query and value matrix.
     #[test]
     fn llama_and_qwen2_are_as_large_as_published() {
         let sizes = [

@@ -1,21 +1,21 @@
-//! What config.json calls the outputs of a classifier: `id2label` and `label2id`.
+//! The labels of a classifier's outputs in config.json: `id2label` and `label2id`.
 
 use super::Arch;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
 impl Arch {
-    /// Whether the variable of this name comes from fine-tuning alone.
+    /// Whether this variable belongs to the classifier, which only fine-tuning creates.
     pub(crate) fn is_of_classifier(&self, name: &str) -> bool {
         self.classifier.iter().any(|module| is_of(name, module))
     }
 
-    /// Whether the variable of this name has a row for each output of the classifier.
+    /// Whether this variable has one row per output of the classifier.
     pub(crate) fn is_of_output(&self, name: &str) -> bool {
         self.classifier.last().is_some_and(|module| is_of(name, module))
     }
 
-    /// The weight with a row for each output of the classifier, where there is one.
+    /// The name of the weight with one row per output of the classifier, if there is a classifier.
     pub fn output_weight(&self) -> Option<String> {
         self.classifier.last().map(|module| format!("{module}.weight"))
     }
@@ -26,12 +26,11 @@ fn is_of(name: &str, module: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The names of a classifier's outputs, in their order; none where config.json gives none, or only numbers them
-/// (`LABEL_0`, `LABEL_1`), as transformers does where nobody has named them.
+/// The labels of a classifier's outputs, in order; none if config.json has none, or only transformers' placeholders
+/// (`LABEL_0`, `LABEL_1`).
 ///
 /// # Errors
-/// [`Error::Config`] for names that do not number the outputs from 0, and for an `id2label` and a `label2id` that contradict
-/// each other.
+/// [`Error::Config`] if the indices are not 0, 1, 2, ..., or `id2label` and `label2id` contradict each other.
 pub fn label_names(config: &Value) -> Result<Option<Vec<String>>> {
     let map = |key: &str| config.get(key).and_then(Value::as_object);
     let of_ids = map("id2label").map(of_ids).transpose()?;
@@ -46,8 +45,8 @@ pub fn label_names(config: &Value) -> Result<Option<Vec<String>>> {
     }
 }
 
-/// Which row of the head answers for each of `classes`, where its outputs have these `names`; none if the names are not those
-/// of the classes. Case and punctuation are not told apart, and a number (`1`, `LABEL_1`) is that of the class.
+/// The row of the head for each of `classes`, if the labels of its outputs are `names`; none if the labels do not match
+/// the classes. Case and punctuation are ignored, and a number (`1`, `LABEL_1`) is the index of a class.
 pub fn rows_of(names: &[String], classes: &[&str]) -> Option<Vec<i64>> {
     if names.len() != classes.len() {
         return None;
@@ -85,18 +84,18 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)
 }
 
-/// Whether each name is the number of its output, which says nothing.
+/// Whether every label is only the index of its output.
 fn numbered(names: &[String]) -> bool {
     names.iter().enumerate().all(|(i, name)| number(name) == Some(i))
 }
 
-/// Of `LABEL_1` or `1`.
+/// The index in `LABEL_1` or `1`.
 fn number(name: &str) -> Option<usize> {
     let plain = plain(name);
     plain.strip_prefix("label").unwrap_or(&plain).parse().ok()
 }
 
-/// Letters and digits, in lower case.
+/// The letters and digits of `name`, in lower case.
 fn plain(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric());
     kept.flat_map(char::to_lowercase).collect()
@@ -120,7 +119,7 @@ mod tests {
         assert_eq!(names(json!({"id2label": {"1": "yes", "0": "no"}})), wanted);
         assert_eq!(names(json!({"label2id": {"yes": 1, "no": 0}})), wanted);
         assert_eq!(names(json!({"label2id": {"yes": "1", "no": "0"}})), wanted);
-        // One key that was left as transformers fills it does not contradict the other.
+        // A key with transformers' placeholders does not contradict the other.
         let both = json!({"id2label": {"0": "no", "1": "yes"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}});
         assert_eq!(names(both), wanted);
         let ten: Map<String, Value> = (0..11).map(|i| (i.to_string(), json!(format!("class {i}!")))).collect();

@@ -1,8 +1,8 @@
-//! Decoders of the Llama family as language models: Llama (Touvron et al., 2023), transformers' `LlamaForCausalLM`, and Qwen2
-//! (Yang et al., 2024), `Qwen2ForCausalLM`, which differs in its biases and in what its config.json leaves out.
+//! Decoders of the Llama family as language models: Llama (Touvron et al., 2023), transformers' `LlamaForCausalLM`, and
+//! Qwen2 (Yang et al., 2024), `Qwen2ForCausalLM`, which differs in its biases and in the defaults of its config.json.
 //!
-//! RMSNorm before each sub-layer, rotary positions, heads of keys and values that heads of queries share, a gated feed-forward
-//! network, and an output layer that is the table of the tokens or a matrix of its own.
+//! RMSNorm before each sub-layer, rotary positions, grouped-query attention, a gated feed-forward network, and an
+//! output layer that is tied to the token embedding or separate.
 
 use super::config::{Rope, check_heads, check_rates, check_sizes, config_json, read};
 use super::{Arch, Causal, Matrix, Model, ModelShape};
@@ -41,7 +41,7 @@ pub(super) const QWEN2: Arch = Arch {
     ..LLAMA
 };
 
-/// The keys of config.json that these models use (others are left unread).
+/// The keys of config.json that these models use (others are ignored).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Config {
     vocab_size: i64,
@@ -57,17 +57,17 @@ struct Config {
     rms_norm_eps: f64,
     tie_word_embeddings: bool,
     attention_dropout: f64,
-    /// Of query, key and value, and in Llama of the projection after attention.
+    /// Whether query, key and value (in Llama also the projection after attention) have biases.
     #[serde(default)]
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
-    /// Not a key: of the projection after attention.
+    /// Whether the projection after attention has a bias. Not a key of config.json.
     #[serde(skip)]
     out_bias: bool,
     #[serde(skip_deserializing)]
     rope: Rope,
-    // Not written: with another value there is no model.
+    // Not serialised: the model supports one value only.
     #[serde(default, skip_serializing)]
     use_sliding_window: bool,
     #[serde(skip_serializing)]
@@ -90,7 +90,7 @@ fn llama_defaults() -> Value {
     })
 }
 
-/// The same of Qwen2: `Qwen2Config`.
+/// [`super::Arch::defaults`] of Qwen2: transformers' `Qwen2Config`.
 fn qwen2_defaults() -> Value {
     json!({
         "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -107,7 +107,7 @@ impl Config {
         c.checked(value)
     }
 
-    /// Query, key and value have biases and nothing else has.
+    /// Only query, key and value have biases.
     fn qwen2(value: &Value) -> Result<Config> {
         let mut c: Config = read(qwen2_defaults(), value)?;
         (c.attention_bias, c.mlp_bias) = (true, false);
@@ -158,7 +158,7 @@ impl Config {
         }
     }
 
-    /// Heads of queries, heads of keys and values, and features of a head.
+    /// Query heads, key/value heads, and features per head.
     fn heads(&self) -> [i64; 3] {
         let heads = self.num_attention_heads;
         let width = self.head_dim.unwrap_or(self.hidden_size / heads);
@@ -187,7 +187,7 @@ impl Config {
             heads: self.num_attention_heads,
             matrices: self.matrices().into(),
             norm_bias: false,
-            // The tokens, the output layer, and the last RMSNorm.
+            // The token embedding, the output layer, and the final RMSNorm.
             outside: (tables * self.vocab_size + 1) * self.hidden_size,
             outside_biases: 0,
             head_hidden: None,
@@ -200,18 +200,18 @@ impl Config {
 #[derive(Debug)]
 struct Decoder {
     tokens: Embedding,
-    /// What a method puts into rows: its prefix in front, its infix behind the prompt.
+    /// A method's tokens: the prefix at the start of the row, the infix after the prompt.
     prompt: SoftPrompt,
     blocks: Vec<Block>,
     norm: RmsNorm,
-    /// None where the table of the tokens is the output layer.
+    /// None if the output layer is tied to the token embedding.
     head: Option<Linear>,
     rotary: Rotary,
     /// Added to positions.
     shift: i64,
     max_len: i64,
     vocab: i64,
-    /// The kind of the activations.
+    /// Data type of the activations.
     kind: Kind,
 }
 
@@ -238,7 +238,7 @@ impl Decoder {
         })
     }
 
-    /// The words of `batch` and the method's tokens, the batch that has both, and the turn at each of its tokens.
+    /// The embeddings of `batch` with the method's tokens inserted, the longer batch, and the rotations at its tokens.
     fn begin(&self, batch: &Batch) -> (Tensor, Batch, Rotation) {
         let words = self.tokens.forward(&batch.ids, self.kind);
         let (words, longer) = self.prompt.insert(&words, batch, 0);
@@ -246,7 +246,7 @@ impl Decoder {
         (words, longer, rotation)
     }
 
-    /// What the rows of `batch` come to behind the last block, `[T, d]`; `step` goes through one.
+    /// The output of the last block for `batch`, `[T, d]`; `step` runs one block.
     fn run<'m>(&'m self, mut x: Tensor, batch: &Batch, mut step: impl FnMut(&'m Block, &Tensor) -> Tensor) -> Tensor {
         for (i, block) in self.blocks.iter().enumerate() {
             x = step(block, &x);
@@ -255,7 +255,7 @@ impl Decoder {
         x
     }
 
-    /// The residual stream `[S, d]` to `[S, vocab]` in fp32.
+    /// The logits of the last block's output `x` `[S, d]`: `[S, vocab]` in fp32.
     fn scores(&self, x: &Tensor) -> Tensor {
         let x = self.norm.forward(x);
         let scores = self
@@ -338,7 +338,7 @@ impl Causal for Decoder {
 struct Block {
     before_attention: RmsNorm,
     before_ffn: RmsNorm,
-    /// Those of [`Config::matrices`]: query, key, value, after attention; gate, up, down.
+    /// In the order of [`Config::matrices`]: query, key, value, projection after attention; gate, up, down.
     linears: [Linear; 7],
     attention: Attention,
     after_attention: TapPoint,
@@ -379,7 +379,7 @@ impl Block {
         })
     }
 
-    /// `[T, d]` to `[T, d]`; `attend` knows where the other tokens of a row are.
+    /// `[T, d]` to `[T, d]`; `attend` computes attention, with or without a cache.
     fn forward(
         &self,
         x: &Tensor,

@@ -1,4 +1,4 @@
-//! The registry of architectures. To add one: a file in this folder, a `mod` line, and a line in [`MODELS`].
+//! The registry of architectures. A new architecture is a file in this folder, a `mod` line and an entry in [`MODELS`].
 
 mod arch;
 mod bert;
@@ -26,7 +26,7 @@ pub use known::{KNOWN, known_config};
 pub use labels::{label_names, rows_of};
 pub use shape::{Matrix, ModelShape, Relative};
 
-/// Every architecture.
+/// All architectures.
 pub static MODELS: &[Arch] = &[
     roberta::ARCH,
     bert::ARCH,
@@ -36,10 +36,10 @@ pub static MODELS: &[Arch] = &[
     llama::QWEN2,
 ];
 
-/// The architecture that a config.json names.
+/// The architecture of a config.json, by its `model_type`.
 ///
 /// # Errors
-/// [`Error::Config`] listing the known ones.
+/// [`Error::Config`] for a missing or unknown `model_type`.
 pub fn arch(config: &Value) -> Result<&'static Arch> {
     let known = || MODELS.iter().map(|m| m.model_type).collect::<Vec<_>>().join(", ");
     let name = config.get("model_type").and_then(Value::as_str);
@@ -51,35 +51,36 @@ pub fn arch(config: &Value) -> Result<&'static Arch> {
 /// Reads a Hugging Face folder's config.json.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`] with the path.
+/// [`Error::Io`], [`Error::Format`].
 pub fn read_config(dir: &Path) -> Result<Value> {
     let path = dir.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     serde_json::from_str(&text).map_err(|e| Error::format(&path, format!("not valid JSON: {e}")))
 }
 
-/// Builds the model that the folder's config.json describes, with a head of `labels` outputs. Its weights are not loaded.
+/// Builds the model of a folder with a head of `labels` outputs, without loading weights.
 ///
 /// # Errors
-/// A config.json that is missing, broken or of an unknown architecture; settings of the method that do not fit.
+/// Those of [`load_config`]; [`Error::Config`] for settings of the method that do not fit the model.
 pub fn from_dir(dir: &Path, labels: i64, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
     let (config, arch) = load_config(dir)?;
     Ok((arch.classifier(&config, labels, &build.scope())?, arch))
 }
 
-/// The same as a language model.
+/// [`from_dir`] as a language model.
 ///
 /// # Errors
-/// As [`from_dir`].
+/// Those of [`from_dir`].
 pub fn lm_from_dir(dir: &Path, build: &Build) -> Result<(Box<dyn Model>, &'static Arch)> {
     let (config, arch) = load_config(dir)?;
     Ok((arch.language_model(&config, &build.scope())?, arch))
 }
 
-/// The folder's config.json, found good, and what it describes.
+/// Reads and validates a folder's config.json, and returns it with its architecture.
 ///
 /// # Errors
-/// A config.json that is missing, broken or of an unknown architecture.
+/// [`Error::Io`], [`Error::Format`] or [`Error::Config`] for a config.json that is missing, invalid or of an unknown
+/// architecture.
 pub fn load_config(dir: &Path) -> Result<(Value, &'static Arch)> {
     let config = read_config(dir)?;
     let at = |e: Error| match e {
@@ -91,12 +92,12 @@ pub fn load_config(dir: &Path) -> Result<(Value, &'static Arch)> {
     Ok((config, arch))
 }
 
-/// The end tokens that a folder names, the first the one to end texts with: `eos_token_id` of config.json and of
-/// generation_config.json, a token or several in each. Empty for architectures whose [`Arch::defaults`] have no such key, which
-/// end texts as their tokenizer says.
+/// The end tokens of a folder: `eos_token_id` of config.json and of generation_config.json, one token or several in
+/// each. The first ends training texts. Empty for architectures whose [`Arch::defaults`] lack the key; these use the
+/// tokenizer's.
 ///
 /// # Errors
-/// As [`load_config`]; a generation_config.json that is broken; what is no token.
+/// Those of [`load_config`]; [`Error::Format`] for an invalid generation_config.json or end token.
 pub fn end_tokens(dir: &Path) -> Result<Vec<i64>> {
     let (config, arch) = load_config(dir)?;
     match (arch.defaults)().get("eos_token_id") {
@@ -105,11 +106,11 @@ pub fn end_tokens(dir: &Path) -> Result<Vec<i64>> {
     }
 }
 
-/// SHA-256 of what a folder's config.json says of the model, of its head's classes and of its end tokens: keys that are not
-/// read, their order and the way in which defaults are written have no influence.
+/// SHA-256 of the part of a folder's config.json that determines the model, its labels and its end tokens: independent
+/// of unused keys, their order, and whether defaults are explicit.
 ///
 /// # Errors
-/// As [`load_config`].
+/// Those of [`load_config`].
 pub fn config_sha256(dir: &Path) -> Result<String> {
     let (config, arch) = load_config(dir)?;
     let mut identity = serde_json::json!({
@@ -125,7 +126,7 @@ pub fn config_sha256(dir: &Path) -> Result<String> {
     Ok(hash.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// The classes of a head in the order of its outputs, where config.json names them: `LABEL_0` is no name.
+/// The labels of the head's outputs, in order, if config.json has other than placeholders.
 fn named_classes(config: &Value) -> Option<Vec<(usize, &str)>> {
     let named = config.get("id2label")?.as_object()?.iter();
     let named = named.map(|(id, name)| Some((id.parse().ok()?, name.as_str()?)));

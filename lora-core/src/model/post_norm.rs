@@ -1,5 +1,5 @@
-//! What follows attention in a block with LayerNorms behind the residual adds (BERT, RoBERTa, DeBERTa): its output
-//! projection, the feed-forward network, and the three taps.
+//! The part of a post-LN block (BERT, RoBERTa, DeBERTa) after attention: the output projection, the feed-forward
+//! network, and the three adapter sites.
 
 use crate::Result;
 use crate::nn::{Activation, AdapterSite, Init, Linear, Norm, Role, Scope, TapPoint, dropout};
@@ -8,21 +8,21 @@ use tch::Tensor;
 /// The sizes and rates of a [`PostNorm`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PostNormConfig {
-    /// d.
+    /// Model width, d.
     pub(super) hidden: i64,
     /// Width of the feed-forward network.
     pub(super) ffn: i64,
-    /// Of the LayerNorms.
+    /// Epsilon of the LayerNorms.
     pub(super) eps: f64,
-    /// Of the matrices.
+    /// Initialisation of the matrices.
     pub(super) init: Init,
-    /// Between the two matrices of the feed-forward network.
+    /// Activation between the two matrices of the feed-forward network.
     pub(super) activation: Activation,
-    /// On what each sub-layer gives.
+    /// Dropout rate on the output of each sub-layer.
     pub(super) dropout: f64,
 }
 
-/// The block from attention's answer to its end.
+/// A block from the output of attention to its end.
 #[derive(Debug)]
 pub(super) struct PostNorm {
     attn_out: Linear,
@@ -38,7 +38,7 @@ pub(super) struct PostNorm {
 }
 
 impl PostNorm {
-    /// Its variables in the block's scope `s`, under transformers' names.
+    /// Creates the variables in the block's scope `s`, with transformers' names.
     pub(super) fn new(s: &Scope, c: &PostNormConfig) -> Result<PostNorm> {
         let (d, f) = (c.hidden, c.ffn);
         let (attention, output) = (s.sub("attention").sub("output"), s.sub("output"));
@@ -56,7 +56,8 @@ impl PostNorm {
         })
     }
 
-    /// The block's output, `[T, d]`, from what attention gave to the tokens that asked, and from these tokens, `[T, d]` both.
+    /// The block's output `[T, d]`, from the output `attended` of attention and its residual input `asking`, `[T, d]`
+    /// both.
     pub(super) fn forward(&self, attended: &Tensor, asking: &Tensor, train: bool) -> Tensor {
         let a = dropout(&self.attn_out.forward(attended, train), self.dropout, train);
         let normed = |a: &Tensor| self.attn_norm.forward(&(a + asking));

@@ -53,7 +53,7 @@ fn defaults() -> Value {
 }
 
 fn body(c: &Config, s: &Scope) -> Result<Encoder> {
-    // Positions count from the padding id + 1: fairseq's convention, which leaves the first rows of the table unused.
+    // Positions start at the padding id + 1, as in fairseq; the first rows of the embedding are unused.
     Encoder::new(&s.sub("roberta"), c, c.pad_token_id.unwrap_or(1) + 1)
 }
 

@@ -1,6 +1,6 @@
 use crate::nn::Role;
 
-/// A matrix that every block has once.
+/// A matrix of every block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrix {
     /// Its role.
@@ -14,7 +14,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Of this role.
+    /// A matrix with this role.
     pub fn new(role: Role, in_dim: i64, out_dim: i64, bias: bool) -> Matrix {
         Matrix {
             role,
@@ -24,7 +24,7 @@ impl Matrix {
         }
     }
 
-    /// The six of a block of width `d` with a plain feed-forward network of width `f`, all with biases.
+    /// The six matrices of a block of width `d` with an ungated feed-forward network of width `f`, all with biases.
     pub fn of_plain_block(d: i64, f: i64) -> Vec<Matrix> {
         let dims = |role| match role {
             Role::FfnIn => (d, f),
@@ -44,52 +44,53 @@ impl Matrix {
     }
 }
 
-/// The dimensions of a transformer: enough to count every method's parameters without building anything. Its blocks have
-/// these matrices and two normalisations; what else there is, each architecture counts in `outside`.
+/// The dimensions of a transformer, from which the parameters of all methods can be counted without building it. A
+/// block has `matrices` and two normalisations; each architecture counts its other parameters in `outside`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelShape {
-    /// Blocks.
+    /// Number of blocks.
     pub layers: i64,
     /// Model width, d.
     pub hidden: i64,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: i64,
     /// The matrices of a block.
     pub matrices: Vec<Matrix>,
-    /// Whether a normalisation has a bias beside its gain: LayerNorm has one, RMSNorm none.
+    /// Whether a normalisation has a bias: true for LayerNorm, false for RMSNorm.
     pub norm_bias: bool,
-    /// Parameters of the base outside its blocks: tables (tokens, positions, segments, relative positions), their
-    /// normalisations, an output layer that is no table, and whatever else is not in a block.
+    /// Parameters of the base outside its blocks: embeddings (tokens, positions, segments, relative positions),
+    /// normalisations, an untied output layer, and any others.
     pub outside: i64,
-    /// Biases among those.
+    /// Biases among `outside`.
     pub outside_biases: i64,
-    /// Width of the hidden layer of the classification head (BERT's pooler, RoBERTa's classifier.dense); none for a language
-    /// model.
+    /// Width of the hidden layer of the classification head (BERT's pooler, RoBERTa's classifier.dense); none for a
+    /// language model.
     pub head_hidden: Option<i64>,
-    /// Token ids.
+    /// Number of token ids.
     pub vocab: i64,
-    /// Relative positions, if attention has any.
+    /// Relative positions, if attention uses them.
     pub relative: Option<Relative>,
 }
 
 /// Attention to relative positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relative {
-    /// How many terms of the scores they make: contents to positions, positions to contents.
+    /// Number of position terms in the scores: content-to-position, position-to-content.
     pub terms: i64,
-    /// Rows of the table of positions.
+    /// Rows of the position embedding.
     pub table: i64,
 }
 
 impl Relative {
-    /// Rows of the table that text of `width` tokens reaches, at most.
+    /// Maximal number of rows that a text of `width` tokens uses.
     pub fn reached(&self, width: i64) -> i64 {
         (2 * width - 1).clamp(0, self.table)
     }
 }
 
 impl ModelShape {
-    /// (in, out) of the matrix in this role, (0, 0) where a block has none; of [`Role::Qkv`] those of the three together.
+    /// (in, out) of the matrix with this role, (0, 0) if a block has none; for [`Role::Qkv`] of the three matrices
+    /// together.
     pub fn dims(&self, role: Role) -> (i64, i64) {
         if role == Role::Qkv {
             let [q, k, v] = [Role::Query, Role::Key, Role::Value].map(|role| self.dims(role));
@@ -99,12 +100,12 @@ impl ModelShape {
         found.map_or((0, 0), |m| (m.in_dim, m.out_dim))
     }
 
-    /// Features of the keys of all heads, and of the values.
+    /// Features of the keys (and of the values) over all heads.
     pub fn kv_width(&self) -> i64 {
         self.dims(Role::Key).1
     }
 
-    /// Features between the matrices of the feed-forward network.
+    /// Width of the feed-forward network.
     pub fn ffn(&self) -> i64 {
         self.dims(Role::FfnIn).1
     }
@@ -114,7 +115,7 @@ impl ModelShape {
         if self.norm_bias { 2 * self.hidden } else { self.hidden }
     }
 
-    /// Biases of one block: its linear layers' and its two normalisations'.
+    /// Biases of one block: of its linear layers and its two normalisations.
     fn block_biases(&self) -> i64 {
         let linear: i64 = self.matrices.iter().map(Matrix::biases).sum();
         linear + 2 * (self.norm() - self.hidden)
@@ -126,7 +127,7 @@ impl ModelShape {
         matrices + 2 * self.norm()
     }
 
-    /// All biases of the base, LayerNorms' included.
+    /// All biases of the base, those of LayerNorm included.
     pub fn biases(&self) -> i64 {
         self.layers * self.block_biases() + self.outside_biases
     }
@@ -136,7 +137,7 @@ impl ModelShape {
         self.outside + self.layers * self.block()
     }
 
-    /// Parameters of the head with `labels` outputs; a language model has none of its own.
+    /// Parameters of the head with `labels` outputs; 0 for a language model.
     pub fn head(&self, labels: i64) -> i64 {
         self.head_hidden
             .map_or(0, |h| h * self.hidden + h + labels * h + labels)

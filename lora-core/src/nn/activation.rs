@@ -1,20 +1,20 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// The nonlinearity of a feed-forward network or a head, under its name in config.json.
+/// The activation function of a feed-forward network or a head, by its name in config.json.
 ///
-/// transformers has several names for one function, computed in different ways that agree to rounding; they are one variant
-/// here.
+/// transformers has several names for the same function, computed in ways that agree up to rounding; here they are one
+/// variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x Φ(x).
     #[serde(alias = "gelu_python")]
     Gelu,
-    /// x Φ(x), cut off at -10 and 10.
+    /// x Φ(x), clipped to [-10, 10].
     #[serde(rename = "gelu_10")]
     Gelu10,
-    /// GELU by its approximation with tanh.
+    /// GELU in its tanh approximation.
     #[serde(
         alias = "gelu_pytorch_tanh",
         alias = "gelu_python_tanh",
@@ -34,7 +34,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Element by element.
+    /// Applies the function element-wise.
     pub fn apply(self, x: &Tensor) -> Tensor {
         match self {
             Activation::Gelu => x.gelu("none"),
@@ -105,7 +105,7 @@ mod tests {
         for name in ["mish", "GELU", "gelu_tanh", ""] {
             assert!(named(name).is_err(), "{name}");
         }
-        // A setting is written under one name, whichever it was read under.
+        // A setting is serialised under one name, whichever alias it was read from.
         for (name, canonical) in [("gelu_fast", "gelu_new"), ("gelu_10", "gelu_10"), ("swish", "silu")] {
             assert_eq!(serde_json::to_value(named(name).unwrap()).unwrap(), canonical);
         }

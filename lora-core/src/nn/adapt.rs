@@ -1,57 +1,59 @@
-//! The seam: what a method may do to a model, stated without naming either.
+//! The interfaces through which methods change models.
 
 use std::fmt::Debug;
 use tch::Tensor;
 
-/// Something that runs beside a linear layer and adds to its output.
+/// A branch beside a linear layer that adds to its output.
 pub trait Branch: Debug + Send {
-    /// Adds the branch's output for `x` `[T, in]` to the layer's own output `y` `[T, out]`.
+    /// `y` `[T, out]`, the layer's output, plus the branch's output for `x` `[T, in]`.
     fn add_to(&self, y: &Tensor, x: &Tensor, train: bool) -> Tensor;
 
-    /// The rate of a dropout on `x` that all branches of a weight share: the layer applies it before it calls them.
+    /// The rate of a dropout on `x` with one mask for all branches of a weight; the layer applies it before it calls
+    /// them.
     fn shared_dropout(&self) -> Option<f64> {
         None
     }
 
-    /// The change of the weight that gives the same function, `[out, in]` in fp32, where there is one: what merging adds.
+    /// The equivalent change of the weight, `[out, in]` in fp32, which merging adds; none if there is no equivalent
+    /// change.
     fn delta(&self) -> Option<Tensor> {
         None
     }
 
-    /// The factors of [`Branch::delta`], where it has low rank.
+    /// The factors of [`Branch::delta`], if it has low rank.
     fn low_rank(&self) -> Option<LowRank<'_>> {
         None
     }
 }
 
-/// A module at a [`AdapterSite`].
+/// A module at an [`super::AdapterSite`].
 pub trait Adapter: Debug + Send {
-    /// What takes the place of `h` `[T, d]`, the sub-layer's output after dropout (at [`AdapterSite::AfterBlock`]: the block's
+    /// Replaces `h` `[T, d]`, the sub-layer's output after dropout (at [`super::AdapterSite::AfterBlock`] the block's
     /// output).
     ///
-    /// `close` is what the block will do with it: the residual add and, in post-LN blocks, the block's own LayerNorm
-    /// (LN(h + x)); in pre-LN blocks the add alone (h + x), because the next LayerNorm belongs to the next sub-layer. At
-    /// [`AdapterSite::AfterBlock`] it changes nothing. An adapter that reads what comes after the add (Pfeiffer's) calls it.
+    /// `close` is the block's next step: LN(h + x) with the residual x and the block's own LayerNorm in post-LN blocks,
+    /// h + x in pre-LN blocks, and the identity at [`super::AdapterSite::AfterBlock`]. Pfeiffer's adapter, which reads
+    /// its result, calls it.
     fn forward(&self, h: &Tensor, close: &dyn Fn(&Tensor) -> Tensor, train: bool) -> Tensor;
 }
 
-/// Keys and values that stand before every row's own in one block's attention.
+/// Keys and values that precede those of every row in one block's attention.
 pub trait PrefixKv: Debug + Send {
-    /// Keys and values, `[n, d]` each: every token of every row sees all n, under a causal mask too.
+    /// Keys and values, `[n, d]` each. Every token of every row sees all n, also under a causal mask.
     fn kv(&self) -> (Tensor, Tensor);
 }
 
-/// Trained tokens: `prefix` of them before the text, `infix` after the prompt. [`super::SoftPrompt`] puts them into rows.
+/// Trained tokens: `prefix` before the text, `infix` after the prompt. [`super::SoftPrompt`] inserts them into rows.
 #[derive(Debug)]
 pub struct PromptTokens {
     /// l_p.
     pub prefix: i64,
     /// l_i.
     pub infix: i64,
-    /// The vectors in the place of word embeddings, `[prefix + infix, d]`. They take positions like any token.
+    /// The vectors that replace word embeddings, `[prefix + infix, d]`. The tokens have positions like any token.
     pub embedding: Tensor,
-    /// What the activations at these tokens are overwritten with after each block but the last (behind which nothing
-    /// reads them), `[prefix + infix, d]` each; empty where they may evolve.
+    /// The vectors that replace the activations at these tokens after each block except the last, `[prefix + infix, d]`
+    /// each; empty to keep the activations.
     pub after_block: Vec<Tensor>,
 }
 

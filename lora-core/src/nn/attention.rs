@@ -1,4 +1,4 @@
-//! Scaled dot-product attention over packed rows: the only layer that regroups tokens into rows.
+//! Scaled dot-product attention over packed rows, the only layer that separates tokens by row.
 
 use super::tensors::cast_like;
 use super::{KvCache, PrefixKv, dropout};
@@ -10,13 +10,13 @@ use tch::{Kind, Tensor};
 pub struct Attention {
     /// Number of heads.
     pub heads: i64,
-    /// Number of heads of keys and values, each of which `heads / kv_heads` heads of queries share.
+    /// Number of key/value heads; `heads / kv_heads` query heads share each.
     pub kv_heads: i64,
     /// Dropout on the attention probabilities.
     pub dropout: f64,
-    /// Whether a token sees only itself and what stands before it in its row.
+    /// Whether a token sees only itself and the tokens before it in its row.
     pub causal: bool,
-    /// What a method put before every row's keys and values: [`super::Scope::prefix`].
+    /// A method's trained keys and values: [`super::Scope::prefix`].
     pub prefix: Prefix,
 }
 
@@ -29,9 +29,9 @@ impl Prefix {
         Prefix(kv)
     }
 
-    /// `k` and `v` `[B, H, L, d / H]` (H of keys and values) with the n trained ones in front, `[B, H, n + L, d / H]`, and the additive `mask`
-    /// `[.., L]` with n columns of zeros in front: every token sees them. With a cache of keys and values, call it when
-    /// the cache is empty, and keep what it gives.
+    /// `k` and `v` `[B, H, L, d / H]` (H key/value heads), preceded by the n trained ones, `[B, H, n + L, d / H]`, and
+    /// the additive `mask` `[.., L]` preceded by n columns of zeros, so that every token sees them. With a key/value
+    /// cache it is called once, for the prompts.
     pub fn extend(&self, k: Tensor, v: Tensor, mask: Option<Tensor>) -> (Tensor, Tensor, Option<Tensor>) {
         let Some(prefix) = &self.0 else { return (k, v, mask) };
         let (keys, values) = prefix.kv();
@@ -51,7 +51,7 @@ impl Prefix {
         )
     }
 
-    /// Whether there are any.
+    /// Whether there are trained keys and values.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -60,22 +60,22 @@ impl Prefix {
 impl Attention {
     /// Attends within each row.
     ///
-    /// `q` is `[T, d]`, or `[B, d]` when only the first token of each row asks (then the answer is `[B, d]` too: what a
-    /// classification head reads); `k` and `v` are `[T, d * kv_heads / heads]`. Returns the shape of `q`.
+    /// `q` is `[T, d]`, or `[B, d]` with a query only for the first token of each row, which a classification head
+    /// reads; `k` and `v` are `[T, d * kv_heads / heads]`. Returns the shape of `q`.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, train: bool) -> Tensor {
         self.within_rows([q, k, v], layout, train, None)
     }
 
-    /// The same outside training, while the next block of `cache` takes in the keys and values.
+    /// [`Attention::forward`] for evaluation that stores keys and values in the next block of `cache`.
     pub fn prefill(&self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout, cache: &mut KvCache) -> Tensor {
         self.within_rows([q, k, v], layout, false, Some(cache))
     }
 
-    /// One more token in each row of `cache`, in its block `layer`: `q` and the answer are `[B * beams, d]`, `k` and `v`
-    /// `[B * beams, d * kv_heads / heads]`.
+    /// Attention for one more token in each row of `cache`, in block `layer`: `q` and the result are `[B * beams, d]`,
+    /// `k` and `v` `[B * beams, d * kv_heads / heads]`.
     ///
-    /// The beams of a prompt share the prompt's keys and values, and heads of queries those of their head of keys, so that
-    /// what they read is one matrix product.
+    /// The beams of a prompt share the prompt's keys and values, and query heads share those of their key head, so one
+    /// matrix product covers them all.
     pub fn decode(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut KvCache, layer: usize) -> Tensor {
         cache.attend([self.heads, self.kv_heads], [q, k, v], layer)
     }
@@ -96,7 +96,7 @@ impl Attention {
         };
         let keys = |t: &Tensor| split(&layout.pad(t), rows, self.kv_heads);
         let (k, v) = (keys(k), keys(v));
-        // libtorch's kernels know the causal mask of a square, so it need not be written out.
+        // libtorch's kernels apply the causal mask of a square without a mask tensor.
         let square = self.causal && self.prefix.is_empty() && !(train && self.dropout > 0.0);
         let mask = if square { None } else { self.mask(layout, &q) };
         let (k, v, mask) = self.prefix.extend(k, v, mask);
@@ -113,7 +113,7 @@ impl Attention {
         split(x, rows, self.heads)
     }
 
-    /// What is added to the scores of `q` `[B, H, Q, d / H]`. Rows stand at the left of the padded grid, so that under a
+    /// The additive mask for the scores of `q` `[B, H, Q, d / H]`. Rows are left-aligned in the padded grid, so under a
     /// causal mask no token sees a cell beyond its row's end.
     fn mask(&self, layout: &Layout, q: &Tensor) -> Option<Tensor> {
         if self.causal {
@@ -123,8 +123,9 @@ impl Attention {
         layout.mask.as_ref().map(|m| m.to_kind(q.kind()))
     }
 
-    /// Attention over keys and values that are regrouped already: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, kv_heads, K, d / H]`,
-    /// `mask` added to the scores `[.., Q, K]`; with `square` the causal mask of Q = K, and `mask` none. `[B, H, Q, d / H]`.
+    /// Attention over keys and values in the padded grid: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, kv_heads, K, d /
+    /// H]`, `mask` added to the scores `[.., Q, K]`; with `square` the causal mask of Q = K, and `mask` none. `[B, H,
+    /// Q, d / H]`.
     pub fn attend(
         &self,
         q: &Tensor,
@@ -146,7 +147,8 @@ impl Attention {
         }
     }
 
-    /// The same with dropout on the probabilities, spelled out because libtorch's fused kernels have none on the CPU.
+    /// [`Attention::attend`] with dropout on the probabilities, without libtorch's fused kernels, which lack it on the
+    /// CPU.
     fn with_dropout(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
         let scale = 1.0 / (q.size()[3] as f64).sqrt();
         let scores = (q * scale).matmul(&k.transpose(-2, -1)); // [B, H, Q, K]

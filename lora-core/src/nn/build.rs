@@ -1,4 +1,4 @@
-//! Layers out of a scope: each asks the method whether it attaches something.
+//! Creates layers in a scope and attaches the method's modules to them.
 
 use super::{
     AdapterSite, AttachPoint, Embedding, Init, Linear, Norm, Owner, ParamKind, Prefix, RmsNorm, Role, Scope, Site,
@@ -8,8 +8,8 @@ use crate::{Error, Result};
 use tch::Tensor;
 
 impl Scope<'_> {
-    /// A linear layer `[out, in]` with bias. With several roles one weight holds several projections, one after the other
-    /// along the output (GPT-2's fused query, key and value); the method is asked about each.
+    /// A linear layer `[out, in]` with bias. With several roles the weight is fused: it holds several projections,
+    /// concatenated along the output (GPT-2's query, key and value), and the method can attach to each.
     pub fn linear(&self, name: &str, roles: &[Role], in_dim: i64, out_dim: i64, init: Init) -> Result<Linear> {
         self.linear_with(name, roles, (in_dim, out_dim), true, init)
     }
@@ -61,10 +61,10 @@ impl Scope<'_> {
         Ok(linear)
     }
 
-    /// What the method puts at a tap of this block of width `dim`: one call a tap in a block's constructor.
+    /// The method's adapter at a site of this block of width `dim`. A block's constructor calls it once per site.
     ///
     /// # Errors
-    /// As [`Method::at_tap`].
+    /// Those of [`super::Method::at_tap`].
     pub fn tap(&self, tap: AdapterSite, dim: i64) -> Result<TapPoint> {
         let place = self.sub(tap.to_string()).owned(Owner::Method);
         let adapter = self.method().at_tap(tap, dim, &place)?;
@@ -74,11 +74,11 @@ impl Scope<'_> {
         Ok(TapPoint::new(adapter))
     }
 
-    /// The trained keys and values of this block's attention, whose keys have `dim` features over all heads: one call in a
-    /// block's constructor, as [`super::Attention::prefix`].
+    /// The method's trained keys and values for this block's attention, whose keys have `dim` features over all heads.
+    /// A block's constructor calls it once, for [`super::Attention::prefix`].
     ///
     /// # Errors
-    /// As [`Method::at_attention`].
+    /// Those of [`super::Method::at_attention`].
     pub fn prefix(&self, dim: i64) -> Result<Prefix> {
         let place = self.sub("prefix").owned(Owner::Method);
         let prefix = self.method().at_attention(dim, &place)?;
@@ -88,11 +88,11 @@ impl Scope<'_> {
         Ok(Prefix::new(prefix))
     }
 
-    /// The trained tokens of a model of `blocks` blocks and width `dim`, whose rows may have `max_len` tokens in all: one
-    /// call in the model's constructor.
+    /// The method's trained tokens for a model of `blocks` blocks and width `dim` with at most `max_len` tokens per
+    /// row. A model's constructor calls it once.
     ///
     /// # Errors
-    /// As [`Method::at_embedding`], and [`Error::Config`] where they leave no room for a row.
+    /// Those of [`super::Method::at_embedding`]; [`Error::Config`] if the tokens leave no room for a row.
     pub fn prompt(&self, dim: i64, blocks: usize, max_len: i64) -> Result<SoftPrompt> {
         let place = self.sub("prompt").owned(Owner::Method);
         let tokens = self.method().at_embedding(dim, blocks, &place)?;
@@ -111,7 +111,7 @@ impl Scope<'_> {
         Ok(SoftPrompt::new(tokens))
     }
 
-    /// Asks the method about a weight of query, key and value as one matrix.
+    /// Attaches the method to a fused query-key-value weight as a whole.
     fn fused(&self, linear: &mut Linear, site: &Site) -> Result<()> {
         let (role, method) = (Role::Qkv, self.method());
         let Some(branch) = method.at_linear(role, site, &self.owned(Owner::Method))? else {
@@ -143,7 +143,7 @@ impl Scope<'_> {
         Ok(RmsNorm::new(weight, eps))
     }
 
-    /// A table of `count` embeddings.
+    /// An embedding of `count` ids.
     pub fn embedding(&self, name: &str, count: i64, dim: i64, std: f64) -> Result<Embedding> {
         let table = self
             .sub(name)

@@ -1,4 +1,4 @@
-//! Keys and values of what a language model has read and written, so that each new token costs one token's work.
+//! The key/value cache of generation: each new token costs one token's work.
 
 use crate::batch::Batch;
 use crate::{Error, Result};
@@ -7,14 +7,15 @@ use tch::{Kind, Tensor};
 /// One block's keys and values.
 #[derive(Debug)]
 struct LayerCache {
-    /// Of what was read, `[B, H, W, d / H]` with H heads of keys: once a prompt, however many beams go on from it.
+    /// Of the prompts, `[B, H, W, d / H]` with H key/value heads; the beams of a prompt share them.
     read: (Tensor, Tensor),
-    /// Of what was written, `[room, B * beams, d]` with d features of those heads; the first [`KvCache::written`] entries are filled.
+    /// Of the generated tokens, `[capacity, B * beams, d]` with d features over those heads; the first
+    /// [`KvCache::written`] entries are filled.
     own: (Tensor, Tensor),
 }
 
 impl LayerCache {
-    /// Takes in one more token's keys and values `[B * beams, d]` at `at`; the room doubles where it is used up.
+    /// Stores the keys and values `[B * beams, d]` of one token at `at`; doubles the capacity if needed.
     fn write(&mut self, at: i64, k: &Tensor, v: &Tensor) {
         for (own, new) in [(&mut self.own.0, k), (&mut self.own.1, v)] {
             if at == own.size()[0] {
@@ -25,23 +26,24 @@ impl LayerCache {
     }
 }
 
-/// Tokens that there is room for at first.
+/// Initial capacity in tokens.
 const ROOM: i64 = 16;
 
-/// The cache of a batch of B prompts, each continued by `beams` rows that lie side by side.
+/// The cache of a batch of B prompts, each continued by `beams` adjacent rows.
 #[derive(Debug)]
 pub struct KvCache {
     layers: Vec<LayerCache>,
-    /// Added to the scores of what was read: -inf beyond a prompt's end, `[B, 1, 1, W]`. None where all are as long.
+    /// Added to the scores of prompt tokens: -inf beyond a prompt's end, `[B, 1, 1, W]`. None if all prompts have the
+    /// same length.
     mask: Option<Tensor>,
-    /// Position of the first token that each row writes, `[B * beams]`.
+    /// Position of the first generated token of each row, `[B * beams]`.
     next: Tensor,
     beams: i64,
     written: i64,
 }
 
 impl KvCache {
-    /// For the prompts of `batch`. The blocks fill it one after the other ([`Attention::prefill`]).
+    /// An empty cache for the prompts of `batch`; [`super::Attention::prefill`] fills it block by block.
     pub fn new(batch: &Batch, beams: i64) -> KvCache {
         let lengths = Tensor::from_slice(&batch.lengths).to_device(batch.ids.device());
         KvCache {
@@ -53,22 +55,22 @@ impl KvCache {
         }
     }
 
-    /// Tokens that each row has written so far.
+    /// Generated tokens per row so far.
     pub fn written(&self) -> i64 {
         self.written
     }
 
-    /// Position of the token that each row takes in next, `[B * beams]`.
+    /// Position of the next token of each row, `[B * beams]`.
     pub fn positions(&self) -> Tensor {
         &self.next + self.written
     }
 
-    /// Counts the token that every block has now taken in.
+    /// Counts a token once all blocks have stored it.
     pub fn advance(&mut self) {
         self.written += 1;
     }
 
-    /// Takes in the keys and values of the prompts in the next block, `[B, H, W, d / H]`; a method's own stand before them.
+    /// Stores the prompts' keys and values of the next block, `[B, H, W, d / H]`, with a method's own before them.
     pub(super) fn push(&mut self, keys: &Tensor, values: &Tensor) {
         let (size, options) = (keys.size(), (keys.kind(), keys.device()));
         if let Some(mask) = &self.mask {
@@ -82,10 +84,10 @@ impl KvCache {
         self.layers.push(layer);
     }
 
-    /// Makes row `i` go on from what row `parents[i]` has written. Both must belong to one prompt.
+    /// Replaces row `i` by row `parents[i]`, which must belong to the same prompt.
     ///
     /// # Errors
-    /// libtorch's refusal (memory).
+    /// [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn reorder(&mut self, parents: &[i64]) -> Result<()> {
         if self.written == 0 || parents.iter().enumerate().all(|(i, p)| i as i64 == *p) {
             return Ok(());
@@ -102,10 +104,10 @@ impl KvCache {
         Ok(())
     }
 
-    /// Keeps these prompts (and their rows) and forgets the others.
+    /// Keeps these prompts with their rows and drops the others.
     ///
     /// # Errors
-    /// libtorch's refusal (memory).
+    /// [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn keep(&mut self, prompts: &[i64]) -> Result<()> {
         let beams = self.beams;
         let rows: Vec<i64> = prompts.iter().flat_map(|p| p * beams..(p + 1) * beams).collect();

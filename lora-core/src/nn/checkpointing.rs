@@ -1,5 +1,5 @@
-//! Gradient checkpointing (Chen et al., 2016): of each block only the input is kept, and what lies inside is computed again
-//! when the backward pass comes to it.
+//! Activation checkpointing (Chen et al., 2016): only the input of each block is stored, and the activations inside are
+//! recomputed in the backward pass.
 
 use super::dropout::Masks;
 use crate::seed::derive;
@@ -7,10 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use tch::{Device, Tensor};
 
-/// What a forward pass leaves for a backward pass that computes blocks again; or nothing, where it is off.
+/// The blocks of a forward pass, recorded for a backward pass that recomputes them; off outside training.
 ///
-/// The result is that of an ordinary training pass: the same operations on the same numbers, with dropout too. On a GPU, whose
-/// generator can be seeded and not read, each block of either draws its masks from a seed of its own.
+/// The result equals that of an ordinary training pass, dropout included. On a GPU, whose random generator can be
+/// seeded but not read, every block has its own seed in both kinds of pass.
 ///
 /// ```
 /// use lora_core::nn::ActivationCheckpointing;
@@ -26,11 +26,11 @@ use tch::{Device, Tensor};
 /// assert!(w.grad().defined());
 /// ```
 pub struct ActivationCheckpointing<'m> {
-    /// Of the seeds of the blocks on a GPU; none outside training.
+    /// Base of the blocks' seeds on a GPU; none outside training.
     seed: Option<u64>,
-    /// Whether blocks are computed again.
+    /// Whether blocks are recomputed.
     again: bool,
-    /// Blocks gone through.
+    /// Number of blocks run so far.
     index: Cell<usize>,
     blocks: RefCell<Vec<Block<'m>>>,
 }
@@ -43,17 +43,17 @@ impl fmt::Debug for ActivationCheckpointing<'_> {
 
 struct Block<'m> {
     compute: Box<dyn Fn(&Tensor) -> Tensor + 'm>,
-    /// What the block was given, with whatever made it.
+    /// The block's input with its graph.
     given: Tensor,
-    /// The same, cut off from that: its gradient is collected here.
+    /// The input detached from that graph; collects its gradient.
     input: Tensor,
-    /// What the block gave, cut off from the block.
+    /// The block's output, detached from the block.
     output: Tensor,
     masks: Masks,
 }
 
 impl<'m> ActivationCheckpointing<'m> {
-    /// Outside training: [`ActivationCheckpointing::run`] is a call.
+    /// For evaluation: [`ActivationCheckpointing::run`] only calls its function.
     pub fn off() -> Self {
         ActivationCheckpointing {
             seed: None,
@@ -63,7 +63,7 @@ impl<'m> ActivationCheckpointing<'m> {
         }
     }
 
-    /// For a training pass, whose blocks are computed again if `again`; `seed` is that of the pass and the run.
+    /// For a training pass that recomputes blocks if `again`. `seed` must differ between passes.
     pub fn training(seed: u64, again: bool) -> Self {
         ActivationCheckpointing {
             seed: Some(seed),
@@ -72,8 +72,8 @@ impl<'m> ActivationCheckpointing<'m> {
         }
     }
 
-    /// The output of `compute` for `x`. What `compute` reads beside `x` must be variables or constants: the graph that made `x`
-    /// is gone through once.
+    /// The output of `compute` for `x`. Any other tensor that `compute` reads must be a variable or a constant, since
+    /// the graph of `x` is traversed only once.
     pub fn run(&self, x: &Tensor, compute: impl Fn(&Tensor) -> Tensor + 'm) -> Tensor {
         self.seed_block(self.index.replace(self.index.get() + 1), x.device());
         if !self.again {
@@ -96,7 +96,8 @@ impl<'m> ActivationCheckpointing<'m> {
         output
     }
 
-    /// The backward pass through the blocks, when that of the loss has reached the output of the last one.
+    /// The backward pass through the blocks. The backward pass of the loss must have run, down to the last block's
+    /// output.
     pub fn backward(self) {
         let mut blocks = std::mem::take(&mut *self.blocks.borrow_mut());
         while let Some(block) = blocks.pop() {
@@ -121,12 +122,12 @@ impl<'m> ActivationCheckpointing<'m> {
     }
 }
 
-/// The seed of block `index` in the pass whose seed is `seed`.
+/// The seed of block `index` in the pass with `seed`.
 fn block_seed(seed: u64, index: usize) -> u64 {
     derive(seed, "block", index as u64)
 }
 
-/// Sends `gradient` from `y` backwards: that of y · gradient is the gradient, whatever the kind.
+/// Backpropagates `gradient` from `y`, as the gradient of sum(y · gradient).
 fn send(y: &Tensor, gradient: &Tensor) {
     if y.requires_grad() {
         (y * gradient.detach()).sum(y.kind()).backward();
@@ -139,7 +140,7 @@ mod tests {
     use crate::nn::{dropout, seed_dropout};
     use tch::Kind;
 
-    /// Three blocks with dropout on a trained table; gradients of the table, the weight and what stands between blocks.
+    /// The gradients of three blocks with dropout: of a trained embedding, a weight, and a variable between the blocks.
     fn gradients(checkpointing: ActivationCheckpointing) -> Vec<Tensor> {
         seed_dropout(3);
         let variable = |n: f64| {

@@ -1,6 +1,6 @@
 //! Dropout with a fast mask on the CPU.
 //!
-//! libtorch draws its CPU masks from one serial Mersenne twister at about 10 ns a number (outside Intel's processors),
+//! libtorch draws CPU masks from one serial Mersenne twister at about 10 ns per element (except on Intel processors),
 //! which costs more than the matrix products of a small encoder. Here sixteen random bits decide each element.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -12,28 +12,28 @@ thread_local! {
     static MASKS: RefCell<Xoshiro256PlusPlus> = RefCell::new(Xoshiro256PlusPlus::seed_from_u64(0));
 }
 
-/// Seeds this thread's masks; see [`crate::seed::seed_step`].
+/// Seeds this thread's mask generator; see [`crate::seed::seed_step`].
 pub(crate) fn seed_dropout(seed: u64) {
     MASKS.with(|rng| *rng.borrow_mut() = Xoshiro256PlusPlus::seed_from_u64(seed));
 }
 
-/// Where this thread's masks stand.
+/// A state of this thread's mask generator.
 pub(super) struct Masks(Xoshiro256PlusPlus);
 
 impl Masks {
-    /// As they are now.
+    /// The current state.
     pub(super) fn now() -> Masks {
         MASKS.with(|rng| Masks(rng.borrow().clone()))
     }
 
-    /// The masks drawn next are those that were drawn after [`Masks::now`].
+    /// Restores this state, so that the masks drawn after [`Masks::now`] are drawn again.
     pub(super) fn restore(self) {
         MASKS.with(|rng| *rng.borrow_mut() = self.0);
     }
 }
 
-/// Zeroes elements of `x` with probability `p` (to within 2^-16) and scales the others by the inverse of what is kept;
-/// `x` itself outside training.
+/// Zeroes elements of `x` with probability `p` (rounded to 2^-16) and scales the others by 1 / (1 - p); `x` itself
+/// outside training.
 pub fn dropout(x: &Tensor, p: f64, train: bool) -> Tensor {
     if !train || p == 0.0 {
         return x.shallow_clone();
@@ -44,14 +44,14 @@ pub fn dropout(x: &Tensor, p: f64, train: bool) -> Tensor {
     x * mask(&x.size(), p).to_kind(x.kind())
 }
 
-/// fp32 of 0 and 1/(1-p) in the shape `size`.
+/// A random fp32 mask of shape `size` with the values 0 and 1 / (1 - p).
 fn mask(size: &[i64], p: f64) -> Tensor {
     let dropped = (p * 65536.0).round().min(65535.0) as u32;
     let kept = (65536.0 / (65536.0 - f64::from(dropped))) as f32;
     let values = [kept, 0.0];
     let mask = Tensor::empty(size, (Kind::Float, Device::Cpu));
     let len = mask.numel();
-    // SAFETY: `mask` was just made: contiguous, fp32, on the CPU, `len` elements, and nobody else holds it.
+    // SAFETY: `mask` is new: contiguous, fp32, on the CPU, with `len` elements and no other reference.
     let out = unsafe { std::slice::from_raw_parts_mut(mask.data_ptr().cast::<f32>(), len) };
     MASKS.with(|rng| {
         let mut rng = rng.borrow_mut();

@@ -1,7 +1,7 @@
 use super::tensors::cast_like;
 use tch::{Kind, Tensor};
 
-/// A table of vectors, looked up by id.
+/// An embedding: a table of vectors, looked up by id.
 #[derive(Debug)]
 pub struct Embedding {
     /// `[count, dim]`.
@@ -18,7 +18,7 @@ impl Embedding {
         Tensor::embedding(&self.table, ids, -1, false, false).to_kind(kind)
     }
 
-    /// How well each entry of the table agrees with `x` `[S, dim]`: `[S, count]`, the tied output layer of a language model.
+    /// The products of `x` `[S, dim]` with all vectors, `[S, count]`: the tied output layer of a language model.
     pub fn scores(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
         x.linear(&cast_like(&self.table, x), bias.map(|b| cast_like(b, x)).as_ref())
     }

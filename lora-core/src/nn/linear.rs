@@ -1,11 +1,11 @@
-//! The only linear layer that models may name: a weight, a bias, and whatever a method put beside them.
+//! The linear layer of all models: a weight, an optional bias, and the branches of a method.
 
 use super::tensors::{cast_like, copy};
 use super::{Branch, LowRank, dropout};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// A branch beside some of the output features.
+/// A branch for a range of output features.
 #[derive(Debug)]
 struct Slot {
     start: i64,
@@ -13,7 +13,7 @@ struct Slot {
     branch: Box<dyn Branch>,
 }
 
-/// y = x Wᵀ + b, plus the branches; b where the layer has one.
+/// y = x Wᵀ + b plus the branches; b is optional.
 #[derive(Debug)]
 pub struct Linear {
     /// `[out, in]`.
@@ -21,7 +21,7 @@ pub struct Linear {
     /// `[out]`.
     bias: Option<Tensor>,
     slots: Vec<Slot>,
-    /// The weight with the branches' changes added, while merged; the weight itself is never written to.
+    /// While merged, a copy of the weight with the branches' changes added; the weight itself is never modified.
     merged: Option<Tensor>,
 }
 
@@ -39,12 +39,12 @@ impl Linear {
         self.slots.push(Slot { start, len, branch });
     }
 
-    /// Whether anything is beside the weight.
+    /// Whether there are branches.
     pub(super) fn is_adapted(&self) -> bool {
         !self.slots.is_empty()
     }
 
-    /// `x` `[T, in]` to `[T, out]`, in the kind of `x`.
+    /// `x` `[T, in]` to `[T, out]`, in the data type of `x`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let bias = self.bias.as_ref().map(|bias| cast_like(bias, x));
         if let Some(merged) = &self.merged {
@@ -80,11 +80,11 @@ impl Linear {
         }
     }
 
-    /// Puts the branches into a copy of the weight, added in fp32 and kept in the weight's own kind, so that the layer costs
-    /// what it did before. A second call changes nothing.
+    /// Adds the branches' changes to a copy of the weight, in fp32 and then rounded to the weight's data type. The
+    /// merged layer costs as much as one without branches. A second call has no effect.
     ///
     /// # Errors
-    /// [`Error::Config`] if a branch is not a change of the weight.
+    /// [`Error::Config`] if a branch is not equivalent to a change of the weight.
     pub fn merge(&mut self) -> Result<()> {
         if self.merged.is_some() || self.slots.is_empty() {
             return Ok(());
@@ -102,11 +102,10 @@ impl Linear {
         Ok(())
     }
 
-    /// Writes the merged weight over the weight itself and drops the branches: there is no way back. For models that are
-    /// to be saved.
+    /// Overwrites the weight with the merged weight and drops the branches, to save a merged model. Cannot be undone.
     ///
     /// # Errors
-    /// As [`Linear::merge`].
+    /// Those of [`Linear::merge`].
     pub fn merge_and_drop(&mut self) -> Result<()> {
         self.merge()?;
         self.slots.clear();
@@ -116,12 +115,12 @@ impl Linear {
         }
     }
 
-    /// Back to the weight as it was, bit for bit.
+    /// Undoes [`Linear::merge`]: the weight is again exactly the original one.
     pub fn unmerge(&mut self) {
         self.merged = None;
     }
 
-    /// The low-rank changes beside this layer, with the first output feature of each.
+    /// The low-rank changes of this layer, with the first output feature of each.
     pub fn low_rank(&self) -> impl Iterator<Item = (i64, LowRank<'_>)> {
         self.slots.iter().filter_map(|s| Some((s.start, s.branch.low_rank()?)))
     }

@@ -1,4 +1,4 @@
-//! Layers, and the seam at which methods attach to models.
+//! Layers, and the interface through which methods attach to models.
 
 mod activation;
 mod adapt;

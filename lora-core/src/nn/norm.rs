@@ -21,7 +21,8 @@ impl Norm {
     }
 }
 
-/// RMSNorm over the last dimension (Zhang and Sennrich, 2019): w · x / sqrt(mean(x²) + ε), the quotient in fp32.
+/// RMSNorm over the last dimension (Zhang and Sennrich, 2019): w · x / sqrt(mean(x²) + ε), with the quotient computed
+/// in fp32.
 #[derive(Debug)]
 pub struct RmsNorm {
     weight: Tensor,
@@ -33,7 +34,7 @@ impl RmsNorm {
         RmsNorm { weight, eps }
     }
 
-    /// `[T, dim]` to `[T, dim]`, in the kind of `x`.
+    /// `[T, dim]` to `[T, dim]`, in the data type of `x`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let wide = x.to_kind(Kind::Float);
         let mean = wide.square().mean_dim(-1, true, None::<Kind>);

@@ -8,19 +8,20 @@ use std::collections::HashMap;
 use std::fmt;
 use tch::Tensor;
 
-/// How a fresh variable is filled.
+/// The initial values of a variable.
 #[derive(Clone, Copy, Debug)]
 pub enum Init {
-    /// The same number everywhere.
+    /// A constant.
     Const(f64),
-    /// Normal around 0.
+    /// Normal with mean 0 and this standard deviation.
     Normal(f64),
-    /// Uniform on (-bound, bound). PyTorch's default for a linear layer, `kaiming_uniform(a = sqrt 5)`, is bound 1/sqrt(fan in).
+    /// Uniform on (-bound, bound). PyTorch's default for linear layers, `kaiming_uniform(a = sqrt 5)`, is the bound
+    /// 1 / sqrt(fan in).
     Uniform(f64),
 }
 
 impl Init {
-    /// A fresh fp32 tensor on the CPU. The numbers come from a generator of its own: libtorch's is shared by all threads.
+    /// An fp32 tensor on the CPU. It has its own random generator, since all threads share libtorch's.
     pub(super) fn fill(self, seed: u64, dims: &[i64]) -> Tensor {
         let count = dims.iter().product::<i64>().max(0) as usize;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -37,19 +38,19 @@ impl Init {
     }
 }
 
-/// One variable: what it is, and its tensor.
+/// A variable.
 #[derive(Debug)]
 pub struct NamedParam {
     /// The description.
     pub param: Param,
-    /// The values; `requires_grad` says whether it is trained.
+    /// The values. A variable is trained if the tensor requires a gradient.
     pub tensor: Tensor,
 }
 
 /// Names and tensors.
 pub(super) type Named = Vec<(String, Tensor)>;
 
-/// Computes what is kept in the place of a train_only.
+/// Computes the tensors that replace train-only variables after training.
 pub(super) struct ExportFn(pub(super) Box<dyn Fn() -> Named + Send>);
 
 impl fmt::Debug for ExportFn {
@@ -58,7 +59,7 @@ impl fmt::Debug for ExportFn {
     }
 }
 
-/// All variables of a model, in the order in which they were created.
+/// All variables of a model, in the order of creation.
 #[derive(Debug, Default)]
 pub struct Params {
     pub(super) kept: Vec<ExportFn>,
@@ -67,7 +68,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Every variable.
+    /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = &NamedParam> {
         self.entries.iter()
     }
@@ -82,8 +83,8 @@ impl Params {
         self.entries.iter().filter(|e| e.tensor.requires_grad())
     }
 
-    /// What is kept when training is over: the variables that were trained, with what a method computes from its scaffold
-    /// (such as the keys and values that come out of a network) in the scaffold's place.
+    /// The tensors to save after training: the trained variables, where train-only ones (such as the network of prefix
+    /// tuning) are replaced by the tensors that the method computes from them (its keys and values).
     pub fn kept(&self) -> Vec<(String, Tensor)> {
         let _guard = tch::no_grad_guard();
         let trained = self.trainable().filter(|e| !e.param.train_only);
@@ -100,24 +101,24 @@ impl Params {
     }
 }
 
-/// How many numbers are trained, by owner, and how many the whole model has.
+/// The number of trained parameters by owner, and of all parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Of the pretrained model.
+    /// Trained parameters of the pretrained model.
     pub base: i64,
-    /// Of what the method adds.
+    /// Trained parameters that the method adds.
     pub method: i64,
-    /// Of the task head.
+    /// Trained parameters of the task head.
     pub head: i64,
-    /// All variables, trained or not.
+    /// All parameters, trained or not.
     pub total: i64,
 }
 
-/// A model's variables after the method has had its say.
+/// A model's variables after the method has been applied.
 #[derive(Debug)]
 pub struct BuiltParams {
     /// The variables.
     pub params: Params,
-    /// What is trained.
+    /// The number of parameters.
     pub counts: Counts,
 }

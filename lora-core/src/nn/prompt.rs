@@ -1,11 +1,12 @@
-//! Trained tokens in rows of text.
+//! Inserts a method's trained tokens into rows.
 
 use super::PromptTokens;
 use super::tensors::cast_like;
 use crate::batch::Batch;
 use tch::Tensor;
 
-/// The method's trained tokens, if it has any. A model makes one ([`super::Scope::prompt`]) and calls it three times:
+/// The method's trained tokens, if it has any. A model creates it with [`super::Scope::prompt`] and calls it three
+/// times:
 ///
 /// ```
 /// # use lora_core::{batch::Batch, nn::SoftPrompt};
@@ -13,7 +14,7 @@ use tch::Tensor;
 /// # struct Block;
 /// # impl Block { fn forward(&self, x: Tensor, _: &Batch) -> Tensor { x } }
 /// # fn model(prompt: SoftPrompt, words: Tensor, batch: &Batch, blocks: Vec<Block>) -> Tensor {
-/// // Rows grow: positions, segments and layout are those of the longer batch from here on.
+/// // Rows become longer: from here on positions, segments and layout are those of the longer batch.
 /// let (mut x, longer) = prompt.insert(&words, batch, 1);
 /// for (i, block) in blocks.iter().enumerate() {
 ///     x = prompt.after_block(i, block.forward(x, &longer), &longer);
@@ -30,14 +31,14 @@ impl SoftPrompt {
         SoftPrompt(tokens)
     }
 
-    /// How many tokens a row grows by: so much shorter is the longest text that fits.
+    /// Number of tokens inserted into each row; the longest text that fits is shorter by it.
     pub fn count(&self) -> i64 {
         self.0.as_ref().map_or(0, |p| p.prefix + p.infix)
     }
 
-    /// `words` `[T, d]`, the embeddings of the tokens before anything is added to them, with the trained vectors put in;
-    /// and the batch that goes with them. The prefix stands behind the first `lead` tokens of each row (1 where a class
-    /// token opens it and must stay the token that the head reads, otherwise 0), the infix behind the row's prompt.
+    /// Inserts the trained vectors into `words` `[T, d]`, the token embeddings before positions are added, and returns
+    /// them with the longer batch. The prefix follows the first `lead` tokens of each row (1 for models whose head
+    /// reads the class token, otherwise 0), the infix follows the row's prompt.
     pub fn insert(&self, words: &Tensor, batch: &Batch, lead: i64) -> (Tensor, Batch) {
         let Some(tokens) = &self.0 else {
             return (words.shallow_clone(), batch.shallow_clone());
@@ -47,8 +48,8 @@ impl SoftPrompt {
         (all.index_select(0, &from), longer)
     }
 
-    /// The output `x` `[T, d]` of block `index`, overwritten at the trained tokens where the method says so. Nothing
-    /// happens after the last block.
+    /// The output `x` `[T, d]` of block `index`, with the method's vectors at the trained tokens if it has any for this
+    /// block.
     pub fn after_block(&self, index: usize, x: Tensor, longer: &Batch) -> Tensor {
         match (self.0.as_ref().and_then(|p| p.after_block.get(index)), &longer.inserted) {
             (Some(vectors), Some(inserted)) => {
@@ -59,8 +60,8 @@ impl SoftPrompt {
         }
     }
 
-    /// As [`SoftPrompt::remove`], for a model that foretells at each token the one after it: what follows the prompt's last token
-    /// is foretold from the infix behind it.
+    /// [`SoftPrompt::remove`] for a causal model: the row of a prompt's last token is that of the last infix token
+    /// after it, from which the next token is predicted.
     pub fn remove_causal(&self, x: &Tensor, longer: &Batch) -> Tensor {
         match &longer.inserted {
             Some(inserted) => x.index_select(0, &inserted.asked),
@@ -68,7 +69,7 @@ impl SoftPrompt {
         }
     }
 
-    /// The rows of `x` that belong to the tokens of the batch before [`SoftPrompt::insert`], in their order.
+    /// The rows of `x` of the original tokens (those before [`SoftPrompt::insert`]), in their order.
     pub fn remove(&self, x: &Tensor, longer: &Batch) -> Tensor {
         match &longer.inserted {
             Some(inserted) => x.index_select(0, &inserted.own),

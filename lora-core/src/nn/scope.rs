@@ -1,4 +1,4 @@
-//! The seam between models and methods: the one place that creates variables, and what it asks the method.
+//! The interface between models and methods: [`Scope`] creates all variables, [`Method`] decides how they are adapted.
 
 use super::params::{BuiltParams, Counts, ExportFn, Init, Params};
 use super::{
@@ -11,38 +11,39 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use tch::{Device, Kind, Tensor};
 
-/// What the pretrained part holds before weights are loaded.
+/// The values of the base before weights are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseInit {
-    /// Seeded random numbers: for tests, benchmarks and pretraining.
+    /// Seeded random values, for tests, benchmarks and pretraining.
     Random,
-    /// Memory as it comes, not even touched: for weights that a load fills, and for counting.
+    /// Uninitialised memory, for weights that are loaded and for counting.
     Blank,
 }
 
-/// A way of adapting a pretrained model. Implement only what the method touches.
+/// A method of adapting a pretrained model. An implementation overrides only the functions it needs.
 pub trait Method: Debug + Send + Sync {
-    /// Whether this variable of the pretrained model is trained. Asked once, when the variable is created.
+    /// Whether this variable of the pretrained model is trained. Called once, when the variable is created.
     fn trains_base(&self, _param: &Param) -> bool {
         false
     }
 
-    /// The places where it attaches. Each must be met at least once: [`super::Build::finish`] names those that were not;
-    /// and no two methods of a combination may claim the same.
+    /// The places where the method attaches. Each must exist in the model, otherwise [`super::Build::finish`] fails.
+    /// Two methods of a combination must not claim the same place.
     fn claims(&self) -> BTreeSet<AttachPoint>;
 
-    /// A branch beside the linear layer at `site`, its variables created in `scope`.
+    /// A branch for the linear layer at `site`, whose variables are created in `scope`.
     ///
     /// # Errors
-    /// Whatever creating the variables gives, or a setting that does not fit the site.
+    /// Those of [`Scope::var`]; [`crate::Error::Config`] for a setting that does not fit the site.
     fn at_linear(&self, _role: Role, _site: &Site, _scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
         Ok(None)
     }
 
-    /// A module at a tap of a block of width `width`, its variables created in `scope` (whose depth says which block).
+    /// An adapter at a site of a block of width `width`, whose variables are created in `scope`; the block is that of
+    /// [`Scope::depth`].
     ///
     /// # Errors
-    /// As [`Method::at_linear`].
+    /// Those of [`Method::at_linear`].
     fn at_tap(&self, _tap: AdapterSite, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn Adapter>>> {
         Ok(None)
     }
@@ -50,7 +51,7 @@ pub trait Method: Debug + Send + Sync {
     /// Trained keys and values for one block's attention, whose keys have `width` features over all heads.
     ///
     /// # Errors
-    /// As [`Method::at_linear`].
+    /// Those of [`Method::at_linear`].
     fn at_attention(&self, _width: i64, _scope: &Scope) -> Result<Option<Box<dyn PrefixKv>>> {
         Ok(None)
     }
@@ -58,17 +59,17 @@ pub trait Method: Debug + Send + Sync {
     /// Trained tokens in every row of a model with `blocks` blocks of width `width`.
     ///
     /// # Errors
-    /// As [`Method::at_linear`].
+    /// Those of [`Method::at_linear`].
     fn at_embedding(&self, _width: i64, _blocks: usize, _scope: &Scope) -> Result<Option<PromptTokens>> {
         Ok(None)
     }
 
-    /// By how much the positions of a row's tokens are shifted: keys and values that stand before the row may take its first.
+    /// The offset added to the positions of a row's tokens, for keys and values that take the first positions.
     fn shift(&self) -> i64 {
         0
     }
 
-    /// Refuses a model that the settings do not fit, once it is built.
+    /// Checks the settings against the variables of the built model.
     ///
     /// # Errors
     /// [`crate::Error::Config`] naming the setting.
@@ -76,28 +77,29 @@ pub trait Method: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Why the model is not the pretrained one before the first step; none where it is.
+    /// Why the model differs from the pretrained one before the first step; none if it does not.
     fn changes_start(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether all that it adds can be merged into the weights.
+    /// Whether everything the method adds can be merged into the weights.
     fn mergeable(&self) -> bool {
         let in_weights = |place: &AttachPoint| matches!(place, AttachPoint::Base | AttachPoint::Linear(_));
         self.claims().iter().all(in_weights)
     }
 
-    /// How many parameters are trained beside the head, in closed form from the paper's definitions: (base, method).
-    /// A test compares it with the model as built.
+    /// The number of trained parameters without the head as (base, method), in closed form from the paper's
+    /// definitions. A test compares it with the built model.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64);
 
-    /// How many of them are left when training is over and its scaffolding ([`Scope::train_only`]) is dropped.
+    /// [`Method::expected_params`] after training, when train-only variables ([`Scope::train_only`]) have been
+    /// replaced.
     fn kept_params(&self, shape: &ModelShape) -> (i64, i64) {
         self.expected_params(shape)
     }
 }
 
-/// The settings under which a model is built, and the variables it has created so far.
+/// The settings of a model's construction, and the variables created so far.
 #[derive(Debug)]
 pub struct Build<'m> {
     method: &'m dyn Method,
@@ -115,7 +117,7 @@ pub struct Build<'m> {
 }
 
 impl<'m> Build<'m> {
-    /// A build on the CPU in fp32 with a blank base.
+    /// On the CPU, in fp32, with a blank base.
     pub fn new(method: &'m dyn Method, seed: u64) -> Self {
         Build {
             method,
@@ -133,28 +135,28 @@ impl<'m> Build<'m> {
         }
     }
 
-    /// Where variables live.
+    /// The device of the variables.
     pub fn device(self, device: Device) -> Self {
         Build { device, ..self }
     }
 
-    /// The kind of frozen base variables: fp32, or bf16 with everything that is trained still in fp32.
+    /// The data type of frozen base variables: fp32 or bf16. Trained variables are always fp32.
     pub fn base_kind(self, base_kind: Kind) -> Self {
         Build { base_kind, ..self }
     }
 
-    /// What the base holds before weights are loaded.
+    /// The values of the base before weights are loaded.
     pub fn base_init(self, base_init: BaseInit) -> Self {
         Build { base_init, ..self }
     }
 
-    /// Whether a pooler that comes with the pretrained weights (BERT's) belongs to them, and is trained by methods that train
-    /// such weights alone, as in PEFT and in the paper's code; otherwise it belongs to the head, which every method trains.
+    /// Whether a pretrained pooler (BERT's) belongs to the base, which only some methods train, as in PEFT and in the
+    /// paper's code. Otherwise it belongs to the head, which every method trains.
     pub fn freeze_pooler(self, freeze_pooler: bool) -> Self {
         Build { freeze_pooler, ..self }
     }
 
-    /// Takes the pretrained part from a model that is there already, over the same memory.
+    /// Shares the base variables of an existing model, in the same memory.
     pub fn sharing(self, base: &'m Params) -> Self {
         Build {
             base: Some(base),
@@ -162,7 +164,7 @@ impl<'m> Build<'m> {
         }
     }
 
-    /// Leaves every variable blank, those of method and head too: for counting, where drawing numbers would be all the work.
+    /// Leaves all variables uninitialised, those of method and head included: for counting parameters.
     pub fn to_count(self) -> Self {
         Build { to_count: true, ..self }
     }
@@ -179,11 +181,10 @@ impl<'m> Build<'m> {
         }
     }
 
-    /// Hands out the variables once the model is built.
+    /// Returns the variables once the model is built.
     ///
     /// # Errors
-    /// [`Error::Config`] naming every place that the method claims and the model does not have, or a setting that does not
-    /// fit it.
+    /// [`Error::Config`] if the model lacks a place that the method claims, or a setting does not fit the model.
     pub fn finish(self) -> Result<BuiltParams> {
         check_attached(&self.method.claims(), &self.attached.into_inner())?;
         if self.method.shift() > 0 && !self.shifted.get() {
@@ -257,7 +258,7 @@ fn shared(base: &Params, name: &str, dims: &[i64], trained: bool) -> Result<Tens
     Ok(entry.tensor.shallow_clone())
 }
 
-/// A place in the tree of names, handed to every layer.
+/// A prefix of variable names, passed to the constructors of all layers, which create their variables in it.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     prefix: String,
@@ -269,7 +270,7 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope one name further down.
+    /// The scope with `name` appended to the prefix.
     pub fn sub(&self, name: impl AsRef<str>) -> Self {
         Scope {
             prefix: self.full(name.as_ref()),
@@ -285,12 +286,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The same place under another owner.
+    /// This scope with another owner.
     pub fn owned(&self, owner: Owner) -> Self {
         Scope { owner, ..self.clone() }
     }
 
-    /// The same place for what is behind the last block: see [`Param::output`].
+    /// This scope for variables after the last block: see [`Param::output`].
     pub fn output(&self) -> Self {
         Scope {
             output: true,
@@ -298,14 +299,14 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// By how much the method shifts the positions of a row's tokens: one call in the constructor of a model whose positions
-    /// count from a row's start.
+    /// The method's offset to the positions of a row's tokens ([`Method::shift`]). The constructor of a model with such
+    /// positions calls it once.
     pub fn shift(&self) -> i64 {
         self.build.shifted.set(true);
         self.build.method.shift()
     }
 
-    /// The same place for a pooler that comes with the pretrained weights: one call in the constructor of a model that has one.
+    /// This scope for a pretrained pooler. The constructor of a model that has one calls it once.
     pub fn pooler(&self) -> Self {
         self.build.has_pooler.set(true);
         self.owned(if self.build.freeze_pooler {
@@ -315,7 +316,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// The same place for variables that serve training alone; what is kept of them, [`Scope::keeps`] says.
+    /// This scope for train-only variables, which [`Scope::keeps`] replaces after training.
     pub fn train_only(&self) -> Self {
         Scope {
             train_only: true,
@@ -323,7 +324,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What `kept` computes, by its name here, is kept in the place of a scaffold when training is over.
+    /// Registers the tensors, by name in this scope, that replace the train-only variables after training.
     pub fn keeps(&self, kept: impl Fn() -> Vec<(&'static str, Tensor)> + Send + 'static) {
         let place = self.full("");
         let named = move || {
@@ -335,33 +336,33 @@ impl<'a> Scope<'a> {
         self.build.params.borrow_mut().kept.push(ExportFn(Box::new(named)));
     }
 
-    /// The block this is in.
+    /// The block of this scope.
     pub fn depth(&self) -> Option<Depth> {
         self.depth
     }
 
-    /// The full name of this place.
+    /// The full prefix.
     pub fn name(&self) -> &str {
         &self.prefix
     }
 
-    /// Where the model's variables live.
+    /// The device of the model's variables.
     pub fn device(&self) -> Device {
         self.build.device
     }
 
-    /// The kind in which the model computes: that of the frozen base.
+    /// The data type of the model's computation: that of the frozen base.
     pub fn activation_kind(&self) -> Kind {
         self.build.base_kind
     }
 
     /// Creates the variable `name`.
     ///
-    /// Its first values depend on (seed, full name) alone, so that every method starts from the same head. Whether it is
-    /// trained, and in which kind it is kept, is decided here, once.
+    /// Its initial values depend only on the seed and the full name, so that every method starts with the same head.
+    /// This function decides whether the variable is trained, and its data type.
     ///
     /// # Errors
-    /// [`Error::Duplicate`], or libtorch's refusal (memory).
+    /// [`Error::Duplicate`], [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn var(&self, name: &str, kind: ParamKind, dims: &[i64], init: Init) -> Result<Tensor> {
         let param = Param {
             name: self.full(name),
@@ -397,10 +398,10 @@ impl<'a> Scope<'a> {
         Ok(tensor)
     }
 
-    /// The variable `name` of the whole model, made by whoever asks for it first: for what a method shares among blocks.
+    /// The variable `name` without this scope's prefix, created by the first call: for variables that blocks share.
     ///
     /// # Errors
-    /// As [`Scope::var`].
+    /// Those of [`Scope::var`].
     pub fn shared(&self, name: &str, kind: ParamKind, dims: &[i64], init: Init) -> Result<Tensor> {
         if let Some(entry) = self.build.params.borrow().get(name) {
             return Ok(entry.tensor.shallow_clone());
@@ -426,7 +427,7 @@ impl<'a> Scope<'a> {
         self.build.method
     }
 
-    /// Notes that the method attaches something here.
+    /// Records that the method has attached to `place`.
     pub(super) fn mark_attached(&self, place: AttachPoint) {
         self.build.attached.borrow_mut().insert(place);
     }

@@ -1,10 +1,10 @@
-//! The vocabulary that models and methods share.
+//! Types shared by models and methods: roles, places, and descriptions of variables.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tch::Tensor;
 
-/// Where a linear layer sits. A closed set, so that a typo in a configuration is an error that lists the choices.
+/// The role of a linear layer. Being a closed set, a typo in a configuration is an error that lists the roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -20,26 +20,26 @@ pub enum Role {
     /// W_o: the projection after attention.
     #[serde(alias = "o")]
     AttnOut,
-    /// The gate of a gated feed-forward network, down(f(gate(x)) · up(x)).
+    /// `gate` of a gated feed-forward network, down(f(gate(x)) · up(x)).
     #[serde(alias = "gate")]
     FfnGate,
-    /// The first matrix of the feed-forward network; of a gated one the matrix `up`.
+    /// The first matrix of the feed-forward network; `up` of a gated one.
     #[serde(alias = "up")]
     FfnIn,
-    /// The last matrix of the feed-forward network, `down` of a gated one.
+    /// The last matrix of the feed-forward network; `down` of a gated one.
     #[serde(alias = "down")]
     FfnOut,
-    /// W_q, W_k and W_v of a model that keeps them in one weight, taken as the one matrix that it is: PEFT's form of an
-    /// adapter beside GPT-2's c_attn, with one A for all three.
+    /// W_q, W_k and W_v of a fused weight as one matrix, as in PEFT's adapters of GPT-2's c_attn, which have one A for
+    /// all three.
     Qkv,
-    /// What positions are as keys, in a DeBERTa with projections of their own for them.
+    /// The projection of relative positions to keys, in a DeBERTa with separate projections for positions.
     RelPosKey,
-    /// What positions are as queries, likewise.
+    /// The projection of relative positions to queries, likewise.
     RelPosQuery,
 }
 
 impl Role {
-    /// The matrices of a block with a plain feed-forward network, in its order.
+    /// The matrices of a block with an ungated feed-forward network, in order.
     pub const BLOCK: [Role; 6] = [
         Role::Query,
         Role::Key,
@@ -49,7 +49,7 @@ impl Role {
         Role::FfnOut,
     ];
 
-    /// Every role.
+    /// All roles.
     pub const ALL: [Role; 10] = [
         Role::Query,
         Role::Key,
@@ -81,14 +81,14 @@ impl fmt::Display for Role {
     }
 }
 
-/// Where in a block a method may put a module: see [`super::Adapter`].
+/// A site in a block for a method's module: see [`super::Adapter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AdapterSite {
-    /// After attention, its projection and dropout, before the residual add.
+    /// After attention with its projection and dropout, before the residual add.
     AfterAttention,
     /// After the feed-forward network and dropout, before the residual add.
     AfterFfn,
-    /// On what the block hands on: after the last residual add and, in post-LN blocks, its LayerNorm.
+    /// On the block's output: after the last residual add and, in post-LN blocks, its LayerNorm.
     AfterBlock,
 }
 
@@ -102,18 +102,18 @@ impl fmt::Display for AdapterSite {
     }
 }
 
-/// A kind of place that a method may claim. Two methods that work together must claim different ones.
+/// A place that a method can claim. The methods of a combination must claim different places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AttachPoint {
-    /// The pretrained weights themselves.
+    /// The pretrained weights.
     Base,
-    /// Beside the linear layers in this role.
+    /// The linear layers with this role.
     Linear(Role),
-    /// A tap of the blocks.
+    /// An adapter site of the blocks.
     AdapterSite(AdapterSite),
     /// The keys and values of attention.
     Attention,
-    /// Between the tokens, at the embeddings.
+    /// The embeddings, for inserted tokens.
     Embedding,
 }
 
@@ -129,84 +129,84 @@ impl fmt::Display for AttachPoint {
     }
 }
 
-/// Who a variable belongs to. The paper counts [`Owner::Method`] and the trained part of [`Owner::Base`]; the head is
-/// trained by every method and counted by none.
+/// The owner of a variable. The paper counts [`Owner::Method`] and the trained part of [`Owner::Base`] as trainable
+/// parameters; the head is trained by every method and not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The pretrained model.
     Base,
-    /// What the method adds.
+    /// The method.
     Method,
     /// The task head.
     Head,
 }
 
-/// What a variable is, as far as methods and weight decay ask.
+/// The kind of a variable, for methods and weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamKind {
     /// A matrix of a linear layer.
     Weight,
-    /// A table of embeddings.
+    /// An embedding.
     Embedding,
     /// The bias of a linear layer.
     Bias,
-    /// The gain of a LayerNorm or RMSNorm, or any gain: a factor that starts at 1 and must not decay to 0.
+    /// The gain of a LayerNorm or RMSNorm, or any factor that starts at 1 and must not decay.
     NormWeight,
     /// The bias of a LayerNorm.
     NormBias,
 }
 
 impl ParamKind {
-    /// Whether AdamW decays it: everything but biases and LayerNorm, as transformers groups them.
+    /// Whether AdamW decays it: true except for biases and normalisations, as in transformers.
     pub fn decays(self) -> bool {
         matches!(self, ParamKind::Weight | ParamKind::Embedding)
     }
 
-    /// Whether it is a bias of any layer, LayerNorm's included (what BitFit trains).
+    /// Whether it is a bias, LayerNorm's included (BitFit trains these).
     pub fn is_bias(self) -> bool {
         matches!(self, ParamKind::Bias | ParamKind::NormBias)
     }
 }
 
-/// The block a variable is in: `index` counts from 0 at the input.
+/// The block of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// This block, from 0.
+    /// Index of the block, counted from 0 at the input.
     pub index: usize,
-    /// How many blocks there are.
+    /// Number of blocks.
     pub of: usize,
 }
 
-/// What a method is told about a linear layer it may adapt.
+/// A linear layer that a method can adapt.
 #[derive(Debug)]
 pub struct Site {
     /// The block, if the layer is inside one.
     pub depth: Option<Depth>,
     /// Features in.
     pub in_dim: i64,
-    /// Features out (of one slot, where a weight holds several).
+    /// Features out; of one slot for a fused weight.
     pub out_dim: i64,
-    /// The layer's own weight `[out, in]` (its slot of it). Read it when the branch runs, not before: while a model is
-    /// built, its weights are not loaded yet.
+    /// The layer's weight `[out, in]`, or its slot of a fused weight. Weights are loaded after the model is built, so a
+    /// branch must read it only when it runs.
     pub weight: Tensor,
-    /// The layer's own bias `[out]`, likewise, where it has one.
+    /// The layer's bias `[out]`, likewise, if it has one.
     pub bias: Option<Tensor>,
 }
 
-/// A variable's description, kept beside its tensor in [`super::Params`].
+/// The description of a variable in [`super::Params`].
 #[derive(Clone, Debug)]
 pub struct Param {
-    /// The full name, in Hugging Face's spelling for base and head, in PEFT's for adapters.
+    /// The full name: transformers' for base and head, PEFT's for adapters.
     pub name: String,
-    /// Who it belongs to.
+    /// The owner.
     pub owner: Owner,
-    /// What it is.
+    /// The kind.
     pub kind: ParamKind,
-    /// The block it is in.
+    /// The block; none outside the blocks.
     pub depth: Option<Depth>,
-    /// Whether it is behind the last block: the last LayerNorm of a pre-LN model, or the table of tokens where that is the
-    /// output layer too.
+    /// Whether it comes after the last block: the final LayerNorm of a pre-LN model, or a token embedding that is tied
+    /// to the output layer.
     pub output: bool,
-    /// Whether it serves training alone and is dropped afterwards: see [`super::Params::kept`].
+    /// Whether it is train-only, that is replaced after training: see [`super::Params::kept`].
     pub train_only: bool,
 }

@@ -1,9 +1,9 @@
-//! Tensors in and out of layers.
+//! Functions on tensors: casts, checks, copies.
 
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// `t` in the kind of `x`: how fp32 adapters and trained weights meet bf16 activations (as autocast does).
+/// `t` in the data type of `x`: casts fp32 variables to bf16 activations, as autocast does.
 pub(crate) fn cast_like(t: &Tensor, x: &Tensor) -> Tensor {
     if t.kind() == x.kind() {
         t.shallow_clone()
@@ -12,17 +12,17 @@ pub(crate) fn cast_like(t: &Tensor, x: &Tensor) -> Tensor {
     }
 }
 
-/// Refuses a tensor that holds what is not a finite number.
+/// Checks that all values of a tensor are finite.
 ///
 /// # Errors
-/// [`Error::Config`] with the tensor's name and how many of its numbers are none.
+/// [`Error::Config`] with the tensor's name and the number of NaN and infinite values.
 pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
     if tensor.numel() == 0 || !tensor.is_floating_point() {
         return Ok(());
     }
     let _guard = tch::no_grad_guard();
     let doing = || format!("looking at `{name}`");
-    // One pass without a copy; a number that is none becomes the smallest or the largest.
+    // A single pass without a copy: NaN and infinity propagate to the minimum or maximum.
     let (least, most) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
     if least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite() {
         return Ok(());

@@ -31,7 +31,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    /// The run id. It is stored in the file and compared on resume, so that a run never resumes from another run's checkpoint.
+    /// The run id. It is stored in the file and compared on resume, so that a run never resumes from another run's
+    /// checkpoint.
     run: String,
 }
 

@@ -36,14 +36,15 @@ pub struct FitConfig {
     pub seed: u64,
     /// Steps between checkpoints; 0 writes one only at the end of each epoch.
     pub checkpoint_every: u64,
-    /// Whether activations inside a block are recomputed in the backward pass instead of stored: less memory, a third more
-    /// work, the same values ([`crate::nn::ActivationCheckpointing`]).
+    /// Whether activations inside a block are recomputed in the backward pass instead of stored: less memory, a third
+    /// more work, the same values ([`crate::nn::ActivationCheckpointing`]).
     pub recompute: bool,
     /// The device of model and batches.
     pub device: Device,
 }
 
-/// The defaults of the experiments, for the CPU: three epochs, batches of 32 rows, the learning rate of the paper's LoRA.
+/// The defaults of the experiments, for the CPU: three epochs, batches of 32 rows, the learning rate of the paper's
+/// LoRA.
 impl Default for FitConfig {
     fn default() -> Self {
         FitConfig {

@@ -11,22 +11,22 @@ pub enum Objective {
     },
     /// Mean squared error of a single output.
     Score,
-    /// Cross-entropy over the vocabulary, averaged over all scored tokens of the batch: every token has the same weight. (The
-    /// paper's GPT-2 code divides by the number of tokens + 0.0001, a relative difference below 1e-5.)
+    /// Cross-entropy over the vocabulary, averaged over all scored tokens of the batch: every token has the same
+    /// weight. (The paper's GPT-2 code divides by the number of tokens + 0.0001, a relative difference below 1e-5.)
     Tokens {
         /// Share of the target distribution that is spread evenly over the vocabulary, target included.
         label_smoothing: f64,
     },
-    /// Cross-entropy over the vocabulary, summed over the scored tokens of a text and averaged over texts: long texts have
-    /// more weight. Li and Liang's code minimises it in prefix tuning.
+    /// Cross-entropy over the vocabulary, summed over the scored tokens of a text and averaged over texts: long texts
+    /// have more weight. Li and Liang's code minimises it in prefix tuning.
     Texts {
         /// As in [`Objective::Tokens`].
         label_smoothing: f64,
     },
 }
 
-/// The loss of `logits` `[B, labels]` (language model: `[S, vocab]` for S scored tokens) on `batch`: a scalar in fp32, averaged
-/// over rows or scored tokens as `objective` says.
+/// The loss of `logits` `[B, labels]` (language model: `[S, vocab]` for S scored tokens) on `batch`: a scalar in fp32,
+/// averaged over rows or scored tokens as `objective` says.
 pub fn loss(logits: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
     let logits = logits.to_kind(Kind::Float);
     match objective {

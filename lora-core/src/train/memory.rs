@@ -12,8 +12,8 @@ use tch::Kind;
 /// Bytes of an fp32 value.
 const F32: f64 = 4.0;
 
-/// Memory held per byte of tensors saved for the backward pass: the allocator's gaps and libtorch's intermediate tensors.
-/// Measured (`lora bench memory`).
+/// Memory held per byte of tensors saved for the backward pass: the allocator's gaps and libtorch's intermediate
+/// tensors. Measured (`lora bench memory`).
 const SAVED_OVERHEAD: f64 = 1.4;
 
 /// Memory held per byte of temporary tensors, much of which is freed but not returned to the system. Measured.
@@ -129,7 +129,8 @@ impl MemoryModel {
         let (d, layers) = (self.shape.hidden as f64, self.shape.layers as f64);
         let saved = SAVED_OVERHEAD * self.saved_per_block(batch);
         let temporary = TEMPORARY_OVERHEAD * self.temporary(batch);
-        // A classifier's head reads only the first token of each row: the last block saves little more than keys and values.
+        // A classifier's head reads only the first token of each row: the last block saves little more than keys and
+        // values.
         let last = if self.shape.head_hidden.is_some() {
             3.0 * d * tokens
         } else {
@@ -156,8 +157,8 @@ impl MemoryModel {
         let (d, f, [q, kv]) = (self.shape.hidden as f64, self.shape.ffn() as f64, self.attended());
         let (rows, cells, square) = self.sizes(batch);
         let tokens = rows * (batch.mean + self.prompt as f64);
-        // Per token: the inputs of the block, of two normalisations and of the activation; dropout masks; inputs of trained matrices.
-        // A gated network multiplies two outputs and saves both.
+        // Per token: the inputs of the block, of two normalisations and of the activation; dropout masks; inputs of
+        // trained matrices. A gated network multiplies two outputs and saves both.
         let masks = if self.dropout { 2.0 * d } else { 0.0 };
         let inputs = if self.base > 0 { 2.0 * d + f } else { 0.0 };
         let gated = if self.gated() { 2.0 * f } else { 0.0 };
@@ -170,7 +171,8 @@ impl MemoryModel {
         };
         let relative = self.shape.relative.as_ref().map_or(0.0, |relative| {
             let reached = relative.reached(batch.longest + self.prompt) as f64;
-            // Each term saves scaled queries or keys and the projected table once per row; the table passes LayerNorm and dropout.
+            // Each term saves scaled queries or keys and the projected table once per row; the table passes LayerNorm
+            // and dropout.
             relative.terms as f64 * d * (cells + rows * reached + reached) + 3.0 * d * reached
         });
         token * tokens + (q + 2.0 * kv) * cells + attention + relative

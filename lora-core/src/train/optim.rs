@@ -13,8 +13,9 @@ pub enum AdamForm {
     /// PyTorch's: m' / (sqrt(v') + epsilon) with bias-corrected moments m' and v'; weights decay before the update.
     #[default]
     Torch,
-    /// That of transformers up to 4.x, which the paper's code uses: epsilon is added to sqrt(v) before the bias correction,
-    /// which enlarges it by 1 / sqrt(1 - beta2^t) (31 times in the first step); weights decay after the update.
+    /// That of transformers up to 4.x, which the paper's code uses: epsilon is added to sqrt(v) before the bias
+    /// correction, which enlarges it by 1 / sqrt(1 - beta2^t) (31 times in the first step); weights decay after the
+    /// update.
     Transformers,
 }
 
@@ -188,7 +189,8 @@ mod tests {
     use crate::method;
     use crate::nn::{Build, Init, Owner, ParamKind};
 
-    /// Two steps on one weight by hand: w = 1, gradients 0.5 and -0.25, betas 0.9 and 0.999, epsilon 0.1, decay 0.01, rate 0.1.
+    /// Two steps on one weight by hand: w = 1, gradients 0.5 and -0.25, betas 0.9 and 0.999, epsilon 0.1, decay 0.01,
+    /// rate 0.1.
     fn two_steps(form: AdamForm) -> Vec<f64> {
         let head = method::from_yaml("{kind: head}").unwrap();
         let build = Build::new(head.as_ref(), 1);

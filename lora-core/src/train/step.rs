@@ -9,7 +9,8 @@ use crate::seed::{derive, seed_step};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// One optimiser step: forward, backward, clip, update. The training loop, the benchmarks and the parity tests share it.
+/// One optimiser step: forward, backward, clip, update. The training loop, the benchmarks and the parity tests share
+/// it.
 #[derive(Debug)]
 pub struct Stepper<'a> {
     model: &'a dyn Model,
@@ -39,8 +40,8 @@ impl<'a> Stepper<'a> {
         })
     }
 
-    /// Takes one optimiser step on `rows`, at most `batch_size` per forward pass, and returns the loss: a scalar on the device,
-    /// averaged over all rows or all scored tokens, regardless of how they are split into passes.
+    /// Takes one optimiser step on `rows`, at most `batch_size` per forward pass, and returns the loss: a scalar on the
+    /// device, averaged over all rows or all scored tokens, regardless of how they are split into passes.
     ///
     /// # Errors
     /// [`Error::NoGradient`] in the first step, [`Error::OutOfMemory`], [`Error::Torch`].

@@ -249,8 +249,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the trained variables if the last epoch is the best so far. Must run before the checkpoint is written: a run killed
-    /// between the two repeats this write when resumed.
+    /// Writes the trained variables if the last epoch is the best so far. Must run before the checkpoint is written: a
+    /// run killed between the two repeats this write when resumed.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
         let (Some(keep), Some((last, before))) = (&self.keep, evals.split_last()) else {
             return Ok(());

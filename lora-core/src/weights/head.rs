@@ -1,4 +1,4 @@
-//! The classifier in a model's file: what it tells apart, and whether that is what a task asks for.
+//! Compares the classifier in a model's file with the classes of a task.
 
 use super::{StoredHead, Weights};
 use crate::model::{Arch, label_names, rows_of};
@@ -6,11 +6,11 @@ use crate::{Error, Result};
 use serde_json::Value;
 
 impl Weights {
-    /// How the classifier of this file is to be taken for a task with these `classes` (none where it asks for a score) and so
-    /// many `outputs`. `config` is the config.json beside the file.
+    /// How to load the classifier of this file for a task with these `classes` (empty for regression) and this number
+    /// of `outputs`. `config` is the config.json of the model.
     ///
     /// # Errors
-    /// [`Error::Format`] for a classifier of another task, by the number of its outputs or their names.
+    /// [`Error::Format`] if the number of its outputs or their labels differ from the task's.
     pub fn head(&self, arch: &Arch, config: &Value, classes: &[&str], outputs: i64) -> Result<StoredHead> {
         let other = |what: String| {
             Error::format(
@@ -50,7 +50,7 @@ impl Weights {
         })
     }
 
-    /// How many outputs the classifier in this file has, if there is one.
+    /// The number of outputs of the classifier in this file, if there is one.
     ///
     /// # Errors
     /// Those of [`Weights::tensor`].

@@ -1,16 +1,16 @@
-//! How the classifier of a file is taken over.
+//! How the classifier of a file is loaded.
 
 use crate::model::Arch;
 use tch::Tensor;
 
-/// How the classifier of a file is taken over.
+/// How the classifier of a file is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredHead {
-    /// As it is, where there is one.
+    /// Unchanged, if there is one.
     AsStored,
-    /// Output i from this row.
+    /// Output i comes from this row of the file.
     Reordered(Vec<i64>),
-    /// Not at all: the model's own stays as it was initialised.
+    /// Not at all: the model's classifier keeps its initial values.
     Fresh,
 }
 

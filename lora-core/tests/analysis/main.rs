@@ -1,5 +1,5 @@
-//! The analyses of Section 7: planted subspaces with known angles, random subspaces, and numpy's results (golden.json, written
-//! by make_golden.py).
+//! The analyses of Section 7: planted subspaces with known angles, random subspaces, and numpy's results (golden.json,
+//! written by make_golden.py).
 
 use lora_core::analysis::{Overlap, Svd, directions, gaussian, random_projection, update_directions};
 use serde_json::Value;

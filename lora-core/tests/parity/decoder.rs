@@ -1,4 +1,5 @@
-//! Llama and Qwen2 against transformers, fully trained and with PEFT's LoRA. `make_decoder_golden.py` writes the reference.
+//! Llama and Qwen2 against transformers, fully trained and with PEFT's LoRA. `make_decoder_golden.py` writes the
+//! reference.
 
 use super::generate::{generate, lists, settings};
 use super::golden::{Golden, close, ints, read, test_device};

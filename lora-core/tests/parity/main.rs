@@ -1,6 +1,7 @@
 //! Models and methods against transformers and PEFT: logits, gradients and loss curves.
 //!
-//! `make_golden.py` in this folder writes the references in `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the tests on a GPU.
+//! `make_golden.py` in this folder writes the references in `golden/`. `LORA_TEST_DEVICE=cuda:0` runs the tests on a
+//! GPU.
 
 mod config;
 mod decoder;
@@ -99,7 +100,8 @@ fn logits_losses_and_gradients() {
     }
 }
 
-/// Asserts that differences are within `tolerance` of the reference's largest value, since single entries may be near zero.
+/// Asserts that differences are within `tolerance` of the reference's largest value, since single entries may be near
+/// zero.
 fn close_relative(ours: &Tensor, reference: &Tensor, tolerance: f64, what: &str) {
     let largest = f64::try_from(reference.abs().max()).unwrap();
     close(ours, reference, tolerance * largest + 1e-7, what);

@@ -1,4 +1,5 @@
-//! The masked language model that `pretrain` trains, against transformers. `make_masked_lm_golden.py` writes the reference.
+//! The masked language model that `pretrain` trains, against transformers. `make_masked_lm_golden.py` writes the
+//! reference.
 
 use super::close_relative;
 use super::golden::{Golden, close, test_device};

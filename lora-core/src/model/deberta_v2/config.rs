@@ -1,4 +1,4 @@
-//! What config.json says of DeBERTa-v2 and v3.
+//! config.json of DeBERTa-v2 and v3.
 
 use crate::model::config::{check_heads, check_rates, check_sizes, read};
 use crate::model::post_norm::PostNormConfig;
@@ -41,15 +41,15 @@ pub(super) struct Config {
     pub(super) pooler_dropout: f64,
     pub(super) pooler_hidden_act: Activation,
     pub(super) cls_dropout: Option<f64>,
-    // Not written: with another value there is no language model.
+    // Not serialised: the language model supports one value only.
     #[serde(skip_serializing)]
     legacy: bool,
     #[serde(skip_serializing)]
     tie_word_embeddings: bool,
 }
 
-/// [`crate::model::Arch::defaults`]: transformers' `DebertaV2Config`, and what its model assumes of the keys that the class
-/// does not have.
+/// [`crate::model::Arch::defaults`]: those of transformers' `DebertaV2Config`, and of its model for keys that the class
+/// lacks.
 pub(super) fn defaults() -> Value {
     json!({
         "vocab_size": 128100, "hidden_size": 1536, "num_hidden_layers": 24, "num_attention_heads": 24, "intermediate_size": 6144,
@@ -62,7 +62,7 @@ pub(super) fn defaults() -> Value {
     })
 }
 
-/// `a|b` or a list.
+/// Parses `a|b` or a list.
 fn listed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -107,7 +107,8 @@ impl Config {
         }
     }
 
-    /// The same for the language model: the older of transformers' two heads, whose output layer is the table of the tokens.
+    /// [`Config::read`] for the language model with transformers' legacy head, whose output layer is tied to the token
+    /// embedding.
     pub(super) fn read_lm(value: &Value) -> Result<Config> {
         let c = Config::read(value)?;
         match (c.legacy, c.tie_word_embeddings) {
@@ -117,7 +118,7 @@ impl Config {
         }
     }
 
-    /// What transformers could build and no published model uses.
+    /// The first setting that transformers supports but no published model uses.
     fn unsupported(&self) -> Option<String> {
         let other = |size: Option<i64>, of: i64| size.is_some_and(|s| s != of);
         let known = self.pos_att_type.iter().all(|t| t == "c2p" || t == "p2c");
@@ -186,7 +187,7 @@ impl Config {
         self.pos_att_type.iter().any(|t| t == kind)
     }
 
-    /// The farthest distance that is told apart.
+    /// The largest distance that is distinguished from larger ones.
     pub(super) fn span_end(&self) -> i64 {
         if self.max_relative_positions < 1 {
             self.max_position_embeddings
@@ -195,7 +196,7 @@ impl Config {
         }
     }
 
-    /// Half the rows of the table of relative positions.
+    /// Half the rows of the relative position embedding.
     pub(super) fn span(&self) -> i64 {
         if self.position_buckets > 0 {
             self.position_buckets

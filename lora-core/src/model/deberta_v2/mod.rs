@@ -1,8 +1,8 @@
 //! DeBERTa-v2 and v3 (He et al., 2021) for sequence classification and for masked language modelling, as transformers'
 //! `DebertaV2ForSequenceClassification` and `DebertaV2ForMaskedLM` (legacy head).
 //!
-//! There are no absolute positions: attention adds, to the scores of contents, how well each content agrees with the
-//! (bucketed, relative) position of the other.
+//! There are no absolute positions: disentangled attention adds to the content-to-content scores the scores between
+//! contents and bucketed relative positions.
 
 mod config;
 
@@ -77,7 +77,7 @@ struct Encoder {
     dropout: f64,
     max_len: i64,
     vocab: i64,
-    /// The kind of the activations.
+    /// Data type of the activations.
     kind: Kind,
 }
 
@@ -126,7 +126,7 @@ impl Body for Encoder {
         let mut x = embedded;
         for (i, block) in self.blocks.iter().enumerate() {
             let conv = self.conv.as_ref().filter(|_| i == 0);
-            // The convolution reads its neighbours, so the block before it is computed for all tokens.
+            // The convolution reads neighbouring tokens, so the block before it is computed for all tokens.
             let first = first_only && i + 1 == self.blocks.len() && conv.is_none();
             let (rows, near) = (Rc::clone(&batch), Rc::clone(&near));
             x = checkpointing.run(&x, move |x| {
@@ -163,17 +163,17 @@ impl Body for Encoder {
     }
 }
 
-/// The table of relative positions, shared by all blocks.
+/// The relative position embedding, shared by all blocks.
 #[derive(Debug)]
 struct Positions {
     /// `[2 * span, d]`.
     table: Embedding,
     norm: Option<Norm>,
-    /// 0: a row of the table for every distance.
+    /// Number of buckets; 0 for one row per distance.
     buckets: i64,
-    /// Half the rows of the table.
+    /// Half the rows of the embedding.
     span: i64,
-    /// The distance that the last bucket reaches.
+    /// The largest distance of the last bucket.
     end: i64,
     dropout: f64,
     kind: Kind,
@@ -195,7 +195,7 @@ impl Positions {
         })
     }
 
-    /// The table's rows `rows`, normalised, under one block's own dropout: `[W, d]`.
+    /// The normalised embeddings of `rows` `[W]`, with a dropout mask for one block: `[W, d]`.
     fn rows(&self, rows: &Tensor, train: bool) -> Tensor {
         let x = self.table.forward(rows, self.kind);
         let x = match &self.norm {
@@ -205,8 +205,8 @@ impl Positions {
         dropout(&x, self.dropout, train)
     }
 
-    /// The row of the table for each of `distances`: single positions near zero, then buckets that widen like a logarithm.
-    /// fp32 throughout, as the reference rounds in it.
+    /// The row of the embedding for each of `distances`: one row per distance near zero, then buckets of logarithmic
+    /// width. In fp32, to round like the reference.
     fn row_of(&self, distances: &Tensor) -> Tensor {
         let buckets = if self.buckets == 0 {
             distances.shallow_clone()
@@ -222,22 +222,22 @@ impl Positions {
     }
 }
 
-/// The part of the table that rows of some width reach, so that no block projects more of it than that.
+/// The rows of the position embedding that a batch of some width uses; blocks project only these.
 #[derive(Debug)]
 struct Near {
-    /// Rows of the table, `[W]`, in order.
+    /// Rows of the embedding, `[W]`, in order.
     rows: Tensor,
-    /// Which of them each query meets each key at, `[L, L]`.
+    /// Index into `rows` for each query and key, `[L, L]`.
     index: Tensor,
 }
 
 impl Near {
     fn new(positions: &Positions, width: i64, device: Device) -> Near {
         let distances = Tensor::arange_start(1 - width, width, (Kind::Int64, Device::Cpu));
-        let row = positions.row_of(&distances); // rises with the distance
+        let row = positions.row_of(&distances); // increases with the distance
         let (least, most) = (row.int64_value(&[0]), row.int64_value(&[-1]));
         let places = Tensor::arange(width, (Kind::Int64, Device::Cpu));
-        let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1); // [L, L], counted from 0
+        let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1); // [L, L], from 0
         let index = (row - least).index_select(0, &distance.view(-1)).view([width, width]);
         Near {
             rows: Tensor::arange_start(least, most + 1, (Kind::Int64, device)),
@@ -246,7 +246,7 @@ impl Near {
     }
 }
 
-/// The projections of the positions: those of the contents, or a block's own.
+/// Separate projections of positions.
 #[derive(Debug)]
 struct PositionProjections {
     key: Option<Linear>,
@@ -258,7 +258,7 @@ struct Block {
     query: Linear,
     key: Linear,
     value: Linear,
-    /// None where positions share the projections of contents.
+    /// None if positions share the projections of contents.
     own: Option<PositionProjections>,
     content_to_position: bool,
     position_to_content: bool,
@@ -287,7 +287,7 @@ impl Block {
             },
             content_to_position: c2p,
             position_to_content: p2c,
-            // Before attention's prefix: the order of variables is that of the optimiser.
+            // Created before attention's prefix: checkpoints depend on the order of variables.
             rest: PostNorm::new(s, &c.post_norm())?,
             attention: Attention {
                 heads: c.num_attention_heads,
@@ -319,8 +319,8 @@ impl Block {
         self.rest.forward(&a, &asking, train)
     }
 
-    /// Disentangled attention: `asking` `[T, d]` (or `[B, d]`) over the tokens `x` `[T, d]`; `rows` `[W, d]` of the position
-    /// table, and which of them each query meets each key at, `index` `[L, L]`.
+    /// Disentangled attention of `asking` `[T, d]` (or `[B, d]`) to the tokens `x` `[T, d]`; `rows` `[W, d]` are
+    /// position embeddings and `index` `[L, L]` selects one of them for each query and key.
     fn attend(
         &self,
         x: &Tensor,
@@ -355,7 +355,7 @@ impl Block {
         if first_only { out } else { layout.unpad(&out) }
     }
 
-    /// What positions add to the scores of `q` `[B, H, Q, d / H]` and `k` `[B, H, L, d / H]`: `[B, H, Q, L]`.
+    /// The position terms of the scores of `q` `[B, H, Q, d / H]` and `k` `[B, H, L, d / H]`: `[B, H, Q, L]`.
     fn position_scores(
         &self,
         q: &Tensor,
@@ -422,7 +422,7 @@ impl Conv {
         })
     }
 
-    /// `embedded` and the first block's output `x`, both `[T, d]`, to `[T, d]`. Beyond a row's end the convolution sees zeros.
+    /// `embedded` and the first block's output `x`, both `[T, d]`, to `[T, d]`. Rows are padded with zeros.
     fn forward(&self, embedded: &Tensor, x: &Tensor, layout: &Layout, train: bool) -> Tensor {
         let (rows, width, dim) = (layout.rows, layout.width, x.size()[1]);
         let grid = layout.pad(embedded).view([rows, width, dim]);
