@@ -71,8 +71,8 @@ impl Default for Rope {
 }
 
 impl Rope {
-    /// From `rope_scaling` with `rope_theta` beside it, or from transformers 5's `rope_parameters` with both inside.
-    /// What is not known there is refused.
+    /// From `rope_scaling` with `rope_theta` beside it, or from transformers 5's `rope_parameters` with both inside. What is
+    /// not known there is refused.
     pub(super) fn read(config: &Value) -> Result<Rope> {
         let given = |key: &str| config.get(key).filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
         let key = if given("rope_scaling").is_some() {
