@@ -3,7 +3,7 @@
 //! model types that are known.
 
 use anyhow::{Context, Result};
-use experiments::tools::adapter::stored::{Found, Place, Stored};
+use experiments::tools::adapter::stored::{AdapterSource, BaseModel, Stored};
 use lora_core::batch::{Batch, Row, Target};
 use lora_core::{method, model};
 use serde::Deserialize;
@@ -26,8 +26,8 @@ fn main() -> Result<()> {
     let [base, adapter, rows] = words.as_slice() else {
         anyhow::bail!("wanted BASE ADAPTER ROWS.json");
     };
-    let stored = Stored::open(&Place::of(&PathBuf::from(adapter))?)?;
-    let found = Found::of(&stored.about, Some(base))?;
+    let stored = Stored::open(&AdapterSource::of(&PathBuf::from(adapter))?)?;
+    let found = BaseModel::of(&stored.about, Some(base))?;
     let method = method::from_value(&stored.about.method)?;
     let (model, _) = found
         .base

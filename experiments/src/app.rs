@@ -4,8 +4,8 @@ use crate::experiment::Experiment;
 use crate::experiment::flags::ExperimentArgs;
 use crate::experiment::resolved::Resolved;
 use crate::plan::{Plan, dry_run};
-use crate::report::console::{Aside, Console, Show};
-use crate::report::json_events::Json;
+use crate::report::console::{Console, LineWriter, OutputArgs};
+use crate::report::json_events::JsonEvents;
 use crate::report::tensorboard::TensorBoard;
 use crate::report::{Report, Status};
 use crate::runner::events::{Observer, RunEvent};
@@ -37,7 +37,7 @@ pub fn finish(result: Result<ExitCode>) -> ExitCode {
 /// The command line of an experiment.
 pub fn command(experiment: &Experiment) -> Command {
     let (short, _) = experiment.about.split_once("\n\n").unwrap_or((experiment.about, ""));
-    let command = Show::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
+    let command = OutputArgs::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
     let command = experiment.flags.iter().fold(command, |command, add| add(command));
     // After the groups of flags, whose descriptions would replace it.
     command
@@ -53,7 +53,7 @@ pub fn command(experiment: &Experiment) -> Command {
 struct Cli {
     experiment: &'static Experiment,
     args: ExperimentArgs,
-    show: Show,
+    show: OutputArgs,
     scorers: Scorers,
 }
 
@@ -62,7 +62,7 @@ impl Cli {
         Ok(Cli {
             experiment,
             args: ExperimentArgs::from_arg_matches(matches)?,
-            show: Show::from_arg_matches(matches)?,
+            show: OutputArgs::from_arg_matches(matches)?,
             scorers: DataArgs::scorers(matches)?,
         })
     }
@@ -93,7 +93,7 @@ impl Cli {
     fn dry_run(&self, plan: &Plan) -> Result<ExitCode> {
         dry_run::check_rows(plan)?;
         if self.show.json {
-            Json::default().on_event(&RunEvent::Plan {
+            JsonEvents::default().on_event(&RunEvent::Plan {
                 runs: &plan.runs,
                 device: &lora_core::device::name(plan.device),
             });
@@ -109,14 +109,14 @@ impl Cli {
         on_interrupt(console.aside())?;
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console), Box::new(TensorBoard::new(out))];
         if self.show.json {
-            observers.push(Box::new(Json::default()));
+            observers.push(Box::new(JsonEvents::default()));
         }
         Ok(observers)
     }
 }
 
 /// The first Ctrl-C stops after a checkpoint, the second at once: files are written whole or not at all.
-fn on_interrupt(aside: Aside) -> Result<()> {
+fn on_interrupt(aside: LineWriter) -> Result<()> {
     ctrlc::set_handler(move || {
         if STOP.swap(true, Ordering::Relaxed) {
             // Without the C library's clean-up, which libtorch's running threads do not survive.

@@ -156,7 +156,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     for (args, parts) in [
         (&["info", "nowhere"][..], &["no such adapter", "glue --keep"][..]),
         (&["info", "model"], &["no adapter in this folder"]),
-        (&["info", "model/vocab.txt"], &["not an adapter that is known"]),
+        (&["info", "model/vocab.txt"], &["unknown form of an adapter"]),
         (
             &["import", "model", "--base", "model", "--out", "no"],
             &["no adapter in this folder"],
@@ -177,10 +177,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     // A run without --keep says how to get its weights.
     let id = run.trim_start_matches("out/");
     std::fs::remove_file(world.path(&format!("out/weights/{id}.safetensors"))).unwrap();
-    refused(
-        &lora(&world, &["info", &run]),
-        &["did not keep what it trained", "glue --keep"],
-    );
+    refused(&lora(&world, &["info", &run]), &["were not kept", "glue --keep"]);
 }
 
 #[test]

@@ -184,12 +184,12 @@ fn what_subspace_cannot_do_is_said() {
     );
     refuse(
         &[one, "--modules", "key"],
-        &["no update beside `key` in layer 1", "query, value"],
+        &["no update of `key` in layer 1", "query, value"],
     );
     refuse(&[one, "--draws", "0"], &["--draws"]);
     refuse(&[one, "--base", "nowhere"], &["nowhere"]);
     refuse(&[one, "--base", "embedded:roberta"], &["adapter of another base"]);
-    refuse(&[one, wider], &["were trained with the same seed", "the same numbers"]);
+    refuse(&[one, wider], &["were trained with the same seed", "the same values"]);
     refuse(&["--r4", one, "--r8", two], &["--r4 has rank 2 and --r8 rank 2"]);
     world.write("damaged.bin", "no checkpoint");
     refuse(&["damaged.bin"], &["damaged.bin"]);

@@ -215,7 +215,7 @@ fn settings_that_cannot_be_used() {
         ),
         (&["--methods", "lora,lora"], &["`lora` is named twice"]),
         (&["--methods", "lora", "--seeds", "1..x"], &["seeds `1..x`"]),
-        (&["--methods", "lora", "--seeds", "1,1"], &["asked for twice"]),
+        (&["--methods", "lora", "--seeds", "1,1"], &["requested twice"]),
         (
             &["--methods", "lora", "--preset", "big"],
             &["unknown preset `big`; known: demo, minilm"],

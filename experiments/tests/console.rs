@@ -53,7 +53,10 @@ fn in_a_pipe_lines_without_escapes() {
     assert!(shown.contains("rte · head · seed 1: best dev/accuracy "), "{shown}");
     assert!(shown.contains("1/2 runs, about"), "{shown}");
     assert_eq!(shown.matches("rte · lora · seed 1 failed: ").count(), 1, "{shown}");
-    assert!(shown.contains("1 of 2 runs failed; why is in out/failed"), "{shown}");
+    assert!(
+        shown.contains("1 of 2 runs failed; the reasons are in out/failed"),
+        "{shown}"
+    );
     assert!(!text(&first).contains(ESCAPE), "{shown}");
     assert!(stdout(&first).starts_with("GLUE dev sets"), "{}", stdout(&first));
     assert!(
@@ -200,7 +203,7 @@ fn event_files_that_cannot_be_written_are_done_without() {
     let output = world.glue(&["--methods", "lora,head"]);
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(stderr(&output).matches("WARN").count(), 1, "{}", stderr(&output));
-    assert!(stderr(&output).contains("the run goes on without TensorBoard's files"));
+    assert!(stderr(&output).contains("the run continues without TensorBoard's files"));
     assert_eq!(world.records("runs").len(), 2);
 }
 
@@ -332,7 +335,7 @@ mod unix {
                 .iter()
                 .any(|p| p.extension().is_some_and(|e| e == "safetensors"))
         );
-        let (_, command) = rest.split_once("To go on:\n  ").unwrap_or_else(|| panic!("{rest}"));
+        let (_, command) = rest.split_once("To resume:\n  ").unwrap_or_else(|| panic!("{rest}"));
         let words = shlex::split(command).unwrap();
         assert_eq!(words[words.len() - 4..], [odd[0], odd[1], odd[2], "--resume"]);
         let mut shell = Command::new("sh");
@@ -340,7 +343,7 @@ mod unix {
         let output = shell.env("LORA_CACHE", world.path("cache")).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         assert!(
-            stderr(&output).contains("lora · seed 1: goes on from step"),
+            stderr(&output).contains("lora · seed 1: resumes from step"),
             "{}",
             stderr(&output)
         );

@@ -63,17 +63,17 @@ fn settings() -> Vec<Setting> {
         Setting {
             places: train("lr"),
             values: ["0.25", "0.5"],
-            read: |r| r.train.lr.to_string(),
+            read: |r| r.train.fit.lr.to_string(),
         },
         Setting {
             places: train("epochs"),
             values: ["7", "9"],
-            read: |r| r.train.epochs.to_string(),
+            read: |r| r.train.fit.epochs.to_string(),
         },
         Setting {
             places: train("batch_size"),
             values: ["5", "6"],
-            read: |r| r.train.batch_size.to_string(),
+            read: |r| r.train.fit.batch_size.to_string(),
         },
         Setting {
             places: train("max_len"),
@@ -161,7 +161,7 @@ fn in_one_file_the_more_explicit_place_wins() {
                     .unwrap()
                     .runs(&GLUE)
                     .unwrap();
-                assert_eq!(runs[0].train.lr, 0.5, "{weak} {strong}");
+                assert_eq!(runs[0].train.fit.lr, 0.5, "{weak} {strong}");
             }
         }
     }
@@ -210,7 +210,7 @@ fn a_flag_without_effect_is_refused() {
             .contains("--set limit.sample=1 has no effect: `limit.train` does not say how many rows")
     );
     assert_eq!(glue(&["limit.sample=1", "limit.train=8"]), "");
-    assert!(glue(&["limit.test=3"]).contains("writes no texts"));
+    assert!(glue(&["limit.test=3"]).contains("generates no texts"));
     assert!(
         glue(&[
             "grids.a=[{kind: lora, r: 2}]",
@@ -239,7 +239,10 @@ fn decoding_settings_that_the_strategy_ignores_are_refused() {
     let greedy = run(&["decode.strategy=greedy"]).unwrap();
     let also_greedy = run(&["decode.strategy=greedy", "train.warmup_steps=500"]).unwrap();
     assert_eq!(greedy, also_greedy);
-    assert_eq!(greedy[0].train.warmup_ratio, 0.0, "no influence beside warmup_steps");
+    assert_eq!(
+        greedy[0].train.fit.warmup_ratio, 0.0,
+        "no influence beside warmup_steps"
+    );
     let error = format!("{:#}", run(&["decode.strategy=greedy", "decode.beams=4"]).unwrap_err());
     assert!(error.contains("`decode.strategy` is not beam"), "{error}");
 }
@@ -252,7 +255,7 @@ fn tasks_have_one_name_and_seeds_must_be_there() {
         &["tasks.M_R_P_C.train.epochs=9".into()],
     )
     .unwrap();
-    assert_eq!((spelled.train.lr, spelled.train.epochs), (0.5, 9));
+    assert_eq!((spelled.train.fit.lr, spelled.train.fit.epochs), (0.5, 9));
     let error = format!(
         "{:#}",
         run(&GLUE, &[("tasks.mrpcc.train.lr".into(), "0.5".into())], &[]).unwrap_err()

@@ -3,8 +3,9 @@
 
 use experiments::config::identity::{self, Contents};
 
+use experiments::config::run_config::RunConfig;
 use experiments::experiment::config::{ExperimentConfig, Flag};
-use experiments::experiment::registry::EXPERIMENTS;
+use experiments::experiment::registry::{self, EXPERIMENTS};
 use results::{RunRecord, Store};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,20 @@ fn the_id_of_a_record_is_that_of_its_settings_and_contents() {
         for record in records {
             let id = identity::of_settings(&record.config, &contents(&record)).unwrap();
             assert_eq!(id, record.id, "{}", store.display());
+        }
+    }
+}
+
+/// The settings of a record are those of a run, to the byte.
+#[test]
+fn a_run_is_read_back_from_its_record() {
+    for store in stores() {
+        for record in Store::open(&store).unwrap().records().unwrap() {
+            let run = RunConfig::from_record(&record.config).unwrap_or_else(|e| panic!("{}: {e:#}", record.id));
+            let task = registry::find(&run.experiment).unwrap().task(&run.task).unwrap();
+            let idle = experiments::task::idle_settings(task, &run);
+            let written = serde_json::to_string(&run.normalized(&idle)).unwrap();
+            assert_eq!(written, record.config.to_string(), "{}", record.id);
         }
     }
 }

@@ -257,7 +257,7 @@ const REFUSED: &[(&str, &[&str], &[&str])] = &[
         &["methods.lora.decode", "beems"],
     ),
     ("e2e", &["--set", "limit.test=0"], &["`limit.test` is 0"]),
-    ("e2e", &["--set", "decode=null"], &["`decode` must say how"]),
+    ("e2e", &["--set", "decode=null"], &["needs `decode` settings"]),
     ("e2e", &["--set", "tasks.e2e.prompt=\"{x}\""], &["fixes its own form"]),
     (
         "samsum",

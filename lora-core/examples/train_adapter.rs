@@ -10,7 +10,7 @@
 use datasets::{Encoded, Example, Label, Tokenizer};
 use lora_core::batch::{Row, Target};
 use lora_core::model::{self, Model};
-use lora_core::train::{BestCheckpoint, FitConfig, Trainer, predict};
+use lora_core::train::{BestCheckpoint, Criterion, FitConfig, Select, Trainer, predict};
 use lora_core::{method, nn::Build, weights::Weights};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -92,6 +92,10 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
     let config = FitConfig {
         epochs: 5,
         lr: 2e-3,
+        weight_decay: 0.1,
+        warmup_ratio: 0.06,
+        clip: Some(1.0),
+        seed: 1,
         ..FitConfig::default()
     };
     let trainer = Trainer {
@@ -100,9 +104,8 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
         config: &config,
         checkpoint: None,
         keep: Some(BestCheckpoint {
-            metric: "accuracy",
-            lower_is_better: false,
-            last: false,
+            criterion: &Criterion::new("accuracy"),
+            select: Select::Best,
             path: adapter.clone(),
         }),
         stop: None,

@@ -5,7 +5,7 @@ mod common;
 use common::{build, fit_config, rows};
 use lora_core::method::{self, METHODS};
 use lora_core::nn::BuiltParams;
-use lora_core::train::{BestCheckpoint, Checkpoint, Event, Progress, Trainer};
+use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Event, Progress, Select, Trainer};
 use lora_core::weights::Weights;
 use lora_core::{Error, Result};
 use std::collections::BTreeMap;
@@ -31,15 +31,18 @@ fn run_keeping(
     let (model, built) = build("bert", method.as_ref(), 3);
     let (config, stop) = (fit_config("bert"), AtomicBool::new(stop_at == Some(0)));
     let file = Checkpoint::new(checkpoint, id);
+    let criterion = Criterion {
+        metric: "dev/sum".into(),
+        lower_is_better: lower,
+    };
     let trainer = Trainer {
         model: model.as_ref(),
         params: &built.params,
         config: &config,
         checkpoint: Some(&file),
         keep: Some(BestCheckpoint {
-            metric: "dev/sum",
-            lower_is_better: lower,
-            last,
+            criterion: &criterion,
+            select: if last { Select::Last } else { Select::Best },
             path: checkpoint.with_extension("best"),
         }),
         stop: Some(&stop),

@@ -1,4 +1,4 @@
-//! What the programs that analyse have in common: the id of a question, its record, and the store's answer if it has one.
+//! Analyses: the id of a question, and its record in the store.
 
 pub mod latency;
 pub mod subspace;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::time::Instant;
 use tch::Device;
 
-/// A question, with everything that decides the answer.
+/// A question, with all settings that decide the answer.
 #[derive(Debug)]
 pub struct Question {
     /// What the numbers are, in words.
@@ -22,9 +22,9 @@ pub struct Question {
     pub model: String,
     /// The named setting, if any.
     pub preset: Option<String>,
-    /// The resolved settings, with the hashes of what goes in.
+    /// The resolved settings, with the hashes of the inputs.
     pub config: serde_json::Value,
-    /// SHA-256 of the frozen weights, where they go in, and where they came from on the hub.
+    /// SHA-256 and hub source of the frozen weights, where the question has any.
     pub weights: (Option<String>, Option<String>),
     /// Where it is computed.
     pub device: Device,
@@ -38,12 +38,13 @@ impl Question {
     /// 16 hex digits: a hash of the settings.
     ///
     /// # Errors
-    /// None that is known: the settings are plain values.
+    /// Settings that JSON cannot hold.
     pub fn id(&self) -> Result<String> {
         crate::config::identity::hash(&self.config)
     }
 
-    /// The record in the store, if there is one and it is not to be made anew; else what `find` finds, kept. Tells which.
+    /// The record in the store, unless `anew`; else a record of what `find` returns, which is kept. The flag tells whether the record
+    /// was in the store.
     ///
     /// # Errors
     /// Those of `find`; a store that cannot be read or written.
@@ -89,15 +90,15 @@ impl Question {
     }
 }
 
-/// The settings as they are kept and hashed.
+/// The settings as JSON, as records hold them.
 ///
 /// # Errors
-/// None that is known: settings are plain values.
+/// Settings that JSON cannot hold.
 pub fn resolved(settings: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(settings).context("writing the settings down")
 }
 
-/// Where the record is, and whether it was there already.
+/// The path of the record, and whether it was in the store already.
 pub fn whereabouts(analysis: &Analysis, store: &Store, kept: bool) -> String {
     let path = store.dir().join("analyses").join(format!("{}.json", analysis.id));
     let what = if kept { "It was in the store already" } else { "Kept in" };

@@ -4,10 +4,10 @@ use clap::Parser;
 use experiments::analyses::latency::{LatencyArgs, run};
 use std::process::ExitCode;
 
-/// Measures what adapters cost at inference (Table 1, Figure 5), and with --efficiency what training costs (Section 4.2).
+/// Measures the latency of adapters at inference (Table 1, Figure 5), and with --efficiency the cost of training (Section 4.2).
 ///
-/// Forward passes of a model of GPT-2's shape with random weights, alone (which is LoRA, merged) and with adapters. The numbers
-/// are kept in OUT/analyses.
+/// Times forward passes of a model of GPT-2's shape with random weights, alone (as merged LoRA is) and with adapters. The record
+/// is kept in OUT/analyses.
 #[derive(Parser)]
 #[command(
     version,
@@ -19,7 +19,7 @@ use std::process::ExitCode;
   latency --preset paper --device cuda:0
   latency --efficiency
 
-The settings are those of experiments/latency/demo.yaml."
+experiments/latency/demo.yaml lists all settings."
 )]
 struct Cli {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `cargo run -p experiments --bin lora`: everything that is not an experiment.
+//! `cargo run -p experiments --bin lora`: tools around the experiments.
 
 use clap::{Parser, Subcommand};
 use experiments::tools::bench;
@@ -9,33 +9,33 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 enum Cli {
-    /// Versions, devices, caches, and what to do where something is missing
+    /// Print versions, devices and caches, and remedies where something is missing
     Doctor,
-    /// How many parameters a method trains
+    /// Count the parameters that a method trains
     Params(params::ParamsArgs),
-    /// Some rows of a task, to see what it asks
+    /// Print some rows of a task
     Examples(examples::ExamplesArgs),
-    /// Generated texts against references, by the field's own metrics
+    /// Score generated texts against references with the field's metrics
     Score(score::ScoreCommand),
-    /// Adapters: PEFT's in and out, loralib's in, merged models, and what is in a file
+    /// Import, export, merge and inspect adapters
     #[command(subcommand)]
-    Adapter(adapter::Command),
-    /// Gives records of earlier versions the ids that today's program gives the same runs
+    Adapter(adapter::AdapterCommand),
+    /// Give records of earlier versions the ids of this version
     Upgrade(upgrade::UpgradeArgs),
-    /// Measurements
+    /// Measure speed and memory
     #[command(subcommand)]
     Bench(Bench),
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Trains over a fixed workload and prints times and losses as JSON
+    /// Train on a fixed workload and print times and losses as JSON
     Train(bench::training::TrainArgs),
-    /// Several adapters on one base: mixed batches against one by one and against merged weights
+    /// Compare mixed batches over several adapters with one adapter at a time and with merged weights
     Adapters(bench::adapters::AdaptersArgs),
-    /// Writes with a language model and prints the speed as JSON
+    /// Generate with a language model and print the speed as JSON
     Generate(bench::generate::GenerateArgs),
-    /// Trains a model with random weights for some steps: the memory that it takes and the one predicted
+    /// Train a model with random weights for some steps and compare its memory with the prediction
     Memory(bench::memory::MemoryArgs),
 }
 

@@ -4,9 +4,9 @@ use clap::Parser;
 use experiments::tools::pretrain::{PretrainArgs, main as pretrain};
 use std::process::ExitCode;
 
-/// Pretrains small models: those of the embedded demonstrations on generated text, or a GPT-2 on real texts.
+/// Pretrains small models: those of the demonstrations on generated text, or a GPT-2 on real texts.
 ///
-/// The committed weights came from this command (experiments/embedded/*.yaml say more). A run that is stopped goes on from its checkpoint.
+/// The committed weights were made with this command (see experiments/embedded/*.yaml). A stopped run resumes from its checkpoint.
 #[derive(Parser)]
 #[command(
     version,

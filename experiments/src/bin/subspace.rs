@@ -4,10 +4,10 @@ use clap::Parser;
 use experiments::analyses::subspace::{SubspaceArgs, run};
 use std::process::ExitCode;
 
-/// Looks at what adapters have learned: Figures 3, 4, 6, 7, 8 and Table 7.
+/// Analyses trained adapters: Figures 3, 4, 6, 7, 8 and Table 7.
 ///
-/// Compares the directions of saved LoRA adapters with each other (phi), with the frozen weights and with chance, and says in
-/// plain sentences whether that is what the paper found. Nothing is trained. The numbers are kept in OUT/analyses.
+/// Compares the directions of saved LoRA adapters with each other (phi), with the frozen weights and with random directions, and
+/// states whether the paper's findings hold. Nothing is trained. The record is kept in OUT/analyses.
 #[derive(Parser)]
 #[command(
     version,

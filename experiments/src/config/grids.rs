@@ -15,16 +15,16 @@ use results::analysis::Module;
 use results::methods::size;
 use serde_yaml::{Mapping, Value};
 
-/// The key that marks a list of values as alternatives.
+/// The key of a list of alternatives.
 const EACH: &str = "each";
 
-/// More methods than this are a mistake.
+/// The largest number of methods of a grid.
 const MOST: usize = 1000;
 
-/// The methods that the `chosen` grids stand for, or all grids if none is chosen, in their order.
+/// The methods of the `chosen` grids, or of all grids if none is chosen, in their order.
 ///
 /// # Errors
-/// Unknown grids (with the known ones), entries without a kind, alternatives that are none, two methods of one name.
+/// Unknown grids (with the known ones), entries without a kind, malformed alternatives, two methods of one name.
 pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
     let known = || {
         let names: Vec<&str> = grids.keys().filter_map(Value::as_str).collect();
@@ -58,17 +58,17 @@ pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
     Ok(methods)
 }
 
-/// A method that one entry stands for, and the paths of what was varied in it.
+/// A method of a grid, and the paths of its varied settings.
 #[derive(Clone, Debug)]
-struct One {
+struct GridMethod {
     value: Value,
     varied: Vec<Vec<String>>,
 }
 
-/// Every combination of the alternatives in `entry`, the first one slowest.
-fn alternatives(entry: &Value) -> Result<Vec<One>> {
+/// Every combination of the alternatives in `entry`; the first alternative varies slowest.
+fn alternatives(entry: &Value) -> Result<Vec<GridMethod>> {
     ensure!(entry.is_mapping(), "a method must be a mapping, such as {{kind: full}}");
-    let mut all = vec![One {
+    let mut all = vec![GridMethod {
         value: entry.clone(),
         varied: Vec::new(),
     }];
@@ -76,7 +76,7 @@ fn alternatives(entry: &Value) -> Result<Vec<One>> {
         let choices = choices.as_sequence().filter(|c| !c.is_empty());
         let choices =
             choices.with_context(|| format!("`{}.each` must be a list with something in it", path.join(".")))?;
-        let with = |one: &One, choice: &Value| {
+        let with = |one: &GridMethod, choice: &Value| {
             let mut next = one.clone();
             put(&mut next.value, &path, choice.clone());
             next.varied.push(path.clone());
@@ -91,7 +91,7 @@ fn alternatives(entry: &Value) -> Result<Vec<One>> {
     Ok(all)
 }
 
-/// The path of the first value that is `{each: ...}`, and what stands there.
+/// The path of the first value `{each: ...}`, and its alternatives.
 fn first(value: &Value, path: &mut Vec<String>) -> Option<(Vec<String>, Value)> {
     let map = value.as_mapping()?;
     if let (1, Some(choices)) = (map.len(), map.get(EACH)) {
@@ -119,7 +119,7 @@ fn put(value: &mut Value, path: &[String], new: Value) {
     }
 }
 
-fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
+fn add(methods: &mut Mapping, mut one: GridMethod) -> Result<()> {
     // Without a number of rows there is no limit: as if unset.
     let unlimited = one
         .value
@@ -141,7 +141,7 @@ fn add(methods: &mut Mapping, mut one: One) -> Result<()> {
     Ok(())
 }
 
-/// Whether two entries mean the same method, however they are written.
+/// Whether two entries are the same method in another form.
 fn same(one: &Value, other: &Value) -> bool {
     let parts = |value: &Value| {
         let (mut method, mut runs) = (Mapping::new(), Mapping::new());
@@ -158,8 +158,8 @@ fn same(one: &Value, other: &Value) -> bool {
     parts(one).is_some_and(|one| Some(one) == parts(other))
 }
 
-/// `lora-qv-r8`: the kind, the matrices, the sizes; whatever else was varied; and the number of rows.
-fn name(one: &One) -> Result<String> {
+/// `lora-qv-r8`: the kind, the matrices, the sizes, then other varied settings and the number of rows.
+fn name(one: &GridMethod) -> Result<String> {
     let kind = one.value.get("kind").and_then(Value::as_str);
     let mut name = kind.context("a method must say its `kind`")?.to_string();
     let mut parts = Vec::new();
@@ -169,7 +169,7 @@ fn name(one: &One) -> Result<String> {
             sizes(&mut parts, key, value);
         }
     }
-    // In one order, whatever the one they were written in.
+    // Independent of the order in the file.
     parts.sort_by_key(|(place, _)| *place);
     parts.iter().for_each(|(_, part)| name += part);
     for path in &one.varied {
@@ -194,7 +194,7 @@ fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
 fn sizes(parts: &mut Vec<(usize, String)>, key: &str, value: &Value) {
     match (size(key), value) {
         (Some((place, prefix)), value) => parts.push((place, format!("-{prefix}{}", word(value)))),
-        // The settings of each method of a combination, under its name.
+        // The settings of the methods of a combination stand under their names.
         (None, Value::Mapping(inner)) => inner
             .iter()
             .for_each(|(key, value)| sizes(parts, key.as_str().unwrap_or_default(), value)),
@@ -202,12 +202,12 @@ fn sizes(parts: &mut Vec<(usize, String)>, key: &str, value: &Value) {
     }
 }
 
-/// A value in a name: a list of matrices by their letters.
+/// A value as part of a name; a list of matrices by their letters.
 fn word(value: &Value) -> String {
     match value {
         Value::Sequence(list) => {
             let mut words: Vec<String> = list.iter().map(word).collect();
-            // Which matrices, not in which order.
+            // Independent of the order of the matrices.
             let place = |word: &String| Module::ALL.iter().position(|module| module.name() == word);
             words.sort_by_key(|word| place(word).unwrap_or(Module::ALL.len()));
             words.dedup();

@@ -1,4 +1,4 @@
-//! A run's id: the same question has the same id, and another question another one.
+//! The ids of runs: runs with the same settings and contents have the same id.
 //!
 //! The id is a hash of the settings and of the contents of what goes in. Names are not part of it (of the experiment, the
 //! model, the method), nor is what changes no number (checkpoints, recomputation, what is shown). Settings come in one form:

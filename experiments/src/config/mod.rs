@@ -9,6 +9,12 @@ pub mod settings;
 use anyhow::{Context, Result};
 use std::path::Path;
 
+/// What every experiment's configuration starts from.
+pub const DEFAULTS: &str = include_str!("../../configs/defaults.yaml");
+
+/// What the configurations of text experiments start from, over [`DEFAULTS`].
+pub const TEXT_DEFAULTS: &str = include_str!("../../configs/texts.yaml");
+
 /// The text of a configuration file.
 ///
 /// # Errors

@@ -306,7 +306,7 @@ impl Layers {
                 .find(|over| over.flag && overlaps(&over.value, &layer.value));
             match by {
                 Some(by) => bail!("{} has no effect: {} overrides it", layer.name, by.name),
-                None => bail!("{} has no effect: no run that is asked for uses it", layer.name),
+                None => bail!("{} has no effect: no requested run uses it", layer.name),
             }
         }
         Ok(())

@@ -67,7 +67,7 @@ impl RunConfig {
     /// The settings that have no influence because of other settings of the run, whatever its task.
     pub fn idle_settings(&self) -> Vec<IdleSetting> {
         let mut idle = Vec::new();
-        if let Some(steps) = self.train.warmup_steps {
+        if let Some(steps) = self.train.fit.warmup_steps {
             idle.push(IdleSetting {
                 path: "train.warmup_ratio",
                 reason: format!("`train.warmup_steps` is {steps}; set it to null for a share of the steps"),
@@ -87,7 +87,7 @@ impl RunConfig {
     pub fn normalized(mut self, idle: &[IdleSetting]) -> RunConfig {
         for setting in idle {
             match setting.path {
-                "train.warmup_ratio" => self.train.warmup_ratio = 0.0,
+                "train.warmup_ratio" => self.train.fit.warmup_ratio = 0.0,
                 "train.label_smoothing" => self.train.label_smoothing = 0.0,
                 "limit.sample" => self.limit.sample = None,
                 "limit.test" => self.limit.test = None,

@@ -1,11 +1,17 @@
-//! The settings of one run: number type, training, decoding, and how much of the data is taken.
+//! The settings of one run: number type, training, decoding, and limits on rows.
 
+use crate::config::{DEFAULTS, TEXT_DEFAULTS};
 use anyhow::{Result, ensure};
+pub use lora_core::generate::Flavour;
+use lora_core::generate::Strategy;
 use lora_core::model::Dropout;
-use lora_core::train::{AdamForm, FitConfig, Objective};
+pub use lora_core::train::Select;
+use lora_core::train::{FitConfig, Objective};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 
 /// Number type of frozen weights and activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -13,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub enum Dtype {
     /// Everything in fp32.
     Fp32,
-    /// Frozen weights and activations in bf16; what is trained, and the optimiser, in fp32.
+    /// Frozen weights and activations in bf16; trained weights and the optimiser in fp32.
     Bf16,
 }
 
@@ -35,36 +41,12 @@ impl Dtype {
     }
 }
 
-/// How one run trains. The keys of `train:`.
+/// How one run trains: the keys of `train:`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Passes over the training rows.
-    pub epochs: u64,
-    /// Rows of one forward pass.
-    pub batch_size: usize,
-    /// Forward passes of one optimiser step.
-    pub accumulate: usize,
-    /// The highest learning rate.
-    pub lr: f64,
-    /// Of matrices and embeddings.
-    pub weight_decay: f64,
-    /// Share of all steps.
-    pub warmup_ratio: f64,
-    /// Steps of warm-up, in place of the share.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_steps: Option<u64>,
-    /// Largest joint norm of the gradients.
-    pub clip: Option<f64>,
-    /// Adam's first beta.
-    pub beta1: f64,
-    /// Adam's second beta.
-    pub beta2: f64,
-    /// Adam's epsilon.
-    pub eps: f64,
-    /// Where epsilon and decay stand in AdamW.
-    #[serde(default, skip_serializing_if = "AdamForm::is_torch")]
-    pub adamw: AdamForm,
+    /// The settings of the training loop.
+    #[serde(flatten)]
+    pub fit: FitConfig,
     /// Tokens of a row.
     pub max_len: usize,
     /// How contexts and completions of texts become tokens.
@@ -72,44 +54,74 @@ pub struct TrainConfig {
     pub encoding: Encoding,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
-    /// What the loss of texts is a mean over.
+    /// The unit that the loss of texts is a mean over.
     #[serde(default, skip_serializing_if = "is_default")]
     pub loss_over: LossOver,
-    /// Dropout everywhere in the model, in place of what its config.json says; that of methods is their own setting.
+    /// Dropout everywhere in the model, in place of that of its config.json; methods have their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_dropout: Option<f64>,
-    /// Dropout before the classifier, in place of what config.json and `model_dropout` say.
+    /// Dropout before the classifier, in place of that of config.json and of `model_dropout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cls_dropout: Option<f64>,
     /// Whether BERT's pooler is trained with the head.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pooler: Pooler,
-    /// Whether the classifier of a model that was fine-tuned already is left out, and a fresh one put in its place.
+    /// Whether the classifier of a fine-tuned model is left out and a fresh one put in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fresh_head: bool,
     /// Rows of one forward pass of evaluation.
     pub eval_batch_size: usize,
-    /// Whether activations inside blocks are computed again in the backward pass. Changes no number, so records lack it.
-    #[serde(default, skip_serializing)]
-    pub recompute: bool,
-    /// Which epoch counts.
+    /// Which epoch is selected.
     #[serde(default, skip_serializing_if = "Select::is_best")]
     pub select: Select,
-    /// Steps between checkpoints. Changes no number, so records lack it.
-    #[serde(default, skip_serializing)]
-    pub checkpoint_every: u64,
+    #[serde(flatten)]
+    rest: NoOtherKeys,
+}
+
+/// Refuses keys that no other field of a flattened struct has taken: serde's `deny_unknown_fields` does not work there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct NoOtherKeys {}
+
+impl<'de> Deserialize<'de> for NoOtherKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NoOtherKeys, D::Error> {
+        let rest = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+        match rest.keys().next() {
+            None => Ok(NoOtherKeys {}),
+            Some(key) => {
+                let known: Vec<String> = train_keys().iter().map(|key| format!("`{key}`")).collect();
+                let text = format!("unknown field `{key}`, expected one of {}", known.join(", "));
+                Err(D::Error::custom(text))
+            }
+        }
+    }
+}
+
+/// The keys of `train:`, which the default layers name all.
+fn train_keys() -> Vec<String> {
+    let keys = |layer: &str| {
+        let layer: serde_yaml::Value = serde_yaml::from_str(layer).unwrap_or_default();
+        let train = layer.get("train").and_then(serde_yaml::Value::as_mapping).cloned();
+        let names = train
+            .unwrap_or_default()
+            .into_keys()
+            .filter_map(|key| Some(key.as_str()?.to_string()));
+        names.collect::<Vec<String>>()
+    };
+    let (mut all, texts) = (keys(DEFAULTS), keys(TEXT_DEFAULTS));
+    all.extend(texts.into_iter().filter(|key| !keys(DEFAULTS).contains(key)));
+    all
 }
 
 impl TrainConfig {
-    /// Refuses what cannot be used.
+    /// Refuses values that cannot be used.
     ///
     /// # Errors
     /// The setting, its value, and what it must be.
     pub fn validate(&self) -> Result<()> {
         let counts = [
-            ("epochs", self.epochs, 1_000_000),
-            ("batch_size", self.batch_size as u64, 1 << 20),
-            ("accumulate", self.accumulate as u64, 1 << 20),
+            ("epochs", self.fit.epochs, 1_000_000),
+            ("batch_size", self.fit.batch_size as u64, 1 << 20),
+            ("accumulate", self.fit.accumulate as u64, 1 << 20),
             ("max_len", self.max_len as u64, 1 << 20),
             ("eval_batch_size", self.eval_batch_size as u64, 1 << 20),
         ];
@@ -119,7 +131,11 @@ impl TrainConfig {
                 "`train.{key}` is {value}; it must be from 1 to {most}"
             );
         }
-        let positive = [("lr", Some(self.lr)), ("eps", Some(self.eps)), ("clip", self.clip)];
+        let positive = [
+            ("lr", Some(self.fit.lr)),
+            ("eps", Some(self.fit.eps)),
+            ("clip", self.fit.clip),
+        ];
         for (key, value) in positive {
             let fine = value.is_none_or(|v| v.is_finite() && v > 0.0);
             ensure!(
@@ -129,8 +145,8 @@ impl TrainConfig {
             );
         }
         let shares = [
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
+            ("beta1", self.fit.beta1),
+            ("beta2", self.fit.beta2),
             ("label_smoothing", self.label_smoothing),
             ("model_dropout", self.model_dropout.unwrap_or(0.0)),
             ("cls_dropout", self.cls_dropout.unwrap_or(0.0)),
@@ -142,11 +158,11 @@ impl TrainConfig {
             );
         }
         ensure!(
-            (0.0..=1.0).contains(&self.warmup_ratio),
+            (0.0..=1.0).contains(&self.fit.warmup_ratio),
             "`train.warmup_ratio` is {}; it must be from 0 to 1",
-            self.warmup_ratio
+            self.fit.warmup_ratio
         );
-        let decay = self.weight_decay;
+        let decay = self.fit.weight_decay;
         ensure!(
             decay.is_finite() && decay >= 0.0,
             "`train.weight_decay` is {decay}; it must be 0 or more"
@@ -162,25 +178,13 @@ impl TrainConfig {
         }
     }
 
-    /// The settings of the loop.
-    pub fn fit(&self, seed: u64, objective: Objective, device: tch::Device) -> FitConfig {
+    /// The settings of the loop for one run.
+    pub fn fit_config(&self, seed: u64, objective: Objective, device: tch::Device) -> FitConfig {
         FitConfig {
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            accumulate: self.accumulate,
-            lr: self.lr,
-            weight_decay: self.weight_decay,
-            warmup_ratio: self.warmup_ratio,
-            warmup_steps: self.warmup_steps,
-            clip: self.clip,
-            betas: (self.beta1, self.beta2),
-            eps: self.eps,
-            adamw: self.adamw,
             objective,
             seed,
-            checkpoint_every: self.checkpoint_every,
-            recompute: self.recompute,
             device,
+            ..self.fit.clone()
         }
     }
 }
@@ -193,21 +197,21 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
-    /// As in the paper's GPT-2 code.
+    /// That of the paper's GPT-2 code.
     #[default]
     Paper,
-    /// As in Li and Liang's, whose rows the paper quotes: other blanks around the separator.
+    /// That of Li and Liang's code, whose rows the paper quotes: other blanks around the separator.
     LiLiang,
 }
 
-/// What the loss of texts is a mean over.
+/// The unit that the loss of texts is a mean over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossOver {
     /// All scored tokens of the step.
     #[default]
     Tokens,
-    /// The texts of the step, each with the sum over its tokens: Li and Liang's prefix tuning.
+    /// The texts of the step, each with the sum over its tokens, as in Li and Liang's prefix tuning.
     Texts,
 }
 
@@ -215,31 +219,14 @@ pub enum LossOver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooler {
-    /// By every method.
+    /// With every method.
     #[default]
     Trained,
-    /// As any pretrained weight: by full fine-tuning, and its bias by BitFit. So do PEFT and the paper's code.
+    /// Like any pretrained weight: with full fine-tuning, and its bias with BitFit. As in PEFT and the paper's code.
     Frozen,
 }
 
-/// Which epoch counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Select {
-    /// The best on dev, by the task's metric.
-    #[default]
-    Best,
-    /// The last, whatever it is like.
-    Last,
-}
-
-impl Select {
-    fn is_best(&self) -> bool {
-        *self == Select::Best
-    }
-}
-
-/// At most so many rows of each part of the data, the first ones if nothing else is said. The keys of `limit:`.
+/// The largest numbers of rows, by default the first ones: the keys of `limit:`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limit {
@@ -249,21 +236,21 @@ pub struct Limit {
     /// Rows of each split to evaluate on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev: Option<usize>,
-    /// Inputs to decode.
+    /// Contexts to decode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<usize>,
-    /// Takes the rows to train on at random in place of the first ones, with this seed: the same for every method.
+    /// Draws the rows to train on at random with this seed, the same rows for every method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
 }
 
 impl Limit {
-    /// Whether there is none.
+    /// Whether there is no limit.
     pub fn is_none(&self) -> bool {
         *self == Limit::default()
     }
 
-    /// Refuses what leaves nothing.
+    /// Refuses limits of 0.
     ///
     /// # Errors
     /// A limit of 0.
@@ -283,7 +270,7 @@ impl Limit {
             return Limit::cut(rows, self.train);
         };
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        // Each row is taken with just the chance that leaves `limit` of them at the end.
+        // Selection sampling: each row is taken with the probability that gives `limit` rows in the end.
         let (mut left, mut wanted) = (rows.len(), limit.min(rows.len()));
         let mut taken = |_: &T| {
             let take = random.random_range(0..left) < wanted;
@@ -310,66 +297,71 @@ pub struct IdleSetting {
     pub reason: String,
 }
 
-/// How texts are written after training. The keys of `decode:`.
+/// How texts are generated after training: the keys of `decode:`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// Whose contexts are continued: `dev` or `test`.
+    /// The split of the contexts: `dev` or `test`.
     pub split: String,
     /// How the next token is chosen.
-    pub strategy: Strategy,
-    /// Whose beam search: they differ in what is banned, when a beam is scored, and when they stop.
+    pub strategy: StrategyKind,
+    /// The variant of beam search.
     pub flavour: Flavour,
     /// Beams.
     pub beams: usize,
-    /// A finished beam's score is its log-likelihood over its length to this power: more favours longer texts.
+    /// The score of a finished beam is its log-likelihood divided by its length to this power: more favours longer texts.
     pub length_penalty: f64,
-    /// No so many tokens in a row may come twice; 0 = no such ban.
+    /// The length of n-grams that must not repeat; 0 for no ban.
     pub no_repeat_ngram: usize,
-    /// Tokens, or several in a row, that are never written: `bad_words_ids` of transformers.
+    /// Sequences of tokens that are never generated: `bad_words_ids` of transformers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bad_words: Vec<Vec<i64>>,
-    /// Tokens to write at most.
+    /// The largest number of tokens of a text.
     pub max_new_tokens: usize,
-    /// Of sampling.
+    /// The temperature of sampling.
     pub temperature: f64,
-    /// Inputs decoded side by side.
+    /// Contexts of a batch.
     pub batch_size: usize,
 }
 
-/// How the next token is chosen.
+/// The name of a [`Strategy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// The likeliest.
+pub enum StrategyKind {
+    /// The likeliest token.
     Greedy,
-    /// At random, by its likelihood; seeded by the run's seed.
+    /// A token drawn by its likelihood; the run's seed is that of the draw.
     Sample,
-    /// The likeliest text of several followed side by side.
+    /// Beam search.
     Beam,
 }
 
-/// Whose beam search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Flavour {
-    /// That of the paper's code.
-    Paper,
-    /// That of transformers.
-    Transformers,
-    /// That of transformers 3, as Li and Liang have it: a text's length counts the prompt too.
-    #[serde(rename = "transformers_3")]
-    Transformers3,
-}
-
 impl DecodeConfig {
+    /// The strategy with its settings; `seed` is that of sampling.
+    pub fn strategy(&self, seed: u64) -> Strategy {
+        match self.strategy {
+            StrategyKind::Greedy => Strategy::Greedy,
+            StrategyKind::Sample => Strategy::Sample {
+                temperature: self.temperature,
+                top_k: None,
+                top_p: None,
+                seed,
+            },
+            StrategyKind::Beam => Strategy::Beam {
+                beams: self.beams,
+                length_penalty: self.length_penalty,
+                flavour: self.flavour,
+            },
+        }
+    }
+
     /// The settings that have no influence under this strategy.
     pub fn idle_settings(&self) -> Vec<IdleSetting> {
         let settings = [
-            ("decode.temperature", Strategy::Sample, "sample"),
-            ("decode.beams", Strategy::Beam, "beam"),
-            ("decode.length_penalty", Strategy::Beam, "beam"),
-            ("decode.flavour", Strategy::Beam, "beam"),
+            ("decode.temperature", StrategyKind::Sample, "sample"),
+            ("decode.beams", StrategyKind::Beam, "beam"),
+            ("decode.length_penalty", StrategyKind::Beam, "beam"),
+            ("decode.flavour", StrategyKind::Beam, "beam"),
         ];
         let idle = settings
             .into_iter()
@@ -392,7 +384,7 @@ impl DecodeConfig {
         }
     }
 
-    /// Refuses what cannot be used.
+    /// Refuses values that cannot be used.
     ///
     /// # Errors
     /// The setting, its value, and what it must be.

@@ -1,6 +1,7 @@
 //! `ablations`: Tables 5, 6, 15, 16, 18 and Figure 2, as grids of methods ([`crate::config::grids`]) on the tasks of GLUE or of texts.
 
-use crate::experiment::{DEFAULTS, Experiment};
+use crate::config::DEFAULTS;
+use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::Task;
 use crate::task::generation::scorers::DataArgs;
@@ -13,7 +14,7 @@ pub static ABLATIONS: Experiment = Experiment {
     about: "Runs grids of methods: which matrices (Table 5), which rank (Tables 6, 18), few rows (Table 16), methods by size \
             (Table 15, Figure 2).\n\n\
             A grid is a list of methods in which `{each: [...]}` stands for a method with each value; what grids share is run once. \
-            Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.",
+            Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint.",
     examples: "Examples:
   ablations --grid which
   ablations --preset minilm --model DIR --data DIR --grid rank --tasks rte --seeds 1..3

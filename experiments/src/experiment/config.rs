@@ -132,7 +132,7 @@ impl ExperimentConfig {
                 .filter(|there| *there != method);
             ensure!(
                 other.is_none(),
-                "`{}` is a method of a grid and another one under `methods:`; call that something else",
+                "`{}` is a method of a grid and another one under `methods:`; rename one of them",
                 name.as_str().unwrap_or_default()
             );
             let mut whole = method.clone();

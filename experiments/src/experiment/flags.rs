@@ -16,21 +16,21 @@ const WHERE: &str = "Where";
 const HOW: &str = "How";
 const OUTPUT: &str = "Output";
 
-/// What to run and where.
+/// The flags.
 #[derive(Args, Clone, Debug)]
 pub struct ExperimentArgs {
-    /// A YAML file that states what differs from the defaults
+    /// A YAML file with the settings that differ from the defaults
     #[arg(long, value_name = "FILE", conflicts_with = "preset", help_heading = WHAT)]
     pub config: Option<PathBuf>,
-    /// A configuration that comes with the program (--list shows them); demo, unless --config, --data or a model of your
-    /// own says otherwise
+    /// A configuration that comes with the program (see --list); the default is demo, unless --config, --data or a --model that is not
+    /// embedded is given
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub preset: Option<String>,
-    /// Hugging Face model folder (config.json, tokenizer, weights), a model of the hub, or one of the program's own, such as
-    /// embedded:roberta, embedded:deberta or embedded:gpt2
+    /// Hugging Face model folder (config.json, tokenizer, weights), a model of the hub, or one inside the program: embedded:roberta,
+    /// embedded:deberta or embedded:gpt2
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub model: Option<String>,
-    /// Folder that holds the data (GLUE's holds CoLA/, MRPC/, ...), their data set on the hub, or embedded for generated tasks
+    /// Folder of the data (for GLUE that with CoLA/, MRPC/, ...), their data set on the hub, or embedded for generated tasks
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]", help_heading = WHERE)]
     pub data: Option<String>,
     /// Tasks, such as mrpc,rte
@@ -39,7 +39,7 @@ pub struct ExperimentArgs {
     /// Methods, such as full,lora
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
     pub methods: Vec<String>,
-    /// Grids of methods, such as which,rank, if not all that the configuration has
+    /// Grids of methods, such as which,rank; by default all of the configuration
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = WHAT)]
     pub grid: Vec<String>,
     /// Seeds, such as 1..5 or 1,2,7
@@ -51,7 +51,7 @@ pub struct ExperimentArgs {
     /// Any setting by its path, such as train.lr=0.0003 or methods.lora.r=4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = HOW)]
     pub sets: Vec<String>,
-    /// Where records, checkpoints, logs, tables and TensorBoard's files go
+    /// Folder for records, checkpoints, logs, tables and TensorBoard's files
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = WHERE)]
     pub out: PathBuf,
     /// auto, cpu, cuda or cuda:N
@@ -63,19 +63,19 @@ pub struct ExperimentArgs {
     /// CPU threads; 0 = as many as there are cores
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HOW)]
     pub threads: usize,
-    /// Runs at once, each with its share of the threads; 0 = on a CPU one a thread, as far as memory goes, on a GPU one
+    /// Runs at once, which share the threads; 0 = on a CPU one for each thread, as memory allows, on a GPU one
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HOW)]
     pub jobs: usize,
-    /// Print the plan (runs, parameters trained, steps, rough memory) and stop
+    /// Print the plan (runs, trained parameters, steps, memory, time) and stop
     #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
     /// List presets, tasks and methods, and stop
     #[arg(long, conflicts_with = "json", help_heading = OUTPUT)]
     pub list: bool,
-    /// Go on from checkpoints of interrupted runs (the default); --resume=false starts them afresh
+    /// Resume interrupted runs from their checkpoints (the default); --resume=false starts them again
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set, help_heading = HOW)]
     pub resume: bool,
-    /// Keep what each run trained, of its best epoch, in OUT/weights: for `lora adapter`
+    /// Keep the trained weights of the best epoch of each run in OUT/weights, for `lora adapter`
     #[arg(long, help_heading = OUTPUT)]
     pub keep: bool,
 }
@@ -171,7 +171,7 @@ impl ExperimentArgs {
         Ok(flags)
     }
 
-    /// What `--list` prints.
+    /// The output of `--list`.
     pub fn listing(&self, experiment: &Experiment) -> String {
         let mut text = String::from("Presets\n");
         for (name, yaml) in experiment.presets {

@@ -1,6 +1,7 @@
 //! `glue`: Table 2, for any encoder and any of GLUE's tasks.
 
-use crate::experiment::{DEFAULTS, Experiment};
+use crate::config::DEFAULTS;
+use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::Task;
 use datasets::TASKS;
@@ -9,7 +10,7 @@ use datasets::TASKS;
 pub static GLUE: Experiment = Experiment {
     name: "glue",
     about: "Fine-tunes an encoder on GLUE tasks with each method and prints Table 2.\n\n\
-            Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint.",
+            Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint.",
     examples: "Examples:
   glue --list
   glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
@@ -18,7 +19,7 @@ pub static GLUE: Experiment = Experiment {
   glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
   tensorboard --logdir results/tensorboard
 
-Ctrl-C writes a checkpoint, prints the table so far and the command that goes on, and exits with 130.",
+Ctrl-C writes a checkpoint, prints the table so far and the command that resumes, and exits with 130.",
     defaults: &[("the defaults", DEFAULTS)],
     presets: &[
         ("demo", include_str!("../../configs/demo.yaml")),

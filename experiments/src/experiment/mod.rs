@@ -14,9 +14,6 @@ use crate::task::Task;
 use anyhow::{Result, bail};
 use clap::Command;
 
-/// What every experiment's configuration starts from.
-pub const DEFAULTS: &str = include_str!("../../configs/defaults.yaml");
-
 /// The description of one experiment: data only, the program is [`crate::app`].
 pub struct Experiment {
     /// Its name: that of the binary and the log file, and in records.

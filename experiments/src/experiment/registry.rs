@@ -115,9 +115,13 @@ mod tests {
                 let run = &own.next().unwrap().2;
                 assert_eq!(run.method["kind"], kind, "{id}");
                 assert_eq!(run.method["bottleneck"], bottleneck, "{id}");
-                assert_eq!((run.train.epochs, run.train.lr), (epochs, rate), "{id} {task}");
+                assert_eq!((run.train.fit.epochs, run.train.fit.lr), (epochs, rate), "{id} {task}");
                 let t = &run.train;
-                assert_eq!((t.batch_size, t.max_len, t.warmup_ratio), (32, 128, 0.06), "{id}");
+                assert_eq!(
+                    (t.fit.batch_size, t.max_len, t.fit.warmup_ratio),
+                    (32, 128, 0.06),
+                    "{id}"
+                );
             }
         }
     }
@@ -133,11 +137,11 @@ mod tests {
         for (name, preset, run, row) in texts.filter_map(|(n, p, run, row)| Some((n, p, run, row.as_ref()?))) {
             let at = format!("{name} {preset} {row}");
             let (t, decode) = (&run.train, serde_json::to_value(&run.decode).unwrap());
-            assert_eq!(serde_json::to_value(t.adamw).unwrap(), "transformers", "{at}");
+            assert_eq!(serde_json::to_value(t.fit.adamw).unwrap(), "transformers", "{at}");
             if row.ends_with("_lora") {
                 ours += 1;
                 assert_eq!(
-                    (t.warmup_steps, t.clip, t.model_dropout),
+                    (t.fit.warmup_steps, t.fit.clip, t.model_dropout),
                     (Some(500), None, Some(0.0)),
                     "{at}"
                 );
@@ -152,11 +156,11 @@ mod tests {
             }
             theirs += 1;
             assert_eq!(
-                (t.weight_decay, t.label_smoothing, t.warmup_steps),
+                (t.fit.weight_decay, t.label_smoothing, t.fit.warmup_steps),
                 (0.0, 0.0, Some(0)),
                 "{at}"
             );
-            assert_eq!((t.clip, t.eps), (Some(1.0), 1e-8), "{at}");
+            assert_eq!((t.fit.clip, t.fit.eps), (Some(1.0), 1e-8), "{at}");
             let prefix = row.ends_with("_prelayer");
             assert_eq!(t.model_dropout, prefix.then_some(0.0), "{at}");
             let train = serde_json::to_value(t).unwrap();

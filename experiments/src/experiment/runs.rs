@@ -44,7 +44,7 @@ impl ExperimentConfig {
                     let run = self.run(experiment, task, method, *seed)?;
                     ensure!(
                         !runs.contains(&run),
-                        "{} with {} and seed {seed} is asked for twice",
+                        "{} with {} and seed {seed} is requested twice",
                         run.task,
                         run.method_name
                     );
@@ -177,7 +177,7 @@ impl ExperimentConfig {
     pub(crate) fn amounts(&self, task: &str, method: &str) -> Option<(Limit, u64)> {
         let limit = serde_yaml::from_value(self.layers.part("limit", method).value).ok()?;
         let train: TrainConfig = serde_yaml::from_value(self.layers.train(task, method).value).ok()?;
-        Some((limit, train.epochs))
+        Some((limit, train.fit.epochs))
     }
 
     /// The model's name in tables.

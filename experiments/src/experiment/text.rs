@@ -1,7 +1,8 @@
 //! The experiments of text generation. To add a preset: a file in `configs/NAME/` and a line here; to add an experiment: a data
 //! set in [`datasets::text::DATASETS`], an entry here, and one in [`crate::experiment::registry::EXPERIMENTS`].
 
-use crate::experiment::{DEFAULTS, Experiment};
+use crate::config::{DEFAULTS, TEXT_DEFAULTS};
+use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::Task;
 use crate::task::generation::scorers::DataArgs;
@@ -13,21 +14,21 @@ fn tasks(name: &str) -> Vec<&'static dyn Task> {
     own.map(|d| *d as &'static dyn Task).collect()
 }
 
-/// Its presets: name and text of each.
+/// Its presets, as (name, YAML text).
 macro_rules! presets {
     ($name:literal, [$($preset:literal),+]) => {
         &[$(($preset, include_str!(concat!("../../configs/", $name, "/", $preset, ".yaml")))),+]
     };
 }
 
-/// An experiment of one data set of texts: its name, what it is called, the table that it prints, and its own data.
+/// An experiment of one data set: its name, the name in prose, its table, its presets, and the choices of `--data`.
 macro_rules! experiment {
     ($name:literal, $called:literal, $table:literal in $prints:literal, $presets:tt, $folder:literal, $repository:literal) => {
         Experiment {
             name: $name,
             about: concat!(
                 "Adapts a causal language model to ", $called, " with each method, writes and scores texts, and prints ", $prints, ".\n\n",
-                "Only runs that OUT/runs lacks are computed; a killed run goes on from its checkpoint, or in the middle of its texts."
+                "Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint or among its texts."
             ),
             examples: concat!(
                 "Examples:\n",
@@ -40,7 +41,7 @@ macro_rules! experiment {
             ),
             defaults: &[
                 ("the defaults", DEFAULTS),
-                ("the defaults of texts", include_str!("../../configs/texts.yaml")),
+                ("the defaults of texts", TEXT_DEFAULTS),
                 (
                     concat!("the defaults of ", $name),
                     include_str!(concat!("../../configs/", $name, "/defaults.yaml")),

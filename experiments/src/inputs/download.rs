@@ -1,11 +1,11 @@
-//! What a person sees while files come from the hub.
+//! The progress of downloads from the hub.
 
 use datasets::hub::Progress;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
-/// A bar a file on a terminal, a line a file elsewhere, nothing if `quiet`.
+/// A bar for each file on a terminal, a line for each file elsewhere, nothing if `quiet`.
 pub fn bars(quiet: bool) -> impl Fn(&Progress<'_>) + Send + Sync + 'static {
     let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
     let terminal = std::io::stderr().is_terminal();

@@ -1,4 +1,4 @@
-//! The models that come with the program, so that the first command needs no files and no network.
+//! The models inside the program, so that the first command needs no files and no network.
 
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ pub struct Embedded {
     files: &'static [(&'static str, &'static [u8])],
 }
 
-/// What a model's name starts with where it is an embedded one.
+/// The prefix of the names of embedded models.
 pub const PREFIX: &str = "embedded:";
 
-/// Every embedded model. They were made by the binary `pretrain`.
+/// All embedded models, made with the binary `pretrain`.
 pub static EMBEDDED: &[Embedded] = &[
     Embedded {
         name: "roberta",
@@ -58,8 +58,7 @@ pub static EMBEDDED: &[Embedded] = &[
 ];
 
 impl Embedded {
-    /// A folder with the model's files, written to the user's cache (or the system's temporary folder) where it is not
-    /// there yet.
+    /// A folder with the model's files in the user's cache (or the system's temporary folder); missing files are written.
     ///
     /// # Errors
     /// A cache that cannot be written.
@@ -70,7 +69,7 @@ impl Embedded {
             .join(format!("{}-{}", self.name, env!("CARGO_PKG_VERSION")));
         for (name, bytes) in self.files {
             let path = dir.join(name);
-            // Compared whole: a file of an earlier build, or one cut short, is written anew.
+            // Compared in full: a file of an earlier build, or an incomplete one, is replaced.
             if std::fs::read(&path).is_ok_and(|found| found == *bytes) {
                 continue;
             }

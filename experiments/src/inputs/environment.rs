@@ -25,14 +25,13 @@ pub fn host() -> Host {
     }
 }
 
-/// Commit of the sources that this program was built from, and whether they differed from it; none where there was no
-/// repository.
+/// Commit of the sources that this program was built from, if any, and whether they had uncommitted changes.
 pub fn commit() -> (Option<String>, bool) {
     let commit = Some(env!("BUILT_FROM_COMMIT")).filter(|c| !c.is_empty());
     (commit.map(String::from), env!("BUILT_FROM_CHANGED") == "true")
 }
 
-/// Versions that can change a number.
+/// Versions that can change numbers.
 pub fn versions() -> BTreeMap<String, String> {
     let own = env!("CARGO_PKG_VERSION");
     [("libtorch", LIBTORCH), ("tch", TCH), ("experiments", own)]
@@ -40,19 +39,19 @@ pub fn versions() -> BTreeMap<String, String> {
         .into()
 }
 
-/// The machine's memory, in MiB; none where the system does not say.
+/// The machine's memory in MiB, where the system reports it.
 pub fn memory_mib() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     kib(&text, "MemTotal:").map(|kib| kib / 1024.0)
 }
 
-/// The memory that can be had without swapping, in MiB; none where the system does not say.
+/// The memory available without swapping in MiB, where the system reports it.
 pub fn available_mib() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     kib(&text, "MemAvailable:").map(|kib| kib / 1024.0)
 }
 
-/// The memory that this process holds, in MiB; none where the system does not say.
+/// The resident memory of this process in MiB, where the system reports it.
 pub fn rss_mib() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     kib(&text, "VmRSS:").map(|kib| kib / 1024.0)
@@ -64,12 +63,12 @@ fn kib(text: &str, key: &str) -> Option<f64> {
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// Starts the peak of [`peak_rss_mib`] anew, where the system can.
+/// Resets the peak of [`peak_rss_mib`], where the system can.
 pub fn reset_peak_rss() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that this process has held since [`reset_peak_rss`], in MiB; none where the system does not say.
+/// The peak resident memory of this process since [`reset_peak_rss`] in MiB, where the system reports it.
 pub fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     kib(&status, "VmHWM:").map(|kib| (kib / 1024.0).round())

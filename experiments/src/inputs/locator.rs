@@ -1,4 +1,4 @@
-//! Where models and data come from: a word on the command line or in YAML, and what it stands for.
+//! Where models and data come from, as named on the command line or in YAML.
 
 use crate::inputs::download;
 use crate::inputs::embedded::{EMBEDDED, Embedded, PREFIX};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Where a model comes from.
 #[derive(Clone)]
 pub enum ModelSource {
-    /// `embedded:NAME`: it comes with the program.
+    /// `embedded:NAME`: inside the program.
     Embedded(&'static Embedded),
     /// A Hugging Face model folder.
     Folder(PathBuf),
@@ -37,7 +37,7 @@ pub struct DataChoices {
     pub repositories: &'static [&'static str],
 }
 
-/// A repository on the hub, and the way there.
+/// A repository on the hub, with its client.
 #[derive(Clone)]
 pub struct Repository {
     hub: Hub,
@@ -63,7 +63,7 @@ impl Repository {
         }
     }
 
-    /// The way to the hub.
+    /// The client of the hub.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -79,17 +79,16 @@ impl Repository {
     }
 }
 
-/// What stands in the records of a thing from the hub.
+/// A snapshot of the hub as records name it: `OWNER/NAME@COMMIT`.
 pub fn at(snapshot: &datasets::Snapshot) -> Option<String> {
     Some(format!("{}@{}", snapshot.id, snapshot.commit))
 }
 
 impl ModelSource {
-    /// Reads `embedded:NAME`, a folder's path, or `OWNER/NAME[@REVISION]` on the hub. A folder that is there wins.
+    /// Reads `embedded:NAME`, a folder's path, or `OWNER/NAME[@REVISION]` on the hub. An existing folder has priority.
     ///
     /// # Errors
-    /// An embedded model that there is not (with the known ones), a folder that is not there, settings of the hub that
-    /// cannot be used.
+    /// An unknown embedded model (with the known ones), a missing folder, settings of the hub that cannot be used.
     pub fn parse(word: &str, quiet: bool) -> Result<ModelSource> {
         if let Some(name) = word.strip_prefix(PREFIX) {
             let found = EMBEDDED.iter().find(|m| m.name == name);
@@ -108,14 +107,14 @@ impl ModelSource {
         }
     }
 
-    /// The model's name in tables, if nothing else is said.
+    /// The model's default name in tables.
     pub fn name(word: &str) -> String {
         let path = word.split_once('@').map_or(word, |(id, _)| id);
         let last = Path::new(path).file_name();
         last.map_or(word.into(), |n| n.to_string_lossy().into_owned())
     }
 
-    /// A folder that holds the model, and for one from the hub its repository and commit.
+    /// The folder of the model, and repository and commit of one from the hub.
     ///
     /// # Errors
     /// A cache that cannot be written; the hub's refusals.
@@ -137,7 +136,7 @@ impl DataSource {
     /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets among `choices`.
     ///
     /// # Errors
-    /// A folder that is not there, another data set of the hub, settings of the hub that cannot be used.
+    /// A missing folder, another data set of the hub, settings of the hub that cannot be used.
     pub fn parse(word: &str, choices: &DataChoices, quiet: bool) -> Result<DataSource> {
         let folder = Path::new(word);
         if word == "embedded" {

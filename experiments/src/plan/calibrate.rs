@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tch::Device;
 
-/// No measurement lasts much longer than this, however slow the device.
+/// The time limit of a measurement.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// Steps that are timed, after one that is not.
+/// Timed steps, after an untimed one.
 const STEPS: usize = 4;
 
 /// The speed of a method.
@@ -34,11 +34,12 @@ impl Pace {
         let evaluator = &run.rows.evaluator;
         let eval: f64 = evaluator.splits().into_iter().map(tokens).sum();
         let inputs = evaluator.post_training().inputs() as f64;
-        run.config.train.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval) + inputs * self.input
+        run.config.train.fit.epochs as f64 * (tokens(&run.rows.train) / self.train + eval / self.eval)
+            + inputs * self.input
     }
 }
 
-/// The pace of each method, measured on the first run of it that is still to do.
+/// The pace of each method, measured on its first run that is not done.
 ///
 /// # Errors
 /// A method that does not fit the model; not enough memory.
@@ -55,7 +56,7 @@ pub fn measure(runs: &[Planned], model: &Path, device: Device) -> Result<BTreeMa
 fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     let (model, built, _) = run.load(model_dir, device)?;
     let (settings, evaluator) = (&run.config.train, &run.rows.evaluator);
-    let fit = settings.fit(run.config.seed, evaluator.objective(settings), device);
+    let fit = settings.fit_config(run.config.seed, evaluator.objective(settings), device);
     let train = if built.params.trainable().next().is_some() {
         let mut stepper = Stepper::new(model.as_ref(), &built.params, &fit, Schedule::constant(1e-6))?;
         let batches: Vec<&[Row]> = run.rows.train.chunks(fit.batch_size).collect();
@@ -75,7 +76,7 @@ fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {
     Ok(Pace { train, eval, input })
 }
 
-/// Tokens a second of `work` over some of the batches.
+/// Tokens a second of `work` on some of the batches.
 fn rate(batches: &[&[Row]], device: Device, work: &mut dyn FnMut(&[Row]) -> Result<()>) -> Result<f64> {
     let (mut tokens, mut since) = (0, Instant::now());
     let mut took = Duration::MAX;

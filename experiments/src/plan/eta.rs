@@ -1,35 +1,35 @@
-//! How far a batch of runs is.
+//! The progress of a batch of runs, and the time left.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How much of all runs is left, in tokens to train on, and how long that takes.
+/// The progress of a batch of runs, in tokens to train on.
 #[derive(Debug)]
-pub struct Work {
+pub struct Progress {
     /// Tokens in all.
     pub total: f64,
-    /// Tokens to go.
+    /// Tokens left.
     pub left: f64,
-    /// Tokens computed here since then, and not before or elsewhere.
+    /// Tokens computed by this process since `since`.
     done: f64,
     since: Instant,
     /// The runs in progress, by id.
-    runs: HashMap<String, Run>,
+    runs: HashMap<String, RunProgress>,
 }
 
-/// Where a run is, its length, and its tokens a step.
+/// The step of a run, its number of steps, and its tokens a step.
 #[derive(Debug)]
-struct Run {
+struct RunProgress {
     step: u64,
     steps: u64,
     tokens: f64,
 }
 
-impl Work {
-    /// `total` tokens, none of them done.
-    pub fn new(total: u64) -> Work {
+impl Progress {
+    /// The start, with `total` tokens left.
+    pub fn new(total: u64) -> Progress {
         let total = total as f64;
-        Work {
+        Progress {
             total,
             left: total,
             done: 0.0,
@@ -38,18 +38,18 @@ impl Work {
         }
     }
 
-    /// The run `id` of this size begins.
+    /// Starts the run `id` of this size.
     pub fn start(&mut self, id: &str, tokens: u64, steps: u64) {
         let tokens = tokens as f64 / steps.max(1) as f64;
-        self.runs.insert(id.into(), Run { step: 0, steps, tokens });
+        self.runs.insert(id.into(), RunProgress { step: 0, steps, tokens });
     }
 
-    /// The steps up to `step` need not be computed.
+    /// Counts the steps up to `step` as done, but not by this process.
     pub fn skip_to(&mut self, id: &str, step: u64) {
         self.pass(id, step, false);
     }
 
-    /// The steps up to `step` were computed.
+    /// Counts the steps up to `step` as computed.
     pub fn advance_to(&mut self, id: &str, step: u64) {
         self.pass(id, step, true);
     }
@@ -62,7 +62,7 @@ impl Work {
         self.done += if computed { tokens } else { 0.0 };
     }
 
-    /// The run is over, wherever it was.
+    /// Ends the run, whatever its step.
     pub fn end(&mut self, id: &str) {
         if let Some(steps) = self.runs.get(id).map(|run| run.steps) {
             self.skip_to(id, steps);
@@ -70,14 +70,14 @@ impl Work {
         self.runs.remove(id);
     }
 
-    /// At the speed so far; none where there is no speed yet, or nothing left.
+    /// The time left at the speed so far; none without a speed, or with nothing left.
     pub fn time_left(&self) -> Option<Duration> {
         self.left_after(self.since.elapsed())
     }
 
     fn left_after(&self, elapsed: Duration) -> Option<Duration> {
         let left = elapsed.as_secs_f64() * self.left / self.done;
-        // Less than a token is a rounding.
+        // Less than a token is rounding.
         (self.left >= 1.0)
             .then(|| Duration::try_from_secs_f64(left).ok())
             .flatten()
@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_from_the_work_done_here() {
-        let mut work = Work::new(1000 + 600);
-        let left = |work: &Work| work.left_after(Duration::from_secs(50)).map(|d| d.as_secs());
+        let mut work = Progress::new(1000 + 600);
+        let left = |work: &Progress| work.left_after(Duration::from_secs(50)).map(|d| d.as_secs());
         assert_eq!(left(&work), None, "no speed yet");
         work.start("a", 1000, 100);
         work.skip_to("a", 50); // computed in an earlier sitting: tells nothing of the speed

@@ -101,8 +101,8 @@ fn other_amounts(base: Option<&ExperimentConfig>, runs: &[Planned]) -> Vec<Strin
         some("contexts", run.config.limit.test, inputs)
     });
     let epochs = differ(
-        &|run, own| own.is_some_and(|(_, epochs)| run.train.epochs != *epochs),
-        &|run| match run.config.train.epochs {
+        &|run, own| own.is_some_and(|(_, epochs)| run.train.fit.epochs != *epochs),
+        &|run| match run.config.train.fit.epochs {
             1 => "1 epoch".into(),
             n => format!("{n} epochs"),
         },

@@ -41,7 +41,7 @@ impl Parallelism {
 fn at_once(wanted: usize, threads: usize, runs: &[Planned], model: &Path, device: Device) -> Result<usize> {
     ensure!(
         device == Device::Cpu || wanted <= 1,
-        "--jobs {wanted}: runs side by side on one GPU would draw from one generator; start the program once for each GPU instead"
+        "--jobs {wanted}: runs at once on one GPU would share its random generator; start one program for each GPU instead"
     );
     if device != Device::Cpu {
         return Ok(1);

@@ -77,14 +77,18 @@ impl Planned {
     /// Optimiser steps.
     pub fn steps(&self) -> u64 {
         let train = &self.config.train;
-        let per_epoch = self.rows.train.len().div_ceil(train.batch_size * train.accumulate) as u64;
-        per_epoch * train.epochs
+        let per_epoch = self
+            .rows
+            .train
+            .len()
+            .div_ceil(train.fit.batch_size * train.fit.accumulate) as u64;
+        per_epoch * train.fit.epochs
     }
 
     /// Tokens trained on in all epochs, without padding.
     pub fn tokens(&self) -> u64 {
         let epoch: usize = self.rows.train.iter().map(|r| r.ids.len()).sum();
-        epoch as u64 * self.config.train.epochs
+        epoch as u64 * self.config.train.fit.epochs
     }
 
     /// Builds the model of the folder `dir` with the run's method and head; its weights are not loaded.
@@ -128,7 +132,13 @@ impl Planned {
         arch.set_dropout(&mut config, train.dropout())?;
         let shape = (arch.shape)(&config)?;
         Ok(Counted {
-            memory: MemoryModel::new((arch, &config), shape, (model.as_ref(), &built), kind, train.recompute),
+            memory: MemoryModel::new(
+                (arch, &config),
+                shape,
+                (model.as_ref(), &built),
+                kind,
+                train.fit.recompute,
+            ),
             counts: built.counts,
         })
     }
@@ -147,7 +157,7 @@ impl Planned {
 
     /// Memory of training, in MiB, for a batch of average rows, one of them the longest; without that of the process itself.
     pub fn memory_mib(&self, counted: &Counted) -> f64 {
-        let batch = BatchShape::of(&self.rows.train, self.config.train.batch_size);
+        let batch = BatchShape::of(&self.rows.train, self.config.train.fit.batch_size);
         counted.memory.bytes(&batch) / f64::from(1 << 20)
     }
 }

@@ -1,7 +1,7 @@
-//! What a person sees while runs go on: a bar for all and one a run on a terminal, one line an epoch elsewhere, a line for each run that
-//! ends, and the tables; and the log file.
+//! Output for a person: progress bars on a terminal, a line for each epoch elsewhere, a line for each run that ends, and the tables;
+//! and the log file.
 
-use crate::plan::eta::Work;
+use crate::plan::eta::Progress;
 use crate::plan::planned::{Planned, State};
 use crate::report::json_events;
 use crate::runner::events::{Observer, RunEvent};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
 use console::style;
 use indicatif::{FormattedDuration, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lora_core::train::{Eval, Event};
+use lora_core::train::{Criterion, Eval, Event};
 use results::Table;
 use results::record::{RunRecord, Status};
 use std::collections::HashMap;
@@ -20,10 +20,10 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-/// What is shown, and how.
+/// The flags of output.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
-pub struct Show {
+pub struct OutputArgs {
     /// Show errors and the final table only
     #[arg(long, short)]
     pub quiet: bool,
@@ -35,47 +35,47 @@ pub struct Show {
     pub color: ColorChoice,
 }
 
-/// Target of log lines that the terminal has had already.
+/// The target of log lines that are already on the terminal.
 const SHOWN: &str = "shown";
 
-/// The bars of a batch of runs, and the lines above them.
+/// The progress bars, and the lines above them.
 #[derive(Debug)]
 pub struct Console {
-    show: Show,
+    show: OutputArgs,
     out: PathBuf,
-    aside: Aside,
+    aside: LineWriter,
     bars: bool,
     all: ProgressBar,
     /// The runs in progress, by id.
-    going: HashMap<String, Going>,
-    /// Runs in all; those that need no more computing, well or badly ended; and those that failed.
+    going: HashMap<String, RunBar>,
+    /// The numbers of all runs, of finished or failed ones, and of failed ones.
     runs: usize,
     done: usize,
     failed: usize,
-    work: Work,
+    work: Progress,
 }
 
-/// What is shown of a run in progress.
+/// The bar of a run in progress.
 #[derive(Debug)]
-struct Going {
+struct RunBar {
     bar: ProgressBar,
     /// The metric at its last evaluation.
     last: String,
 }
 
 impl Console {
-    /// For the experiment of that name in the folder `out`, with everything from `info` up in its log file and warnings on the terminal.
+    /// Opens the log file of the experiment below `out`, which gets all lines from `info` up; the terminal gets warnings.
     ///
     /// # Errors
     /// A log file that cannot be opened.
-    pub fn start(experiment: &str, show: &Show, out: &Path) -> Result<Console> {
+    pub fn start(experiment: &str, show: &OutputArgs, out: &Path) -> Result<Console> {
         match show.color {
             ColorChoice::Always => console::set_colors_enabled_stderr(true),
             ColorChoice::Never => console::set_colors_enabled_stderr(false),
             ColorChoice::Auto => {}
         }
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        // Lines of JSON on the same terminal would run through the bars.
+        // JSON lines on the same terminal would break the bars.
         let shared = show.json && std::io::stdout().is_terminal();
         let bars = std::io::stderr().is_terminal() && !dumb && !shared && !show.quiet;
         let target = if bars {
@@ -83,7 +83,7 @@ impl Console {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let aside = Aside(MultiProgress::with_draw_target(target));
+        let aside = LineWriter(MultiProgress::with_draw_target(target));
         log_to(
             &out.join("logs").join(format!("{experiment}.log")),
             aside.clone(),
@@ -99,16 +99,16 @@ impl Console {
             runs: 0,
             done: 0,
             failed: 0,
-            work: Work::new(0),
+            work: Progress::new(0),
         })
     }
 
     /// Writes lines above the bars.
-    pub fn aside(&self) -> Aside {
+    pub fn aside(&self) -> LineWriter {
         self.aside.clone()
     }
 
-    /// A line, unless nothing but errors is wanted.
+    /// Shows a line, unless `--quiet`.
     fn say(&self, text: &str) {
         tracing::info!(target: SHOWN, "{text}");
         if !self.show.quiet {
@@ -116,7 +116,7 @@ impl Console {
         }
     }
 
-    /// A line for an error.
+    /// Shows an error.
     fn complain(&self, text: &str) {
         tracing::error!(target: SHOWN, "{text}");
         self.aside.line(&style(text).red().for_stderr().to_string());
@@ -131,7 +131,7 @@ impl Console {
             runs.len(),
             missing.len()
         ));
-        self.work = Work::new(missing.iter().map(|r| r.tokens()).sum());
+        self.work = Progress::new(missing.iter().map(|r| r.tokens()).sum());
         if self.bars && !missing.is_empty() {
             self.all = self.bar("{prefix:<28} {wide_bar} {msg}, {elapsed} gone", self.work.total as u64);
             self.all.set_prefix("all runs");
@@ -156,7 +156,7 @@ impl Console {
             bar.set_prefix(run.title());
         }
         let last = String::new();
-        self.going.insert(run.id.clone(), Going { bar, last });
+        self.going.insert(run.id.clone(), RunBar { bar, last });
     }
 
     fn training(&mut self, run: &Planned, event: &Event) {
@@ -168,7 +168,7 @@ impl Console {
                 self.work.skip_to(&run.id, *step);
                 going.bar.set_position(*step);
                 going.bar.reset_eta();
-                self.say(&format!("{}: goes on from step {step}", run.title()));
+                self.say(&format!("{}: resumes from step {step}", run.title()));
             }
             Event::Progress { step, loss, lr, .. } => {
                 self.work.advance_to(&run.id, *step);
@@ -214,8 +214,8 @@ impl Console {
             }
             Status::Finished => {
                 let best = record.best.map_or("undefined".into(), |best| {
-                    let epochs = run.config.train.epochs;
-                    let value = run.rows.evaluator.criterion().show(Some(best.value));
+                    let epochs = run.config.train.fit.epochs;
+                    let value = value(&run.rows.evaluator.criterion(), Some(best.value));
                     format!("{value} at epoch {} of {epochs}", best.epoch)
                 });
                 let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
@@ -228,7 +228,7 @@ impl Console {
         }
     }
 
-    /// The run's bar goes, and with it what is left of its work.
+    /// Removes the run's bar and its remaining work.
     fn out_of_the_way(&mut self, run: &Planned) {
         self.clear(run);
         self.work.end(&run.id);
@@ -289,13 +289,13 @@ impl Console {
             let failed = self.out.join("failed");
             let text = format!("{} of {} runs failed", self.failed, self.runs);
             self.complain(&format!(
-                "{text}; why is in {}. The same command tries them again.",
+                "{text}; the reasons are in {}. The same command retries them.",
                 failed.display()
             ));
         }
         if let Some(command) = go_on {
             self.aside.line(&format!(
-                "Stopped. What is finished is in {}. To go on:\n  {command}",
+                "Stopped. Finished runs are in {}. To resume:\n  {command}",
                 self.out.display()
             ));
         }
@@ -335,11 +335,20 @@ impl Drop for Console {
     }
 }
 
-/// What an epoch came to: `dev/accuracy 81.2`.
+/// The metric of an epoch: `dev/accuracy 81.2`.
 fn shown(run: &Planned, eval: &Eval) -> String {
     let criterion = run.rows.evaluator.criterion();
-    let value = criterion.show(eval.metrics.get(&criterion.key).copied().flatten());
-    format!("{} {value}", criterion.key)
+    let value = value(&criterion, criterion.value(eval));
+    format!("{} {value}", criterion.metric)
+}
+
+/// A value of the criterion: a loss as it is, anything else in per cent.
+fn value(criterion: &Criterion, value: Option<f64>) -> String {
+    match value {
+        Some(v) if criterion.lower_is_better => format!("{v:.4}"),
+        Some(v) => format!("{:.1}", v * 100.0),
+        None => "undefined".into(),
+    }
 }
 
 /// The metrics of the stage after training, in one line.
@@ -349,7 +358,7 @@ fn scores(run: &Planned, record: &RunRecord) -> Option<String> {
     run.rows.evaluator.post_training().summary(&metrics)
 }
 
-/// Columns of the terminal, or of a file.
+/// The width of the terminal in columns, or that of files.
 fn width() -> usize {
     let term = console::Term::stdout();
     if term.is_term() {
@@ -359,7 +368,7 @@ fn width() -> usize {
     }
 }
 
-fn log_to(path: &Path, aside: Aside, quiet: bool) -> Result<()> {
+fn log_to(path: &Path, aside: LineWriter, quiet: bool) -> Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("making the folder {}", dir.display()))?;
     }
@@ -377,23 +386,23 @@ fn log_to(path: &Path, aside: Aside, quiet: bool) -> Result<()> {
     let layers = tracing_subscriber::registry()
         .with(to_file.with_filter(LevelFilter::INFO))
         .with(to_terminal.with_filter(filter_fn(move |of| *of.level() <= level && of.target() != SHOWN)));
-    // A second experiment in one process keeps the first one's log.
+    // A second experiment in the same process uses the first one's log.
     let _ = layers.try_init();
     Ok(())
 }
 
-/// Writes above the bars instead of through them. A stderr that is gone is no reason to stop a run.
+/// Writes to stderr, above the bars. Errors of stderr are ignored: they must not stop a run.
 #[derive(Clone, Debug)]
-pub struct Aside(MultiProgress);
+pub struct LineWriter(MultiProgress);
 
-impl Aside {
-    /// One line.
+impl LineWriter {
+    /// Writes one line.
     pub fn line(&self, text: &str) {
         let _ = self.0.suspend(|| writeln!(std::io::stderr(), "{text}"));
     }
 }
 
-impl Write for Aside {
+impl Write for LineWriter {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
         let _ = self.0.suspend(|| std::io::stderr().write_all(text));
         Ok(text.len())
@@ -404,10 +413,10 @@ impl Write for Aside {
     }
 }
 
-impl<'a> MakeWriter<'a> for Aside {
-    type Writer = Aside;
+impl<'a> MakeWriter<'a> for LineWriter {
+    type Writer = LineWriter;
 
-    fn make_writer(&'a self) -> Aside {
+    fn make_writer(&'a self) -> LineWriter {
         self.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! `--json`: one JSON object a line on stdout, for programs.
+//! `--json`: events as JSON objects on stdout, one a line.
 
 use crate::plan::planned::Planned;
 use crate::runner::events::{Observer, RunEvent};
@@ -7,7 +7,7 @@ use results::record::{RunRecord, Status};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 
-/// The kinds of object, as `--help` tells them.
+/// The kinds of objects, for `--help`.
 pub const HELP: &str = "Print one JSON object a line on stdout, and nothing else there
 
 plan   every run with its id, steps and state, and the device
@@ -15,16 +15,16 @@ texts  after training: id, done, total: so many of the texts are written
 epoch  an evaluation: id, epoch, step, train_loss, metrics (fractions; null where undefined)
 run    the end of a run: id, status (finished, failed, interrupted, elsewhere: another process has it),
        metric, best (epoch and value), seconds, error
-table  the last line: the tables, and in go_on, after Ctrl-C, the command that goes on
+table  the last line: the tables, and in go_on, after Ctrl-C, the command that resumes
 The key `event` says which. Human text, if any, goes to stderr.";
 
-/// Writes the lines. When stdout takes no more it warns once; the runs go on.
+/// Writes the lines. An error of stdout gives one warning; the runs continue.
 #[derive(Debug, Default)]
-pub struct Json {
+pub struct JsonEvents {
     closed: bool,
 }
 
-impl Observer for Json {
+impl Observer for JsonEvents {
     fn on_event(&mut self, event: &RunEvent) {
         let Some(object) = object(event) else { return };
         if self.closed {
@@ -32,7 +32,7 @@ impl Observer for Json {
         }
         if let Err(error) = writeln!(std::io::stdout().lock(), "{object}") {
             self.closed = true;
-            tracing::warn!("stdout: {error}; the runs go on, their records are kept");
+            tracing::warn!("stdout: {error}; the runs continue; their records are kept");
         }
     }
 }
@@ -46,7 +46,7 @@ fn object(event: &RunEvent) -> Option<Value> {
         RunEvent::Training(run, Event::Epoch(eval)) => about(
             "epoch",
             run,
-            json!({"epoch": eval.epoch, "epochs": run.config.train.epochs, "step": eval.step, "steps": run.steps(),
+            json!({"epoch": eval.epoch, "epochs": run.config.train.fit.epochs, "step": eval.step, "steps": run.steps(),
                    "train_loss": eval.train_loss, "metrics": eval.metrics}),
         ),
         RunEvent::Generating { run, done, total } => about("texts", run, json!({"done": done, "total": total})),
@@ -65,7 +65,7 @@ fn planned(run: &Planned) -> Value {
            "steps": run.steps(), "state": run.state.name()})
 }
 
-/// An object about a run: which, and then `more`.
+/// An object about a run, with the keys of `more`.
 fn about(event: &str, run: &Planned, more: Value) -> Value {
     let config = &run.config;
     let which =

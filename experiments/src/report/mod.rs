@@ -14,7 +14,7 @@ use crate::runner::events::RunEvent;
 use anyhow::Result;
 use results::{Store, Table};
 
-/// What is shown of an outcome.
+/// The tables, and the text around them.
 pub struct Report {
     tables: Vec<Table>,
     samples: Option<String>,

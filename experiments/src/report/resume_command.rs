@@ -1,10 +1,9 @@
-//! The command line, once more: what to type to go on.
+//! The command line that resumes the runs.
 
 use std::ffi::OsString;
 
-/// The words of a command line as a shell takes them, with whatever looks like a secret replaced by `...`.
-///
-/// `resume` is whether checkpoints were taken up; where they were not, the command says that now they shall be.
+/// The words of a command line, quoted for a shell, with secrets replaced by `...`. `--resume` is added if this command did not
+/// `resume` from checkpoints.
 pub fn command(words: impl Iterator<Item = OsString>, resume: bool) -> String {
     let mut hidden = false;
     let shown = words.map(|word| {
@@ -25,11 +24,11 @@ pub fn command(words: impl Iterator<Item = OsString>, resume: bool) -> String {
     if !resume {
         words.push("--resume".into()); // the last of two wins
     }
-    // Joining fails for a NUL, which no argument of a process can hold.
+    // Joining fails only for NUL, which arguments of a process cannot hold.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
-/// Whether the last word of a flag's or a setting's name says so.
+/// Whether the name of a flag or setting ends with the word for a secret.
 fn is_secret(name: &str) -> bool {
     let last = name.rsplit(['.', '-', '_']).next().unwrap_or_default();
     ["token", "secret", "password"].contains(&last.to_lowercase().as_str())

@@ -1,20 +1,20 @@
-//! A few texts beside their references.
+//! Some generated texts beside their references.
 
 use crate::plan::planned::Planned;
 use crate::task::StageOutputs;
 use anyhow::Result;
 use results::Store;
 
-/// Contexts that are shown.
+/// The number of contexts shown.
 const SHOWN: usize = 3;
 
-/// The longest text that is shown whole, in characters.
+/// The longest text shown in full, in characters.
 const LONGEST: usize = 400;
 
-/// Some contexts, what a person wrote, and what each method wrote in its first finished run; none where no texts are kept.
+/// Some contexts with a reference by a person and the text of each method in its first finished run; none without kept texts.
 ///
 /// # Errors
-/// Files of texts that cannot be used.
+/// Files of texts that cannot be read.
 pub fn samples(store: &Store, runs: &[Planned]) -> Result<Option<String>> {
     let mut methods: Vec<(&Planned, StageOutputs)> = Vec::new();
     for run in runs {
@@ -51,7 +51,7 @@ pub fn samples(store: &Store, runs: &[Planned]) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// On one line, and not too long.
+/// The text on one line, shortened.
 fn short(text: &str) -> String {
     let line = text.trim().replace('\n', " / ");
     if line.is_empty() {

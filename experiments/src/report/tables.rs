@@ -1,10 +1,10 @@
-//! From the store to `tables/`.
+//! The tables of an experiment, from its records.
 
 use crate::experiment::Experiment;
 use anyhow::Result;
 use results::{Filter, Store, Table};
 
-/// The experiment's tables of the runs with these ids, under the names that they have in it.
+/// The experiment's tables of the runs with these ids, under their names in the experiment.
 ///
 /// # Errors
 /// Records that cannot be read.
@@ -22,7 +22,7 @@ pub fn of(
     kinds(experiment, store, &filter)
 }
 
-/// Writes the experiment's tables of everything in the store to `OUT/tables`.
+/// Writes the experiment's tables of all records to `OUT/tables`.
 ///
 /// # Errors
 /// Records or folders that cannot be read or written.

@@ -1,6 +1,6 @@
-//! `--out`'s folder `tensorboard/`: a folder a run, `TASK-METHOD-sSEED-ID`, for `tensorboard --logdir OUT/tensorboard`.
+//! Event files for `tensorboard --logdir OUT/tensorboard`, in a folder `TASK-METHOD-sSEED-ID` for each run.
 //!
-//! A run that is resumed goes on in a new file, which voids what older ones say of the steps that are done again.
+//! A resumed run continues in a new file, which invalidates the later steps of older files.
 
 use crate::plan::planned::Planned;
 use crate::report::tfevents::EventFile;
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 struct Log {
     folder: PathBuf,
-    /// Opened when there is something to write.
+    /// Opened at the first write.
     file: Option<EventFile>,
-    /// What older files say from this step on is void.
+    /// Older files are invalid from this step on.
     from: u64,
-    /// Tokens and seconds at the last look; none right after a resumption.
+    /// Tokens and seconds at the last event; none right after resuming.
     last: Option<(u64, f64)>,
 }
 
@@ -73,7 +73,7 @@ impl Log {
     }
 }
 
-/// Writes the event files. Where that fails the first time it warns; the run goes on without.
+/// Writes the event files. The first failure gives a warning; the run continues without files.
 #[derive(Debug)]
 pub struct TensorBoard {
     dir: PathBuf,
@@ -97,7 +97,7 @@ impl TensorBoard {
         if let Err(error) = log.training(event) {
             if !self.warned {
                 tracing::warn!(
-                    "{}: {error}; the run goes on without TensorBoard's files",
+                    "{}: {error}; the run continues without TensorBoard's files",
                     log.folder.display()
                 );
             }
@@ -124,7 +124,7 @@ impl Observer for TensorBoard {
 /// `mrpc-lora-s1-0123456789abcdef`.
 fn folder(run: &Planned) -> String {
     let config = &run.config;
-    // A method's name is the user's own and may hold anything, at any length; the id keeps runs apart.
+    // The user names methods, with any characters and length; the id keeps folders distinct.
     let fine = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     let method: String = config.method_name.chars().take(40).map(fine).collect();
     format!("{}-{method}-s{}-{}", config.task, config.seed, run.id)

@@ -1,7 +1,6 @@
-//! The files that TensorBoard reads: a row of TFRecords (length, its checksum, data, their checksum).
+//! The event files of TensorBoard: a sequence of TFRecords (length, its checksum, data, their checksum).
 //!
-//! The data are protobuf messages of tensorflow/core/util/event.proto and framework/summary.proto; of these only the
-//! fields that are used stand here.
+//! The data are protobuf messages of tensorflow/core/util/event.proto and framework/summary.proto, reduced to the fields in use.
 
 use prost::Message;
 use std::fs::File;
@@ -39,7 +38,7 @@ struct Scalar {
 
 #[derive(Clone, PartialEq, Message)]
 struct SessionLog {
-    /// 1 is START: what was logged before from the event's step on is void.
+    /// 1 is START: earlier records from the event's step on are invalid.
     #[prost(int32, tag = "1")]
     status: i32,
 }
@@ -61,7 +60,7 @@ impl Event {
         }
     }
 
-    /// One write a record, so that a killed run leaves at most its last record torn.
+    /// Writes the record in one call, so that a killed run leaves at most its last record incomplete.
     fn write(&self, file: &mut File) -> Result<()> {
         let data = self.encode_to_vec();
         let length = (data.len() as u64).to_le_bytes();
@@ -75,10 +74,10 @@ impl Event {
 pub struct EventFile(File);
 
 impl EventFile {
-    /// A new file in `folder` that voids what older ones there say of the steps from `from` on.
+    /// Creates a file in `folder` that invalidates the steps from `from` on in older ones.
     ///
     /// # Errors
-    /// What the system says.
+    /// Files that cannot be written.
     pub fn create(folder: &Path, from: u64) -> Result<EventFile> {
         std::fs::create_dir_all(folder)?;
         // Readers take the files of a folder in the order of their names.
@@ -92,10 +91,10 @@ impl EventFile {
         Ok(EventFile(file))
     }
 
-    /// Values at a step, each with its name.
+    /// Writes named values of a step.
     ///
     /// # Errors
-    /// What the system says.
+    /// Files that cannot be written.
     pub fn scalars<'a>(&mut self, step: u64, values: impl Iterator<Item = (&'a str, f64)>) -> Result<()> {
         let mut event = Event::at(step);
         let scalar = |(tag, value): (&str, f64)| Scalar {

@@ -12,7 +12,7 @@ use crate::task::{Metrics, StageContext, finite};
 use anyhow::{Context, Result};
 use lora_core::model::Model;
 use lora_core::nn::BuiltParams;
-use lora_core::train::{BestCheckpoint, Checkpoint, Progress, Trainer};
+use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Progress, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Memory, RunRecord};
@@ -97,10 +97,9 @@ fn best_of(store: &Store, start: &WarmStart) -> Result<String> {
         let record = store.get(id)?;
         let record =
             record.with_context(|| format!("{} run {id}, one of those to start from, is not finished", start.task))?;
-        // Of a loss the lowest is the best.
-        let sign = if record.metric.ends_with("loss") { -1.0 } else { 1.0 };
-        let value = record.best.map_or(f64::NEG_INFINITY, |b| sign * b.value);
-        if best.is_none_or(|(highest, _)| value > highest) {
+        let criterion = Criterion::new(record.metric);
+        let value = record.best.map_or(criterion.worst(), |best| best.value);
+        if best.is_none_or(|(earlier, _)| criterion.improves(value, earlier)) {
             best = Some((value, id));
         }
     }
@@ -118,7 +117,7 @@ fn fit(
     let checkpoint = checkpoint(session, run);
     let (settings, evaluator) = (&run.config.train, &run.rows.evaluator);
     let criterion = evaluator.criterion();
-    let fit = settings.fit(run.config.seed, evaluator.objective(settings), session.plan.device);
+    let fit = settings.fit_config(run.config.seed, evaluator.objective(settings), session.plan.device);
     let keep = run.config.keep || needs_selected_weights(run);
     let trainer = Trainer {
         model,
@@ -126,9 +125,8 @@ fn fit(
         config: &fit,
         checkpoint: Some(&checkpoint),
         keep: keep.then(|| BestCheckpoint {
-            metric: &criterion.key,
-            lower_is_better: criterion.lower_is_better,
-            last: settings.select == Select::Last,
+            criterion: &criterion,
+            select: settings.select,
             path: run.paths(session.plan.store.dir()).weights(),
         }),
         stop: Some(session.stop),

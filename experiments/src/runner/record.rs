@@ -4,11 +4,11 @@ use crate::config::settings::Select;
 use crate::inputs::environment;
 use crate::plan::planned::Planned;
 use crate::runner::session::Session;
-use crate::task::{Criterion, StageScores};
+use crate::task::StageScores;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::nn::BuiltParams;
-use lora_core::train::Progress;
+use lora_core::train::{Criterion, Progress, select_best};
 use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
         seed: run.config.seed,
         config: serde_json::to_value(&run.config).unwrap_or_default(),
         status: Status::Finished,
-        metric: criterion.key.clone(),
+        metric: criterion.metric.clone(),
         evals: Vec::new(),
         best: None,
         selection: selection(run.config.train.select, &criterion),
@@ -75,7 +75,14 @@ pub(crate) fn add_training(
         metrics: e.metrics.clone(),
     };
     record.evals = progress.evals.iter().map(eval).collect();
-    record.best = select_best(&record.evals, &run.rows.evaluator.criterion(), run.config.train.select);
+    let criterion = run.rows.evaluator.criterion();
+    let selected = select_best(&progress.evals, &criterion, run.config.train.select);
+    record.best = selected.and_then(|eval| {
+        Some(Best {
+            epoch: eval.epoch as u32,
+            value: criterion.value(eval)?,
+        })
+    });
     let counts = built.counts;
     record.params = Params {
         base: counts.base,
@@ -89,30 +96,6 @@ pub(crate) fn add_training(
     record.timing.tokens_per_second =
         (progress.train_seconds > 0.0).then(|| progress.tokens as f64 / progress.train_seconds);
     record.timing.resumed = progress.resumed;
-}
-
-/// The selected evaluation: the last, or the best by `criterion`, of equals the first, as in transformers' trainer. Epochs where
-/// the metric is undefined are skipped.
-fn select_best(evals: &[Eval], criterion: &Criterion, select: Select) -> Option<Best> {
-    let scored = |e: &Eval| {
-        Some(Best {
-            epoch: e.epoch,
-            value: (*e.metrics.get(&criterion.key)?)?,
-        })
-    };
-    match select {
-        Select::Last => scored(evals.last()?),
-        Select::Best => {
-            let better = |best: Best, next: Best| {
-                if criterion.improves(next.value, best.value) {
-                    next
-                } else {
-                    best
-                }
-            };
-            evals.iter().filter_map(scored).reduce(better)
-        }
-    }
 }
 
 /// The rule of selection, in words.
@@ -186,54 +169,11 @@ pub(crate) fn add_names(session: &Session) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn epochs(key: &str, values: &[Option<f64>]) -> Vec<Eval> {
-        let eval = |(i, value): (usize, &Option<f64>)| Eval {
-            epoch: i as u32 + 1,
-            step: i as u64,
-            train_loss: None,
-            metrics: BTreeMap::from([(key.to_string(), *value)]),
-        };
-        values.iter().enumerate().map(eval).collect()
-    }
-
-    fn criterion(key: &str, lower_is_better: bool) -> Criterion {
-        let key = key.into();
-        Criterion { key, lower_is_better }
-    }
-
     #[test]
-    fn the_first_best_epoch_is_kept() {
-        let best = |values: &[Option<f64>]| {
-            let by = criterion("dev/accuracy", false);
-            select_best(&epochs("dev/accuracy", values), &by, Select::Best).map(|b| (b.epoch, b.value))
-        };
-        assert_eq!(
-            best(&[Some(0.5), None, Some(0.7), Some(0.7), Some(0.6)]),
-            Some((3, 0.7))
-        );
-        assert_eq!(best(&[Some(-0.2), Some(-0.1)]), Some((2, -0.1)));
-        assert_eq!(best(&[None, None]), None);
-        let other = select_best(
-            &epochs("dev/accuracy", &[Some(1.0)]),
-            &criterion("dev/f1", false),
-            Select::Best,
-        );
-        assert_eq!(other, None);
-    }
-
-    #[test]
-    fn the_lowest_loss_or_the_last_epoch() {
-        let losses = epochs("dev/loss", &[Some(2.0), Some(1.0), Some(1.0), Some(1.5)]);
-        let by = criterion("dev/loss", true);
-        let epoch = |select| select_best(&losses, &by, select).map(|b| (b.epoch, b.value));
-        assert_eq!(epoch(Select::Best), Some((2, 1.0)));
-        assert_eq!(epoch(Select::Last), Some((4, 1.5)));
-        assert_eq!(select_best(&[], &by, Select::Last), None);
-        assert_eq!(selection(Select::Best, &by), "epoch of the lowest loss on dev");
-        assert_eq!(
-            selection(Select::Best, &criterion("dev/f1", false)),
-            "best epoch on dev"
-        );
-        assert_eq!(selection(Select::Last, &by), "last epoch");
+    fn the_rule_of_selection_is_stated() {
+        let loss = Criterion::new("dev/loss");
+        assert_eq!(selection(Select::Best, &loss), "epoch of the lowest loss on dev");
+        assert_eq!(selection(Select::Best, &Criterion::new("dev/f1")), "best epoch on dev");
+        assert_eq!(selection(Select::Last, &loss), "last epoch");
     }
 }

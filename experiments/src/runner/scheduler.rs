@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// How a batch of runs ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ended {
+pub struct BatchEnd {
     /// The number that failed.
     pub failed: usize,
     /// Whether Ctrl-C ended it.
@@ -26,9 +26,9 @@ type Emit<'a> = dyn FnMut(&RunEvent) + Send + 'a;
 /// the others. The numbers of a run do not depend on the runs beside it.
 ///
 /// # Errors
-/// A store that cannot be written: then no later run could be kept either.
-pub fn run_all(session: &Session, emit: &mut Emit) -> Result<Ended> {
-    let mut all = Ended::default();
+/// A store that cannot be written.
+pub fn run_all(session: &Session, emit: &mut Emit) -> Result<BatchEnd> {
+    let mut all = BatchEnd::default();
     let runs = &session.plan.runs;
     // Runs that start from others are the last of the plan, and wait for these.
     let (first, then) = runs.split_at(runs.partition_point(|r| r.config.start.is_none()));
@@ -62,7 +62,7 @@ struct Queue<'a> {
 const STACK: usize = 8 << 20;
 
 impl Queue<'_> {
-    fn run(&self, jobs: usize) -> Result<Ended> {
+    fn run(&self, jobs: usize) -> Result<BatchEnd> {
         if jobs <= 1 {
             return self.work();
         }
@@ -70,13 +70,13 @@ impl Queue<'_> {
             let start = |_| {
                 let thread = std::thread::Builder::new().stack_size(STACK);
                 thread.spawn_scoped(scope, || {
-                    // libtorch keeps the number for each thread that calls it.
+                    // libtorch keeps the number of threads for each calling thread.
                     tch::set_num_threads(self.session.plan.parallelism.threads as i32);
                     self.work()
                 })
             };
             let threads: Vec<_> = (0..jobs).map(start).collect();
-            let mut all = Ended::default();
+            let mut all = BatchEnd::default();
             for thread in threads {
                 let joined = thread.context("starting a thread")?.join();
                 let ended = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -91,9 +91,9 @@ impl Queue<'_> {
         (self.emit.lock().unwrap_or_else(PoisonError::into_inner))(event);
     }
 
-    /// Takes runs until none is left.
-    fn work(&self) -> Result<Ended> {
-        let mut ended = Ended::default();
+    /// Computes runs until none is left.
+    fn work(&self) -> Result<BatchEnd> {
+        let mut ended = BatchEnd::default();
         while !self.broken.load(Ordering::Relaxed) {
             let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 break;
@@ -105,26 +105,26 @@ impl Queue<'_> {
             let end = self.compute(run);
             self.broken.fetch_or(end.is_err(), Ordering::Relaxed);
             match end? {
-                End::Finished => {}
-                End::Failed => ended.failed += 1,
-                End::Interrupted => ended.interrupted = true,
+                RunEnd::Finished => {}
+                RunEnd::Failed => ended.failed += 1,
+                RunEnd::Interrupted => ended.interrupted = true,
             }
         }
         Ok(ended)
     }
 
     /// Computes one run, unless another process does.
-    fn compute(&self, run: &Planned) -> Result<End> {
+    fn compute(&self, run: &Planned) -> Result<RunEnd> {
         let session = self.session;
         let store = &session.plan.store;
         let paths = run.paths(store.dir());
         let Some(_lock) = lock(&paths.lock())? else {
             self.emit(&RunEvent::Elsewhere { run, done: false });
-            return Ok(End::Finished);
+            return Ok(RunEnd::Finished);
         };
         if store.has(&run.id)? {
             self.emit(&RunEvent::Elsewhere { run, done: true });
-            return Ok(End::Finished);
+            return Ok(RunEnd::Finished);
         }
         let started = chrono::Local::now();
         self.emit(&RunEvent::Started(run));
@@ -134,11 +134,11 @@ impl Queue<'_> {
                 execute::clean_up(session, run)?;
                 let _ = std::fs::remove_file(paths.lock());
                 self.emit(&RunEvent::Ended(run, &record));
-                Ok(End::Finished)
+                Ok(RunEnd::Finished)
             }
             Err(error) if is_interruption(&error) => {
                 self.emit(&RunEvent::Interrupted(run, &support::printable(format!("{error:#}"))));
-                Ok(End::Interrupted)
+                Ok(RunEnd::Interrupted)
             }
             Err(error) => {
                 let mut record = record::new(session, run, &started);
@@ -147,14 +147,14 @@ impl Queue<'_> {
                 let kept = store.put(&record);
                 kept.context("keeping the record of a failed run")?;
                 self.emit(&RunEvent::Ended(run, &record));
-                Ok(End::Failed)
+                Ok(RunEnd::Failed)
             }
         }
     }
 }
 
-/// How a run came to its end.
-enum End {
+/// How a run ended.
+enum RunEnd {
     Finished,
     Failed,
     Interrupted,

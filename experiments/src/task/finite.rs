@@ -1,19 +1,18 @@
-//! Every number that leaves a run is checked where it arises: one that is not finite ends the run as failed.
+//! Checks that weights and metrics are finite; a run with one that is not fails.
 //!
-//! A metric may be undefined (Pearson's correlation of constant predictions, METEOR without its data): that is `None`, made by
-//! whoever computes the metric, and never a NaN.
+//! An undefined metric (Pearson's correlation of constant predictions, METEOR without its data) is `None`, never NaN.
 
-use crate::task::{Criterion, Metrics};
+use crate::task::Metrics;
 use anyhow::{Error, Result, bail, ensure};
 use datasets::MetricError;
 use lora_core::nn::Params;
-use lora_core::train::Eval;
+use lora_core::train::{Criterion, Eval};
 use std::fmt::{Display, Formatter};
 
-/// Why a number is none, and what to do about it.
+/// The likely cause of a number that is not finite, and remedies.
 const REMEDY: &str = "training diverged: lower the learning rate, lengthen the warm-up, or clip the gradient";
 
-/// Refuses trained variables that hold a NaN or an infinity.
+/// Refuses trained weights that are not finite.
 ///
 /// # Errors
 /// The first of them, by name.
@@ -27,7 +26,7 @@ pub fn weights(params: &Params) -> Result<()> {
     Ok(())
 }
 
-/// A metric that is no number.
+/// A metric that is not finite.
 #[derive(Debug)]
 struct NotFinite {
     name: String,
@@ -60,7 +59,7 @@ pub fn metrics(metrics: &Metrics) -> Result<()> {
     }
 }
 
-/// `error`, which came out of evaluating what was trained, with what to do about it where a number is not finite.
+/// Adds the remedy to an error of evaluation where a number is not finite.
 pub fn explained(error: Error) -> Error {
     let model = matches!(error.downcast_ref(), Some(MetricError::NotFinite { .. }));
     if model || error.is::<NotFinite>() {
@@ -70,14 +69,14 @@ pub fn explained(error: Error) -> Error {
     }
 }
 
-/// Refuses evaluations, perhaps of a checkpoint, in which a loss is missing: a loss is always defined, so it was not finite.
+/// Refuses evaluations without a loss: a loss is always defined, so it was not finite.
 ///
 /// # Errors
 /// The first of them, by its epoch.
 pub fn losses(evals: &[Eval], criterion: &Criterion) -> Result<()> {
-    let missing = |eval: &&Eval| !matches!(eval.metrics.get(&criterion.key), Some(Some(_)));
+    let missing = |eval: &&Eval| criterion.value(eval).is_none();
     match evals.iter().find(missing).filter(|_| criterion.lower_is_better) {
-        Some(eval) => bail!("{} of epoch {} is not a number; {REMEDY}", criterion.key, eval.epoch),
+        Some(eval) => bail!("{} of epoch {} is not a number; {REMEDY}", criterion.metric, eval.epoch),
         None => Ok(()),
     }
 }
@@ -105,15 +104,11 @@ mod tests {
             train_loss: 0.5,
             metrics: Metrics::from([(key.to_string(), value)]),
         };
-        let criterion = |key: &str, lower_is_better| Criterion {
-            key: key.into(),
-            lower_is_better,
-        };
-        let loss = criterion("dev/loss", true);
+        let loss = Criterion::new("dev/loss");
         assert!(losses(&[eval("dev/loss", Some(1.0))], &loss).is_ok());
         let said = losses(&[eval("dev/loss", None)], &loss).unwrap_err().to_string();
         assert!(said.contains("dev/loss of epoch 2"), "{said}");
-        assert!(losses(&[eval("dev/pearson", None)], &criterion("dev/pearson", false)).is_ok());
+        assert!(losses(&[eval("dev/pearson", None)], &Criterion::new("dev/pearson")).is_ok());
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::DataSource;
-use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
+use crate::task::{DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, ensure};
 use datasets::{Encoded, Example, Kind, Label, TaskData};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
-use lora_core::train::{Objective, predict};
+use lora_core::train::{Criterion, Objective, predict};
 use tch::Device;
 
 impl Task for datasets::Task {
@@ -37,7 +37,7 @@ impl Task for datasets::Task {
 
     fn idle_settings(&self) -> Vec<IdleSetting> {
         let idle = |path, reason| IdleSetting { path, reason };
-        let mut all = vec![idle("limit.test", format!("{} writes no texts", self.id))];
+        let mut all = vec![idle("limit.test", format!("{} generates no texts", self.id))];
         if let Kind::Regression { .. } = self.kind {
             all.push(idle(
                 "train.label_smoothing",
@@ -86,7 +86,7 @@ impl Task for datasets::Task {
     }
 }
 
-/// The task's examples, and for those from the hub repository and commit.
+/// The task's examples, and repository and commit of those from the hub.
 fn read(task: &'static datasets::Task, data: &DataSource) -> Result<(TaskData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (datasets::synthetic::load(task)?, None),
@@ -162,10 +162,7 @@ impl Evaluator for GlueEvaluator {
     }
 
     fn criterion(&self) -> Criterion {
-        Criterion {
-            key: format!("{}/{}", self.task.primary_split(), self.task.primary().name()),
-            lower_is_better: false,
-        }
+        Criterion::new(format!("{}/{}", self.task.primary_split(), self.task.primary().name()))
     }
 
     fn splits(&self) -> Vec<&[Row]> {

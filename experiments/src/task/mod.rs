@@ -19,7 +19,7 @@ use datasets::cache::Cache;
 use lora_core::batch::Row;
 use lora_core::model::{self, Arch, Dropout, Model};
 use lora_core::nn::Build;
-use lora_core::train::{Objective, predict, token_scores};
+use lora_core::train::{Criterion, Objective, predict, token_scores};
 use lora_core::weights::{StoredHead, Weights};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -270,35 +270,6 @@ pub struct StageOutputs<'a> {
     pub inputs: Vec<(&'a str, &'a str)>,
     /// The output for each input.
     pub texts: Vec<String>,
-}
-
-/// The metric that epochs are compared by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Criterion {
-    /// Its key in a record's evaluations.
-    pub key: String,
-    /// Whether lower is better, as for a loss.
-    pub lower_is_better: bool,
-}
-
-impl Criterion {
-    /// Whether `value` is better than `best`.
-    pub fn improves(&self, value: f64, best: f64) -> bool {
-        if self.lower_is_better {
-            value < best
-        } else {
-            value > best
-        }
-    }
-
-    /// The value for display: a loss as it is, anything else in per cent.
-    pub fn show(&self, value: Option<f64>) -> String {
-        match value {
-            Some(v) if self.lower_is_better => format!("{v:.4}"),
-            Some(v) => format!("{:.1}", v * 100.0),
-            None => "undefined".into(),
-        }
-    }
 }
 
 impl HeadKind {

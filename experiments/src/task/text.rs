@@ -7,13 +7,13 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
 use crate::task::generation::GenerationTask;
-use crate::task::{Criterion, DataReader, Evaluator, HeadKind, Metrics, PostTraining, Task, TaskRows};
+use crate::task::{DataReader, Evaluator, HeadKind, Metrics, PostTraining, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
 use datasets::text::encode::{self, Cut, Frame};
 use datasets::text::{self, DATASETS, Dataset, TextData};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::Model;
-use lora_core::train::{Objective, token_scores};
+use lora_core::train::{Criterion, Objective, token_scores};
 use tch::Device;
 
 impl Task for Dataset {
@@ -56,8 +56,8 @@ impl Task for Dataset {
         let frame = lead(self, run.train.encoding)?.map_or(frame, |lead| frame.li_liang(lead));
         let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
         let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
-            // The completion is what is learnt, and decoding cuts contexts at the same side. (The paper's code cuts rows at
-            // their end; none of E2E, WebNLG and DART reaches the 512 tokens that it allows.)
+            // The completion must be kept, and decoding cuts contexts at the same side. (The paper's code cuts rows at their end;
+            // no row of E2E, WebNLG and DART reaches its limit of 512 tokens.)
             let rows = encode::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
             if rows.cut > 0 {
                 let (cut, all) = (rows.cut, rows.rows.len());
@@ -100,7 +100,7 @@ impl Task for Dataset {
     }
 }
 
-/// What Li and Liang's code puts before contexts, where their encoding is wanted.
+/// The text that Li and Liang's code puts before contexts; none for the paper's encoding.
 fn lead(dataset: &Dataset, encoding: Encoding) -> Result<Option<&'static str>> {
     if encoding == Encoding::Paper {
         return Ok(None);
@@ -116,7 +116,7 @@ fn lead(dataset: &Dataset, encoding: Encoding) -> Result<Option<&'static str>> {
     lead.map(Some)
 }
 
-/// Each token is to be followed by the next; what follows the context is scored.
+/// Each position predicts the next token; positions from the end of the context on are scored.
 fn row(row: encode::Row) -> Row {
     let mut ids: Vec<i64> = row.ids.into_iter().map(i64::from).collect();
     let mut wanted = vec![UNSCORED; row.scored_from - 1];
@@ -133,10 +133,10 @@ fn row(row: encode::Row) -> Row {
 /// The run's decoding settings, which tasks of text must have.
 fn decode(run: &RunConfig) -> Result<&DecodeConfig> {
     let decode = run.decode.as_ref();
-    decode.with_context(|| format!("{} writes texts, so `decode` must say how", run.task))
+    decode.with_context(|| format!("{} generates texts and needs `decode` settings", run.task))
 }
 
-/// The texts of these splits, and for those from the hub repository and commit.
+/// The texts of these splits, and repository and commit of those from the hub.
 fn read(
     dataset: &'static Dataset,
     data: &DataSource,
@@ -174,10 +174,7 @@ impl Evaluator for TextEvaluator {
     }
 
     fn criterion(&self) -> Criterion {
-        Criterion {
-            key: "dev/loss".into(),
-            lower_is_better: true,
-        }
+        Criterion::new("dev/loss")
     }
 
     fn splits(&self) -> Vec<&[Row]> {

@@ -1,4 +1,4 @@
-//! `lora doctor`: what is here, and what to do where something is missing.
+//! `lora doctor`: versions, devices and caches, and remedies where something is missing.
 
 use crate::inputs::environment;
 use std::path::PathBuf;
@@ -30,10 +30,9 @@ pub fn report() -> String {
     lines.push(("token cache".into(), cache));
     let (commit, dirty) = environment::commit();
     let state = if dirty { " with changes" } else { "" };
-    let commit = commit.map_or(
-        "no git repository: records will not say which commit made them".into(),
-        |c| format!("{c}{state}"),
-    );
+    let commit = commit.map_or("no git repository: records will lack their commit".into(), |c| {
+        format!("{c}{state}")
+    });
     lines.push(("commit".into(), commit));
     lines
         .into_iter()
@@ -47,9 +46,7 @@ fn libtorch() -> String {
     let version = folder
         .as_ref()
         .and_then(|f| std::fs::read_to_string(f.join("build-version")).ok());
-    let shown = folder.map_or("in use, at a place this system does not tell".into(), |f| {
-        f.display().to_string()
-    });
+    let shown = folder.map_or("in use, from an unknown folder".into(), |f| f.display().to_string());
     match version.map(|v| v.trim().to_string()) {
         Some(v) if v.split('+').next() == Some(environment::LIBTORCH) => format!("{v} at {shown}"),
         Some(v) => format!(

@@ -1,4 +1,4 @@
-//! `lora examples`: what a task asks, to look at.
+//! `lora examples`: some rows of a task.
 
 use crate::experiment::Experiment;
 use crate::experiment::registry::EXPERIMENTS;
@@ -24,7 +24,7 @@ pub struct ExamplesArgs {
 /// The first training rows.
 ///
 /// # Errors
-/// Unknown tasks; data that cannot be had.
+/// Unknown tasks; data that cannot be read.
 pub fn show(args: &ExamplesArgs) -> Result<String> {
     let (experiment, task) = find(&args.task)?;
     let data = DataSource::parse(&args.data, &experiment.data, false)?;
@@ -36,7 +36,7 @@ pub fn show(args: &ExamplesArgs) -> Result<String> {
     ))
 }
 
-/// The task of that name, of whatever experiment.
+/// The task of that name in any experiment.
 fn find(name: &str) -> Result<(&'static Experiment, &'static dyn Task)> {
     let found = EXPERIMENTS.iter().find_map(|e| Some((*e, e.task(name).ok()?)));
     found.with_context(|| {

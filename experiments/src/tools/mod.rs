@@ -1,4 +1,4 @@
-//! Programs beside the experiments: what `lora` and `pretrain` do.
+//! The programs `lora` and `pretrain`.
 
 pub mod adapter;
 pub mod bench;

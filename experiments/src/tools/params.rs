@@ -1,4 +1,4 @@
-//! Counting parameters: by closed form, and by building the model.
+//! `lora params`: parameters counted in closed form and on the built model.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -18,10 +18,10 @@ pub struct ParamsArgs {
     /// A model known by name (roberta-base, roberta-large, ...) or a Hugging Face model folder
     #[arg(long, value_name = "NAME|DIR", required_unless_present = "paper")]
     pub model: Option<String>,
-    /// Every count of the paper's Tables 2, 3 and 4, beside ours
+    /// Compare all counts of the paper's Tables 2, 3 and 4 with ours
     #[arg(long, conflicts_with_all = ["model", "method", "sets"])]
     pub paper: bool,
-    /// The method; all of them if not given
+    /// The method; all methods by default
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
     /// A setting of the method, such as r=8; may be repeated
@@ -83,7 +83,7 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
     Ok(text + &scaffolds)
 }
 
-/// The model under `method`, its variables made but not touched, so that they cost no memory.
+/// The model with `method`; its variables are allocated but never touched, so that they take no memory.
 fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Method) -> Result<BuiltParams> {
     let build = Build::new(method, 0).to_count();
     let _model = match arch.build {
@@ -94,7 +94,7 @@ fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Meth
     Ok(build.finish()?)
 }
 
-/// Models beyond this many parameters are not built, only counted: not even untouched memory is had in such amounts.
+/// Models with more parameters are counted in closed form only: even untouched memory cannot be allocated in such amounts.
 const BUILT_UP_TO: i64 = 10_000_000_000;
 
 /// The paper's rows as a table.
@@ -131,7 +131,7 @@ fn paper() -> Result<String> {
     ))
 }
 
-/// What is trained and kept of the model in this row: in closed form, and as built where that fits in memory.
+/// The trained parameters of a row: in closed form, and as built where the model fits in memory.
 fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
     let config = model::known_config(&row.model)?;
     let arch = model::arch(&config)?;

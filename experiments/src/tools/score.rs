@@ -1,4 +1,4 @@
-//! `lora score`: generated texts against references, as the field's own tools score them.
+//! `lora score`: generated texts scored against references as the field's own tools do.
 
 use crate::task::generation::scorers::{DataArgs, fetch_meteor, fetch_punkt};
 use anyhow::{Result, bail, ensure};
@@ -12,13 +12,13 @@ use datasets::text::wikisql;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// A way of scoring: what the field's tool reads and prints.
-pub struct Scorer {
+/// A scorer: the inputs and outputs of one of the field's tools.
+pub struct ScoringTool {
     /// Its name on the command line.
     pub name: &'static str,
-    /// The files that it wants after the kind, for messages.
+    /// The files that it takes after its name, for messages.
     pub files: &'static str,
-    /// The most files of references that it takes.
+    /// The largest number of files of references.
     pub most_refs: usize,
     /// Reads the files and scores.
     pub score: fn(&ScoreArgs) -> Result<Scores>,
@@ -26,9 +26,9 @@ pub struct Scorer {
 
 const PARALLEL: &str = "HYP (an output a line) and REF ... (a reference a line, a file for the first reference of each, one for the second, ...)";
 
-/// All of them. A new one is an entry here.
-pub const SCORERS: &[Scorer] = &[
-    Scorer {
+/// All scorers. To add one: an entry here.
+pub const SCORERS: &[ScoringTool] = &[
+    ScoringTool {
         name: "e2e",
         files: "HYP (an output a line) and REF (a reference a line, a blank line between instances)",
         most_refs: 1,
@@ -37,19 +37,19 @@ pub const SCORERS: &[Scorer] = &[
             Ok(e2e::score(&segments, args.meteor()?.as_ref()))
         },
     },
-    Scorer {
+    ScoringTool {
         name: "rouge",
         files: PARALLEL,
         most_refs: usize::MAX,
         score: |args| Ok(rouge::score(&read_parallel(&args.hyp, &args.refs)?, args.stemmer)),
     },
-    Scorer {
+    ScoringTool {
         name: "bleu",
         files: PARALLEL,
         most_refs: usize::MAX,
         score: |args| Ok(sacrebleu::score(&read_parallel(&args.hyp, &args.refs)?)),
     },
-    Scorer {
+    ScoringTool {
         name: "webnlg",
         files: PARALLEL,
         most_refs: usize::MAX,
@@ -59,7 +59,7 @@ pub const SCORERS: &[Scorer] = &[
             Ok(webnlg::score(&segments, nltk.as_ref(), meteor.as_ref()))
         },
     },
-    Scorer {
+    ScoringTool {
         name: "wikisql",
         files: "HYP (a query a line) and REF (a query a line, or WikiSQL's own SPLIT.jsonl, which is executed too if SPLIT.tables.jsonl lies beside it)",
         most_refs: 1,
@@ -90,16 +90,16 @@ pub struct ScoreCommand {
 
 #[derive(Subcommand, Debug)]
 enum Data {
-    /// Brings METEOR's data from PyPI (pip download pycocoevalcap==1.2, 104 MB) into the cache
+    /// Fetch METEOR's data from PyPI (pip download pycocoevalcap==1.2, 104 MB) into the cache
     FetchMeteorData,
-    /// Brings the parameters of NLTK's Punkt from PyPI (pip download llama-index-core==0.14.25, 12 MB) into the cache
+    /// Fetch the parameters of NLTK's Punkt from PyPI (pip download llama-index-core==0.14.25, 12 MB) into the cache
     FetchPunktData,
 }
 
-/// What is scored, and how.
+/// The files to score, and how.
 #[derive(Args, Clone, Debug)]
 pub struct ScoreArgs {
-    /// The task or tool whose scores are wanted
+    /// The task or tool whose scores to compute
     #[arg(value_parser = kinds())]
     pub kind: String,
     /// File of outputs
@@ -113,45 +113,45 @@ pub struct ScoreArgs {
     /// Stem words of more than three letters before they are compared (rouge)
     #[arg(long)]
     pub stemmer: bool,
-    /// One JSON object, unrounded, in place of the table
+    /// Print one JSON object, unrounded, instead of the table
     #[arg(long)]
     pub json: bool,
 }
 
 impl ScoreArgs {
-    /// METEOR, if its data is at hand; if not, a word on how to get it.
+    /// METEOR, if its data are found; otherwise a hint how to get them.
     ///
     /// # Errors
-    /// Data that is named and not there, or not METEOR 1.5's.
+    /// Named data that are missing or not METEOR 1.5's.
     pub fn meteor(&self) -> Result<Option<Meteor>> {
         let meteor = self.data.meteor()?;
         if meteor.is_none() {
             eprintln!(
-                "METEOR is left out: its data is neither in the cache nor named by --meteor-data; `lora score fetch-meteor-data` brings it"
+                "METEOR is left out: its data is neither in the cache nor named by --meteor-data; `lora score fetch-meteor-data` fetches it"
             );
         }
         Ok(meteor)
     }
 
-    /// NLTK's tokenizer, if its parameters are at hand; if not, a word on how to get them.
+    /// NLTK's tokenizer, if its parameters are found; otherwise a hint how to get them.
     ///
     /// # Errors
-    /// Parameters that are named and not there, or not NLTK's.
+    /// Named parameters that are missing or not NLTK's.
     pub fn nltk(&self) -> Result<Option<Nltk>> {
         let nltk = self.data.nltk()?;
         if nltk.is_none() {
             eprintln!(
-                "NLTK's BLEU, METEOR and TER are left out: they are computed on NLTK's words, whose parameters are neither in the cache nor named by --punkt-data; `lora score fetch-punkt-data` brings them"
+                "NLTK's BLEU, METEOR and TER are left out: they are computed on NLTK's words, whose parameters are neither in the cache nor named by --punkt-data; `lora score fetch-punkt-data` fetches them"
             );
         }
         Ok(nltk)
     }
 }
 
-/// Scores, or brings what scoring needs.
+/// Scores, or fetches the data of scorers.
 ///
 /// # Errors
-/// Files that cannot be read or do not belong together; data that cannot be had.
+/// Files that cannot be read or do not match; data that cannot be fetched.
 pub fn run(command: &ScoreCommand) -> Result<String> {
     match (&command.data, &command.args) {
         (Some(Data::FetchMeteorData), _) => fetch_meteor(),
@@ -160,14 +160,14 @@ pub fn run(command: &ScoreCommand) -> Result<String> {
             data: command.sources.clone(),
             ..args.clone()
         }),
-        (None, None) => bail!("what to score is missing; see `lora score --help`"),
+        (None, None) => bail!("no files to score; see `lora score --help`"),
     }
 }
 
 /// The scores as a table, or as one JSON object.
 ///
 /// # Errors
-/// Files that cannot be read or do not belong together.
+/// Files that cannot be read or do not match.
 fn score(args: &ScoreArgs) -> Result<String> {
     let scorer = SCORERS.iter().find(|s| s.name == args.kind);
     let scorer = scorer.ok_or_else(|| anyhow::anyhow!("unknown kind `{}`", args.kind))?;

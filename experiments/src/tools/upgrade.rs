@@ -1,5 +1,5 @@
-//! `lora upgrade`: records of earlier versions get the ids that today's program gives the same questions, computed from what
-//! went in. Nothing is trained and no number is changed.
+//! `lora upgrade`: gives records of earlier versions the ids of this version, from their settings and the hashes of their inputs.
+//! Nothing is trained and no number is changed.
 
 use crate::config::identity::{self, Contents};
 use crate::config::run_config::RunConfig;
@@ -26,13 +26,13 @@ pub struct UpgradeArgs {
     pub model: Vec<String>,
 }
 
-/// What is read of a model beside its weights.
+/// Hashes of the files of a model beside its weights.
 struct ModelFiles {
     config: String,
     tokenizer: String,
 }
 
-/// Renames what can be renamed, and says what was done.
+/// Renames the records, and lists what was done.
 ///
 /// # Errors
 /// Models or records that cannot be read; a store that cannot be written; runs whose model was not named.
@@ -44,7 +44,7 @@ pub fn upgrade(args: &UpgradeArgs) -> Result<String> {
         .collect::<Result<BTreeMap<_, _>>>()?;
     let store = Store::open(&args.store)?;
     let (mut runs, mut ids) = (store.records()?, BTreeMap::new());
-    // Those that start from others carry these runs' ids.
+    // Runs with a warm start hold the ids of other runs, which are renamed first.
     runs.sort_by_key(|run| (run.config.get("start").is_some(), run.timing.started.clone()));
     let (mut lines, mut kept) = (String::new(), BTreeMap::<String, RunRecord>::new());
     for old in &runs {
@@ -92,18 +92,18 @@ pub fn upgrade(args: &UpgradeArgs) -> Result<String> {
     Ok(lines + &analyses(&store)?)
 }
 
-/// Gives a record today's form and id.
+/// Gives a record the form and id of this version.
 fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTreeMap<String, String>) -> Result<()> {
     let weights = run
         .provenance
         .weights_sha256
         .clone()
-        .context("it does not say the hash of its weights")?;
+        .context("the record lacks the hash of its weights")?;
     let data = run
         .provenance
         .data_sha256
         .clone()
-        .context("it does not say the hash of its data")?;
+        .context("the record lacks the hash of its data")?;
     if let (None, Some(files)) = (&run.provenance.config_sha256, models.get(&weights)) {
         run.provenance.config_sha256 = Some(files.config.clone());
         run.provenance.tokenizer_sha256 = Some(files.tokenizer.clone());

@@ -1,12 +1,13 @@
-//! Training settings and evaluation results.
+//! The settings of training, and which epoch is selected.
 
 use super::{AdamForm, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Device;
 
-/// Training settings.
-#[derive(Clone, Debug)]
+/// The settings of training. Those that a file may set are serialised, in this order; `recompute` and `checkpoint_every`, which
+/// change no number, are read but not written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitConfig {
     /// Epochs: passes over the training rows.
     pub epochs: u64,
@@ -16,59 +17,148 @@ pub struct FitConfig {
     pub accumulate: usize,
     /// The peak learning rate.
     pub lr: f64,
-    /// Weight decay of matrices and embeddings.
+    /// Decay of matrices and embeddings; never of biases and normalisation.
     pub weight_decay: f64,
     /// Share of all steps spent in warm-up.
     pub warmup_ratio: f64,
-    /// Steps of warm-up; overrides `warmup_ratio`.
+    /// Steps of warm-up, in place of the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
     /// Maximal global norm of the gradients; none disables clipping.
     pub clip: Option<f64>,
-    /// Adam's betas.
-    pub betas: (f64, f64),
+    /// Adam's first beta.
+    pub beta1: f64,
+    /// Adam's second beta.
+    pub beta2: f64,
     /// Adam's epsilon.
     pub eps: f64,
     /// Variant of AdamW.
+    #[serde(default, skip_serializing_if = "AdamForm::is_torch")]
     pub adamw: AdamForm,
-    /// The loss.
-    pub objective: Objective,
-    /// Seed of the order of rows and of dropout.
-    pub seed: u64,
-    /// Steps between checkpoints; 0 writes one only at the end of each epoch.
-    pub checkpoint_every: u64,
     /// Whether activations inside a block are recomputed in the backward pass instead of stored: less memory, a third
     /// more work, the same values ([`crate::nn::ActivationCheckpointing`]).
+    #[serde(default, skip_serializing)]
     pub recompute: bool,
+    /// Steps between checkpoints; 0 writes one only at the end of each epoch.
+    #[serde(default, skip_serializing)]
+    pub checkpoint_every: u64,
+    /// The loss.
+    #[serde(skip, default = "classes")]
+    pub objective: Objective,
+    /// Seed of the order of rows and of dropout.
+    #[serde(skip)]
+    pub seed: u64,
     /// The device of model and batches.
+    #[serde(skip, default = "cpu")]
     pub device: Device,
 }
 
-/// The defaults of the experiments, for the CPU: three epochs, batches of 32 rows, the learning rate of the paper's
-/// LoRA.
+/// One epoch of classification on the CPU with PyTorch's settings of AdamW, without warm-up, weight decay or clipping.
 impl Default for FitConfig {
     fn default() -> Self {
         FitConfig {
-            epochs: 3,
+            epochs: 1,
             batch_size: 32,
             accumulate: 1,
-            lr: 5e-4,
-            weight_decay: 0.1,
-            warmup_ratio: 0.06,
+            lr: 1e-3,
+            weight_decay: 0.0,
+            warmup_ratio: 0.0,
             warmup_steps: None,
-            clip: Some(1.0),
-            betas: (0.9, 0.999),
+            clip: None,
+            beta1: 0.9,
+            beta2: 0.999,
             eps: 1e-8,
             adamw: AdamForm::Torch,
-            objective: Objective::Classes { label_smoothing: 0.0 },
-            seed: 1,
-            checkpoint_every: 200,
             recompute: false,
-            device: Device::Cpu,
+            checkpoint_every: 0,
+            objective: classes(),
+            seed: 0,
+            device: cpu(),
         }
     }
 }
 
-/// The evaluation at the end of an epoch.
+fn classes() -> Objective {
+    Objective::Classes { label_smoothing: 0.0 }
+}
+
+fn cpu() -> Device {
+    Device::Cpu
+}
+
+/// The metric that epochs are compared by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Criterion {
+    /// Its name in evaluations.
+    pub metric: String,
+    /// Whether lower is better, as for a loss.
+    pub lower_is_better: bool,
+}
+
+impl Criterion {
+    /// The metric of that name; lower is better if the name ends with `loss`.
+    pub fn new(metric: impl Into<String>) -> Criterion {
+        let metric = metric.into();
+        Criterion {
+            lower_is_better: metric.ends_with("loss"),
+            metric,
+        }
+    }
+
+    /// Whether `value` is better than `best`.
+    pub fn improves(&self, value: f64, best: f64) -> bool {
+        if self.lower_is_better {
+            value < best
+        } else {
+            value > best
+        }
+    }
+
+    /// A value that any other improves on.
+    pub fn worst(&self) -> f64 {
+        if self.lower_is_better {
+            f64::INFINITY
+        } else {
+            f64::NEG_INFINITY
+        }
+    }
+
+    /// The metric of an evaluation; none where it is undefined.
+    pub fn value(&self, eval: &Eval) -> Option<f64> {
+        eval.metrics.get(&self.metric).copied().flatten()
+    }
+}
+
+/// Which epoch is selected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Select {
+    /// The best by the criterion.
+    #[default]
+    Best,
+    /// The last.
+    Last,
+}
+
+impl Select {
+    /// Whether it is the default.
+    pub fn is_best(&self) -> bool {
+        *self == Select::Best
+    }
+}
+
+/// The selected evaluation: the last, or the best by `criterion`, of equals the first, as in transformers' trainer. The best is among
+/// the epochs where the metric is defined.
+pub fn select_best<'e>(evals: &'e [Eval], criterion: &Criterion, select: Select) -> Option<&'e Eval> {
+    if select == Select::Last {
+        return evals.last();
+    }
+    let defined = evals.iter().filter_map(|eval| Some((criterion.value(eval)?, eval)));
+    let best = defined.reduce(|best, next| if criterion.improves(next.0, best.0) { next } else { best });
+    best.map(|(_, eval)| eval)
+}
+
+/// One evaluation, at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Eval {
     /// The epoch, from 1.
@@ -79,4 +169,41 @@ pub struct Eval {
     pub train_loss: f64,
     /// Metric name (such as `dev/accuracy`) to value; none if the metric is undefined.
     pub metrics: BTreeMap<String, Option<f64>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evals(metric: &str, values: &[Option<f64>]) -> Vec<Eval> {
+        let eval = |(i, value): (usize, &Option<f64>)| Eval {
+            epoch: i as u64 + 1,
+            step: i as u64,
+            train_loss: 0.0,
+            metrics: BTreeMap::from([(metric.to_string(), *value)]),
+        };
+        values.iter().enumerate().map(eval).collect()
+    }
+
+    #[test]
+    fn the_first_best_epoch_is_selected() {
+        let best = |metric: &str, values: &[Option<f64>]| {
+            let (evals, by) = (evals("dev/accuracy", values), Criterion::new(metric));
+            select_best(&evals, &by, Select::Best).map(|eval| eval.epoch)
+        };
+        let values = [Some(0.5), None, Some(0.7), Some(0.7), Some(0.6)];
+        assert_eq!(best("dev/accuracy", &values), Some(3));
+        assert_eq!(best("dev/accuracy", &[Some(-0.2), Some(-0.1)]), Some(2));
+        assert_eq!(best("dev/accuracy", &[None, None]), None);
+        assert_eq!(best("dev/f1", &[Some(1.0)]), None);
+    }
+
+    #[test]
+    fn the_lowest_loss_or_the_last_epoch_is_selected() {
+        let losses = evals("dev/loss", &[Some(2.0), Some(1.0), Some(1.0), None]);
+        let by = Criterion::new("dev/loss");
+        let epoch = |select| select_best(&losses, &by, select).map(|eval| eval.epoch);
+        assert_eq!((epoch(Select::Best), epoch(Select::Last)), (Some(2), Some(4)));
+        assert_eq!(select_best(&[], &by, Select::Last), None);
+    }
 }

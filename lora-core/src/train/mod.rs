@@ -11,7 +11,7 @@ mod step;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
-pub use fit::{Eval, FitConfig};
+pub use fit::{Criterion, Eval, FitConfig, Select, select_best};
 pub use loss::{Objective, loss};
 pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};

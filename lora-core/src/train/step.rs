@@ -31,7 +31,8 @@ impl<'a> Stepper<'a> {
         config: &'a FitConfig,
         schedule: Schedule,
     ) -> Result<Stepper<'a>> {
-        let optim = AdamW::new(params, config.betas, config.eps, config.weight_decay)?.form(config.adamw);
+        let optim =
+            AdamW::new(params, (config.beta1, config.beta2), config.eps, config.weight_decay)?.form(config.adamw);
         Ok(Stepper {
             model,
             config,

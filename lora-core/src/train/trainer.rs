@@ -1,7 +1,7 @@
 //! The training loop.
 
 use super::predict::check_rows;
-use super::{Checkpoint, Eval, FitConfig, Progress, Schedule, Stepper};
+use super::{Checkpoint, Criterion, Eval, FitConfig, Progress, Schedule, Select, Stepper, select_best};
 use crate::batch::Row;
 use crate::device::synchronize;
 use crate::model::Model;
@@ -51,16 +51,14 @@ pub struct Fitted {
 /// Evaluates the model: metric name to value, none if the metric is undefined.
 pub type Evaluate<'a> = dyn FnMut(&dyn Model) -> Result<BTreeMap<String, Option<f64>>> + 'a;
 
-/// Which epoch's trained variables ([`Params::kept`]) are written, and where.
+/// A file with the trained variables of the selected epoch: [`Params::kept`], as safetensors.
 #[derive(Clone, Debug)]
 pub struct BestCheckpoint<'a> {
-    /// The metric that selects the epoch; the first of equals is kept.
-    pub metric: &'a str,
-    /// Whether lower values of the metric are better, as for a loss.
-    pub lower_is_better: bool,
-    /// Whether the last epoch is kept regardless of the metric.
-    pub last: bool,
-    /// The safetensors file.
+    /// The metric that epochs are compared by.
+    pub criterion: &'a Criterion,
+    /// Which epoch is selected.
+    pub select: Select,
+    /// The file.
     pub path: PathBuf,
 }
 
@@ -249,29 +247,20 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the trained variables if the last epoch is the best so far. Must run before the checkpoint is written: a
-    /// run killed between the two repeats this write when resumed.
+    /// Writes the trained variables if the last evaluation is the selected one so far. Before the checkpoint: a run killed between
+    /// the two writes them again.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
-        let (Some(keep), Some((last, before))) = (&self.keep, evals.split_last()) else {
+        let (Some(keep), Some(last)) = (&self.keep, evals.last()) else {
             return Ok(());
         };
-        let value = |eval: &Eval| eval.metrics.get(keep.metric).copied().flatten();
-        let Some(newest) = value(last).or(keep.last.then_some(f64::NAN)) else {
-            return Ok(());
-        };
-        let beats = |earlier: f64| {
-            if keep.lower_is_better {
-                earlier <= newest
-            } else {
-                earlier >= newest
-            }
-        };
-        if !keep.last && before.iter().filter_map(value).any(beats) {
+        let selected = select_best(evals, keep.criterion, keep.select);
+        if selected.is_none_or(|selected| selected.epoch != last.epoch) {
             return Ok(());
         }
+        let value = keep.criterion.value(last).unwrap_or(f64::NAN);
         let metadata = [
-            ("metric", keep.metric.to_string()),
-            ("value", newest.to_string()),
+            ("metric", keep.criterion.metric.clone()),
+            ("value", value.to_string()),
             ("epoch", last.epoch.to_string()),
         ];
         weights::save(

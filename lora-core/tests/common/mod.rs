@@ -124,7 +124,8 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         warmup_ratio: 0.1,
         warmup_steps: None,
         clip: Some(1.0),
-        betas: (0.9, 0.999),
+        beta1: 0.9,
+        beta2: 0.999,
         eps: 1e-8,
         adamw: AdamForm::Torch,
         objective: match is_causal(model_type) {

@@ -1,8 +1,8 @@
-//! Section 4.2: what training costs under LoRA and under full fine-tuning. Measured, each method in a process of its own, so that the
-//! memory of one is not the other's; and computed for the shape of GPT-3.
+//! Section 4.2: the cost of training with LoRA and with full fine-tuning. Measured, each method in its own process so that memory
+//! is attributed to it; and computed for the shape of GPT-3.
 
 use super::passes::rows;
-use super::settings::Settings;
+use super::settings::LatencyConfig;
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
 use anyhow::{Context, Result, ensure};
@@ -21,15 +21,15 @@ use std::process::Command;
 use std::time::Instant;
 use tch::Device;
 
-/// The methods that are held against each other.
+/// The methods that are compared.
 pub const METHODS: [&str; 2] = ["full", "lora"];
 
-/// Steps before the first that is timed.
+/// Untimed steps before the timed ones.
 const WARM_UP: u32 = 2;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// Bytes of a number that is trained: itself, its gradient, and Adam's two moments, in fp32.
+/// Bytes of a trained parameter: value, gradient, and Adam's two moments, in fp32.
 const TRAINED: i64 = 16;
 
 fn method_of(name: &str, rank: u32) -> Result<Box<dyn Method>> {
@@ -40,11 +40,11 @@ fn method_of(name: &str, rank: u32) -> Result<Box<dyn Method>> {
     Ok(method::from_yaml(&text)?)
 }
 
-/// Everything: each method measured by this program run anew, GPT-3 by its shape, and what the paper prints.
+/// All costs: each method measured in a child process, GPT-3 computed from its shape, and the paper's numbers.
 ///
 /// # Errors
 /// Those of the measurement.
-pub fn all(settings: &Settings) -> Result<Efficiency> {
+pub fn all(settings: &LatencyConfig) -> Result<Efficiency> {
     let mut costs = METHODS.iter().map(|m| child(m)).collect::<Result<Vec<Cost>>>()?;
     costs.extend(gpt3(settings.train.rank)?);
     costs.extend(paper());
@@ -56,7 +56,7 @@ pub fn all(settings: &Settings) -> Result<Efficiency> {
     Ok(found)
 }
 
-/// This very command, for one method; it prints the cost as JSON.
+/// Runs this command again for one method, which prints the cost as JSON.
 fn child(name: &str) -> Result<Cost> {
     let program = std::env::current_exe().context("finding this program")?;
     let output = Command::new(program)
@@ -76,8 +76,8 @@ fn child(name: &str) -> Result<Cost> {
 /// Trains some steps with one method, in this process.
 ///
 /// # Errors
-/// A model that is no language model, rows that do not fit it, memory that does not suffice.
-pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype: Dtype) -> Result<Cost> {
+/// A model that is no language model, rows that do not fit it, not enough memory.
+pub fn one(name: &str, settings: &LatencyConfig, config: &Json, device: Device, dtype: Dtype) -> Result<Cost> {
     let t = settings.train;
     let method = method_of(name, t.rank)?;
     let build = Build::new(method.as_ref(), 0)
@@ -124,18 +124,21 @@ pub fn one(name: &str, settings: &Settings, config: &Json, device: Device, dtype
     })
 }
 
-/// Seconds of each step that counts.
-fn seconds(settings: &Settings, model: &dyn Model, params: &Params, device: Device) -> Result<Vec<f64>> {
+/// Seconds of each timed step.
+fn seconds(settings: &LatencyConfig, model: &dyn Model, params: &Params, device: Device) -> Result<Vec<f64>> {
     let t = settings.train;
     let fit = FitConfig {
         batch_size: t.batch as usize,
+        lr: 5e-4,
+        weight_decay: 0.1,
+        clip: Some(1.0),
         objective: Objective::Tokens { label_smoothing: 0.0 },
         device,
         ..FitConfig::default()
     };
     let rows = rows(t.batch, t.length, model.vocab());
     let rows: Vec<&Row> = rows.iter().collect();
-    // What drawing the weights took is no part of training.
+    // The memory for drawing the weights is not part of training.
     environment::reset_peak_rss();
     let mut stepper = Stepper::new(model, params, &fit, Schedule::constant(fit.lr))?;
     let mut seconds = Vec::new();
@@ -151,7 +154,7 @@ fn seconds(settings: &Settings, model: &dyn Model, params: &Params, device: Devi
     Ok(seconds)
 }
 
-/// GPT-3 by its shape: frozen numbers in half precision, trained ones with gradient and moments in fp32; no activations.
+/// GPT-3 by its shape: frozen parameters in half precision, trained ones with gradient and moments in fp32; no activations.
 fn gpt3(rank: u32) -> Result<Vec<Cost>> {
     let config = known_config("gpt3-175b")?;
     let shape = (arch(&config)?.shape)(&config)?;

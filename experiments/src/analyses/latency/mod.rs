@@ -18,25 +18,25 @@ use results::analysis::Findings;
 use results::verdict::conclude;
 use results::{Store, claims};
 use serde::Serialize;
-use settings::Settings;
+use settings::LatencyConfig;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What to measure.
+/// The flags of `latency`.
 #[derive(Args, Clone, Debug)]
 pub struct LatencyArgs {
     /// demo (minutes on a CPU), medium (one column of Table 1 with GPT-2 medium: minutes on a CPU) or paper (all of Table 1
     /// and Figure 5: for a GPU)
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub preset: String,
-    /// A YAML file of your own; what it leaves out is the demonstration's (experiments/latency/demo.yaml)
+    /// A YAML file; keys that it leaves out have the values of the demo preset (experiments/latency/demo.yaml)
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
     /// Any setting by its path, such as `model=gpt2`, `batch=[1,8]` or `shape.n_layer=12`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Measure training (memory, checkpoints, speed) under LoRA and full fine-tuning in place of forward passes
+    /// Measure training (memory, checkpoints, speed) with LoRA and full fine-tuning instead of forward passes
     #[arg(long)]
     pub efficiency: bool,
     /// For --efficiency: one method, measured in this process and printed as JSON
@@ -54,7 +54,7 @@ pub struct LatencyArgs {
     /// Where the record goes: OUT/analyses/ID.json
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub out: PathBuf,
-    /// Measure again though the store has it
+    /// Measure again even if the store has the record
     #[arg(long)]
     pub again: bool,
     /// Print the record as JSON
@@ -65,11 +65,11 @@ pub struct LatencyArgs {
     pub quiet: bool,
 }
 
-/// Everything that decides the answer: a time is of one machine.
+/// All settings that decide the answer, the machine included.
 #[derive(Serialize)]
 struct Asked<'a> {
     kind: &'static str,
-    settings: &'a Settings,
+    settings: &'a LatencyConfig,
     config: &'a serde_json::Value,
     device: String,
     cpu: String,
@@ -77,12 +77,12 @@ struct Asked<'a> {
     threads: usize,
 }
 
-/// Measures, keeps the record, and says what was found.
+/// Measures, keeps the record, and returns the result as text.
 ///
 /// # Errors
-/// Settings that cannot be used, models that do not fit them, memory that does not suffice.
+/// LatencyConfig that cannot be used, models that do not fit them, not enough memory.
 pub fn run(args: &LatencyArgs) -> Result<String> {
-    let settings = Settings::read(&args.preset, args.config.as_deref(), &args.sets)?;
+    let settings = LatencyConfig::read(&args.preset, args.config.as_deref(), &args.sets)?;
     let config = settings.config()?;
     let params = (arch(&config)?.shape)(&config)?.total();
     let threads = set_threads(args.threads)?;
@@ -136,11 +136,11 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
         Findings::Efficiency(found) => show::efficiency(&analysis, found),
         Findings::Subspace(_) => String::new(),
     };
-    let again = if kept { "--again measures anew.\n" } else { "" };
+    let again = if kept { "--again measures again.\n" } else { "" };
     Ok(format!("{text}\n{}{again}", whereabouts(&analysis, &store, kept)))
 }
 
-/// How far it is, by the tokens of the passes that are done.
+/// A progress bar over the tokens of all passes.
 fn bar(args: &LatencyArgs) -> ProgressBar {
     if args.quiet || args.efficiency || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

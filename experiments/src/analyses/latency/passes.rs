@@ -1,6 +1,6 @@
 //! Forward passes, timed.
 
-use super::settings::{Kind, Place, Settings};
+use super::settings::{LatencyConfig, Variant, Workpoint};
 use crate::config::settings::Dtype;
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
@@ -15,27 +15,33 @@ use std::time::Instant;
 use tch::Device;
 
 /// A model under one design.
-struct Timed {
-    kind: Kind,
+struct TimedModel {
+    kind: Variant,
     model: Box<dyn Model>,
     added: i64,
 }
 
-/// Measures every cell: at each batch and length all models turn and turn about, so that the machine's moods meet all alike.
+/// Measures every cell: at each batch and length the models take turns, so that changes of the machine's speed affect all alike.
 ///
 /// # Errors
-/// A model that is no language model, bottlenecks or lengths that do not fit it, memory that does not suffice.
-pub fn measure(settings: &Settings, config: &Json, device: Device, dtype: Dtype, bar: &ProgressBar) -> Result<Latency> {
+/// A model that is no language model, bottlenecks or lengths that do not fit it, not enough memory.
+pub fn measure(
+    settings: &LatencyConfig,
+    config: &Json,
+    device: Device,
+    dtype: Dtype,
+    bar: &ProgressBar,
+) -> Result<Latency> {
     let places = settings.places();
     let architecture = arch(config)?;
     let shape = (architecture.shape)(config)?;
-    let mut kinds: Vec<Kind> = places.iter().flat_map(|p| p.kinds.clone()).collect();
+    let mut kinds: Vec<Variant> = places.iter().flat_map(|p| p.kinds.clone()).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let frozen = frozen(config, device, dtype)?;
     let models = kinds
         .iter()
-        .map(|kind| Timed::new(*kind, config, &frozen, device, dtype));
+        .map(|kind| TimedModel::new(*kind, config, &frozen, device, dtype));
     let models = models.collect::<Result<Vec<_>>>()?;
     let longest = models.iter().map(|m| m.model.max_len()).min().unwrap_or(0);
     for place in &places {
@@ -62,8 +68,8 @@ pub fn measure(settings: &Settings, config: &Json, device: Device, dtype: Dtype,
     })
 }
 
-/// How much the passes at a place are, in tokens.
-fn work(place: &Place, settings: &Settings) -> u64 {
+/// Tokens of all passes of a cell.
+fn work(place: &Workpoint, settings: &LatencyConfig) -> u64 {
     let passes = u64::from(settings.warmup + settings.trials) * place.kinds.len() as u64;
     passes * u64::from(place.batch) * u64::from(place.length)
 }
@@ -81,8 +87,8 @@ fn frozen(config: &Json, device: Device, dtype: Dtype) -> Result<Params> {
     Ok(build.finish()?.params)
 }
 
-impl Timed {
-    fn new(kind: Kind, config: &Json, frozen: &Params, device: Device, dtype: Dtype) -> Result<Timed> {
+impl TimedModel {
+    fn new(kind: Variant, config: &Json, frozen: &Params, device: Device, dtype: Dtype) -> Result<TimedModel> {
         let method = design(kind)?;
         let build = Build::new(method.as_ref(), 0)
             .device(device)
@@ -94,15 +100,15 @@ impl Timed {
         let mut model = model.with_context(|| format!("{} with {}", name(kind.0), kind.1))?;
         let added = build.finish()?.counts.method;
         if kind.0 == Design::Base {
-            // What is measured is LoRA, merged: the very layers of the model alone.
+            // Merged LoRA has exactly the layers of the base model.
             model.merge()?;
         }
         let added = if kind.0 == Design::Base { 0 } else { added };
-        Ok(Timed { kind, model, added })
+        Ok(TimedModel { kind, model, added })
     }
 }
 
-fn design((design, size): Kind) -> Result<Box<dyn Method>> {
+fn design((design, size): Variant) -> Result<Box<dyn Method>> {
     let lora = |r: u32| format!("{{kind: lora, r: {r}, alpha: 16, targets: [query, value]}}");
     let text = match design {
         Design::Base => lora(1),
@@ -113,7 +119,7 @@ fn design((design, size): Kind) -> Result<Box<dyn Method>> {
     Ok(method::from_yaml(&text)?)
 }
 
-/// As tables and settings call it.
+/// Its name in tables and settings.
 pub fn name(design: Design) -> &'static str {
     match design {
         Design::Base => "base",
@@ -125,14 +131,14 @@ pub fn name(design: Design) -> &'static str {
 
 /// All models at one batch and length.
 fn at(
-    place: &Place,
-    settings: &Settings,
-    models: &[Timed],
+    place: &Workpoint,
+    settings: &LatencyConfig,
+    models: &[TimedModel],
     device: Device,
     bar: &ProgressBar,
 ) -> Result<Vec<LatencyCell>> {
     let _guard = tch::no_grad_guard();
-    let models: Vec<&Timed> = models.iter().filter(|m| place.kinds.contains(&m.kind)).collect();
+    let models: Vec<&TimedModel> = models.iter().filter(|m| place.kinds.contains(&m.kind)).collect();
     let first = models.first().context("nothing is measured")?;
     let rows = rows(place.batch, place.length, first.model.vocab());
     let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), device)?;
@@ -149,8 +155,8 @@ fn at(
             bar.inc(u64::from(place.batch) * u64::from(place.length));
         }
     }
-    let cell = |(timed, times): (&&Timed, Vec<f64>)| {
-        let of = Summary::of(times);
+    let cell = |(timed, times): (&&TimedModel, Vec<f64>)| {
+        let of = TimeSummary::of(times);
         LatencyCell {
             design: timed.kind.0,
             batch: place.batch,
@@ -167,7 +173,7 @@ fn at(
     Ok(models.iter().zip(times).map(cell).collect())
 }
 
-/// Rows whose every token is foretold, as transformers' forward pass does.
+/// Rows with a prediction at every token, as in transformers' forward pass.
 pub fn rows(batch: u32, length: u32, vocab: i64) -> Vec<Row> {
     let id = |row: u32, token: u32| (i64::from(row) * 31 + i64::from(token) * 17) % vocab;
     let row = |row| Row {
@@ -179,17 +185,17 @@ pub fn rows(batch: u32, length: u32, vocab: i64) -> Vec<Row> {
     (0..batch).map(row).collect()
 }
 
-/// What is kept of the times of one cell.
+/// Statistics of the times of one cell.
 #[derive(Debug, PartialEq)]
-struct Summary {
+struct TimeSummary {
     median: f64,
     iqr: f64,
     mean: f64,
     sd: f64,
 }
 
-impl Summary {
-    fn of(mut times: Vec<f64>) -> Summary {
+impl TimeSummary {
+    fn of(mut times: Vec<f64>) -> TimeSummary {
         times.sort_by(f64::total_cmp);
         let n = times.len() as f64;
         let mean = times.iter().sum::<f64>() / n;
@@ -199,7 +205,7 @@ impl Summary {
         } else {
             0.0
         };
-        Summary {
+        TimeSummary {
             median: quantile(&times, 0.5),
             iqr: quantile(&times, 0.75) - quantile(&times, 0.25),
             mean,
@@ -208,7 +214,7 @@ impl Summary {
     }
 }
 
-/// Between the two nearest, as numpy has it; `sorted` holds at least one.
+/// The quantile, interpolated between neighbours as in numpy; `sorted` must not be empty.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
@@ -221,10 +227,10 @@ mod tests {
 
     #[test]
     fn times_are_summed_up_as_numpy_does() {
-        let of = Summary::of(vec![4.0, 1.0, 2.0, 3.0]);
+        let of = TimeSummary::of(vec![4.0, 1.0, 2.0, 3.0]);
         assert_eq!((of.median, of.iqr, of.mean), (2.5, 1.5, 2.5));
         assert!((of.sd - 1.290_994_448_735_805_6).abs() < 1e-12);
-        let one = Summary::of(vec![7.0]);
+        let one = TimeSummary::of(vec![7.0]);
         assert_eq!((one.median, one.iqr, one.sd), (7.0, 0.0, 0.0));
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured: presets, a file of the user's own, and `--set` over them.
+//! The settings of `latency`: presets or the user's file, and `--set` over them.
 
 use crate::config::overrides::{Layer, merge};
 use crate::inputs::locator::ModelSource;
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use serde_yaml::Value;
 use std::path::Path;
 
-/// Name and text of each configuration that comes with the program.
+/// The presets, as (name, YAML text).
 pub static PRESETS: &[(&str, &str)] = &[
     ("demo", include_str!("../../../latency/demo.yaml")),
     ("medium", include_str!("../../../latency/medium.yaml")),
@@ -20,32 +20,32 @@ pub static PRESETS: &[(&str, &str)] = &[
 /// The keys of a configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// What the numbers are, in words; where left out, what the model and its shape say.
+pub struct LatencyConfig {
+    /// What the numbers are, in words; by default from the model and its shape.
     #[serde(default, skip_serializing)]
     label: Option<String>,
-    /// A shape that is known by name, `embedded:gpt2`, or a Hugging Face model folder: its weights are not read.
+    /// A model known by name, `embedded:gpt2`, or a Hugging Face model folder; only config.json is read.
     pub model: String,
     /// The model's name in tables.
     #[serde(default, skip_serializing)]
     name: Option<String>,
-    /// What differs from its config.json.
+    /// Overrides of its config.json.
     #[serde(default)]
     pub shape: serde_json::Map<String, Json>,
     /// Rows.
     pub batch: Vec<u32>,
     /// Tokens a row.
     pub length: Vec<u32>,
-    /// Bottlenecks of adapters, or ranks; 0 is the model alone, which is measured anyhow.
+    /// Bottlenecks of adapters, or ranks; 0 is the model alone, which is always measured.
     pub bottleneck: Vec<u32>,
-    /// What is measured beside the model alone.
+    /// The designs that are measured beside the model alone.
     pub designs: Vec<Design>,
     /// Cells beside the grid.
     #[serde(default)]
     pub cells: Vec<Extra>,
-    /// Passes that count, a cell.
+    /// Timed passes of a cell.
     pub trials: u32,
-    /// Passes before them.
+    /// Untimed passes before them.
     pub warmup: u32,
     /// The workload of `--efficiency`.
     #[serde(default)]
@@ -66,7 +66,7 @@ pub struct Extra {
     pub adapter_h: u32,
 }
 
-/// What is trained on to measure the cost of training.
+/// The workload that measures the cost of training.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
@@ -74,7 +74,7 @@ pub struct Workload {
     pub batch: u32,
     /// Tokens a row.
     pub length: u32,
-    /// Steps that are timed, after two that are not.
+    /// Timed steps, after two untimed ones.
     pub steps: u32,
     /// Rank of LoRA on query and value.
     pub rank: u32,
@@ -91,26 +91,26 @@ impl Default for Workload {
     }
 }
 
-/// One model that is measured: what it has, and its bottleneck or rank.
-pub type Kind = (Design, u32);
+/// One measured model: its design, and its bottleneck or rank.
+pub type Variant = (Design, u32);
 
-/// Batch, length, and which models are measured at them.
+/// Batch, length, and the models measured there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place {
+pub struct Workpoint {
     /// Rows.
     pub batch: u32,
     /// Tokens a row.
     pub length: u32,
-    /// The model alone first.
-    pub kinds: Vec<Kind>,
+    /// The models, the base model alone first.
+    pub kinds: Vec<Variant>,
 }
 
-impl Settings {
-    /// From a preset or a file, with `sets` (`path=value`) laid over it.
+impl LatencyConfig {
+    /// Reads a preset or a file, with the overrides `sets` (`path=value`).
     ///
     /// # Errors
-    /// Unknown presets, files that are not there, keys that are unknown, values that cannot be.
-    pub fn read(preset: &str, file: Option<&Path>, sets: &[String]) -> Result<Settings> {
+    /// Unknown presets or keys, missing files, values that cannot be used.
+    pub fn read(preset: &str, file: Option<&Path>, sets: &[String]) -> Result<LatencyConfig> {
         let (name, text) = match file {
             Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
             None => {
@@ -128,7 +128,7 @@ impl Settings {
                 value.as_mapping_mut().and_then(|map| map.remove(*key));
             }
         };
-        // A shape is of its own model alone, and words are of their own shape.
+        // An overridden shape belongs to its model alone, and a label to its shape.
         forget(&mut layered, &["label", "name", "shape", "cells"]);
         merge(&mut layered, own);
         if sets.iter().any(|set| set.starts_with("model=")) {
@@ -137,7 +137,7 @@ impl Settings {
         if sets.iter().any(|set| set.starts_with("shape")) {
             forget(&mut layered, &["label", "name"]);
         }
-        let read = |layered: &Value| Settings::deserialize(layered.clone());
+        let read = |layered: &Value| LatencyConfig::deserialize(layered.clone());
         let mut settings = read(&layered).with_context(|| format!("in {name}"))?;
         for set in sets {
             merge(&mut layered, Layer::set(set)?.value);
@@ -206,7 +206,7 @@ impl Settings {
             model::read_config(&ModelSource::parse(&self.model, true)?.folder()?.0)?
         } else {
             bail!(
-                "model `{}`: wanted embedded:gpt2, a model folder, or one of the known shapes: {}",
+                "model `{}`: expected embedded:gpt2, a model folder, or one of the known shapes: {}",
                 self.model,
                 KNOWN.join(", ")
             );
@@ -226,7 +226,7 @@ impl Settings {
         Ok(config)
     }
 
-    /// The model's name in tables: with its size where its shape is not that of the model that is named.
+    /// The model's name in tables; with its size where its shape is overridden.
     pub fn name(&self, params: i64) -> String {
         let model = ModelSource::name(&self.model);
         let own = if self.shape.is_empty() {
@@ -248,13 +248,13 @@ impl Settings {
         self.label.clone().unwrap_or_else(label)
     }
 
-    /// Where is measured, and what, smallest first, everything once.
-    pub fn places(&self) -> Vec<Place> {
-        let mut places: Vec<Place> = Vec::new();
-        let mut add = |batch, length, kinds: Vec<Kind>| {
+    /// The cells, smallest first, each once.
+    pub fn places(&self) -> Vec<Workpoint> {
+        let mut places: Vec<Workpoint> = Vec::new();
+        let mut add = |batch, length, kinds: Vec<Variant>| {
             let at = places.iter().position(|p| (p.batch, p.length) == (batch, length));
             let at = at.unwrap_or_else(|| {
-                places.push(Place {
+                places.push(Workpoint {
                     batch,
                     length,
                     kinds: vec![(Design::Base, 0)],
@@ -283,9 +283,9 @@ impl Settings {
     }
 }
 
-/// Tokens of a pass beyond which no machine has the memory.
+/// The most tokens of a pass that are accepted.
 const MOST_TOKENS: u64 = 1 << 24;
-/// The same of bottlenecks and ranks.
+/// The largest bottleneck or rank that is accepted.
 const WIDEST: u32 = 1 << 20;
 /// Keys that a config.json may leave out.
 const OPTIONAL: [&str; 5] = [
@@ -308,15 +308,15 @@ mod tests {
 
     #[test]
     fn presets_read_and_say_where_is_measured() {
-        let demo = Settings::read("demo", None, &[]).unwrap();
+        let demo = LatencyConfig::read("demo", None, &[]).unwrap();
         let places = demo.places();
         assert_eq!(places.len(), 4);
         assert_eq!(places[0].kinds.len(), 1 + 2 * 2);
-        let medium = Settings::read("medium", None, &[]).unwrap();
+        let medium = LatencyConfig::read("medium", None, &[]).unwrap();
         assert!(medium.shape.is_empty() && medium.places().len() == 1);
         let kinds = [(Design::Base, 0), (Design::AdapterL, 224), (Design::AdapterH, 112)];
         assert_eq!(medium.places()[0].kinds, kinds);
-        let paper = Settings::read("paper", None, &[]).unwrap();
+        let paper = LatencyConfig::read("paper", None, &[]).unwrap();
         assert!(paper.shape.is_empty() && paper.name(354_823_168) == "gpt2-medium");
         let places = paper.places();
         assert_eq!(places.len(), 18, "Table 1's cells are of Figure 5's grid");
@@ -331,9 +331,9 @@ mod tests {
     fn words_are_of_what_is_measured() {
         let read = |sets: &[&str]| {
             let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-            Settings::read("demo", None, &sets).unwrap()
+            LatencyConfig::read("demo", None, &sets).unwrap()
         };
-        let params = |settings: &Settings| {
+        let params = |settings: &LatencyConfig| {
             let config = settings.config().unwrap();
             (model::arch(&config).unwrap().shape)(&config).unwrap().total()
         };
@@ -358,16 +358,21 @@ mod tests {
 
     #[test]
     fn a_typo_in_the_shape_is_an_error_that_lists_what_there_is() {
-        let wrong = Settings::read("demo", None, &["shape.n_layers=12".to_owned()]).unwrap();
+        let wrong = LatencyConfig::read("demo", None, &["shape.n_layers=12".to_owned()]).unwrap();
         let said = format!("{:#}", wrong.config().unwrap_err());
         assert!(said.contains("shape.n_layers") && said.contains("n_layer,"), "{said}");
-        let fine = Settings::read("demo", None, &["shape.n_inner=64".to_owned()]).unwrap();
+        let fine = LatencyConfig::read("demo", None, &["shape.n_inner=64".to_owned()]).unwrap();
         fine.config().unwrap();
     }
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        let said = |set: &str| format!("{:#}", Settings::read("demo", None, &[set.to_string()]).unwrap_err());
+        let said = |set: &str| {
+            format!(
+                "{:#}",
+                LatencyConfig::read("demo", None, &[set.to_string()]).unwrap_err()
+            )
+        };
         assert!(said("batch=[0]").contains("`batch` holds 0"));
         assert!(said("length=[]").contains("`length` is empty"));
         assert!(said("batch=[4294967295]").contains("549755813760 tokens a pass"));
@@ -377,8 +382,10 @@ mod tests {
         assert!(said("designs=[adapter_x]").contains("adapter_x"));
         assert!(said("colour=1").contains("unknown field `colour`"));
         assert!(said("train.rank=0").contains("`train` holds a 0"));
-        assert!(format!("{:#}", Settings::read("papr", None, &[]).unwrap_err()).contains("known: demo, medium, paper"));
-        let mut settings = Settings::read("demo", None, &[]).unwrap();
+        assert!(
+            format!("{:#}", LatencyConfig::read("papr", None, &[]).unwrap_err()).contains("known: demo, medium, paper")
+        );
+        let mut settings = LatencyConfig::read("demo", None, &[]).unwrap();
         settings.model = "gpt9".into();
         assert!(format!("{:#}", settings.config().unwrap_err()).contains("gpt2-medium"));
     }

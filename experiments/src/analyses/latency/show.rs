@@ -1,11 +1,11 @@
-//! What was measured, as a person reads it.
+//! The measurements as text.
 
 use super::passes::name;
 use results::analysis::{CostSource, Design, Efficiency, Latency, LatencyCell};
 use results::verdict::conclude;
 use results::{Analysis, claims};
 
-/// Means and slow-downs, a line a model, a column a batch and length.
+/// Means and slow-downs: a line for each model, a column for each batch and length.
 pub fn latency(analysis: &Analysis, found: &Latency) -> String {
     let mut text = format!(
         "{}: {}\n{}; means of {} forward passes, in ms, and the slow-down over the model alone\n\n",
@@ -44,7 +44,7 @@ fn one(found: &Latency, cell: &LatencyCell) -> String {
     format!("{:.2}{slower}", cell.mean_ms)
 }
 
-/// A line a method and model.
+/// The costs: a line for each method and model.
 pub fn efficiency(analysis: &Analysis, found: &Efficiency) -> String {
     let mut text = format!(
         "{}: {}\n{}\n\n{:<12} {:<7} {:<9} {:>15} {:>13} {:>14} {:>10}\n",

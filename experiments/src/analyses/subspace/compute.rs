@@ -1,4 +1,4 @@
-//! What is found out about the adapters, a unit of work a layer and module: those go side by side.
+//! The analysis of adapters, in parallel over layers and modules.
 
 use super::read::{Factors, Opened, Spot};
 use anyhow::{Result, ensure};
@@ -9,18 +9,18 @@ use results::analysis::{Adapter, Comparison, Directions, GridAxis, Module, PhiGr
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// What is asked about, resolved.
+/// The resolved question.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Request {
     /// Blocks, from 1, in order.
     pub layers: Vec<u32>,
-    /// The one that stands for the paper's layer 48.
+    /// The block in the place of the paper's layer 48.
     pub probe: u32,
-    /// Linears.
+    /// Modules.
     pub modules: Vec<Module>,
-    /// Pairs of adapters that are compared, by their places.
+    /// Pairs of adapters to compare, by index.
     pub pairs: Vec<(usize, usize)>,
-    /// Adapters that are held against the frozen weight.
+    /// Adapters to compare with the frozen weight, by index.
     pub against: Vec<usize>,
     /// Draws of random directions.
     pub draws: u64,
@@ -28,9 +28,9 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// What was found at one spot, or at all of them.
+/// The results at one layer and module, or at all of them.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Results {
     /// phi.
     pub grids: Vec<PhiGrid>,
     /// Singular values.
@@ -39,7 +39,7 @@ pub struct Found {
     pub projections: Vec<Projection>,
 }
 
-/// A layer's linear with everything beside it.
+/// One linear of a layer, with the factors of all adapters.
 struct Unit {
     spot: Spot,
     /// The adapters' factors, in their order.
@@ -47,11 +47,11 @@ struct Unit {
     weight: Option<Tensor>,
 }
 
-/// Looks at every layer and module of `plan`, and at chance.
+/// Analyses every layer and module of `plan`, and random directions.
 ///
 /// # Errors
 /// A layer that an adapter or the base lacks; adapters of different shape, or of another shape than the base.
-pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Tensor>>) -> Result<Found> {
+pub fn find(plan: &Request, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Tensor>>) -> Result<Results> {
     let mut units = Vec::new();
     for layer in &plan.layers {
         for module in &plan.modules {
@@ -62,10 +62,10 @@ pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Te
         .first()
         .and_then(|u| u.factors.first())
         .map_or(0, |(a, _)| a.size()[1]);
-    let mut all = Found::default();
+    let mut all = Results::default();
     let about: Vec<Adapter> = adapters.iter().map(|a| a.about.clone()).collect();
-    // libtorch runs on one thread here: the layers are what goes side by side.
-    let parts: Vec<Result<Found>> = units.into_par_iter().map(|unit| unit.find(plan, &about)).collect();
+    // libtorch runs on one thread here: the parallelism is over layers.
+    let parts: Vec<Result<Results>> = units.into_par_iter().map(|unit| unit.find(plan, &about)).collect();
     for part in parts {
         let part = part?;
         all.grids.extend(part.grids);
@@ -76,8 +76,8 @@ pub fn find(plan: &Plan, adapters: &[Opened], weights: Option<&BTreeMap<Spot, Te
     Ok(all)
 }
 
-/// Two Gaussian matrices in the place of two seeds, with as many directions as those have.
-fn control(plan: &Plan, grids: &[PhiGrid], width: i64) -> Result<Option<PhiGrid>> {
+/// Two Gaussian matrices in the place of two seeds, of the same rank.
+fn control(plan: &Request, grids: &[PhiGrid], width: i64) -> Result<Option<PhiGrid>> {
     let seeds = grids.iter().filter(|g| g.about == Comparison::Seeds);
     let Some(rank) = seeds.map(|g| g.i.len.max(g.j.len)).max() else {
         return Ok(None);
@@ -111,7 +111,7 @@ impl Unit {
             if let Some(first) = factors.first().map(sides) {
                 ensure!(
                     first == (out, inputs),
-                    "{path}: its update beside `{}` in layer {layer} is {out} x {inputs} and that of {} is {} x {}: they are adapters of different models",
+                    "{path}: its update of `{}` in layer {layer} is {out} x {inputs} and that of {} is {} x {}: they are adapters of different models",
                     module.name(),
                     adapters[0].path.display(),
                     first.0,
@@ -122,7 +122,7 @@ impl Unit {
                 let size = weight.size();
                 ensure!(
                     size == [out, inputs],
-                    "{path}: its update beside `{}` in layer {layer} is {out} x {inputs} and the base's weight is {} x {}: it is an adapter of another base",
+                    "{path}: its update of `{}` in layer {layer} is {out} x {inputs} and the base's weight is {} x {}: it is an adapter of another base",
                     module.name(),
                     size[0],
                     size[1]
@@ -133,11 +133,11 @@ impl Unit {
         Ok(Unit { spot, factors, weight })
     }
 
-    fn find(&self, plan: &Plan, adapters: &[Adapter]) -> Result<Found> {
+    fn find(&self, plan: &Request, adapters: &[Adapter]) -> Result<Results> {
         let _guard = tch::no_grad_guard();
         let spans = self.factors.iter().map(|(a, b)| update_directions(b, a));
         let spans = spans.collect::<lora_core::Result<Vec<_>>>()?;
-        let mut found = Found::default();
+        let mut found = Results::default();
         for (one, other) in &plan.pairs {
             if [one, other].iter().any(|i| count(&spans[**i]) == 0) {
                 continue;
@@ -162,8 +162,8 @@ impl Unit {
         Ok(found)
     }
 
-    /// The strongest tenth of the weight's directions against the adapters', and against chance.
-    fn against(&self, plan: &Plan, whole: &Svd, spans: &[Tensor]) -> Result<Vec<PhiGrid>> {
+    /// The overlap of the strongest tenth of the weight's directions with the adapters', and with random ones.
+    fn against(&self, plan: &Request, whole: &Svd, spans: &[Tensor]) -> Result<Vec<PhiGrid>> {
         let width = whole.right.size()[0];
         let tenth = (width as f64 / 10.0).round().max(1.0) as usize;
         let mut grids = Vec::new();
@@ -186,7 +186,7 @@ impl Unit {
     /// The spectrum of one update, and its cell of Table 7.
     fn update(
         &self,
-        plan: &Plan,
+        plan: &Request,
         place: usize,
         adapter: &Adapter,
         (a, b): &Factors,
@@ -213,7 +213,7 @@ impl Unit {
             amplification: None,
             amplification_unscaled: None,
         };
-        // An update of zero has no directions that anything could lie in.
+        // An update of zero spans no directions.
         if let Some(weight) = self.weight.as_ref().filter(|_| rank > 0) {
             let inside = update.projected(weight)?;
             cell.onto_delta = Some(inside);
@@ -233,7 +233,7 @@ impl Unit {
     }
 }
 
-/// How many directions there are.
+/// The number of directions.
 fn count(span: &Tensor) -> i64 {
     span.size()[1]
 }

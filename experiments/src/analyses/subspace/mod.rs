@@ -1,4 +1,4 @@
-//! `subspace`: Figures 3, 4, 6, 7, 8 and Table 7, from adapters that were saved.
+//! `subspace`: Figures 3, 4, 6, 7, 8 and Table 7, from saved adapters.
 
 mod compute;
 mod read;
@@ -7,10 +7,10 @@ mod show;
 use crate::analyses::{Question, resolved, whereabouts};
 use crate::inputs::environment::set_threads;
 use crate::inputs::locator::ModelSource;
-use crate::tools::adapter::stored::Found;
+use crate::tools::adapter::stored::BaseModel;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use compute::Plan;
+use compute::Request;
 use read::{Opened, Spot};
 use results::Store;
 use results::analysis::{Findings, Module, Subspace};
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tch::{Device, Tensor};
 
-/// What to look at.
+/// The flags of `subspace`.
 #[derive(Args, Clone, Debug)]
 pub struct SubspaceArgs {
     /// Adapters: RESULTS/ID of a run whose weights were kept (--keep), its file RESULTS/weights/ID.safetensors, a folder of
@@ -29,12 +29,12 @@ pub struct SubspaceArgs {
     /// Those of the paper's setting.
     #[command(flatten)]
     pub paper: Roles,
-    /// The frozen model: a Hugging Face model folder, a model of the hub, or embedded:roberta. Without it only the adapters' own
-    /// norms, spectra and overlaps can be had
+    /// The frozen model: a Hugging Face model folder, a model of the hub, or embedded:roberta; needed for comparisons with the
+    /// frozen weights
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
     pub base: Option<String>,
     /// Blocks: numbers from 1, names as the adapter has them (encoder.layer.0 is 1), first, third, middle, two-thirds, last, or all;
-    /// --probe is looked at too
+    /// --probe is analysed too
     #[arg(
         long,
         value_name = "LIST",
@@ -48,7 +48,7 @@ pub struct SubspaceArgs {
     /// Matrices: query, key, value, attn_out; Figure 8 is of the first
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "query,value")]
     pub modules: Vec<String>,
-    /// Alpha, for loralib checkpoints, which do not say it: 16 for the RoBERTa releases, 32 for GPT-2's
+    /// Alpha of loralib checkpoints, whose files lack it: 16 for the RoBERTa releases, 32 for GPT-2's
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
     /// Draws of random directions (Table 7)
@@ -69,7 +69,7 @@ pub struct SubspaceArgs {
     /// CPU threads; 0 = as many as there are cores
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
-    /// Compute it again though the store has it
+    /// Compute again even if the store has the record
     #[arg(long)]
     pub again: bool,
     /// Print the record as JSON
@@ -96,9 +96,9 @@ pub struct Roles {
     pub r4: Option<PathBuf>,
 }
 
-/// Everything that decides the answer.
+/// All settings that decide the answer.
 #[derive(Serialize)]
-struct Settings<'a> {
+struct SubspaceConfig<'a> {
     kind: &'static str,
     model: &'a str,
     weights_sha256: Option<&'a str>,
@@ -130,10 +130,10 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Looks, keeps the record, and says what was found.
+/// Analyses the adapters, keeps the record, and returns the result as text.
 ///
 /// # Errors
-/// Adapters or models that are not there, are no LoRA, or do not go together; layers or modules that they lack.
+/// Adapters or models that are missing, not LoRA, or do not fit together; layers or modules that they lack.
 pub fn run(args: &SubspaceArgs) -> Result<String> {
     let modules = modules(&args.modules)?;
     let adapters = open(args)?;
@@ -152,7 +152,7 @@ pub fn run(args: &SubspaceArgs) -> Result<String> {
         .as_ref()
         .filter(|b| b.name.revision.is_some())
         .map(|b| b.name.word());
-    let settings = Settings {
+    let settings = SubspaceConfig {
         kind: "subspace",
         model: &model,
         weights_sha256: sha256.as_deref(),
@@ -189,12 +189,12 @@ pub fn run(args: &SubspaceArgs) -> Result<String> {
 }
 
 fn findings(
-    plan: &Plan,
+    plan: &Request,
     adapters: &[Opened],
     weights: Option<&BTreeMap<Spot, Tensor>>,
     layers: u32,
 ) -> Result<Findings> {
-    let found = lora_core::device::guarded("looking at the updates", || Ok(compute::find(plan, adapters, weights)))??;
+    let found = lora_core::device::guarded("analysing the updates", || Ok(compute::find(plan, adapters, weights)))??;
     let spot = (plan.probe, *plan.modules.first().context("no module")?);
     let width = adapters.first().context("no adapter")?.at(spot)?.0.size()[1];
     let mut subspace = Subspace {
@@ -211,7 +211,7 @@ fn findings(
     Ok(Findings::Subspace(subspace))
 }
 
-/// Every adapter that is named, each a different one of its kind.
+/// All named adapters, which must be distinct.
 fn open(args: &SubspaceArgs) -> Result<Vec<Opened>> {
     let roles = [
         ("r4", &args.paper.r4),
@@ -225,7 +225,7 @@ fn open(args: &SubspaceArgs) -> Result<Vec<Opened>> {
     let all: Vec<(Option<&str>, &PathBuf)> = args.adapters.iter().map(|p| (None, p)).chain(named).collect();
     ensure!(
         !all.is_empty(),
-        "no adapter is named; wanted {}",
+        "no adapter is named; expected {}",
         crate::tools::adapter::stored::FORMS
     );
     let adapters = all.iter().map(|(role, path)| Opened::read(path, *role, args.alpha));
@@ -271,21 +271,21 @@ fn check_roles(adapters: &[Opened]) -> Result<()> {
     Ok(())
 }
 
-/// Runs of this project draw A from the seed, whatever its rank: with one seed the rows of the smaller are among those of the larger, and
-/// would be shared without any training.
+/// Runs of this project draw A from the seed, whatever its rank: with the same seed the rows of the smaller A are among those of the
+/// larger one, an overlap without any training.
 fn check_seeds(one: &Opened, other: &Opened) -> Result<()> {
     let (a, b) = (&one.about, &other.about);
     ensure!(
         a.seed.is_none() || a.seed != b.seed,
-        "{} and {} were trained with the same seed, so their A started from the same numbers and share directions that nothing has taught them: train one with another seed",
+        "{} and {} were trained with the same seed, so their A started from the same values and share directions without any training: train one with another seed",
         one.path.display(),
         other.path.display()
     );
     Ok(())
 }
 
-/// The base that is named, or the one that comes with the program if the adapters are of it.
-fn base(args: &SubspaceArgs, adapters: &[Opened]) -> Result<Option<Found>> {
+/// The named base, or the embedded model that the adapters were trained on.
+fn base(args: &SubspaceArgs, adapters: &[Opened]) -> Result<Option<BaseModel>> {
     let own = adapters.iter().find_map(|a| a.base.as_ref());
     let own = own
         .map(|(name, _)| name.as_str())
@@ -293,12 +293,12 @@ fn base(args: &SubspaceArgs, adapters: &[Opened]) -> Result<Option<Found>> {
     let Some(word) = args.base.as_deref().or(own) else {
         return Ok(None);
     };
-    let found = Found::open(word)?;
+    let found = BaseModel::open(word)?;
     for adapter in adapters {
         let wanted = adapter.base.as_ref().and_then(|(_, sha256)| sha256.as_ref());
         ensure!(
             wanted.is_none() || wanted == found.name.weights_sha256.as_ref(),
-            "{}: it was trained beside `{}` with other weights than those of {word}: it is an adapter of another base",
+            "{}: it was trained on `{}` with other weights than those of {word}: it is an adapter of another base",
             adapter.path.display(),
             adapter.base.as_ref().map_or("?", |(name, _)| name)
         );
@@ -325,12 +325,12 @@ fn deepest(adapters: &[Opened]) -> u32 {
     adapters.iter().map(Opened::layers).max().unwrap_or(0)
 }
 
-fn plan(args: &SubspaceArgs, adapters: &[Opened], modules: Vec<Module>, layers: u32) -> Result<Plan> {
+fn plan(args: &SubspaceArgs, adapters: &[Opened], modules: Vec<Module>, layers: u32) -> Result<Request> {
     let mut names = BTreeMap::new();
     adapters.iter().for_each(|a| names.extend(a.names.clone()));
     let probe = layer(&args.probe, layers, &names)?;
     let [probe] = probe[..] else {
-        bail!("--probe {}: one layer is wanted", args.probe);
+        bail!("--probe {}: expected one layer", args.probe);
     };
     let mut chosen = BTreeSet::from([probe]);
     for word in &args.layers {
@@ -350,7 +350,7 @@ fn plan(args: &SubspaceArgs, adapters: &[Opened], modules: Vec<Module>, layers: 
     for (a, b) in &pairs {
         check_seeds(&adapters[*a], &adapters[*b])?;
     }
-    Ok(Plan {
+    Ok(Request {
         layers: chosen.into_iter().collect(),
         probe,
         modules,
@@ -361,7 +361,7 @@ fn plan(args: &SubspaceArgs, adapters: &[Opened], modules: Vec<Module>, layers: 
     })
 }
 
-/// The blocks that a word of --layers means.
+/// The blocks that one word of --layers names.
 fn layer(word: &str, layers: u32, names: &BTreeMap<String, u32>) -> Result<Vec<u32>> {
     let part = |share: f64| ((f64::from(layers) * share).round() as u32).clamp(1, layers.max(1));
     let word = word.trim();
@@ -378,7 +378,7 @@ fn layer(word: &str, layers: u32, names: &BTreeMap<String, u32>) -> Result<Vec<u
                 let end = format!(".{word}");
                 let named = names.iter().find(|(name, _)| *name == word || name.ends_with(&end));
                 *named.map(|(_, layer)| layer).with_context(|| {
-                    format!("layer `{word}`: wanted a number from 1 to {layers}, a name such as `{}`, first, third, middle, two-thirds, last or all",
+                    format!("layer `{word}`: expected a number from 1 to {layers}, a name such as `{}`, first, third, middle, two-thirds, last or all",
                         names.keys().next().map_or("encoder.layer.0", String::as_str))
                 })?
             }

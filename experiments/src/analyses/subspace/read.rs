@@ -1,6 +1,6 @@
 //! Adapters and frozen weights, by layer and module.
 
-use crate::tools::adapter::stored::{Found, Place, Stored, open_foreign};
+use crate::tools::adapter::stored::{AdapterSource, BaseModel, Stored, open_foreign};
 use anyhow::{Context, Result, bail, ensure};
 use lora_core::analysis::update_directions;
 use lora_core::fsutil::sha256_file;
@@ -14,28 +14,28 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// A block, from 1, and one of its linears.
+/// A block, from 1, and one of its modules.
 pub type Spot = (u32, Module);
 
-/// A and B.
+/// The factors A `[r, in]` and B `[out, r]`.
 pub type Factors = (Tensor, Tensor);
 
-/// An adapter that was opened.
+/// An opened adapter.
 #[derive(Debug)]
 pub struct Opened {
-    /// What is known of it.
+    /// Its description.
     pub about: Adapter,
-    /// As it was named, for messages.
+    /// Its name on the command line, for messages.
     pub path: PathBuf,
     /// Its updates.
     pub updates: BTreeMap<Spot, Factors>,
-    /// The full name of each layer, without the module's own.
+    /// The full name of each layer, without that of the module.
     pub names: BTreeMap<String, u32>,
     /// The base by name, and the hash of its weights, where the adapter knows them.
     pub base: Option<(String, Option<String>)>,
 }
 
-/// What a file gives beside its tensors.
+/// The contents of a file beside its tensors.
 struct Raw {
     tensors: Tensors,
     alpha: Option<f64>,
@@ -47,15 +47,15 @@ struct Raw {
 }
 
 impl Opened {
-    /// Reads any form of an adapter; `alpha` is for loralib's files, which do not say it.
+    /// Reads an adapter of any form; `alpha` is for loralib's files, which lack it.
     ///
     /// # Errors
-    /// Nothing there; damaged or foreign files; a method other than LoRA; no update beside a matrix of attention.
+    /// A missing or damaged file, another format, a method other than LoRA, no update of a matrix of attention.
     pub fn read(path: &Path, role: Option<&str>, alpha: Option<f64>) -> Result<Opened> {
-        let place = Place::of(path)?;
+        let place = AdapterSource::of(path)?;
         let raw = match &place {
-            Place::Run(..) | Place::Folder(_) => own(&place)?,
-            Place::Peft(_) | Place::Loralib(_) => foreign(&place, path, alpha)?,
+            AdapterSource::Run(..) | AdapterSource::Folder(_) => own(&place)?,
+            AdapterSource::Peft(_) | AdapterSource::Loralib(_) => foreign(&place, path, alpha)?,
         };
         let (updates, names) = updates(&raw.tensors).with_context(|| path.display().to_string())?;
         let ranks: Vec<i64> = updates.values().map(|(a, _)| a.size()[0]).collect();
@@ -87,14 +87,14 @@ impl Opened {
     /// The update at a spot.
     ///
     /// # Errors
-    /// None there, with what there is.
+    /// No update there; the error lists those that exist.
     pub fn at(&self, (layer, module): Spot) -> Result<&Factors> {
         self.updates.get(&(layer, module)).with_context(|| {
             let mut has: Vec<&str> = self.updates.keys().map(|(_, m)| m.name()).collect();
             has.sort_unstable();
             has.dedup();
             format!(
-                "{}: has no update beside `{}` in layer {layer}; it has updates beside {} in layers 1 to {}",
+                "{}: has no update of `{}` in layer {layer}; it has updates of {} in layers 1 to {}",
                 self.path.display(),
                 module.name(),
                 has.join(", "),
@@ -109,21 +109,21 @@ impl Opened {
     }
 }
 
-/// An adapter of this project's own.
-fn own(place: &Place) -> Result<Raw> {
+/// An adapter of this project.
+fn own(place: &AdapterSource) -> Result<Raw> {
     let stored = Stored::open(place)?;
     let lora = method::lora(&stored.about.method)
-        .with_context(|| format!("{}: only LoRA's updates can be looked at", stored.about.origin))?;
+        .with_context(|| format!("{}: only LoRA's updates can be analysed", stored.about.origin))?;
     let (file, seed) = match place {
-        Place::Run(out, id) => {
+        AdapterSource::Run(out, id) => {
             let record = Store::open(out)?.get(id)?;
             (
                 crate::task::run_paths::RunPaths::new(out, id).weights(),
                 record.map(|r| r.seed),
             )
         }
-        Place::Folder(dir) => (dir.join("adapter.safetensors"), None),
-        Place::Peft(path) | Place::Loralib(path) => bail!("{}: not this project's own", path.display()),
+        AdapterSource::Folder(dir) => (dir.join("adapter.safetensors"), None),
+        AdapterSource::Peft(path) | AdapterSource::Loralib(path) => bail!("{}: not this project's own", path.display()),
     };
     Ok(Raw {
         alpha: Some(lora.alpha),
@@ -136,10 +136,10 @@ fn own(place: &Place) -> Result<Raw> {
     })
 }
 
-/// An adapter of PEFT's or loralib's.
-fn foreign(place: &Place, path: &Path, alpha: Option<f64>) -> Result<Raw> {
-    let peft = matches!(place, Place::Peft(_));
-    // PEFT's say alpha themselves, and --alpha may be meant for others beside them.
+/// A PEFT or loralib adapter.
+fn foreign(place: &AdapterSource, path: &Path, alpha: Option<f64>) -> Result<Raw> {
+    let peft = matches!(place, AdapterSource::Peft(_));
+    // PEFT's files state alpha; --alpha may be meant for loralib files beside them.
     let adapter = open_foreign(place, alpha.filter(|_| !peft))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let what = if peft { "PEFT adapter" } else { "loralib checkpoint" };
@@ -156,7 +156,7 @@ fn foreign(place: &Place, path: &Path, alpha: Option<f64>) -> Result<Raw> {
     })
 }
 
-/// How many directions the updates have: the most of any.
+/// The largest rank of the updates.
 fn directions(updates: &BTreeMap<Spot, Factors>) -> Result<i64> {
     let mut most = 0;
     for (a, b) in updates.values() {
@@ -165,7 +165,7 @@ fn directions(updates: &BTreeMap<Spot, Factors>) -> Result<i64> {
     Ok(most)
 }
 
-/// The updates by spot, and the layers' names.
+/// The updates by block and module, and the names of the layers.
 fn updates(tensors: &Tensors) -> Result<(BTreeMap<Spot, Factors>, BTreeMap<String, u32>)> {
     let (mut updates, mut names) = (BTreeMap::new(), BTreeMap::new());
     for (name, a) in tensors {
@@ -192,11 +192,11 @@ fn updates(tensors: &Tensors) -> Result<(BTreeMap<Spot, Factors>, BTreeMap<Strin
             updates.insert((depth, module), (a.shallow_clone(), part));
         }
     }
-    ensure!(!updates.is_empty(), "has no update beside a matrix of attention");
+    ensure!(!updates.is_empty(), "has no update of a matrix of attention");
     Ok((updates, names))
 }
 
-/// Of `x.layer.3.attention.self.query` the block `x.layer.3`, its number from 1, and what comes after it.
+/// Splits `x.layer.3.attention.self.query` into the block `x.layer.3`, its number from 1, and the rest.
 fn split(layer: &str) -> Option<(&str, u32, &str)> {
     let mut at = 0;
     for part in layer.split('.') {
@@ -208,7 +208,7 @@ fn split(layer: &str) -> Option<(&str, u32, &str)> {
     None
 }
 
-/// The modules that a linear is by its name in its block: where each begins in the outputs, in shares of so many.
+/// The modules of a linear by its name in the block, with the part of its outputs that each has.
 fn modules(name: &str) -> Vec<(Module, i64, i64)> {
     let last = name.rsplit('.').next().unwrap_or(name);
     match (name, last) {
@@ -216,7 +216,7 @@ fn modules(name: &str) -> Vec<(Module, i64, i64)> {
         (_, "key" | "key_proj" | "k_proj" | "k_lin") => vec![(Module::Key, 0, 1)],
         (_, "value" | "value_proj" | "v_proj" | "v_lin") => vec![(Module::Value, 0, 1)],
         ("attention.output.dense" | "attn.c_proj", _) => vec![(Module::AttnOut, 0, 1)],
-        // One A for all three, as PEFT has it beside GPT-2's fused matrix.
+        // PEFT has one A for the three modules of GPT-2's fused matrix.
         (_, "c_attn") => vec![(Module::Query, 0, 3), (Module::Key, 1, 3), (Module::Value, 2, 3)],
         _ => Vec::new(),
     }
@@ -231,13 +231,13 @@ fn role(module: Module) -> Role {
     }
 }
 
-/// The frozen weights `[out, in]` by spot, and how many blocks there are.
+/// The frozen weights `[out, in]` by block and module, and the number of blocks.
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub fn weights(found: &Found) -> Result<(BTreeMap<Spot, Tensor>, u32)> {
+pub fn weights(found: &BaseModel) -> Result<(BTreeMap<Spot, Tensor>, u32)> {
     let head = method::from_yaml("{kind: head}")?;
-    // A head of the base's own may have any number of outputs; whatever is not read is left out.
+    // The base's own head may have any number of outputs; tensors that are not read are left out.
     let (_model, built) = found.base.load(head.as_ref(), 2, Device::Cpu, Kind::Float)?;
     let mut weights = BTreeMap::new();
     for layer in &found.base.layers {

@@ -1,10 +1,10 @@
-//! What was found, as a person reads it.
+//! The results as text.
 
 use results::Analysis;
 use results::analysis::{Adapter, Comparison, Directions, GridAxis, PhiGrid, Subspace};
 use results::restate::remarks;
 
-/// The numbers, and what they show of what the paper concludes.
+/// The numbers, and how they compare with the paper's conclusions.
 pub fn text(analysis: &Analysis, found: &Subspace) -> String {
     let mut text = format!("{}: {}\n", analysis.model, analysis.label);
     for (n, adapter) in found.adapters.iter().enumerate() {
@@ -27,7 +27,7 @@ pub fn text(analysis: &Analysis, found: &Subspace) -> String {
     text
 }
 
-/// How a table calls an adapter.
+/// The name of an adapter in a table.
 fn name(found: &Subspace, place: usize) -> String {
     let role = |a: &Adapter| a.role.clone();
     found

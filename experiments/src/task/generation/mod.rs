@@ -3,7 +3,7 @@
 
 pub mod scorers;
 
-use crate::config::settings::{DecodeConfig, Flavour, Strategy};
+use crate::config::settings::DecodeConfig;
 use crate::task::generation::scorers::Scorers;
 use crate::task::run_paths::RunPaths;
 use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
 use datasets::text::{Dataset, Prompt};
-use lora_core::generate::{self, GenerationSettings, Generator};
+use lora_core::generate::{GenerationSettings, Generator};
 use lora_core::model::Model;
 use lora_core::seed::derive;
 use serde::{Deserialize, Serialize};
@@ -176,26 +176,8 @@ impl GenerationTask {
 
     fn settings(&self, seed: u64) -> GenerationSettings {
         let d = &self.decode;
-        let strategy = match d.strategy {
-            Strategy::Greedy => generate::Strategy::Greedy,
-            Strategy::Sample => generate::Strategy::Sample {
-                temperature: d.temperature,
-                top_k: None,
-                top_p: None,
-                seed,
-            },
-            Strategy::Beam => generate::Strategy::Beam {
-                beams: d.beams,
-                length_penalty: d.length_penalty,
-                flavour: match d.flavour {
-                    Flavour::Paper => generate::Flavour::Paper,
-                    Flavour::Transformers => generate::Flavour::Transformers,
-                    Flavour::Transformers3 => generate::Flavour::Transformers3,
-                },
-            },
-        };
         GenerationSettings {
-            strategy,
+            strategy: d.strategy(seed),
             max_new_tokens: d.max_new_tokens,
             end: self.ends.clone(),
             no_repeat_ngram: d.no_repeat_ngram,
@@ -216,7 +198,7 @@ impl PostTraining for GenerationTask {
     fn check(&self, model: &dyn Model) -> Result<()> {
         ensure!(
             model.causal().is_some(),
-            "the model does not write from left to right: {} needs a causal language model",
+            "{} needs a causal language model, such as GPT-2",
             self.dataset.id
         );
         let beyond = self.decode.bad_words.iter().flatten();

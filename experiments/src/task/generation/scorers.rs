@@ -1,4 +1,4 @@
-//! Data that some scores need and that are not part of this program: METEOR's, and the parameters of NLTK's tokenizer.
+//! Data of scorers that are not part of this program: METEOR's, and the parameters of NLTK's tokenizer.
 
 use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -8,16 +8,16 @@ pub use datasets::metric::scorers::Scorers;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the data lie.
+/// The flags that name the data.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataArgs {
     /// METEOR's data: the pycocoevalcap 1.2 wheel, meteor-1.5.jar, or a folder that holds either (or $LORA_METEOR_DATA);
-    /// `lora score fetch-meteor-data` brings it
+    /// `lora score fetch-meteor-data` fetches it
     #[arg(long, value_name = "PATH", help_heading = "Data of the scorers")]
     pub meteor_data: Option<PathBuf>,
     /// Parameters of NLTK's Punkt, on whose words METEOR and TER of WebNLG and DART are computed: NLTK's folder punkt_tab or
     /// punkt_tab.zip, the llama-index-core wheel, or a folder that holds one of them (or $LORA_PUNKT_DATA);
-    /// `lora score fetch-punkt-data` brings them
+    /// `lora score fetch-punkt-data` fetches them
     #[arg(long, value_name = "PATH", help_heading = "Data of the scorers")]
     pub punkt_data: Option<PathBuf>,
 }
@@ -37,7 +37,7 @@ impl DataArgs {
     /// The scorers whose data are named or in the cache.
     ///
     /// # Errors
-    /// Data that are named and not there, or not the published ones.
+    /// Named data that are missing or not the published ones.
     pub fn open(&self) -> Result<Scorers> {
         Ok(Scorers {
             meteor: self.meteor()?,
@@ -48,7 +48,7 @@ impl DataArgs {
     /// METEOR, if its data are named or in the cache.
     ///
     /// # Errors
-    /// Data that are named and not there, or not METEOR 1.5's.
+    /// Named data that are missing or not METEOR 1.5's.
     pub fn meteor(&self) -> Result<Option<Meteor>> {
         Ok(Meteor::open(
             named(self.meteor_data.as_ref(), "LORA_METEOR_DATA").as_deref(),
@@ -58,7 +58,7 @@ impl DataArgs {
     /// NLTK's tokenizer, if its parameters are named or in the cache.
     ///
     /// # Errors
-    /// Parameters that are named and not there, or not NLTK's.
+    /// Named parameters that are missing or not NLTK's.
     pub fn nltk(&self) -> Result<Option<Nltk>> {
         Ok(Nltk::open(
             named(self.punkt_data.as_ref(), "LORA_PUNKT_DATA").as_deref(),
@@ -66,7 +66,7 @@ impl DataArgs {
     }
 }
 
-/// What a flag names, or else a variable.
+/// The path of a flag, or else of an environment variable.
 fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
     let variable = || {
         let value = std::env::var_os(variable)?;
@@ -75,7 +75,7 @@ fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
     flag.cloned().or_else(variable)
 }
 
-/// METEOR's data as pip brings them, indexed in the cache; the wheel itself is not kept.
+/// Fetches METEOR's data with pip and indexes them in the cache; the wheel itself is not kept.
 ///
 /// # Errors
 /// No cache, no pip, or other data than METEOR 1.5's.
@@ -91,13 +91,13 @@ pub fn fetch_meteor() -> Result<String> {
     Ok(format!("METEOR's data is in {}\n", index.display()))
 }
 
-/// Punkt's parameters out of a wheel that pip brings, in the cache; the wheel itself is not kept.
+/// Fetches Punkt's parameters with pip into the cache; the wheel itself is not kept.
 ///
 /// # Errors
 /// No cache, no pip, or other parameters than NLTK's.
 pub fn fetch_punkt() -> Result<String> {
     let folder = Nltk::cached().context("no folder for the cache: set LORA_CACHE or HOME")?;
-    // What lies there and is not whole is replaced.
+    // An incomplete folder is replaced.
     if !Nltk::open(None).is_ok_and(|found| found.is_some()) {
         let dir = tempfile::tempdir()?;
         download("llama-index-core==0.14.25", "12 MB", "--punkt-data", dir.path())?;

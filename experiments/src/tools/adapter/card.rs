@@ -1,12 +1,12 @@
 //! The model card of an exported adapter or model: README.md with the hub's front matter.
 
-use super::stored::{About, Found};
+use super::stored::{AdapterInfo, BaseModel};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// What a card says.
+/// The contents of a model card.
 pub struct Card<'a> {
-    about: &'a About,
+    about: &'a AdapterInfo,
     /// The base's name.
     base: String,
     /// For PEFT: its library and how it is loaded.
@@ -18,7 +18,7 @@ pub struct Card<'a> {
 
 impl<'a> Card<'a> {
     /// Of a PEFT folder.
-    pub fn adapter(about: &'a About, found: &Found, export: &'a str) -> Card<'a> {
+    pub fn adapter(about: &'a AdapterInfo, found: &BaseModel, export: &'a str) -> Card<'a> {
         Card {
             about,
             base: found.name.word(),
@@ -30,7 +30,7 @@ impl<'a> Card<'a> {
     }
 
     /// Of a merged model.
-    pub fn merged(about: &'a About, found: &Found, export: &'a str) -> Card<'a> {
+    pub fn merged(about: &'a AdapterInfo, found: &BaseModel, export: &'a str) -> Card<'a> {
         Card {
             peft: false,
             ..Card::adapter(about, found, export)
@@ -79,7 +79,7 @@ impl<'a> Card<'a> {
         )
     }
 
-    /// The lines that the hub reads. A folder's name is no model of the hub, so it is not given as one.
+    /// The lines that the hub reads. A folder is no model of the hub, so its name is left out.
     fn front(&self) -> String {
         let library = if self.peft { "peft" } else { "transformers" };
         let mut lines = vec![format!("library_name: {library}")];

@@ -1,4 +1,4 @@
-//! The command that makes a run again, from its record.
+//! The command that reproduces a run, from its record.
 
 use crate::experiment::config::{ExperimentConfig, Flag};
 use crate::experiment::{Experiment, registry};
@@ -7,11 +7,11 @@ use anyhow::Result;
 use results::RunRecord;
 use serde_json::{Map, Value};
 
-/// The whole command: preset, model, data, and every setting that is not the preset's (or the defaults'). Folders, whose paths
-/// records do not tell, are `DIR`.
+/// The command: preset, model, data, and every setting that differs from the preset's or the defaults'. Folders, whose paths are not
+/// in records, are `DIR`.
 ///
 /// # Errors
-/// A record of an experiment that there is no longer.
+/// A record of an experiment that no longer exists.
 pub(super) fn of(record: &RunRecord) -> Result<String> {
     let experiment = registry::find(&record.experiment)?;
     let preset = record.preset.as_deref().filter(|name| experiment.preset(name).is_ok());
@@ -44,7 +44,7 @@ fn sources(record: &RunRecord, raw: &ExperimentConfig) -> Vec<String> {
     model.into_iter().chain(data).collect()
 }
 
-/// `--set` for each setting that the layers alone do not give.
+/// `--set` for each setting that differs from the layers.
 fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &str)]) -> Result<Vec<String>> {
     let (task, method) = (record.task.as_str(), record.method.as_str());
     let named = |key: &str, value: &str| Flag::of(String::new(), key, value.into());
@@ -56,7 +56,7 @@ fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &s
     let (mut out, wanted) = (Vec::new(), &record.config);
     let kind = wanted["method"]["kind"].as_str().unwrap_or(method);
     let at = format!("methods.{method}");
-    // A method that the preset does not know is told by its kind.
+    // A method that the preset lacks is given by its kind.
     if own(&flags).is_err() || own(&flags)?["method"]["kind"] != kind {
         out.push(format!("--set {at}.kind={kind}"));
         flags.push(named(&format!("{at}.kind"), kind));

@@ -1,13 +1,13 @@
-//! Whether the head in a base's file is of the task that an adapter is for, and what the outputs of the adapter's are called.
+//! Compares the head in a base's file with that of an adapter, and names the outputs of the adapter's head.
 
-use super::stored::{About, Found};
+use super::stored::{AdapterInfo, BaseModel};
 use anyhow::{Context, Result, ensure};
 use datasets::Task;
 use lora_core::interop::Tensors;
 use lora_core::model::{label_names, rows_of};
 use lora_core::weights::Weights;
 
-/// What the two heads are: the number of outputs of each, where it has one, and the names of the base's.
+/// The two heads: the number of outputs of each, where there is one, and the names of the base's outputs.
 struct Heads {
     base: Option<i64>,
     adapter: Option<i64>,
@@ -15,7 +15,7 @@ struct Heads {
 }
 
 impl Heads {
-    fn of(found: &Found, trained: &Tensors) -> Result<Heads> {
+    fn of(found: &BaseModel, trained: &Tensors) -> Result<Heads> {
         let arch = found.base.arch;
         let own = arch
             .output_weight()
@@ -33,8 +33,8 @@ impl Heads {
 /// adapter was trained with a `fresh_head` in that head's place.
 ///
 /// # Errors
-/// What the two heads tell apart, and the flag.
-pub fn check(found: &Found, about: &About, trained: &Tensors) -> Result<()> {
+/// The difference between the heads, and the flag to give.
+pub fn check(found: &BaseModel, about: &AdapterInfo, trained: &Tensors) -> Result<()> {
     let heads = Heads::of(found, trained)?;
     let (Some(base), Some(own)) = (heads.base, heads.adapter) else {
         return Ok(());
@@ -65,7 +65,7 @@ pub fn check(found: &Found, about: &About, trained: &Tensors) -> Result<()> {
 ///
 /// # Errors
 /// A head of another task.
-pub fn labels(found: &Found, trained: &Tensors, task: Option<&Task>, fresh: bool) -> Result<Vec<String>> {
+pub fn labels(found: &BaseModel, trained: &Tensors, task: Option<&Task>, fresh: bool) -> Result<Vec<String>> {
     let heads = Heads::of(found, trained)?;
     let classes = task.map(super::stored::labels).unwrap_or_default();
     let outputs = heads.adapter.or(heads.base);

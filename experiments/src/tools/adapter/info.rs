@@ -1,6 +1,6 @@
 //! `lora adapter info`.
 
-use super::stored::{About, Place, Stored, open_foreign};
+use super::stored::{AdapterInfo, AdapterSource, Stored, open_foreign};
 use anyhow::Result;
 use clap::Args;
 use lora_core::interop::{AdapterFile, Norms};
@@ -13,30 +13,30 @@ use std::path::{Path, PathBuf};
     after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/1977ecad94f36450"
 )]
 pub struct InfoArgs {
-    /// Any form of an adapter
+    /// An adapter of any form
     pub adapter: PathBuf,
-    /// Alpha, for a loralib checkpoint
+    /// Alpha of a loralib checkpoint
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
 }
 
-/// Columns of numbers.
+/// The header of the table of updates.
 const HEADER: &str = "layer  role                        r     |A|     |B|    |BA|";
 
-/// What the adapter is, and a line for each update.
+/// The description of the adapter, and a line for each update.
 ///
 /// # Errors
-/// No adapter there; damaged, foreign or hostile files.
+/// A missing adapter; damaged or hostile files, or another format.
 pub fn info(args: &InfoArgs) -> Result<String> {
-    let place = Place::of(&args.adapter)?;
+    let place = AdapterSource::of(&args.adapter)?;
     match place {
-        Place::Peft(_) => {
+        AdapterSource::Peft(_) => {
             let adapter = open_foreign(&place, args.alpha)?;
             let base = adapter.base.as_deref().unwrap_or("not named");
             let norms = adapter.norms()?;
             Ok(format!("PEFT adapter, base {base}\n{}", body(&adapter, &norms)))
         }
-        Place::Loralib(_) => {
+        AdapterSource::Loralib(_) => {
             let adapter = open_foreign(&place, args.alpha)?;
             Ok(format!("loralib checkpoint\n{}", body(&adapter, &adapter.norms()?)))
         }
@@ -71,7 +71,7 @@ pub fn line(stored: &Stored) -> String {
     )
 }
 
-fn about(about: &About) -> String {
+fn about(about: &AdapterInfo) -> String {
     let mut text = format!("{}\nbase     {}\n", about.origin, about.base.word());
     let score = about.score.as_ref();
     let lines = [
@@ -103,7 +103,7 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
     Ok(body(&adapter, &adapter.norms()?))
 }
 
-/// The scale, what is there beside the updates, the updates, and what is damaged.
+/// The scale, the tensors beside the updates, the updates, and damaged tensors.
 fn body(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let damage: String = adapter.damage().iter().map(|line| format!("{line}\n")).collect();
     format!(
@@ -125,7 +125,7 @@ fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
     }
 }
 
-/// What is there beside the updates.
+/// The tensors beside the updates.
 fn head(adapter: &AdapterFile) -> String {
     let others = adapter.tensors.iter().filter(|(n, _)| !n.contains(".lora_"));
     let others: Vec<String> = others.map(|(name, t)| format!("{name} {:?}", t.size())).collect();
@@ -160,7 +160,7 @@ fn table(norms: &[Norms]) -> String {
     format!("\n{HEADER}\n{}\nFrobenius norms.\n", rows.collect::<String>())
 }
 
-/// The block's number, and what of the name comes after it: of `...layer.3.attention.self.query` 3 and `attention.self.query`.
+/// The number of the block and the rest of the name: 3 and `attention.self.query` of `...layer.3.attention.self.query`.
 fn split(layer: &str) -> (usize, &str) {
     let mut at = 0;
     for part in layer.split('.') {

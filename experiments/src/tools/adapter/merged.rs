@@ -1,6 +1,6 @@
 //! Base and adapter as one Hugging Face model folder.
 
-use super::stored::{About, Found, Stored};
+use super::stored::{AdapterInfo, BaseModel, Stored};
 use anyhow::{Context, Result, ensure};
 use datasets::tokenize;
 use lora_core::method;
@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 use tch::{Device, Kind};
 
-/// What else of a model folder goes with it.
+/// The other files of a model folder that are copied.
 const OTHERS: [&str; 1] = ["generation_config.json"];
 
-/// Writes config.json, the tokenizer's files and model.safetensors; what else is to be said.
+/// Writes config.json, the tokenizer's files and model.safetensors, and returns a note for the user.
 ///
 /// # Errors
-/// An adapter that does not fit the base, or a method that is no change of the weights.
-pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
+/// An adapter that does not fit the base, or a method that cannot be merged into the weights.
+pub fn write(dir: &Path, stored: &Stored, found: &BaseModel) -> Result<String> {
     let method = method::from_value(&stored.about.method)?;
     ensure!(
         method.mergeable(),
@@ -57,7 +57,7 @@ pub fn write(dir: &Path, stored: &Stored, found: &Found) -> Result<String> {
 }
 
 /// The base's config.json with the head's outputs, their names, and the class that transformers builds.
-fn config(found: &Found, about: &About, outputs: i64) -> Value {
+fn config(found: &BaseModel, about: &AdapterInfo, outputs: i64) -> Value {
     let labels = &about.labels;
     let mut config = found.base.config.clone();
     let Some(map) = config.as_object_mut() else {
@@ -92,7 +92,7 @@ fn config(found: &Found, about: &About, outputs: i64) -> Value {
         );
         map.insert("label2id".into(), (0..outputs).map(|i| (label(i), json!(i))).collect());
     }
-    // transformers counts the names; a number beside them could only contradict.
+    // transformers counts the names; a number beside them could contradict it.
     for key in ["num_labels", "_num_labels"] {
         map.shift_remove(key);
     }

@@ -1,4 +1,4 @@
-//! `lora adapter`: adapters in and out.
+//! `lora adapter`: import, export, merge and inspect adapters.
 
 mod card;
 mod command;
@@ -13,18 +13,18 @@ use clap::{Args, Subcommand};
 use datasets::{Hub, Task};
 use lora_core::interop::Export;
 use std::path::{Path, PathBuf};
-use stored::{Found, Place, Stored, open_foreign};
+use stored::{AdapterSource, BaseModel, Stored, open_foreign};
 
 /// `lora adapter`
 #[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Makes an adapter of PEFT's or loralib's one of this project's
+pub enum AdapterCommand {
+    /// Convert a PEFT or loralib adapter to one of this project
     Import(ImportArgs),
-    /// Writes an adapter as a PEFT folder with a model card
+    /// Write an adapter as a PEFT folder with a model card
     Export(ExportArgs),
-    /// Writes base and adapter as one Hugging Face model folder with a model card
+    /// Merge an adapter into its base and write a Hugging Face model folder with a model card
     Merge(MergeArgs),
-    /// What an adapter is, and how large its updates are
+    /// Describe an adapter and the size of its updates
     Info(info::InfoArgs),
 }
 
@@ -36,19 +36,19 @@ pub enum Command {
 pub struct ImportArgs {
     /// A PEFT folder, or a loralib checkpoint
     pub source: PathBuf,
-    /// The model that it was trained beside: a Hugging Face model folder, a model of the hub, or embedded:roberta
+    /// The base model that it was trained on: a Hugging Face model folder, a model of the hub, or embedded:roberta
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
     pub base: String,
-    /// The folder to make
+    /// The folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Alpha, which loralib's files do not say: 16 for the RoBERTa releases, 32 for GPT-2's
+    /// Alpha of a loralib checkpoint, whose file lacks it: 16 for the RoBERTa releases, 32 for GPT-2's
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
-    /// The task that it was trained on, such as mnli: its classes' names go with the adapter
+    /// The task that it was trained on, such as mnli, whose class names are stored with the adapter
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    /// The base was fine-tuned on another task, and the adapter has its own head
     #[arg(long)]
     pub fresh_head: bool,
 }
@@ -61,16 +61,16 @@ pub struct ImportArgs {
 pub struct ExportArgs {
     /// RESULTS/ID of a run whose weights were kept (glue --keep), its weights file, or a folder of `lora adapter import`
     pub adapter: PathBuf,
-    /// The folder to make
+    /// The folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The base model, where the adapter does not say where it lies
+    /// The base model, where the adapter does not name it
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
     pub base: Option<String>,
-    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    /// The base was fine-tuned on another task, and the adapter has its own head
     #[arg(long)]
     pub fresh_head: bool,
-    /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
+    /// Also upload the folder to this repository of the Hugging Face hub, with HF_TOKEN
     #[arg(long, value_name = "OWNER/NAME")]
     pub push: Option<String>,
 }
@@ -81,53 +81,58 @@ pub struct ExportArgs {
     after_help = "Examples:\n  lora adapter merge results/1977ecad94f36450 --base minilm/model --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
 )]
 pub struct MergeArgs {
-    /// As for export, or a PEFT folder, or a loralib checkpoint
+    /// An adapter as for export, a PEFT folder, or a loralib checkpoint
     pub adapter: PathBuf,
     /// The base model
     #[arg(long, value_name = "DIR|OWNER/NAME[@REVISION]")]
     pub base: Option<String>,
-    /// The folder to make
+    /// The folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Alpha, for a loralib checkpoint
+    /// Alpha of a loralib checkpoint
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
-    /// The base was fine-tuned on another task, and the adapter brings a head of its own for it
+    /// The base was fine-tuned on another task, and the adapter has its own head
     #[arg(long)]
     pub fresh_head: bool,
-    /// Upload the folder to this repository of the Hugging Face hub too; HF_TOKEN must allow it
+    /// Also upload the folder to this repository of the Hugging Face hub, with HF_TOKEN
     #[arg(long, value_name = "OWNER/NAME")]
     pub push: Option<String>,
 }
 
-/// Does it; what to print.
+/// Runs the command and returns the text to print.
 ///
 /// # Errors
-/// Adapters and models that are not there, do not fit, or cannot be said in the other form; nothing is half written.
-pub fn run(command: &Command) -> Result<String> {
+/// Adapters and models that are missing, do not fit, or cannot be converted; nothing is left half written.
+pub fn run(command: &AdapterCommand) -> Result<String> {
     match command {
-        Command::Import(args) => import(args),
-        Command::Export(args) => export(args),
-        Command::Merge(args) => merge(args),
-        Command::Info(args) => info::info(args),
+        AdapterCommand::Import(args) => import(args),
+        AdapterCommand::Export(args) => export(args),
+        AdapterCommand::Merge(args) => merge(args),
+        AdapterCommand::Info(args) => info::info(args),
     }
 }
 
 fn import(args: &ImportArgs) -> Result<String> {
     let task = args.task.as_deref().map(datasets::find).transpose()?;
-    let found = Found::open(&args.base)?;
+    let found = BaseModel::open(&args.base)?;
     let stored = foreign(&args.source, args.alpha, &found, (task, args.fresh_head))?;
     whole_folder(&args.out, |dir| stored.write(dir))?;
     Ok(format!("{}: {}\n", args.out.display(), info::line(&stored)))
 }
 
-/// An adapter of another library, read against a base: of this task, if one is named, and perhaps with a fresh head.
-fn foreign(source: &Path, alpha: Option<f64>, found: &Found, (task, fresh): (Option<&Task>, bool)) -> Result<Stored> {
-    let place = Place::of(source)?;
+/// Reads an adapter of another library for a base, with the task and the fresh head that flags name.
+fn foreign(
+    source: &Path,
+    alpha: Option<f64>,
+    found: &BaseModel,
+    (task, fresh): (Option<&Task>, bool),
+) -> Result<Stored> {
+    let place = AdapterSource::of(source)?;
     let adapter = open_foreign(&place, alpha)?;
     found.check_name(&adapter)?;
     let what = match place {
-        Place::Loralib(_) => "loralib checkpoint",
+        AdapterSource::Loralib(_) => "loralib checkpoint",
         _ => "PEFT adapter",
     };
     let name = source.file_name().unwrap_or_default().to_string_lossy();
@@ -141,11 +146,11 @@ fn foreign(source: &Path, alpha: Option<f64>, found: &Found, (task, fresh): (Opt
 }
 
 fn export(args: &ExportArgs) -> Result<String> {
-    let mut stored = Stored::open(&Place::of(&args.adapter)?)?;
+    let mut stored = Stored::open(&AdapterSource::of(&args.adapter)?)?;
     let lora = stored
         .lora()
-        .context("PEFT's format is written for LoRA alone; `lora adapter merge` writes a whole model")?;
-    let found = Found::of(&stored.about, args.base.as_deref())?;
+        .context("PEFT's format holds LoRA only; `lora adapter merge` writes a whole model")?;
+    let found = BaseModel::of(&stored.about, args.base.as_deref())?;
     stored.about.fresh_head |= args.fresh_head;
     head::check(&found, &stored.about, &stored.trained)?;
     let export = Export {
@@ -164,11 +169,11 @@ fn export(args: &ExportArgs) -> Result<String> {
 }
 
 fn merge(args: &MergeArgs) -> Result<String> {
-    let place = Place::of(&args.adapter)?;
+    let place = AdapterSource::of(&args.adapter)?;
     let (stored, found) = match place {
-        Place::Peft(_) | Place::Loralib(_) => {
+        AdapterSource::Peft(_) | AdapterSource::Loralib(_) => {
             let base = args.base.as_deref().context("a base is needed: name it with --base")?;
-            let found = Found::open(base)?;
+            let found = BaseModel::open(base)?;
             (
                 foreign(&args.adapter, args.alpha, &found, (None, args.fresh_head))?,
                 found,
@@ -176,7 +181,7 @@ fn merge(args: &MergeArgs) -> Result<String> {
         }
         own => {
             let mut stored = Stored::open(&own)?;
-            let found = Found::of(&stored.about, args.base.as_deref())?;
+            let found = BaseModel::of(&stored.about, args.base.as_deref())?;
             stored.about.fresh_head |= args.fresh_head;
             head::check(&found, &stored.about, &stored.trained)?;
             (stored, found)
@@ -191,7 +196,7 @@ fn merge(args: &MergeArgs) -> Result<String> {
     pushed(text, args.push.as_deref(), &args.out)
 }
 
-/// Fills a folder beside `out` and then calls it `out`, so that it is whole or not there.
+/// Fills a temporary folder and renames it to `out`, so that `out` is complete or missing.
 fn whole_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
     ensure!(empty, "{} is there already; name another folder", out.display());
@@ -202,7 +207,7 @@ fn whole_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
     std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     let temp = tempfile::Builder::new().prefix(".lora-").tempdir_in(parent);
     let temp = temp.with_context(|| format!("writing to {}", parent.display()))?;
-    let inner = temp.path().join("folder"); // with the user's usual permissions, which a temporary folder has not
+    let inner = temp.path().join("folder"); // has the user's usual permissions, unlike the temporary folder
     std::fs::create_dir(&inner).with_context(|| format!("writing to {}", parent.display()))?;
     fill(&inner)?;
     if out.exists() {
@@ -218,7 +223,7 @@ fn pushed(text: String, repo: Option<&str>, dir: &Path) -> Result<String> {
     Ok(format!("{text}uploaded: {url}\n"))
 }
 
-/// The command line as it was typed, without secrets and with the program's bare name.
+/// The command line without secrets, with the program's bare name.
 fn this_command() -> String {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();

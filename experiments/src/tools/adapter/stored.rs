@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 
 /// Where an adapter lies.
 #[derive(Debug, PartialEq)]
-pub enum Place {
+pub enum AdapterSource {
     /// A run's record and weights in a store: its folder and the run's id.
     Run(PathBuf, String),
     /// A folder that [`Stored::write`] made.
@@ -33,22 +33,22 @@ pub enum Place {
     Loralib(PathBuf),
 }
 
-impl Place {
+impl AdapterSource {
     /// What `path` names.
     ///
     /// # Errors
     /// Something that is not there, or none of [`FORMS`].
-    pub fn of(path: &Path) -> Result<Place> {
+    pub fn of(path: &Path) -> Result<AdapterSource> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let parent = path.parent().unwrap_or(Path::new("")).to_path_buf();
         if path.is_dir() {
             if path.join(ABOUT).is_file() {
-                return Ok(Place::Folder(path.into()));
+                return Ok(AdapterSource::Folder(path.into()));
             }
             if path.join("adapter_config.json").is_file() {
-                return Ok(Place::Peft(path.into()));
+                return Ok(AdapterSource::Peft(path.into()));
             }
-            bail!("{}: no adapter in this folder; wanted {FORMS}", path.display());
+            bail!("{}: no adapter in this folder; expected {FORMS}", path.display());
         }
         let recorded = |out: &Path| out.join("runs").join(format!("{stem}.json")).is_file();
         let store = ["weights", "runs"]
@@ -56,20 +56,20 @@ impl Place {
             .any(|f| parent.ends_with(f))
             .then(|| parent.join(".."));
         match store {
-            Some(out) if recorded(&out) => return Ok(Place::Run(out, stem)),
-            _ if recorded(&parent) => return Ok(Place::Run(parent, stem)),
+            Some(out) if recorded(&out) => return Ok(AdapterSource::Run(out, stem)),
+            _ if recorded(&parent) => return Ok(AdapterSource::Run(parent, stem)),
             _ => {}
         }
-        ensure!(path.is_file(), "{}: no such adapter; wanted {FORMS}", path.display());
+        ensure!(path.is_file(), "{}: no such adapter; expected {FORMS}", path.display());
         let torch = ["bin", "pt", "pth", "ckpt"]
             .iter()
             .any(|e| path.extension().is_some_and(|x| x == *e));
         ensure!(
             torch,
-            "{}: not an adapter that is known; wanted {FORMS}",
+            "{}: unknown form of an adapter; expected {FORMS}",
             path.display()
         );
-        Ok(Place::Loralib(path.into()))
+        Ok(AdapterSource::Loralib(path.into()))
     }
 }
 
@@ -116,7 +116,7 @@ pub struct Score {
 /// What is known of an adapter beside its tensors: `adapter.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct About {
+pub struct AdapterInfo {
     /// Of the layout.
     pub version: u32,
     /// The base model.
@@ -144,7 +144,7 @@ pub struct About {
 #[derive(Debug)]
 pub struct Stored {
     /// What is known of it.
-    pub about: About,
+    pub about: AdapterInfo,
     /// What was trained.
     pub trained: Tensors,
 }
@@ -155,13 +155,13 @@ impl Stored {
     /// # Errors
     /// No such run, a run that failed or whose weights were not kept, damaged files; PEFT's and loralib's files, which need
     /// a base first ([`Stored::foreign`]).
-    pub fn open(place: &Place) -> Result<Stored> {
+    pub fn open(place: &AdapterSource) -> Result<Stored> {
         match place {
-            Place::Run(out, id) => Stored::run(out, id),
-            Place::Folder(dir) => {
+            AdapterSource::Run(out, id) => Stored::run(out, id),
+            AdapterSource::Folder(dir) => {
                 let path = dir.join(ABOUT);
                 let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-                let about: About =
+                let about: AdapterInfo =
                     serde_json::from_str(&text).with_context(|| format!("{} is no adapter's", path.display()))?;
                 ensure!(
                     about.version == VERSION,
@@ -174,8 +174,8 @@ impl Stored {
                     trained: tensors(&dir.join(WEIGHTS))?,
                 })
             }
-            Place::Peft(path) | Place::Loralib(path) => bail!(
-                "{}: an adapter of another library; `lora adapter import` makes it one of this project's first",
+            AdapterSource::Peft(path) | AdapterSource::Loralib(path) => bail!(
+                "{}: an adapter of another library; convert it with `lora adapter import`",
                 path.display()
             ),
         }
@@ -187,7 +187,7 @@ impl Stored {
         let path = RunPaths::new(out, id).weights();
         ensure!(
             path.is_file(),
-            "run {id} did not keep what it trained (no {}): delete {} and run it again with glue --keep",
+            "the weights of run {id} were not kept (no {}): delete {} and run it again with glue --keep",
             path.display(),
             out.join("runs").join(format!("{id}.json")).display()
         );
@@ -201,7 +201,7 @@ impl Stored {
     ///
     /// # Errors
     /// An adapter of another base; one that is not whole.
-    pub fn foreign(adapter: &AdapterFile, base: &Found, origin: String, command: String) -> Result<Stored> {
+    pub fn foreign(adapter: &AdapterFile, base: &BaseModel, origin: String, command: String) -> Result<Stored> {
         let (lora, trained) = adapter.fit(&base.base)?;
         // Everything is read once as it will be used.
         let (_model, built) = base
@@ -210,7 +210,7 @@ impl Stored {
             .with_context(|| adapter.path.display().to_string())?;
         let whole = built.params.trainable();
         let trained = whole.map(|e| (e.param.name.clone(), e.tensor.detach())).collect();
-        let about = About {
+        let about = AdapterInfo {
             version: VERSION,
             base: base.name.clone(),
             method: lora_value(&lora)?,
@@ -263,17 +263,17 @@ fn lora_value(lora: &Lora) -> Result<Value> {
 ///
 /// # Errors
 /// Damaged, foreign or hostile files.
-pub fn open_foreign(place: &Place, alpha: Option<f64>) -> Result<AdapterFile> {
+pub fn open_foreign(place: &AdapterSource, alpha: Option<f64>) -> Result<AdapterFile> {
     match place {
-        Place::Peft(dir) => {
+        AdapterSource::Peft(dir) => {
             ensure!(
                 alpha.is_none(),
-                "--alpha is for loralib's files, which do not say it; PEFT's do"
+                "--alpha is for loralib's files, which lack it; PEFT's have it"
             );
             Ok(open_peft(dir)?)
         }
-        Place::Loralib(path) => Ok(open_loralib(path, alpha)?),
-        Place::Run(path, _) | Place::Folder(path) => {
+        AdapterSource::Loralib(path) => Ok(open_loralib(path, alpha)?),
+        AdapterSource::Run(path, _) | AdapterSource::Folder(path) => {
             bail!("{}: an adapter of this project's own already", path.display())
         }
     }
@@ -285,7 +285,7 @@ fn tensors(path: &Path) -> Result<Tensors> {
     all.collect()
 }
 
-fn about_run(record: &RunRecord) -> Result<About> {
+fn about_run(record: &RunRecord) -> Result<AdapterInfo> {
     let config = &record.config;
     let method = serde_yaml::to_value(config.get("method").context("the record has no method")?)?;
     let source = record.provenance.weights_source.as_deref();
@@ -294,7 +294,7 @@ fn about_run(record: &RunRecord) -> Result<About> {
         None => (record.model.clone(), None),
     };
     let labels = datasets::find(&record.task).map_or_else(|_| Vec::new(), labels);
-    Ok(About {
+    Ok(AdapterInfo {
         version: VERSION,
         base: BaseName {
             name,
@@ -334,19 +334,19 @@ pub fn labels(task: &Task) -> Vec<String> {
 
 /// A base model that was found, and by which name.
 #[derive(Debug)]
-pub struct Found {
+pub struct BaseModel {
     /// The model's folder.
     pub base: Base,
     /// Its name.
     pub name: BaseName,
 }
 
-impl Found {
+impl BaseModel {
     /// The model that `word` names.
     ///
     /// # Errors
     /// No such model; weights that cannot be read.
-    pub fn open(word: &str) -> Result<Found> {
+    pub fn open(word: &str) -> Result<BaseModel> {
         let (dir, source) = ModelSource::parse(word, false)?.folder()?;
         let base = Base::open(&dir)?;
         let sha256 = Weights::open(&dir)?.sha256()?;
@@ -362,16 +362,16 @@ impl Found {
             // A folder without a tokenizer can be merged into.
             tokenizer_sha256: Tokenizer::from_dir(&dir).ok().map(|t| t.sha256().to_string()),
         };
-        Ok(Found { base, name })
+        Ok(BaseModel { base, name })
     }
 
     /// The base of an adapter: the one that `word` names, else the one that the adapter does.
     ///
     /// # Errors
-    /// Those of [`Found::open`], with the flag to give; a base with other weights than the adapter was trained beside.
-    pub fn of(about: &About, word: Option<&str>) -> Result<Found> {
+    /// Those of [`BaseModel::open`], with the flag to give; a base with other weights than the adapter was trained beside.
+    pub fn of(about: &AdapterInfo, word: Option<&str>) -> Result<BaseModel> {
         let named = about.base.word();
-        let found = Found::open(word.unwrap_or(&named));
+        let found = BaseModel::open(word.unwrap_or(&named));
         let found = match word {
             Some(_) => found?,
             None => found.with_context(|| format!("the adapter is for the base `{named}`; name it with --base"))?,
@@ -387,7 +387,7 @@ impl Found {
             };
             ensure!(
                 wanted == is,
-                "the adapter was trained beside `{named}` with {what} of SHA-256 {}, and {} has another ({}): it is an adapter of another base",
+                "the adapter was trained on `{named}` with {what} of SHA-256 {}, and {} has another ({}): it is an adapter of another base",
                 short(wanted),
                 found.base.dir.display(),
                 short(is)

@@ -1,5 +1,4 @@
-//! `lora bench adapters`: a batch in which each row asks its own adapter, against one adapter after the other and against
-//! merged weights.
+//! `lora bench adapters`: batches whose rows use different adapters, compared with one adapter at a time and with merged weights.
 
 use crate::config::settings::Dtype;
 use crate::inputs::environment::set_threads;
@@ -32,13 +31,13 @@ pub struct AdaptersArgs {
     /// Rank of LoRA on query and value
     #[arg(long, default_value_t = 8)]
     pub r: i64,
-    /// Rows of a batch, dealt out to the adapters in turn
+    /// Rows of a batch, assigned to the adapters in turn
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub rows: usize,
     /// Tokens of the longest row; the others have from half of that on
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub tokens: usize,
-    /// Batches that are timed, after one that is not
+    /// TimedWay batches, after an untimed one
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub repeats: usize,
     /// Number type of frozen weights and activations
@@ -55,9 +54,9 @@ pub struct AdaptersArgs {
     pub json: bool,
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Serialize)]
-struct Measured {
+struct AdaptersReport {
     model: String,
     device: String,
     dtype: &'static str,
@@ -67,11 +66,11 @@ struct Measured {
     rows: usize,
     tokens: usize,
     ways: Vec<Way>,
-    /// Largest difference between a number answered in the mixed batch and one by one.
+    /// Largest difference between outputs of the mixed batch and of one adapter at a time.
     largest_difference: f64,
 }
 
-/// One way to answer the rows.
+/// One way to compute the rows.
 #[derive(Debug, Serialize)]
 struct Way {
     way: &'static str,
@@ -83,8 +82,8 @@ struct Way {
     weights_mib: f64,
 }
 
-/// One of the ways: its name, its weights in bytes, and what gives the answers, row by row of the batch.
-type Timed<'a> = (&'static str, usize, Box<dyn FnMut() -> Result<Vec<Vec<f32>>> + 'a>);
+/// One way: its name, its weights in bytes, and the function that computes the outputs, row by row.
+type TimedWay<'a> = (&'static str, usize, Box<dyn FnMut() -> Result<Vec<Vec<f32>>> + 'a>);
 
 /// Everything in memory: the base alone, the adapters beside it, and each merged into a copy of it.
 struct Models {
@@ -126,8 +125,8 @@ impl Models {
         Ok(models)
     }
 
-    /// The ways to answer `asked`, each row with the number of its adapter.
-    fn ways<'a>(&'a self, asked: &'a [(usize, &'a Row)], device: Device) -> Vec<Timed<'a>> {
+    /// The ways to compute `asked`: rows, each with the index of its adapter.
+    fn ways<'a>(&'a self, asked: &'a [(usize, &'a Row)], device: Device) -> Vec<TimedWay<'a>> {
         let count = self.merged.len();
         let [whole, own] = self.bytes;
         let base = move || {
@@ -156,7 +155,7 @@ impl Models {
         ]
     }
 
-    /// Each model over the rows that ask it, in a batch of their own.
+    /// Runs each model over its own rows as one batch.
     fn groups(&self, models: &[&dyn Model], asked: &[(usize, &Row)], device: Device) -> Result<Vec<Vec<f32>>> {
         let _guard = tch::no_grad_guard();
         let mut answers = vec![Vec::new(); asked.len()];
@@ -167,7 +166,7 @@ impl Models {
             }
             let rows: Vec<&Row> = mine.iter().map(|i| asked[*i].1).collect();
             let out = model.forward(&Batch::new(&rows, device)?, false).to_device(Device::Cpu);
-            // A language model answers about every token.
+            // A language model has an output for every token.
             let lengths: Vec<i64> = rows.iter().map(|row| self.bank.output_vectors(row)).collect();
             for (i, own) in mine.into_iter().zip(out.split_with_sizes(&lengths, 0)) {
                 answers[i] = Vec::try_from(own.reshape([-1]))?;
@@ -177,10 +176,10 @@ impl Models {
     }
 }
 
-/// Measures; a table or JSON.
+/// Measures, and returns a table or JSON.
 ///
 /// # Errors
-/// Models that are not there, sizes that cannot be, memory that does not suffice.
+/// Missing models, sizes that cannot be used, not enough memory.
 pub fn measure(args: &AdaptersArgs) -> Result<String> {
     let sizes = [args.adapters, args.rows, args.tokens, args.repeats];
     ensure!(
@@ -199,14 +198,14 @@ pub fn measure(args: &AdaptersArgs) -> Result<String> {
     let mut ways = models.ways(&asked, device);
     let (seconds, difference) = time(&mut ways, args.repeats, device)?;
     let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
-    let way = |((way, weights, _), seconds): (&Timed, f64)| Way {
+    let way = |((way, weights, _), seconds): (&TimedWay, f64)| Way {
         way,
         seconds,
         rows_per_s: args.rows as f64 / seconds,
         tokens_per_s: tokens as f64 / seconds,
         weights_mib: *weights as f64 / f64::from(1 << 20),
     };
-    let measured = Measured {
+    let measured = AdaptersReport {
         model: args.model.clone(),
         device: device::name(device),
         dtype: args.dtype.name(),
@@ -225,7 +224,7 @@ pub fn measure(args: &AdaptersArgs) -> Result<String> {
     })
 }
 
-/// Factors and head of an adapter that does something.
+/// Factors and head of an adapter with a nonzero update.
 fn random(base: &Base, lora: &Lora) -> Result<Tensors> {
     let (_, built) = base.load(lora, 2, Device::Cpu, Kind::Float)?;
     let trained = built.params.trainable();
@@ -254,9 +253,9 @@ fn rows(args: &AdaptersArgs, model: &dyn Model) -> Vec<Row> {
     (0..args.rows).map(row).collect()
 }
 
-/// Median seconds of each way, turn and turn about so that the machine's moods meet all alike; and the largest difference
-/// between the mixed batch and one by one.
-fn time(ways: &mut [Timed], repeats: usize, device: Device) -> Result<(Vec<f64>, f64)> {
+/// Median seconds of each way, measured in turns so that changes of the machine's speed affect all alike; and the largest difference
+/// between the mixed batch and one adapter at a time.
+fn time(ways: &mut [TimedWay], repeats: usize, device: Device) -> Result<(Vec<f64>, f64)> {
     let mut seconds = vec![Vec::new(); ways.len()];
     let mut last = vec![Vec::new(); ways.len()];
     for repeat in 0..=repeats {
@@ -280,12 +279,12 @@ fn time(ways: &mut [Timed], repeats: usize, device: Device) -> Result<(Vec<f64>,
     ))
 }
 
-/// The largest difference between two answers about one row; NaN if any answer is none.
+/// The largest difference between outputs of the same row; NaN if any output is NaN.
 fn largest_difference(one: &[Vec<f32>], other: &[Vec<f32>]) -> Result<f64> {
     let lengths = |answers: &[Vec<f32>]| answers.iter().map(Vec::len).collect::<Vec<_>>();
     ensure!(
         lengths(one) == lengths(other),
-        "the ways to answer disagree on how many numbers answer a row"
+        "the ways differ in the number of outputs of a row"
     );
     let pairs = one.iter().flatten().zip(other.iter().flatten());
     Ok(pairs.fold(0.0, |most: f64, (a, b)| {
@@ -299,7 +298,7 @@ fn largest_difference(one: &[Vec<f32>], other: &[Vec<f32>]) -> Result<f64> {
     }))
 }
 
-impl Measured {
+impl AdaptersReport {
     fn table(&self) -> String {
         let mut text = format!(
             "{} adapters of rank {} on {}, {}, {}, {} threads; a batch of {} rows, {} tokens\n\n{:<12} {:>10} {:>10} {:>11} {:>12}\n",

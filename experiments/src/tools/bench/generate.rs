@@ -1,4 +1,4 @@
-//! `lora bench generate`: how fast a language model writes.
+//! `lora bench generate`: the speed of generation with a language model.
 
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
@@ -24,13 +24,13 @@ pub struct GenerateArgs {
     /// Prompts
     #[arg(long, default_value_t = 16)]
     pub prompts: usize,
-    /// Prompts that are continued together
+    /// Prompts of a batch
     #[arg(long, default_value_t = 16)]
     pub batch: usize,
     /// Tokens of the longest prompt; the shortest has a third of them
     #[arg(long, default_value_t = 60)]
     pub prompt_len: usize,
-    /// Tokens that are written behind each prompt
+    /// Tokens to generate for each prompt
     #[arg(long, default_value_t = 64)]
     pub new: usize,
     /// Beams of the paper's beam search; 1 = greedy
@@ -55,7 +55,7 @@ pub struct Written {
     device: String,
     prompts: usize,
     beams: usize,
-    /// Tokens of all texts; those of beams that lost are not counted.
+    /// Tokens of all texts, without those of losing beams.
     tokens: usize,
     seconds: f64,
     tokens_per_s: f64,
@@ -63,7 +63,7 @@ pub struct Written {
     peak_mib: f64,
 }
 
-/// Writes behind made-up prompts.
+/// Generates after random prompts.
 ///
 /// # Errors
 /// Models and settings that cannot be used.
@@ -96,7 +96,7 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         stop: None,
     };
     let prompts = prompts(args, model.vocab());
-    generator.generate(&prompts[..1], &mut |_| ())?; // the first kernels are slow to start
+    generator.generate(&prompts[..1], &mut |_| ())?; // the first launch of a kernel is slow
     device::synchronize(device);
     let since = Instant::now();
     let texts = generator.generate(&prompts, &mut |_| ())?;
@@ -119,7 +119,7 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
     })
 }
 
-/// As in the paper's beam search, or greedy.
+/// The paper's beam search, or greedy.
 fn settings(args: &GenerateArgs) -> GenerationSettings {
     GenerationSettings {
         strategy: match args.beams {

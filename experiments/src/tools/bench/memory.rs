@@ -1,5 +1,5 @@
-//! `lora bench memory`: some training steps of a model with random weights, and the most memory that they took beside what a
-//! plan predicts. No weights, no files and no network are needed for the models known by name.
+//! `lora bench memory`: the peak memory of some training steps with random weights, compared with the prediction of a plan. Models
+//! known by name need no files and no network.
 
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
@@ -11,12 +11,11 @@ use lora_core::batch::{Row, Target};
 use lora_core::method;
 use lora_core::model::{self, Model};
 use lora_core::nn::{BaseInit, Build, BuiltParams};
-use lora_core::train::{AdamForm, BatchShape, FitConfig, MemoryModel, Objective, Schedule, Stepper};
+use lora_core::train::{BatchShape, FitConfig, MemoryModel, Objective, Schedule, Stepper};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
-use tch::Device;
 
 /// `lora bench memory`
 #[derive(Args, Debug)]
@@ -39,7 +38,7 @@ pub struct MemoryArgs {
     /// Number type of frozen weights and activations
     #[arg(long, default_value = "fp32")]
     pub dtype: Dtype,
-    /// Compute what lies inside a block again in the backward pass
+    /// Recompute activations inside blocks in the backward pass
     #[arg(long)]
     pub recompute: bool,
     /// Rows of a batch
@@ -59,9 +58,9 @@ pub struct MemoryArgs {
     pub json: bool,
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Serialize)]
-struct Measured {
+struct MemoryReport {
     model: String,
     layers: i64,
     method: String,
@@ -75,19 +74,19 @@ struct Measured {
     /// Seconds of each step.
     step_s: Vec<f64>,
     losses: Vec<f64>,
-    /// What the process held before there was a model.
+    /// Memory of the process before the model is built.
     process_mib: f64,
-    /// That, and what is predicted of the steps.
+    /// That, and the predicted memory of the steps.
     predicted_mib: f64,
-    /// The most that was held during the steps.
+    /// Peak memory during the steps.
     measured_mib: f64,
     predicted_over_measured: f64,
 }
 
-/// Measures; a few lines or JSON.
+/// Measures, and returns text or JSON.
 ///
 /// # Errors
-/// Unknown models or methods, sizes that cannot be, memory that does not suffice.
+/// Unknown models or methods, sizes that cannot be used, not enough memory.
 pub fn measure(args: &MemoryArgs) -> Result<String> {
     ensure!(
         ![args.rows, args.tokens, args.steps].contains(&0) && args.layers != Some(0),
@@ -95,7 +94,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
     );
     let threads = set_threads(args.threads)?;
     let config = config(args)?;
-    let process = environment::rss_mib().context("this system does not say how much memory a process holds")?;
+    let process = environment::rss_mib().context("this system does not report the memory of a process")?;
     let (memory, longest) = memory(args, &config)?;
     let rows = rows(args, &memory, longest)?;
     let predicted = process + memory.bytes(&BatchShape::of(&rows, args.rows)) / f64::from(1 << 20);
@@ -106,7 +105,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
         );
     }
     let steps = train(args, &config, &rows)?;
-    let measured = Measured {
+    let measured = MemoryReport {
         model: args.model.clone(),
         layers: memory.shape.layers,
         method: args.method.clone(),
@@ -130,7 +129,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
     Ok(text(&measured))
 }
 
-/// config.json with as many blocks as asked for.
+/// config.json with the requested number of blocks.
 fn config(args: &MemoryArgs) -> Result<Value> {
     let dir = Path::new(&args.model);
     let mut config = if dir.is_dir() {
@@ -141,12 +140,12 @@ fn config(args: &MemoryArgs) -> Result<Value> {
     if let Some(layers) = args.layers {
         let keys = ["num_hidden_layers", "n_layer"];
         let key = keys.into_iter().find(|key| config.get(key).is_some());
-        config[key.context("config.json does not say how many blocks there are")?] = layers.into();
+        config[key.context("config.json has no number of blocks")?] = layers.into();
     }
     Ok(config)
 }
 
-/// Builds the model: a classifier with two classes, or the language model that it is.
+/// Builds the model: a classifier with two classes, or a language model.
 fn built(config: &Value, build: &Build) -> Result<Box<dyn Model>> {
     let arch = model::arch(config)?;
     Ok(match arch.build {
@@ -155,7 +154,7 @@ fn built(config: &Value, build: &Build) -> Result<Box<dyn Model>> {
     })
 }
 
-/// What is predicted, from a model whose variables are made and not touched; and the longest row.
+/// The predicted memory, from a model whose variables are never touched, and the longest row.
 fn memory(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
     let settings = method_of(&args.method, &args.sets)?;
     let (method, arch) = (method::from_value(&settings)?, model::arch(config)?);
@@ -168,7 +167,7 @@ fn memory(args: &MemoryArgs, config: &Value) -> Result<(MemoryModel, i64)> {
     Ok((memory, longest))
 }
 
-/// Rows of uneven lengths: to be classified, or to be gone on with.
+/// Rows of uneven lengths, for a classifier or a language model.
 fn rows(args: &MemoryArgs, memory: &MemoryModel, longest: i64) -> Result<Vec<Row>> {
     ensure!(
         args.tokens as i64 <= longest,
@@ -192,7 +191,7 @@ fn rows(args: &MemoryArgs, memory: &MemoryModel, longest: i64) -> Result<Vec<Row
     Ok((0..args.rows).map(row).collect())
 }
 
-/// What the steps gave.
+/// The results of the steps.
 struct Steps {
     seconds: Vec<f64>,
     losses: Vec<f64>,
@@ -222,7 +221,7 @@ fn train(args: &MemoryArgs, config: &Value, rows: &[Row]) -> Result<Steps> {
         losses.push(f64::try_from(loss).context("reading the loss")?);
         seconds.push((since.elapsed().as_secs_f64() * 100.0).round() / 100.0);
     }
-    let peak_mib = environment::peak_rss_mib().context("this system does not say how much memory a process held")?;
+    let peak_mib = environment::peak_rss_mib().context("this system does not report the peak memory of a process")?;
     Ok(Steps {
         seconds,
         losses,
@@ -232,26 +231,17 @@ fn train(args: &MemoryArgs, config: &Value, rows: &[Row]) -> Result<Steps> {
 
 fn fit_config(args: &MemoryArgs, objective: Objective) -> FitConfig {
     FitConfig {
-        epochs: 1,
         batch_size: args.rows,
-        accumulate: 1,
         lr: 1e-4,
         weight_decay: 0.01,
-        warmup_ratio: 0.0,
-        warmup_steps: None,
         clip: Some(1.0),
-        betas: (0.9, 0.999),
-        eps: 1e-8,
-        adamw: AdamForm::Torch,
         objective,
-        seed: 0,
-        checkpoint_every: 0,
         recompute: args.recompute,
-        device: Device::Cpu,
+        ..FitConfig::default()
     }
 }
 
-fn text(m: &Measured) -> String {
+fn text(m: &MemoryReport) -> String {
     let numbers = |values: &[f64], digits: usize| {
         let shown: Vec<String> = values.iter().map(|v| format!("{v:.digits$}")).collect();
         shown.join(", ")

@@ -1,4 +1,4 @@
-//! `lora bench train`: steps over a fixed workload, timed and with their losses, to be held against PEFT on the same.
+//! `lora bench train`: times and losses of training steps on a fixed workload, for comparison with PEFT.
 
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::nn::{Build, BuiltParams};
-use lora_core::train::{AdamForm, FitConfig, Objective, Schedule, Stepper};
+use lora_core::train::{FitConfig, Objective, Schedule, Stepper};
 use lora_core::weights::Weights;
 use lora_core::{device, interop, method, model};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Steps that are trained but not timed.
+/// Untimed steps at the start.
 const WARM_UP: usize = 2;
 
 /// Classes of a classifier.
@@ -49,7 +49,7 @@ pub struct TrainArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// A PEFT folder to start the adapter (and head) from
+    /// A PEFT folder with the initial adapter (and head)
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 }
@@ -68,16 +68,16 @@ struct WorkBatch {
     labels: Option<Vec<i64>>,
 }
 
-/// The JSON line: the peer's keys.
+/// The JSON line, with the keys of tools/peer_bench.py.
 #[derive(Debug, Serialize)]
-pub struct Measured {
+pub struct TrainingReport {
     peer: &'static str,
     method: String,
     dtype: &'static str,
     device: String,
     compiled: bool,
     trainable: i64,
-    /// Seconds to start: reading the weights and building the model.
+    /// Seconds of building the model and reading the weights.
     import_s: f64,
     /// Median seconds of a step after the warm-up.
     step_s: f64,
@@ -86,11 +86,11 @@ pub struct Measured {
     losses: Vec<f64>,
 }
 
-/// Trains over the workload.
+/// Trains on the workload.
 ///
 /// # Errors
 /// Files that are missing or do not fit together, settings that cannot be used.
-pub fn train(args: &TrainArgs) -> Result<Measured> {
+pub fn train(args: &TrainArgs) -> Result<TrainingReport> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
     let started = Instant::now();
@@ -131,7 +131,7 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
         seconds.push(took);
         rates.push(rows.iter().map(|r| r.ids.len()).sum::<usize>() as f64 / took);
     }
-    Ok(Measured {
+    Ok(TrainingReport {
         peer: "lora-core",
         method: args.method.clone(),
         dtype: args.dtype.name(),
@@ -146,9 +146,9 @@ pub fn train(args: &TrainArgs) -> Result<Measured> {
     })
 }
 
-/// What is trained on.
+/// The workload.
 struct Work {
-    /// Whether the model foretells each next token (`causal-lm`) or classifies rows (`seq-cls`).
+    /// Whether the model predicts each next token (`causal-lm`) or classifies rows (`seq-cls`).
     writes: bool,
     batches: Vec<Vec<Row>>,
 }
@@ -194,7 +194,7 @@ fn labelled(batch: WorkBatch) -> Result<Vec<Row>> {
     Ok(batch.input_ids.into_iter().zip(labels).map(row).collect())
 }
 
-/// Every token but the first is foretold from those before it.
+/// Every token but the first is predicted from those before it.
 fn texts(batch: WorkBatch) -> Result<Vec<Row>> {
     ensure!(
         batch.input_ids.iter().any(|ids| ids.len() > 1),
@@ -211,29 +211,18 @@ fn texts(batch: WorkBatch) -> Result<Vec<Row>> {
 
 fn fit_config(lr: f64, batches: &[Vec<Row>], writes: bool, device: tch::Device) -> FitConfig {
     FitConfig {
-        epochs: 1,
         batch_size: batches.iter().map(Vec::len).max().unwrap_or(1),
-        accumulate: 1,
         lr,
-        weight_decay: 0.0,
-        warmup_ratio: 0.0,
-        warmup_steps: None,
-        clip: None,
-        betas: (0.9, 0.999),
-        eps: 1e-8,
-        adamw: AdamForm::Torch,
         objective: match writes {
             true => Objective::Tokens { label_smoothing: 0.0 },
             false => Objective::Classes { label_smoothing: 0.0 },
         },
-        seed: 0,
-        checkpoint_every: 0,
-        recompute: false,
         device,
+        ..FitConfig::default()
     }
 }
 
-/// The upper of the two middle values, as the peer takes it.
+/// The upper median, as in tools/peer_bench.py.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! What models are pretrained on: the generated world, or real texts.
+//! The corpus of pretraining: generated texts, or real ones.
 
 use anyhow::{Context, Result, ensure};
 use datasets::synthetic::{self, Document};
@@ -9,42 +9,42 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// One text in so many of real ones is held out.
+/// One real text of this number is held out.
 const HELD_OUT_OF: usize = 100;
 
 /// Texts to draw from.
 #[derive(Debug)]
 pub enum Corpus {
-    /// The generated world, without end.
+    /// Generated texts, without end.
     World,
-    /// Real texts: those to learn from, and those held out.
+    /// Real texts.
     Texts {
-        /// To learn from.
+        /// Texts to train on.
         train: Vec<String>,
-        /// To measure on.
+        /// Held-out texts.
         held_out: Vec<String>,
-        /// Where they are from.
+        /// Their sources.
         sources: Vec<Source>,
     },
 }
 
-/// Where texts are from, for the report.
+/// A source of texts, for the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Source {
     /// `samsum`, or the file's name.
     pub name: String,
-    /// How many.
+    /// The number of texts.
     pub texts: usize,
     /// SHA-256 of the files.
     pub sha256: String,
 }
 
 impl Corpus {
-    /// Reads `DATASET=DIR` (the training rows of a data set of texts: context and completion, a line each) and plain files,
-    /// in which a blank line stands between texts; the generated world, if none is named.
+    /// Reads `DATASET=DIR` (the training rows of a data set of texts: context and completion, a line each) and plain files with a
+    /// blank line between texts; generated texts if none is named.
     ///
     /// # Errors
-    /// Data that are missing or malformed; a file that is not UTF-8; fewer texts than can be held out of.
+    /// Data that are missing or malformed; a file that is not UTF-8; too few texts to hold some out.
     pub fn open(named: &[String]) -> Result<Corpus> {
         if named.is_empty() {
             return Ok(Corpus::World);
@@ -75,7 +75,7 @@ impl Corpus {
         })
     }
 
-    /// Where real texts are from.
+    /// The sources of real texts.
     pub fn sources(&self) -> &[Source] {
         match self {
             Corpus::World => &[],
@@ -83,8 +83,7 @@ impl Corpus {
         }
     }
 
-    /// A text for a model that writes; of real ones, one that is `held_out` or one that is not. (The generator seeds keep
-    /// the world's apart.)
+    /// A text for a language model. Real texts are drawn from the held-out ones or the others; generated ones differ by seed.
     pub fn prose(&self, held_out: bool, rng: &mut ChaCha8Rng) -> String {
         match self {
             Corpus::World => synthetic::prose(rng),
@@ -92,7 +91,7 @@ impl Corpus {
         }
     }
 
-    /// A text for an encoder, of one or two parts; real ones have one.
+    /// A text for an encoder, of one or two parts; real texts have one.
     pub fn document(&self, held_out: bool, rng: &mut ChaCha8Rng) -> Document {
         match self {
             Corpus::World => synthetic::document(rng),

@@ -1,5 +1,5 @@
-//! `pretrain`: the small models of the embedded demonstrations, from generated text to a Hugging Face folder. An encoder
-//! learns to guess masked tokens, a GPT-2 the next one.
+//! `pretrain`: pretrains the small models of the demonstrations on generated text and writes Hugging Face folders: encoders by masked
+//! language modelling, GPT-2 by causal language modelling.
 
 pub mod corpus;
 
@@ -13,9 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::{self, Model};
 use lora_core::nn::{BaseInit, Build, BuiltParams, Params};
-use lora_core::train::{
-    AdamForm, Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores,
-};
+use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores};
 use lora_core::weights::{Precision, published, save_as};
 use lora_core::{device, method, seed};
 use rand::{Rng, SeedableRng};
@@ -34,23 +32,23 @@ pub static CONFIGS: &[(&str, &str)] = &[
     ("texts", include_str!("../../../embedded/texts.yaml")),
 ];
 
-/// Documents that the tokenizer learns from.
+/// Documents that the tokenizer is trained on.
 const TOKENIZER_DOCUMENTS: usize = 20_000;
 
-/// Documents to measure on, and what they are drawn for.
+/// The number of held-out documents, and the purpose in their seed.
 const MEASURED: usize = 1024;
 const HELD_OUT: &str = "held out";
 
-/// Steps between checkpoints, and between looks at the loss.
+/// Steps between checkpoints and between reports of the loss.
 const SAVE_EVERY: u64 = 500;
 
 /// `pretrain`
 #[derive(Args, Debug)]
 pub struct PretrainArgs {
-    /// Which configuration: roberta, deberta or gpt2, of the embedded models, or texts, a GPT-2 for real texts
+    /// The configuration: roberta, deberta or gpt2 for the embedded models, or texts for a GPT-2 on real texts
     #[arg(default_value = "roberta")]
     pub name: String,
-    /// Real texts in place of generated ones: DATASET=DIR, the training rows of samsum, webnlg, wikisql, e2e or dart, or a
+    /// Real texts instead of generated ones: DATASET=DIR, the training rows of samsum, webnlg, wikisql, e2e or dart, or a
     /// plain UTF-8 file with a blank line between texts; may be repeated
     #[arg(long, value_name = "DATASET=DIR|FILE", requires = "out")]
     pub corpus: Vec<String>,
@@ -58,10 +56,10 @@ pub struct PretrainArgs {
     /// experiments/embedded/NAME
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A YAML file to use in place of the one that comes with the program (experiments/embedded/NAME.yaml)
+    /// A YAML file instead of the one that comes with the program (experiments/embedded/NAME.yaml)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Optimiser steps, in place of the configuration's
+    /// Optimiser steps, instead of the configuration's
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// auto, cpu, cuda or cuda:N
@@ -74,7 +72,7 @@ pub struct PretrainArgs {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Config {
+struct PretrainConfig {
     seed: u64,
     model: Value,
     vocab: usize,
@@ -84,30 +82,30 @@ struct Config {
     warmup_ratio: f64,
     weight_decay: f64,
     clip: f64,
-    /// What is hidden from an encoder; none for a model that writes.
+    /// The masking of an encoder; none for a language model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    hide: Option<Hide>,
+    hide: Option<Masking>,
 }
 
-/// Which tokens are to be guessed, and what is shown in their place.
+/// The tokens to predict, and their replacements in the input.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Hide {
-    /// Share of the tokens to be guessed.
+struct Masking {
+    /// Share of the tokens to predict.
     mask: f64,
-    /// Of these: shown as `<mask>`,
+    /// Share of these replaced by `<mask>`.
     masked: f64,
-    /// or as another token.
+    /// Share of these replaced by a random token.
     random: f64,
-    /// Share of the documents in which the first word of the second part is among them.
+    /// Share of the documents in which the first word of the second part is among these.
     opening: f64,
 }
 
-/// What is kept beside the weights.
+/// The report beside the weights, `pretrain.json`.
 #[derive(Debug, Serialize)]
-struct Report {
-    config: Config,
-    /// Real texts, if it were any.
+struct PretrainReport {
+    config: PretrainConfig,
+    /// The sources of real texts, if any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corpus: Vec<Source>,
     parameters: i64,
@@ -117,7 +115,7 @@ struct Report {
     held_out_accuracy: f64,
 }
 
-/// Pretrains from the checkpoint if there is one, writes the folder, and says how well the model guesses.
+/// Pretrains, from the checkpoint if there is one, writes the folder, and returns the held-out accuracy as text.
 ///
 /// # Errors
 /// Settings that cannot be used, files that cannot be written, a loss that is not a number.
@@ -137,7 +135,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     let model = arch.language_model(&config.model, &build.scope())?;
     fits(&config, arch, model.as_ref())?;
     let BuiltParams { params, counts } = build.finish()?;
-    let maker = Maker {
+    let maker = BatchMaker {
         config: &config,
         corpus: &corpus,
         tokenizer: &tokenizer,
@@ -145,7 +143,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     };
     let progress = train(&maker, model.as_ref(), &params, device, &out)?;
     let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
-    let report = Report {
+    let report = PretrainReport {
         config: config.clone(),
         corpus: corpus.sources().to_vec(),
         parameters: counts.total,
@@ -163,7 +161,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     write(&out.join("pretrain.json"), &pretty(&report)?)?;
     checkpoint(&out).remove()?;
     Ok(format!(
-        "{} parameters, {} tokens; guesses {:.1} % of the tokens of unseen text (loss {loss:.3}). Written to {}\n",
+        "{} parameters, {} tokens; predicts {:.1} % of held-out tokens (loss {loss:.3}). Written to {}\n",
         report.parameters,
         report.tokens,
         accuracy * 100.0,
@@ -171,8 +169,8 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
     ))
 }
 
-/// What is pretrained, on what, and where it goes.
-fn prepare(args: &PretrainArgs) -> Result<(Config, Corpus, PathBuf)> {
+/// The configuration, the corpus, and the output folder.
+fn prepare(args: &PretrainArgs) -> Result<(PretrainConfig, Corpus, PathBuf)> {
     let mut config = read(&args.name, args.config.as_deref())?;
     config.steps = args.steps.unwrap_or(config.steps);
     ensure!(
@@ -186,21 +184,21 @@ fn prepare(args: &PretrainArgs) -> Result<(Config, Corpus, PathBuf)> {
     Ok((config, corpus, out))
 }
 
-/// Refuses a way of learning that is not the model's.
-fn fits(config: &Config, arch: &model::Arch, model: &dyn Model) -> Result<()> {
+/// Refuses an objective that does not fit the model.
+fn fits(config: &PretrainConfig, arch: &model::Arch, model: &dyn Model) -> Result<()> {
     ensure!(
         model.causal().is_none() == config.hide.is_some(),
         "a model of type `{}` {}",
         arch.model_type,
         match config.hide {
-            Some(_) => "writes from left to right: it learns nothing from hidden tokens; leave out `hide`",
-            None => "guesses hidden tokens: say which in `hide`",
+            Some(_) => "is a causal language model, which is not trained on masked tokens; leave out `hide`",
+            None => "is trained on masked tokens: give `hide`",
         }
     );
     Ok(())
 }
 
-fn read(name: &str, path: Option<&Path>) -> Result<Config> {
+fn read(name: &str, path: Option<&Path>) -> Result<PretrainConfig> {
     let (name, text) = match path {
         Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
         None => {
@@ -211,7 +209,7 @@ fn read(name: &str, path: Option<&Path>) -> Result<Config> {
             (format!("embedded/{name}.yaml"), (*text).to_string())
         }
     };
-    let config: Config = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
+    let config: PretrainConfig = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
     let share = |x: f64| (0.0..=1.0).contains(&x);
     let hidden = config.hide.iter();
     let mut shares = hidden.flat_map(|h| [h.mask, h.masked, h.random, h.opening, h.masked + h.random]);
@@ -226,7 +224,7 @@ fn read(name: &str, path: Option<&Path>) -> Result<Config> {
     Ok(config)
 }
 
-fn learn_tokenizer(config: &Config, corpus: &Corpus, out: &Path) -> Result<Tokenizer> {
+fn learn_tokenizer(config: &PretrainConfig, corpus: &Corpus, out: &Path) -> Result<Tokenizer> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(config.seed, "tokenizer", 0));
     let mut texts = Vec::new();
     for _ in 0..TOKENIZER_DOCUMENTS {
@@ -259,15 +257,15 @@ fn checkpoint(out: &Path) -> Checkpoint {
 }
 
 /// Makes batches of text.
-struct Maker<'a> {
-    config: &'a Config,
+struct BatchMaker<'a> {
+    config: &'a PretrainConfig,
     corpus: &'a Corpus,
     tokenizer: &'a Tokenizer,
     max_len: usize,
 }
 
-impl Maker<'_> {
-    /// The rows of step `step`: the same whenever they are asked for.
+impl BatchMaker<'_> {
+    /// The rows of step `step`, the same in each process.
     fn rows(&self, purpose: &str, step: u64, count: usize) -> Result<Vec<Row>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(self.config.seed, purpose, step));
         let held_out = purpose == HELD_OUT;
@@ -288,8 +286,7 @@ impl Maker<'_> {
         Ok(encoded.into_iter().map(|e| self.hide(&e.ids, hide, &mut rng)).collect())
     }
 
-    /// As much text as the model reads, document after document, as GPT-2 was trained: each token is to be followed by the
-    /// next.
+    /// A row of the model's length, filled document after document as in the training of GPT-2; each next token is predicted.
     fn stretch(&self, held_out: bool, rng: &mut ChaCha8Rng) -> Result<Row> {
         let end = self.tokenizer.token_id(END_OF_TEXT);
         let end = end.with_context(|| format!("the tokenizer has no {END_OF_TEXT}"))?;
@@ -310,9 +307,9 @@ impl Maker<'_> {
         })
     }
 
-    /// Hides some tokens, at least one: by the configuration's share the one that opens the second part, which says what
-    /// the part is about. `<s>` and `</s>` (ids below the first that can be text) stay.
-    fn hide(&self, ids: &[u32], hide: &Hide, rng: &mut ChaCha8Rng) -> Row {
+    /// Masks some tokens, at least one; with the configured probability the first of the second part, which names its topic. `<s>`
+    /// and `</s>`, whose ids are below those of text, are never masked.
+    fn hide(&self, ids: &[u32], hide: &Masking, rng: &mut ChaCha8Rng) -> Row {
         const TEXT: u32 = 5;
         const MASK: i64 = 4;
         const END: u32 = 2;
@@ -344,25 +341,19 @@ impl Maker<'_> {
     }
 }
 
-fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out: &Path) -> Result<Progress> {
+fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device, out: &Path) -> Result<Progress> {
     let c = maker.config;
     let fit = FitConfig {
-        epochs: 1,
         batch_size: c.rows,
-        accumulate: 1,
         lr: c.lr,
         weight_decay: c.weight_decay,
-        warmup_ratio: c.warmup_ratio,
-        warmup_steps: None,
         clip: Some(c.clip),
-        betas: (0.9, 0.98), // RoBERTa's, and good enough for a small GPT-2
+        beta2: 0.98, // RoBERTa's, and good enough for a small GPT-2
         eps: 1e-6,
-        adamw: AdamForm::Torch,
         objective: Objective::Tokens { label_smoothing: 0.0 },
         seed: c.seed,
-        checkpoint_every: SAVE_EVERY,
-        recompute: false,
         device,
+        ..FitConfig::default()
     };
     let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, c.steps);
     let mut stepper = Stepper::new(model, params, &fit, schedule)?;
@@ -401,8 +392,8 @@ fn train(maker: &Maker, model: &dyn Model, params: &Params, device: Device, out:
     Ok(progress)
 }
 
-/// How well the model guesses tokens of text that was not trained on.
-fn held_out(maker: &Maker, model: &dyn Model, device: Device) -> Result<TokenScores> {
+/// Loss and accuracy of predicted tokens on held-out text.
+fn held_out(maker: &BatchMaker, model: &dyn Model, device: Device) -> Result<TokenScores> {
     let rows = if maker.config.hide.is_some() {
         MEASURED
     } else {
