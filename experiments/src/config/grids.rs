@@ -21,16 +21,16 @@ const EACH: &str = "each";
 /// The largest number of methods of a grid.
 const MOST: usize = 1000;
 
-/// The methods of the `chosen` grids, or of all grids if none is chosen, in their order.
+/// The methods of the `selected` grids, all if empty, in their order.
 ///
 /// # Errors
 /// Unknown grids (with the known ones), entries without a kind, malformed alternatives, two methods of one name.
-pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
+pub fn expand(grids: &Mapping, selected: &[String]) -> Result<Mapping> {
     let known = || {
         let names: Vec<&str> = grids.keys().filter_map(Value::as_str).collect();
         names.join(", ")
     };
-    for name in chosen {
+    for name in selected {
         ensure!(!grids.is_empty(), "grid `{name}`: the configuration has no `grids`");
         ensure!(
             grids.contains_key(name.as_str()),
@@ -41,7 +41,7 @@ pub fn expand(grids: &Mapping, chosen: &[String]) -> Result<Mapping> {
     let mut methods = Mapping::new();
     for (name, entries) in grids {
         let name = name.as_str().context("a grid's name must be text")?;
-        if !chosen.is_empty() && !chosen.iter().any(|c| c == name) {
+        if !selected.is_empty() && !selected.iter().any(|c| c == name) {
             continue;
         }
         let entries = entries.as_sequence();
@@ -230,9 +230,9 @@ fn letter(role: &str) -> String {
 mod tests {
     use super::*;
 
-    fn expanded(yaml: &str, chosen: &[&str]) -> Result<Mapping> {
-        let chosen: Vec<String> = chosen.iter().map(|c| c.to_string()).collect();
-        expand(&serde_yaml::from_str(yaml)?, &chosen)
+    fn expanded(yaml: &str, selected: &[&str]) -> Result<Mapping> {
+        let selected: Vec<String> = selected.iter().map(|c| c.to_string()).collect();
+        expand(&serde_yaml::from_str(yaml)?, &selected)
     }
 
     fn names(methods: &Mapping) -> Vec<&str> {
@@ -301,7 +301,7 @@ both:
 
     #[test]
     fn grids_that_cannot_be_are_refused() {
-        let said = |yaml: &str, chosen: &[&str]| format!("{:#}", expanded(yaml, chosen).unwrap_err());
+        let said = |yaml: &str, selected: &[&str]| format!("{:#}", expanded(yaml, selected).unwrap_err());
         assert!(said("{}", &["rank"]).contains("grid `rank`: the configuration has no `grids`"));
         assert!(said(GRIDS, &["ranks"]).contains("unknown grid `ranks`; known: which, rank, low-data, both"));
         assert!(said("{a: {kind: lora}}", &[]).contains("must be a list"));

@@ -47,12 +47,12 @@ pub struct Console {
     bars: bool,
     all: ProgressBar,
     /// The runs in progress, by id.
-    going: HashMap<String, RunBar>,
+    in_progress: HashMap<String, RunBar>,
     /// The numbers of all runs, of finished or failed ones, and of failed ones.
     runs: usize,
     done: usize,
     failed: usize,
-    work: Progress,
+    progress: Progress,
 }
 
 /// The bar of a run in progress.
@@ -95,11 +95,11 @@ impl Console {
             aside,
             bars,
             all: ProgressBar::hidden(),
-            going: HashMap::new(),
+            in_progress: HashMap::new(),
             runs: 0,
             done: 0,
             failed: 0,
-            work: Progress::new(0),
+            progress: Progress::new(0),
         })
     }
 
@@ -109,7 +109,7 @@ impl Console {
     }
 
     /// Shows a line, unless `--quiet`.
-    fn say(&self, text: &str) {
+    fn info(&self, text: &str) {
         tracing::info!(target: SHOWN, "{text}");
         if !self.show.quiet {
             self.aside.line(text);
@@ -117,7 +117,7 @@ impl Console {
     }
 
     /// Shows an error.
-    fn complain(&self, text: &str) {
+    fn error(&self, text: &str) {
         tracing::error!(target: SHOWN, "{text}");
         self.aside.line(&style(text).red().for_stderr().to_string());
     }
@@ -126,17 +126,20 @@ impl Console {
         let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
         let done = runs.len() - missing.len();
         (self.runs, self.done) = (runs.len(), done);
-        self.say(&format!(
+        self.info(&format!(
             "{} runs, {done} in the store, {} to compute on {device}",
             runs.len(),
             missing.len()
         ));
-        self.work = Progress::new(missing.iter().map(|r| r.tokens()).sum());
+        self.progress = Progress::new(missing.iter().map(|r| r.tokens()).sum());
         if self.bars && !missing.is_empty() {
-            self.all = self.bar("{prefix:<28} {wide_bar} {msg}, {elapsed} gone", self.work.total as u64);
+            self.all = self.bar(
+                "{prefix:<28} {wide_bar} {msg}, {elapsed} gone",
+                self.progress.total as u64,
+            );
             self.all.set_prefix("all runs");
             self.all.enable_steady_tick(Duration::from_secs(1));
-            self.show_work();
+            self.show_progress();
         }
     }
 
@@ -146,7 +149,7 @@ impl Console {
     }
 
     fn started(&mut self, run: &Planned) {
-        self.work.start(&run.id, run.tokens(), run.steps());
+        self.progress.start(&run.id, run.tokens(), run.steps());
         let mut bar = ProgressBar::hidden();
         if self.bars {
             bar = self.bar(
@@ -156,30 +159,30 @@ impl Console {
             bar.set_prefix(run.title());
         }
         let last = String::new();
-        self.going.insert(run.id.clone(), RunBar { bar, last });
+        self.in_progress.insert(run.id.clone(), RunBar { bar, last });
     }
 
     fn training(&mut self, run: &Planned, event: &Event) {
-        let Some(going) = self.going.get_mut(&run.id) else {
+        let Some(in_progress) = self.in_progress.get_mut(&run.id) else {
             return;
         };
         match event {
             Event::Resumed(step) => {
-                self.work.skip_to(&run.id, *step);
-                going.bar.set_position(*step);
-                going.bar.reset_eta();
-                self.say(&format!("{}: resumes from step {step}", run.title()));
+                self.progress.skip_to(&run.id, *step);
+                in_progress.bar.set_position(*step);
+                in_progress.bar.reset_eta();
+                self.info(&format!("{}: resumes from step {step}", run.title()));
             }
             Event::Progress { step, loss, lr, .. } => {
-                self.work.advance_to(&run.id, *step);
-                going.bar.set_position(*step);
-                going
+                self.progress.advance_to(&run.id, *step);
+                in_progress.bar.set_position(*step);
+                in_progress
                     .bar
-                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", going.last));
-                self.show_work();
+                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", in_progress.last));
+                self.show_progress();
             }
             Event::Epoch(eval) => {
-                going.last = shown(run, eval);
+                in_progress.last = shown(run, eval);
                 self.epoch(run, eval);
             }
         }
@@ -191,26 +194,26 @@ impl Console {
         if self.bars {
             tracing::info!(target: SHOWN, "{line}");
         } else {
-            self.say(&line);
+            self.info(&line);
         }
     }
 
-    fn writing(&mut self, run: &Planned, done: usize, total: usize) {
-        if let Some(going) = self.going.get(&run.id).filter(|_| self.bars) {
-            going.bar.set_position(run.steps());
-            going.bar.set_message(format!("{done}/{total} texts"));
+    fn generating(&mut self, run: &Planned, done: usize, total: usize) {
+        if let Some(in_progress) = self.in_progress.get(&run.id).filter(|_| self.bars) {
+            in_progress.bar.set_position(run.steps());
+            in_progress.bar.set_message(format!("{done}/{total} texts"));
         } else if done == total {
-            self.say(&format!("{}: {done} texts written", run.title()));
+            self.info(&format!("{}: {done} texts written", run.title()));
         }
     }
 
     fn ended(&mut self, run: &Planned, record: &RunRecord) {
-        self.out_of_the_way(run);
+        self.remove(run);
         self.done += 1;
         match &record.status {
             Status::Failed { error } => {
                 self.failed += 1;
-                self.complain(&format!("{} failed: {error}", run.title()));
+                self.error(&format!("{} failed: {error}", run.title()));
             }
             Status::Finished => {
                 let best = record.best.map_or("undefined".into(), |best| {
@@ -220,48 +223,48 @@ impl Console {
                 });
                 let time = FormattedDuration(Duration::from_secs_f64(record.timing.seconds.max(0.0)));
                 let (title, metric) = (run.title(), &record.metric);
-                self.say(&format!("{title}: best {metric} {best}, {time}; {}", self.standing()));
+                self.info(&format!("{title}: best {metric} {best}, {time}; {}", self.summary()));
                 if let Some(scores) = scores(run, record) {
-                    self.say(&format!("{title}: {scores}"));
+                    self.info(&format!("{title}: {scores}"));
                 }
             }
         }
     }
 
-    /// Removes the run's bar and its remaining work.
-    fn out_of_the_way(&mut self, run: &Planned) {
+    /// Removes the run's bar, and its remaining work from that of all runs.
+    fn remove(&mut self, run: &Planned) {
         self.clear(run);
-        self.work.end(&run.id);
-        self.show_work();
+        self.progress.end(&run.id);
+        self.show_progress();
     }
 
     fn clear(&mut self, run: &Planned) {
-        if let Some(going) = self.going.remove(&run.id) {
-            going.bar.finish_and_clear();
+        if let Some(in_progress) = self.in_progress.remove(&run.id) {
+            in_progress.bar.finish_and_clear();
         }
     }
 
     fn elsewhere(&mut self, run: &Planned, done: bool) {
-        self.work.start(&run.id, run.tokens(), run.steps());
-        self.out_of_the_way(run);
+        self.progress.start(&run.id, run.tokens(), run.steps());
+        self.remove(run);
         self.done += usize::from(done);
         let what = if done {
             "another process has just computed it"
         } else {
             "being computed by another process; run the command again when it is done"
         };
-        self.say(&format!("{}: {what}", run.title()));
+        self.info(&format!("{}: {what}", run.title()));
     }
 
-    fn show_work(&self) {
-        self.all.set_position((self.work.total - self.work.left) as u64);
-        self.all.set_message(self.standing());
+    fn show_progress(&self) {
+        self.all.set_position((self.progress.total - self.progress.left) as u64);
+        self.all.set_message(self.summary());
     }
 
     /// `3/12 runs, about 40 minutes left`.
-    fn standing(&self) -> String {
+    fn summary(&self) -> String {
         let (runs, done) = (self.runs, self.done);
-        match self.work.time_left() {
+        match self.progress.time_left() {
             Some(left) => format!("{done}/{runs} runs, about {} left", HumanDuration(left)),
             None => format!("{done}/{runs} runs"),
         }
@@ -281,19 +284,19 @@ impl Console {
         }
     }
 
-    fn last_words(&self, closing: Option<&str>, go_on: Option<&str>) {
+    fn closing(&self, closing: Option<&str>, resume_command: Option<&str>) {
         if let Some(closing) = closing {
-            self.say(closing.trim_end());
+            self.info(closing.trim_end());
         }
         if self.failed > 0 {
             let failed = self.out.join("failed");
             let text = format!("{} of {} runs failed", self.failed, self.runs);
-            self.complain(&format!(
+            self.error(&format!(
                 "{text}; the reasons are in {}. The same command retries them.",
                 failed.display()
             ));
         }
-        if let Some(command) = go_on {
+        if let Some(command) = resume_command {
             self.aside.line(&format!(
                 "Stopped. Finished runs are in {}. To resume:\n  {command}",
                 self.out.display()
@@ -308,21 +311,21 @@ impl Observer for Console {
             RunEvent::Plan { runs, device } => self.plan(runs, device),
             RunEvent::Started(run) => self.started(run),
             RunEvent::Training(run, event) => self.training(run, event),
-            RunEvent::Generating { run, done, total } => self.writing(run, *done, *total),
+            RunEvent::Generating { run, done, total } => self.generating(run, *done, *total),
             RunEvent::Ended(run, record) => self.ended(run, record),
             RunEvent::Elsewhere { run, done } => self.elsewhere(run, *done),
             RunEvent::Interrupted(run, how) => {
                 self.clear(run);
-                self.say(&format!("{}: {how}", run.title()));
+                self.info(&format!("{}: {how}", run.title()));
             }
             RunEvent::Tables {
                 tables,
                 texts,
                 closing,
-                go_on,
+                resume_command,
             } => {
                 self.tables(tables, *texts);
-                self.last_words(*closing, *go_on);
+                self.closing(*closing, *resume_command);
             }
         }
     }
@@ -330,7 +333,9 @@ impl Observer for Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.going.values().for_each(|going| going.bar.finish_and_clear());
+        self.in_progress
+            .values()
+            .for_each(|in_progress| in_progress.bar.finish_and_clear());
         self.all.finish_and_clear();
     }
 }

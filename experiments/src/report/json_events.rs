@@ -53,7 +53,9 @@ fn object(event: &RunEvent) -> Option<Value> {
         RunEvent::Ended(run, record) => about("run", run, ended(record)),
         RunEvent::Interrupted(run, _) => about("run", run, json!({"status": "interrupted"})),
         RunEvent::Elsewhere { run, .. } => about("run", run, json!({"status": "elsewhere"})),
-        RunEvent::Tables { tables, go_on, .. } => json!({"event": "table", "tables": tables, "go_on": go_on}),
+        RunEvent::Tables {
+            tables, resume_command, ..
+        } => json!({"event": "table", "tables": tables, "go_on": resume_command}),
         RunEvent::Started(_) | RunEvent::Training(..) => return None,
     };
     Some(value)

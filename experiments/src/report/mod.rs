@@ -89,7 +89,7 @@ impl Report {
             tables: &self.tables,
             texts: self.samples.as_deref(),
             closing: self.closing.as_deref(),
-            go_on: self.resume_command.as_deref(),
+            resume_command: self.resume_command.as_deref(),
         });
         if self.status != Status::Interrupted {
             tables::write(self.experiment, &self.store)?;

@@ -50,7 +50,7 @@ pub enum RunEvent<'a> {
         /// Some generated texts beside their references.
         texts: Option<&'a str>,
         /// After Ctrl-C, the command that resumes.
-        go_on: Option<&'a str>,
+        resume_command: Option<&'a str>,
     },
 }
 

@@ -123,19 +123,19 @@ impl LatencyConfig {
         let mut layered: Value = serde_yaml::from_str(PRESETS[0].1).context("the preset `demo`")?;
         let own: Value = serde_yaml::from_str(&text).with_context(|| format!("{name} is not valid YAML"))?;
         ensure!(own.is_mapping(), "{name}: expected `key: value` lines at the top");
-        let forget = |value: &mut Value, keys: &[&str]| {
+        let clear = |value: &mut Value, keys: &[&str]| {
             for key in keys {
                 value.as_mapping_mut().and_then(|map| map.remove(*key));
             }
         };
         // An overridden shape belongs to its model alone, and a label to its shape.
-        forget(&mut layered, &["label", "name", "shape", "cells"]);
+        clear(&mut layered, &["label", "name", "shape", "cells"]);
         merge(&mut layered, own);
         if sets.iter().any(|set| set.starts_with("model=")) {
-            forget(&mut layered, &["label", "name", "shape", "cells"]);
+            clear(&mut layered, &["label", "name", "shape", "cells"]);
         }
         if sets.iter().any(|set| set.starts_with("shape")) {
-            forget(&mut layered, &["label", "name"]);
+            clear(&mut layered, &["label", "name"]);
         }
         let read = |layered: &Value| LatencyConfig::deserialize(layered.clone());
         let mut settings = read(&layered).with_context(|| format!("in {name}"))?;

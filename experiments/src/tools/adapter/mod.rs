@@ -117,7 +117,7 @@ fn import(args: &ImportArgs) -> Result<String> {
     let task = args.task.as_deref().map(datasets::find).transpose()?;
     let found = BaseModel::open(&args.base)?;
     let stored = foreign(&args.source, args.alpha, &found, (task, args.fresh_head))?;
-    whole_folder(&args.out, |dir| stored.write(dir))?;
+    atomic_folder(&args.out, |dir| stored.write(dir))?;
     Ok(format!("{}: {}\n", args.out.display(), info::line(&stored)))
 }
 
@@ -160,7 +160,7 @@ fn export(args: &ExportArgs) -> Result<String> {
         lora: &lora,
         trained: &stored.trained,
     };
-    whole_folder(&args.out, |dir| {
+    atomic_folder(&args.out, |dir| {
         export.save(dir)?;
         card::write(dir, &card::Card::adapter(&stored.about, &found, &this_command()))
     })?;
@@ -188,7 +188,7 @@ fn merge(args: &MergeArgs) -> Result<String> {
         }
     };
     let mut note = String::new();
-    whole_folder(&args.out, |dir| {
+    atomic_folder(&args.out, |dir| {
         note = merged::write(dir, &stored, &found)?;
         card::write(dir, &card::Card::merged(&stored.about, &found, &this_command()))
     })?;
@@ -197,7 +197,7 @@ fn merge(args: &MergeArgs) -> Result<String> {
 }
 
 /// Fills a temporary folder and renames it to `out`, so that `out` is complete or missing.
-fn whole_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn atomic_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
     ensure!(empty, "{} is there already; name another folder", out.display());
     let parent = out
