@@ -40,14 +40,14 @@ impl LoadReport {
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
-    files: Vec<(PathBuf, Numbers)>,
+    files: Vec<(PathBuf, WeightsFile)>,
     /// Tensor name to the index of its file.
     index: BTreeMap<String, usize>,
 }
 
 /// A file, by format.
 #[derive(Debug)]
-enum Numbers {
+enum WeightsFile {
     Safetensors(Mmap),
     Torch(TorchFile),
 }
@@ -87,13 +87,16 @@ impl Weights {
         let mut files = Vec::new();
         let mut index = BTreeMap::new();
         for (number, file) in paths.into_iter().enumerate() {
-            let numbers = Numbers::open(&file)?;
-            for name in numbers.names(&file)? {
+            let weights = WeightsFile::open(&file)?;
+            for name in weights.names(&file)? {
                 if index.insert(name.clone(), number).is_some() {
-                    return Err(Error::format(&file, format!("tensor `{name}` is in another shard too")));
+                    return Err(Error::format(
+                        &file,
+                        format!("tensor `{name}` is also in another shard"),
+                    ));
                 }
             }
-            files.push((file, numbers));
+            files.push((file, weights));
         }
         Ok(Weights {
             path: path.to_path_buf(),
@@ -112,7 +115,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Format`].
     pub fn metadata(&self) -> Result<HashMap<String, String>> {
-        let Some((file, Numbers::Safetensors(map))) = self.files.first() else {
+        let Some((file, WeightsFile::Safetensors(map))) = self.files.first() else {
             return Ok(HashMap::new());
         };
         let (_, header) = SafeTensors::read_metadata(map).map_err(|e| Error::format(file, e.to_string()))?;
@@ -144,12 +147,12 @@ impl Weights {
             .get(name)
             .ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
         match &self.files[*number] {
-            (file, Numbers::Safetensors(map)) => {
+            (file, WeightsFile::Safetensors(map)) => {
                 let view = parse(file, map)?.tensor(name);
                 let view = view.map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
                 to_tensor(file, name, &view)
             }
-            (file, Numbers::Torch(torch)) => torch.tensor(name).map_err(|what| Error::format(file, what)),
+            (file, WeightsFile::Torch(torch)) => torch.tensor(name).map_err(|what| Error::format(file, what)),
         }
     }
 
@@ -180,7 +183,7 @@ impl Weights {
             match target {
                 Some(target) if *head == StoredHead::Fresh && arch.is_of_classifier(&target) => {}
                 Some(target) => {
-                    let tensor = head.rows(turned(self.tensor(name)?, &target, arch), &target, arch);
+                    let tensor = head.rows(transposed(self.tensor(name)?, &target, arch), &target, arch);
                     self.fill(params, tensor, &target, &mut report)?;
                     filled.insert(target);
                 }
@@ -212,7 +215,7 @@ impl Weights {
                 return Err(Error::format(
                     &self.path,
                     format!(
-                        "has no tensor `{name}`, which served training alone and was not kept: load it under a method without (mlp: null)"
+                        "has no tensor `{name}`: train-only variables are not saved; load the file with a method without them (mlp: null)"
                     ),
                 ));
             }
@@ -248,28 +251,28 @@ impl Weights {
     }
 }
 
-impl Numbers {
-    fn open(file: &Path) -> Result<Numbers> {
+impl WeightsFile {
+    fn open(file: &Path) -> Result<WeightsFile> {
         let ending = file.extension().and_then(OsStr::to_str);
         if ending.is_some_and(|e| ["bin", "pt", "pth"].contains(&e)) {
-            return Ok(Numbers::Torch(TorchFile::open(file)?));
+            return Ok(WeightsFile::Torch(TorchFile::open(file)?));
         }
         let handle = std::fs::File::open(file).map_err(Error::io(file))?;
         // SAFETY: the map is read-only; as with any mapped file, it must not be truncated during a load.
         let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(file))?;
-        Ok(Numbers::Safetensors(map))
+        Ok(WeightsFile::Safetensors(map))
     }
 
     fn names(&self, file: &Path) -> Result<Vec<String>> {
         Ok(match self {
-            Numbers::Safetensors(map) => parse(file, map)?.names().into_iter().map(String::from).collect(),
-            Numbers::Torch(torch) => torch.names().map(String::from).collect(),
+            WeightsFile::Safetensors(map) => parse(file, map)?.names().into_iter().map(String::from).collect(),
+            WeightsFile::Torch(torch) => torch.names().map(String::from).collect(),
         })
     }
 }
 
 /// Converts between the layout of published files and that of this crate: transposes `[in, out]` matrices.
-fn turned(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
+fn transposed(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
     if tensor.dim() == 2 && arch.transposed.iter().any(|end| name.ends_with(end)) {
         tensor.tr()
     } else {
@@ -282,7 +285,7 @@ pub fn published(params: &Params, arch: &Arch) -> Vec<(String, Tensor)> {
     let ours = params.iter().filter(|e| e.param.owner != Owner::Method);
     ours.map(|e| {
         let name = e.param.name.clone();
-        let tensor = turned(e.tensor.detach(), &name, arch);
+        let tensor = transposed(e.tensor.detach(), &name, arch);
         (name, tensor)
     })
     .collect()

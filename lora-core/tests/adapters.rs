@@ -284,7 +284,7 @@ fn tensors_that_are_not_finite_are_reported_and_refused() {
         let of_layer = norms.iter().find(|n| n.layer == layer).unwrap();
         assert!(!of_layer.ba.is_finite() && !of_layer.b.is_finite() && of_layer.a.is_finite());
         let [line] = &adapter.damage()[..] else { panic!() };
-        assert!(line.contains(&name) && line.contains("1 of its 128 numbers"), "{line}");
+        assert!(line.contains(&name) && line.contains("1 of its 128 values"), "{line}");
         // The adapter cannot be used.
         let said = |e: lora_core::Error| e.to_string();
         let refusals = [

@@ -51,8 +51,8 @@ fn run_keeping(
     let fitted = trainer.fit(
         &rows("bert", 50),
         &mut |model| {
-            let answers = lora_core::train::predict(model, &rows("bert", 6), 4, tch::Device::Cpu)?;
-            let sum = answers.iter().flatten().map(|v| f64::from(*v)).sum();
+            let outputs = lora_core::train::predict(model, &rows("bert", 6), 4, tch::Device::Cpu)?;
+            let sum = outputs.iter().flatten().map(|v| f64::from(*v)).sum();
             Ok(BTreeMap::from([("dev/sum".to_string(), Some(sum))]))
         },
         &mut |event| {

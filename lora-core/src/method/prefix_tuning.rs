@@ -11,9 +11,9 @@ use tch::Tensor;
 
 /// `prefix` trained keys and values in every block, visible to every token.
 ///
-/// They are reparametrised by a small network, as in Li and Liang's code: an embedding of each prefix position, a hidden
-/// layer of `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks, which
-/// replace the network after training. `mlp: null` trains them directly. There is no infix.
+/// They are reparametrised by a small network, as in Li and Liang's code: an embedding of each prefix position, a
+/// hidden layer of `mlp` features (512 there) with tanh, and an output layer with the keys and values of all blocks,
+/// which replace the network after training. `mlp: null` trains them directly. There is no infix.
 ///
 /// The network is initialised as in PyTorch (embedding normal(0, 1), linear layers uniform within ±1 / sqrt(fan in)).
 /// Keys and values that are trained directly start at normal(0, 0.02), as the paper's embeddings.

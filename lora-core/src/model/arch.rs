@@ -133,7 +133,7 @@ impl Arch {
             (Some(rate), Some(key)) => config[key] = rate.into(),
             (Some(_), None) => {
                 return Err(Error::Config(format!(
-                    "models of type `{}` have no classifier for `cls_dropout` to stand before; leave it out",
+                    "models of type `{}` have no classifier, which `cls_dropout` needs: leave it out",
                     self.model_type
                 )));
             }
@@ -148,7 +148,7 @@ impl Arch {
     pub fn classifier(&self, config: &Value, labels: i64, scope: &Scope) -> Result<Box<dyn Model>> {
         let none = || {
             Error::Config(format!(
-                "models of type `{}` have no classification head here",
+                "no classification head is implemented for models of type `{}`",
                 self.model_type
             ))
         };
@@ -162,7 +162,7 @@ impl Arch {
     pub fn language_model(&self, config: &Value, scope: &Scope) -> Result<Box<dyn Model>> {
         let none = || {
             Error::Config(format!(
-                "models of type `{}` are no language models here",
+                "no language model is implemented for models of type `{}`",
                 self.model_type
             ))
         };

@@ -83,7 +83,7 @@ impl Config {
         }
         if c.is_decoder {
             return Err(Error::Config(
-                "`is_decoder` is true: a model that sees no later token, which is not supported".into(),
+                "`is_decoder` is true: causal attention is not supported for this model type".into(),
             ));
         }
         Ok(c)

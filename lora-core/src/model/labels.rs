@@ -37,7 +37,7 @@ pub fn label_names(config: &Value) -> Result<Option<Vec<String>>> {
     let of_labels = map("label2id").map(of_labels).transpose()?;
     match (of_ids.filter(|n| !numbered(n)), of_labels.filter(|n| !numbered(n))) {
         (Some(one), Some(other)) if one != other => Err(Error::Config(format!(
-            "`id2label` calls the outputs {} and `label2id` {}: make them agree",
+            "`id2label` labels the outputs {} but `label2id` {}: make them agree",
             one.join(", "),
             other.join(", ")
         ))),
@@ -145,7 +145,7 @@ mod tests {
             (json!({"label2id": {"a": 0, "b": 0}}), "`label2id` does not number"),
             (
                 json!({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 1, "b": 0}}),
-                "`id2label` calls the outputs a, b and `label2id` b, a",
+                "`id2label` labels the outputs a, b but `label2id` b, a",
             ),
         ] {
             let message = label_names(&config).unwrap_err().to_string();

@@ -98,13 +98,13 @@ impl Scope<'_> {
         let tokens = self.method().at_embedding(dim, blocks, &place)?;
         if let Some(tokens) = &tokens {
             self.mark_attached(AttachPoint::Embedding);
-            let left = max_len - tokens.prefix - tokens.infix;
-            if left < 2 {
+            let free = max_len - tokens.prefix - tokens.infix;
+            if free < 2 {
                 return Err(Error::Config(format!(
                     "a prefix of {} and an infix of {} leave {} of the model's {max_len} positions for text: make them shorter",
                     tokens.prefix,
                     tokens.infix,
-                    left.max(0)
+                    free.max(0)
                 )));
             }
         }
@@ -119,7 +119,7 @@ impl Scope<'_> {
         };
         if linear.is_adapted() {
             return Err(Error::Config(format!(
-                "the target {role} is query, key and value in one: name it, or some of the three, not both"
+                "the target {role} is query, key and value in one matrix: name either it or some of the three, not both"
             )));
         }
         self.mark_attached(AttachPoint::Linear(role));

@@ -29,7 +29,7 @@ pub struct ActivationCheckpointing<'m> {
     /// Base of the blocks' seeds on a GPU; none outside training.
     seed: Option<u64>,
     /// Whether blocks are recomputed.
-    again: bool,
+    recompute: bool,
     /// Number of blocks run so far.
     index: Cell<usize>,
     blocks: RefCell<Vec<Block<'m>>>,
@@ -44,7 +44,7 @@ impl fmt::Debug for ActivationCheckpointing<'_> {
 struct Block<'m> {
     compute: Box<dyn Fn(&Tensor) -> Tensor + 'm>,
     /// The block's input with its graph.
-    given: Tensor,
+    source: Tensor,
     /// The input detached from that graph; collects its gradient.
     input: Tensor,
     /// The block's output, detached from the block.
@@ -57,17 +57,17 @@ impl<'m> ActivationCheckpointing<'m> {
     pub fn off() -> Self {
         ActivationCheckpointing {
             seed: None,
-            again: false,
+            recompute: false,
             index: Cell::default(),
             blocks: RefCell::default(),
         }
     }
 
-    /// For a training pass that recomputes blocks if `again`. `seed` must differ between passes.
-    pub fn training(seed: u64, again: bool) -> Self {
+    /// For a training pass that recomputes blocks if `recompute`. `seed` must differ between passes.
+    pub fn training(seed: u64, recompute: bool) -> Self {
         ActivationCheckpointing {
             seed: Some(seed),
-            again,
+            recompute,
             ..ActivationCheckpointing::off()
         }
     }
@@ -76,7 +76,7 @@ impl<'m> ActivationCheckpointing<'m> {
     /// the graph of `x` is traversed only once.
     pub fn run(&self, x: &Tensor, compute: impl Fn(&Tensor) -> Tensor + 'm) -> Tensor {
         self.seed_block(self.index.replace(self.index.get() + 1), x.device());
-        if !self.again {
+        if !self.recompute {
             return compute(x);
         }
         let input = x.detach();
@@ -88,7 +88,7 @@ impl<'m> ActivationCheckpointing<'m> {
         let output = output.set_requires_grad(true);
         self.blocks.borrow_mut().push(Block {
             compute: Box::new(compute),
-            given: x.shallow_clone(),
+            source: x.shallow_clone(),
             input: input.set_requires_grad(true),
             output: output.shallow_clone(),
             masks,
@@ -107,10 +107,10 @@ impl<'m> ActivationCheckpointing<'m> {
             }
             self.seed_block(blocks.len(), block.input.device());
             block.masks.restore();
-            send(&(block.compute)(&block.input), &gradient);
+            backpropagate(&(block.compute)(&block.input), &gradient);
             let gradient = block.input.grad();
-            if block.given.requires_grad() && gradient.defined() {
-                send(&block.given, &gradient);
+            if block.source.requires_grad() && gradient.defined() {
+                backpropagate(&block.source, &gradient);
             }
         }
     }
@@ -128,7 +128,7 @@ fn block_seed(seed: u64, index: usize) -> u64 {
 }
 
 /// Backpropagates `gradient` from `y`, as the gradient of sum(y · gradient).
-fn send(y: &Tensor, gradient: &Tensor) {
+fn backpropagate(y: &Tensor, gradient: &Tensor) {
     if y.requires_grad() {
         (y * gradient.detach()).sum(y.kind()).backward();
     }
@@ -176,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn the_gradients_are_those_of_an_ordinary_pass() {
-        let (plain, again) = (
+    fn gradients_equal_those_of_an_ordinary_pass() {
+        let (plain, recomputed) = (
             gradients(ActivationCheckpointing::off()),
             gradients(ActivationCheckpointing::training(1, true)),
         );
-        for (a, b) in plain.iter().zip(&again) {
+        for (a, b) in plain.iter().zip(&recomputed) {
             assert!(f64::try_from((a - b).abs().max()).unwrap() < 1e-6, "{a:?} {b:?}");
         }
         assert!(plain.iter().all(|g| f64::try_from(g.abs().max()).unwrap() > 0.0));

@@ -189,13 +189,13 @@ impl<'m> Build<'m> {
         check_attached(&self.method.claims(), &self.attached.into_inner())?;
         if self.method.shift() > 0 && !self.shifted.get() {
             return Err(Error::Config(
-                "the method shifts positions, and this model has none that count from a row's start: leave `shift` out"
+                "the method shifts positions, but this model has no absolute positions to shift: leave `shift` out"
                     .into(),
             ));
         }
         if self.freeze_pooler && !self.has_pooler.get() {
             return Err(Error::Config(
-                "this model has no pooler among its pretrained weights that could be frozen: leave `pooler` out".into(),
+                "this model has no pooler to freeze: leave `pooler` out".into(),
             ));
         }
         let params = self.params.into_inner();
@@ -236,7 +236,7 @@ fn check_attached(claims: &BTreeSet<AttachPoint>, attached: &BTreeSet<AttachPoin
     match others.is_empty() {
         true => Ok(()),
         false => Err(Error::Config(format!(
-            "the method attaches nothing to {}: this model has no such place, or the method's settings leave out every block",
+            "the method attaches nothing to {}: this model has no such place, or the method's settings exclude every block",
             others.join(" and ")
         ))),
     }

@@ -21,15 +21,15 @@ pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
         return Ok(());
     }
     let _guard = tch::no_grad_guard();
-    let doing = || format!("looking at `{name}`");
+    let doing = || format!("checking `{name}`");
     // A single pass without a copy: NaN and infinity propagate to the minimum or maximum.
-    let (least, most) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
-    if least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite() {
+    let (min, max) = tensor.f_aminmax(None, false).map_err(Error::torch(doing()))?;
+    if min.double_value(&[]).is_finite() && max.double_value(&[]).is_finite() {
         return Ok(());
     }
     let finite = tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
     Err(Error::Config(format!(
-        "`{name}` holds NaN or infinity ({} of its {} numbers): it is damaged, or of a training that diverged",
+        "`{name}` holds NaN or infinity ({} of its {} values): the file is damaged, or training diverged",
         tensor.numel() as i64 - finite,
         tensor.numel()
     )))

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Device;
 
-/// The settings of training. Those that a file may set are serialised, in this order; `recompute` and `checkpoint_every`, which
-/// change no number, are read but not written.
+/// Training settings. Those that a configuration may set are serialised, in this order; `recompute` and
+/// `checkpoint_every`, which do not affect results, are read but not serialised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitConfig {
     /// Epochs: passes over the training rows.
@@ -17,11 +17,11 @@ pub struct FitConfig {
     pub accumulate: usize,
     /// The peak learning rate.
     pub lr: f64,
-    /// Decay of matrices and embeddings; never of biases and normalisation.
+    /// Weight decay of matrices and embeddings. Biases and normalisations do not decay.
     pub weight_decay: f64,
     /// Share of all steps spent in warm-up.
     pub warmup_ratio: f64,
-    /// Steps of warm-up, in place of the share.
+    /// Steps of warm-up; overrides `warmup_ratio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
     /// Maximal global norm of the gradients; none disables clipping.
@@ -86,7 +86,7 @@ fn cpu() -> Device {
     Device::Cpu
 }
 
-/// The metric that epochs are compared by.
+/// The metric that compares epochs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Criterion {
     /// Its name in evaluations.
@@ -96,7 +96,7 @@ pub struct Criterion {
 }
 
 impl Criterion {
-    /// The metric of that name; lower is better if the name ends with `loss`.
+    /// The metric with this name; lower is better if the name ends with `loss`.
     pub fn new(metric: impl Into<String>) -> Criterion {
         let metric = metric.into();
         Criterion {
@@ -114,7 +114,7 @@ impl Criterion {
         }
     }
 
-    /// A value that any other improves on.
+    /// The worst possible value.
     pub fn worst(&self) -> f64 {
         if self.lower_is_better {
             f64::INFINITY
@@ -123,7 +123,7 @@ impl Criterion {
         }
     }
 
-    /// The metric of an evaluation; none where it is undefined.
+    /// The metric's value in an evaluation; none if it is undefined.
     pub fn value(&self, eval: &Eval) -> Option<f64> {
         eval.metrics.get(&self.metric).copied().flatten()
     }
@@ -133,10 +133,10 @@ impl Criterion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Select {
-    /// The best by the criterion.
+    /// The best epoch by the criterion.
     #[default]
     Best,
-    /// The last.
+    /// The last epoch.
     Last,
 }
 
@@ -147,8 +147,8 @@ impl Select {
     }
 }
 
-/// The selected evaluation: the last, or the best by `criterion`, of equals the first, as in transformers' trainer. The best is among
-/// the epochs where the metric is defined.
+/// The selected evaluation: the last, or the best by `criterion`, the first of equals, as in transformers' trainer. The
+/// best is among the epochs where the metric is defined.
 pub fn select_best<'e>(evals: &'e [Eval], criterion: &Criterion, select: Select) -> Option<&'e Eval> {
     if select == Select::Last {
         return evals.last();
@@ -158,7 +158,7 @@ pub fn select_best<'e>(evals: &'e [Eval], criterion: &Criterion, select: Select)
     best.map(|(_, eval)| eval)
 }
 
-/// One evaluation, at the end of an epoch.
+/// The evaluation at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Eval {
     /// The epoch, from 1.

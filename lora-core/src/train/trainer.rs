@@ -247,8 +247,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the trained variables if the last evaluation is the selected one so far. Before the checkpoint: a run killed between
-    /// the two writes them again.
+    /// Writes the trained variables if the last evaluation is the selected one so far. Before the checkpoint: a run
+    /// killed between the two writes them again.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
         let (Some(keep), Some(last)) = (&self.keep, evals.last()) else {
             return Ok(());

@@ -37,8 +37,8 @@ impl Weights {
         };
         let order = rows_of(&names, classes).ok_or_else(|| {
             other(format!(
-                "`id2label` of config.json calls the outputs of its head {} and the task's classes are {} (if they mean the same, \
-                 write the task's names there)",
+                "`id2label` of config.json labels the outputs of its head {} and the task's classes are {} (if they mean the same, \
+                 use the task's classes as labels)",
                 names.join(", "),
                 classes.join(", ")
             ))

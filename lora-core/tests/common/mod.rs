@@ -30,7 +30,7 @@ pub fn config(model_type: &str) -> Value {
         });
     }
     if ["llama", "qwen2"].contains(&model_type) {
-        // Llama with biases and an output layer of its own, so that every method has what it trains.
+        // Llama has biases and an untied output layer, so that every method has variables to train.
         return json!({
             "model_type": model_type, "vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
             "num_key_value_heads": 2, "intermediate_size": 40, "max_position_embeddings": 48, "initializer_range": 0.2,

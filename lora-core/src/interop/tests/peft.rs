@@ -96,7 +96,7 @@ fn target_modules_select_only_the_adapted_modules() {
     assert_eq!(found(&["self.query"]), ["query"]);
     assert_eq!(found(&["attention.output.dense"]), ["attention.output.dense"]);
     assert_eq!(found(&["output.dense"]), ["output.dense"]);
-    // The second matrix of the feed-forward network alone: its name is the end of the attention's.
+    // Only the second matrix of the feed-forward network, whose name is a suffix of that of attention's output matrix.
     let wanted: BTreeSet<String> = (0..12)
         .map(|i| format!("bert.encoder.layer.{i}.output.dense"))
         .collect();

@@ -235,12 +235,12 @@ impl Near {
     fn new(positions: &Positions, width: i64, device: Device) -> Near {
         let distances = Tensor::arange_start(1 - width, width, (Kind::Int64, Device::Cpu));
         let row = positions.row_of(&distances); // increases with the distance
-        let (least, most) = (row.int64_value(&[0]), row.int64_value(&[-1]));
+        let (first, last) = (row.int64_value(&[0]), row.int64_value(&[-1]));
         let places = Tensor::arange(width, (Kind::Int64, Device::Cpu));
         let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1); // [L, L], from 0
-        let index = (row - least).index_select(0, &distance.view(-1)).view([width, width]);
+        let index = (row - first).index_select(0, &distance.view(-1)).view([width, width]);
         Near {
-            rows: Tensor::arange_start(least, most + 1, (Kind::Int64, device)),
+            rows: Tensor::arange_start(first, last + 1, (Kind::Int64, device)),
             index: index.to_device(device),
         }
     }
