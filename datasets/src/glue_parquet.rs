@@ -1,17 +1,12 @@
 //! GLUE tasks as the data set `nyu-mll/glue` of the Hugging Face hub keeps them: parquet, a folder a task
 //! (`mrpc/train-00000-of-00001.parquet`, `mrpc/validation-00000-of-00001.parquet`), any number of files a split.
 
-use std::fmt::Display;
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use polars::prelude::{Column, DataFrame, DataType, PolarsError};
-use polars_io::SerReader;
-use polars_io::parquet::read::ParquetReader;
+use polars::prelude::{Column, DataType, PolarsError};
 use sha2::{Digest, Sha256};
 
-use crate::parquet_rows::numbered;
+use crate::parquet_rows::{frame, numbered};
 use crate::{DataError, Example, Kind, Label, Split, Task, TaskData};
 
 const LABEL: &str = "label";
@@ -102,7 +97,7 @@ fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -
         .flatten()
         .map(str::to_owned)
         .collect();
-    let frame = frame(bytes, &wanted).map_err(bad)?;
+    let frame = frame(bytes, Some(&wanted)).map_err(bad)?;
     let texts = |name: &str| -> Result<_, DataError> {
         let column = frame.column(name).map_err(|e| bad(e.to_string()))?;
         column.str().map_err(|_| {
@@ -130,22 +125,6 @@ fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -
         });
     }
     Ok(())
-}
-
-/// The wanted columns, or what is wrong with the file. Where its bytes contradict each other the reader may panic.
-fn frame(bytes: Vec<u8>, wanted: &[String]) -> Result<DataFrame, String> {
-    let broken = |problem: &dyn Display| format!("not a sound parquet file ({problem}); delete it and get it anew");
-    let read = || -> Result<DataFrame, String> {
-        let mut reader = ParquetReader::new(Cursor::new(bytes));
-        let schema = reader.schema().map_err(|e| broken(&e))?;
-        if let Some(missing) = wanted.iter().find(|name| schema.get(name).is_none()) {
-            let found: Vec<&str> = schema.iter_names().map(|n| n.as_str()).collect();
-            return Err(format!("no column \"{missing}\"; the file has: {}", found.join(", ")));
-        }
-        let reader = reader.with_columns(Some(wanted.to_vec()));
-        reader.finish().map_err(|e| broken(&e))
-    };
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(broken(&"the reader gave up")))
 }
 
 fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataError> {

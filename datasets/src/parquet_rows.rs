@@ -1,26 +1,95 @@
-//! Parquet files of any shape as JSON values, row by row, and how the hub names them.
+//! Parquet files by columns or row by row, and how the hub names them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use ::parquet::file::reader::{FileReader, SerializedFileReader};
-use serde_json::Value;
+use polars::prelude::{Column, DataFrame, DataType, PolarsResult, Series};
+use polars_io::SerReader;
+use polars_io::parquet::read::ParquetReader;
+use serde_json::{Map, Value};
 
 use crate::DataError;
 
-/// The rows of a file. Where its bytes contradict each other the reader may panic, which is caught.
-pub(crate) fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Value>, DataError> {
-    let rows = || -> Result<Vec<Value>, String> {
-        let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(|e| e.to_string())?;
-        let rows = reader.get_row_iter(None).map_err(|e| e.to_string())?;
-        rows.map(|row| row.map(|r| r.to_json_value()).map_err(|e| e.to_string()))
-            .collect()
+/// The columns of a file, all or those that are wanted, or what is wrong with it.
+///
+/// The file is taken to be sound: where its bytes contradict each other the reader may panic, which is caught, or ask for
+/// more memory than there is, which ends the program. [`Hub`](crate::Hub) compares hashes first.
+pub(crate) fn frame(bytes: Vec<u8>, wanted: Option<&[String]>) -> Result<DataFrame, String> {
+    let broken = |problem: &dyn Display| format!("not a sound parquet file ({problem}); delete it and get it anew");
+    let read = || -> Result<DataFrame, String> {
+        let mut reader = ParquetReader::new(Cursor::new(bytes));
+        let schema = reader.schema().map_err(|e| broken(&e))?;
+        let missing = |name: &&String| schema.get(name).is_none();
+        if let Some(missing) = wanted.and_then(|all| all.iter().find(missing)) {
+            let found: Vec<&str> = schema.iter_names().map(|n| n.as_str()).collect();
+            return Err(format!("no column \"{missing}\"; the file has: {}", found.join(", ")));
+        }
+        let reader = reader.with_columns(wanted.map(<[String]>::to_vec));
+        reader.finish().map_err(|e| broken(&e))
     };
-    let caught = catch_unwind(AssertUnwindSafe(rows)).unwrap_or_else(|_| Err("the reader gave up".to_owned()));
-    caught.map_err(|problem| DataError::Parquet {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(broken(&"the reader gave up")))
+}
+
+/// The rows of a file, an object each.
+pub(crate) fn read(path: &Path, bytes: Vec<u8>) -> Result<Vec<Value>, DataError> {
+    let rows = frame(bytes, None).and_then(|frame| {
+        let columns: Vec<Series> = frame
+            .take_columns()
+            .into_iter()
+            .map(Column::take_materialized_series)
+            .collect();
+        objects(&columns).map_err(|e| e.to_string())
+    });
+    rows.map_err(|problem| DataError::Parquet {
         path: path.to_path_buf(),
-        problem: format!("not a sound parquet file ({problem}); delete it and get it anew"),
+        problem,
+    })
+}
+
+/// Columns side by side as objects, row by row.
+fn objects(columns: &[Series]) -> PolarsResult<Vec<Value>> {
+    let height = columns.first().map_or(0, |column| column.len());
+    let mut rows = vec![Map::new(); height];
+    for column in columns {
+        for (row, value) in rows.iter_mut().zip(values(column)?) {
+            row.insert(column.name().to_string(), value);
+        }
+    }
+    Ok(rows.into_iter().map(Value::Object).collect())
+}
+
+/// A column's values; those of types that no data set has (dates, bytes) as text.
+fn values(column: &Series) -> PolarsResult<Vec<Value>> {
+    let plain = |value: Option<Value>| value.unwrap_or(Value::Null);
+    Ok(match column.dtype() {
+        DataType::String => column.str()?.iter().map(|v| plain(v.map(Value::from))).collect(),
+        DataType::Boolean => column.bool()?.iter().map(|v| plain(v.map(Value::from))).collect(),
+        kind if kind.is_integer() => {
+            let numbers = column.cast(&DataType::Int64)?;
+            numbers.i64()?.iter().map(|v| plain(v.map(Value::from))).collect()
+        }
+        kind if kind.is_float() => {
+            let numbers = column.cast(&DataType::Float64)?;
+            numbers.f64()?.iter().map(|v| plain(v.map(Value::from))).collect()
+        }
+        DataType::List(_) => {
+            let lists = column.list()?.into_iter();
+            let list = |list: Option<Series>| list.map(|l| values(&l)).transpose();
+            let each = lists.map(|l| Ok(plain(list(l)?.map(Value::from))));
+            each.collect::<PolarsResult<_>>()?
+        }
+        DataType::Struct(_) => {
+            let missing = column.is_null();
+            let rows = objects(&column.struct_()?.fields_as_series())?.into_iter();
+            let or_null =
+                |(value, missing): (Value, Option<bool>)| plain(Some(value).filter(|_| missing != Some(true)));
+            rows.zip(missing.iter()).map(or_null).collect()
+        }
+        DataType::Null => vec![Value::Null; column.len()],
+        _ => column.iter().map(|v| Value::from(v.to_string())).collect(),
     })
 }
 
