@@ -15,6 +15,7 @@ pub mod meteor;
 pub mod mteval;
 mod ngram;
 pub mod nltk;
+mod pinned;
 pub mod porter;
 pub mod ptb;
 pub mod pyter;
@@ -27,3 +28,4 @@ pub mod ter;
 pub mod webnlg;
 
 pub use labels::{Metric, MetricError, Predictions, compute};
+pub use pinned::Mismatch;

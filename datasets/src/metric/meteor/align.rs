@@ -54,7 +54,7 @@ impl Positions {
 
 /// A partial alignment.
 #[derive(Clone)]
-struct Path {
+struct PartialAlignment {
     /// The last of the matches chosen, in the search's list of links.
     last: Option<usize>,
     /// Weighted matched words of both sides, whole numbers: a single word that does not match exactly adds nothing.
@@ -68,7 +68,7 @@ struct Path {
     used: Positions,
 }
 
-impl Path {
+impl PartialAlignment {
     fn take(&mut self, m: &Match) {
         let add = |sum: i32, len: usize| {
             if m.module == 0 {
@@ -101,7 +101,7 @@ pub(super) fn align(matches: &[Vec<Match>], hyp_len: usize, ref_len: usize) -> V
     let (fixed, ref_used, used) = fixed(matches, hyp_len, ref_len);
     // Chosen matches with the one chosen before: paths share their beginnings.
     let mut links: Vec<(Match, Option<usize>)> = Vec::new();
-    let mut paths = vec![Path {
+    let mut paths = vec![PartialAlignment {
         last: None,
         weight: (0, 0),
         chunks: 0,
@@ -113,7 +113,7 @@ pub(super) fn align(matches: &[Vec<Match>], hyp_len: usize, ref_len: usize) -> V
     for at in 0..ref_len {
         let mut grown = Vec::with_capacity(paths.len() * 2);
         if paths.len() > 1 {
-            paths.sort_by_key(Path::order);
+            paths.sort_by_key(PartialAlignment::order);
         }
         let fallback = paths[0].clone();
         for mut path in paths.into_iter().take(BEAM) {
@@ -134,9 +134,9 @@ pub(super) fn align(matches: &[Vec<Match>], hyp_len: usize, ref_len: usize) -> V
         paths = if grown.is_empty() { vec![fallback] } else { grown };
     }
     // Chunks that are still open count only after the last cut.
-    paths.sort_by_key(Path::order);
+    paths.sort_by_key(PartialAlignment::order);
     paths.truncate(BEAM);
-    paths.iter_mut().for_each(Path::close);
+    paths.iter_mut().for_each(PartialAlignment::close);
     let best = paths.iter().min_by_key(|p| p.order()).and_then(|p| p.last);
     let mut chosen: Vec<Match> = std::iter::successors(best, |&l| links[l].1)
         .map(|l| links[l].0)
@@ -147,11 +147,11 @@ pub(super) fn align(matches: &[Vec<Match>], hyp_len: usize, ref_len: usize) -> V
 
 /// All ways to go on from a reference position: with each match, and without.
 fn grow(
-    mut path: Path,
+    mut path: PartialAlignment,
     matches: &[Match],
     ref_used: &Positions,
     links: &mut Vec<(Match, Option<usize>)>,
-    grown: &mut Vec<Path>,
+    grown: &mut Vec<PartialAlignment>,
 ) {
     for m in matches {
         let free = (m.hyp_start..m.hyp_end()).all(|i| !path.used.has(i));

@@ -6,21 +6,29 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
 use super::error::MeteorError;
 use super::index::Builder;
+use crate::metric::pinned::PinnedFile;
 
 const JAR: &str = "meteor-1.5.jar";
 const TABLE: &str = "data/paraphrase-en.gz";
 const IN_WHEEL: &str = "pycocoevalcap/meteor/";
-/// SHA-256 of both, as METEOR 1.5 was published.
-const JAR_SHA256: &str = "1e57b4c72c0830ebe68558f1c799a624e96cbc1b6045c9f6330e26dcff6eafc2";
-const TABLE_SHA256: &str = "c147ac7d2c91f2fbb3ad31e4b352235061eb83145e0434daf217ee9ca5975f48";
+/// Both, as METEOR 1.5 was published.
+const FILES: [PinnedFile; 2] = [
+    PinnedFile {
+        name: JAR,
+        sha256: "1e57b4c72c0830ebe68558f1c799a624e96cbc1b6045c9f6330e26dcff6eafc2",
+    },
+    PinnedFile {
+        name: TABLE,
+        sha256: "c147ac7d2c91f2fbb3ad31e4b352235061eb83145e0434daf217ee9ca5975f48",
+    },
+];
 
 /// The jar and the paraphrase table (compressed), both as they were published.
-struct Files {
+struct MeteorFiles {
     jar: Vec<u8>,
     table: Vec<u8>,
 }
@@ -28,8 +36,12 @@ struct Files {
 /// The index of the data at a path: a wheel, a jar with `data/paraphrase-en.gz` beside it, or a folder that holds either.
 pub(super) fn build(path: &Path) -> Result<Vec<u8>, MeteorError> {
     let files = read(path)?;
-    check(path, JAR, &files.jar, JAR_SHA256)?;
-    check(path, TABLE, &files.table, TABLE_SHA256)?;
+    for (file, bytes) in FILES.iter().zip([&files.jar, &files.table]) {
+        file.check(bytes).map_err(|mismatch| {
+            let path = path.to_path_buf();
+            MeteorError::Checksum { path, mismatch }
+        })?;
+    }
     let mut jar = ZipArchive::new(Cursor::new(files.jar)).map_err(|e| unzip(path, e))?;
     let mut text = |name: &str| -> Result<String, MeteorError> {
         let bytes = member(&mut jar, name).map_err(|e| unzip(path, e))?;
@@ -49,8 +61,7 @@ pub(super) fn build(path: &Path) -> Result<Vec<u8>, MeteorError> {
 
 /// The digest of both files' digests.
 pub(super) fn sha256() -> String {
-    let digests = format!("{JAR} {JAR_SHA256}\n{TABLE} {TABLE_SHA256}\n");
-    Sha256::digest(digests).iter().map(|b| format!("{b:02x}")).collect()
+    PinnedFile::digest(&FILES)
 }
 
 fn unzip(path: &Path, source: zip::result::ZipError) -> MeteorError {
@@ -58,21 +69,7 @@ fn unzip(path: &Path, source: zip::result::ZipError) -> MeteorError {
     MeteorError::Archive { path, source }
 }
 
-fn check(path: &Path, file: &'static str, bytes: &[u8], wanted: &'static str) -> Result<(), MeteorError> {
-    let found: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    if found == wanted {
-        return Ok(());
-    }
-    let path = path.to_path_buf();
-    Err(MeteorError::Checksum {
-        path,
-        file,
-        found,
-        wanted,
-    })
-}
-
-fn read(path: &Path) -> Result<Files, MeteorError> {
+fn read(path: &Path) -> Result<MeteorFiles, MeteorError> {
     if path.is_dir() {
         let jar = ["", "meteor", IN_WHEEL]
             .iter()
@@ -91,7 +88,7 @@ fn read(path: &Path) -> Result<Files, MeteorError> {
     };
     if path.extension().is_some_and(|e| e == "jar") {
         let table = path.with_file_name(TABLE);
-        return Ok(Files {
+        return Ok(MeteorFiles {
             jar: std::fs::read(path).map_err(io(path))?,
             table: std::fs::read(&table).map_err(io(&table))?,
         });
@@ -99,7 +96,7 @@ fn read(path: &Path) -> Result<Files, MeteorError> {
     let file = File::open(path).map_err(io(path))?;
     let mut wheel = ZipArchive::new(BufReader::new(file)).map_err(|e| unzip(path, e))?;
     let mut part = |name: &str| member(&mut wheel, &format!("{IN_WHEEL}{name}")).map_err(|e| unzip(path, e));
-    Ok(Files {
+    Ok(MeteorFiles {
         jar: part(JAR)?,
         table: part(TABLE)?,
     })

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::metric::pinned::Mismatch;
+
 /// METEOR's data that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum MeteorError {
@@ -28,16 +30,12 @@ pub enum MeteorError {
         source: zip::result::ZipError,
     },
     /// Other data than METEOR 1.5's.
-    #[error("{}: {file} is not METEOR 1.5's (SHA-256 {found}, wanted {wanted}); scores with it would be others", .path.display())]
+    #[error("{}: {} is not METEOR 1.5's ({mismatch}); scores with it would be others", .path.display(), .mismatch.file)]
     Checksum {
         /// Where it was found.
         path: PathBuf,
-        /// The part that differs.
-        file: &'static str,
-        /// Its digest.
-        found: String,
-        /// The digest of METEOR 1.5's.
-        wanted: &'static str,
+        /// The file that differs.
+        mismatch: Mismatch,
     },
     /// A paraphrase table that breaks off.
     #[error("METEOR's paraphrase table is damaged at line {line}")]

@@ -9,7 +9,7 @@ const MAGIC: &[u8; 8] = b"LORAMET\x01";
 
 /// The tables, by their place in the file. Those of ends are followed by what ends there: strings, or lists of numbers.
 #[derive(Clone, Copy)]
-pub(super) enum Table {
+pub(super) enum IndexTable {
     /// Function words, one a line.
     Function = 0,
     /// Words that keep their period, one a line, as METEOR has them.
@@ -130,12 +130,12 @@ impl Index {
         (bytes.len() == at).then_some(Self { bytes, tables })
     }
 
-    pub fn text(&self, table: Table) -> std::borrow::Cow<'_, str> {
+    pub fn text(&self, table: IndexTable) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes[self.tables[table as usize].clone()])
     }
 
     /// Strings, from the table of their ends and the one after it.
-    pub fn strings(&self, ends: Table) -> Strings<'_> {
+    pub fn strings(&self, ends: IndexTable) -> Strings<'_> {
         let text = &self.bytes[self.tables[ends as usize + 1].clone()];
         Strings {
             ends: self.numbers(ends as usize),
@@ -144,7 +144,7 @@ impl Index {
     }
 
     /// Lists, from the table of their ends and the one after it.
-    pub fn lists(&self, ends: Table) -> Lists<'_> {
+    pub fn lists(&self, ends: IndexTable) -> Lists<'_> {
         let values = self.numbers(ends as usize + 1);
         Lists {
             ends: self.numbers(ends as usize),

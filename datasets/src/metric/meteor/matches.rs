@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rust_stemmers::{Algorithm, Stemmer};
 
 use super::align::Match;
-use super::index::{Index, Table, first};
+use super::index::{Index, IndexTable, first};
 
 /// A word as the matchers see it.
 pub(super) struct Word {
@@ -41,7 +41,7 @@ impl<'a> Lexicon<'a> {
         let stem = self.stemmer.stem(word);
         let number = self
             .index
-            .strings(Table::WordEnds)
+            .strings(IndexTable::WordEnds)
             .find(word)
             .and_then(|n| u32::try_from(n).ok());
         Word {
@@ -54,16 +54,16 @@ impl<'a> Lexicon<'a> {
     }
 
     fn sets(&self, word: &str) -> Vec<u32> {
-        let regular = |word: &str| self.found(Table::SynonymEnds, Table::SetEnds, word);
+        let regular = |word: &str| self.found(IndexTable::SynonymEnds, IndexTable::SetEnds, word);
         let mut sets = regular(word).unwrap_or_default();
-        let base = self.found(Table::IrregularEnds, Table::IrregularSetEnds, word);
+        let base = self.found(IndexTable::IrregularEnds, IndexTable::IrregularSetEnds, word);
         sets.extend(base.or_else(|| regular(&self.base(word))).unwrap_or_default());
         sets.sort_unstable();
         sets.dedup();
         sets
     }
 
-    fn found(&self, strings: Table, lists: Table, word: &str) -> Option<Vec<u32>> {
+    fn found(&self, strings: IndexTable, lists: IndexTable, word: &str) -> Option<Vec<u32>> {
         let at = self.index.strings(strings).find(word)?;
         Some(self.index.lists(lists).get(at).iter().collect())
     }
@@ -97,7 +97,7 @@ impl<'a> Lexicon<'a> {
         if tail.is_empty() && (word.ends_with("ss") || word.chars().count() <= 2) {
             return word.to_owned();
         }
-        let known = |base: &String| self.index.strings(Table::SynonymEnds).find(base).is_some();
+        let known = |base: &String| self.index.strings(IndexTable::SynonymEnds).find(base).is_some();
         let bases = ENDINGS
             .iter()
             .filter_map(|(ending, new)| Some(stem.strip_suffix(ending)?.to_owned() + new));
@@ -119,7 +119,7 @@ pub(super) type Phrases = Vec<Vec<(u32, usize)>>;
 
 /// Looks the phrases of a text up.
 pub(super) fn phrases(text: &[&Word], index: &Index) -> Phrases {
-    let table = index.lists(Table::PhraseEnds);
+    let table = index.lists(IndexTable::PhraseEnds);
     let from = |start: usize| {
         let mut found = Vec::new();
         let mut range = 0..table.len();
@@ -195,7 +195,7 @@ fn paraphrases(one: &Phrases, other: &Phrases, index: &Index, mut found: impl Fn
             places.entry(phrase).or_insert((len, Vec::new())).1.push(start);
         }
     }
-    let table = index.lists(Table::ParaphraseEnds);
+    let table = index.lists(IndexTable::ParaphraseEnds);
     for (start, phrases) in one.iter().enumerate() {
         for &(phrase, len) in phrases {
             for paraphrase in table.get(phrase as usize).iter() {

@@ -19,7 +19,7 @@ pub use align::Match;
 pub use error::MeteorError;
 
 use super::generated::Segment;
-use index::{Index, Table};
+use index::{Index, IndexTable};
 use matches::{Lexicon, Phrases, Word};
 use normalize::Prefixes;
 
@@ -135,7 +135,7 @@ pub struct Meteor {
 }
 
 /// A text's words, and the phrases that stand in it.
-struct Text<'a> {
+struct MeteorText<'a> {
     words: Vec<&'a Word>,
     phrases: Phrases,
 }
@@ -178,14 +178,14 @@ impl Meteor {
     }
 
     fn new(index: Index) -> Self {
-        let lines = index.text(Table::Function);
+        let lines = index.text(IndexTable::Function);
         let function = lines
             .lines()
             .map(|l| l.trim().to_lowercase())
             .filter(|l| !l.is_empty())
             .collect();
         drop(lines);
-        let prefixes = Prefixes::parse(&index.text(Table::Prefixes));
+        let prefixes = Prefixes::parse(&index.text(IndexTable::Prefixes));
         Self {
             index,
             function,
@@ -223,7 +223,7 @@ impl Meteor {
         let text = |tokens: &Vec<String>| {
             let words: Vec<&Word> = tokens.iter().filter_map(|t| words.get(t.as_str())).collect();
             let phrases = matches::phrases(&words, &self.index);
-            Text { words, phrases }
+            MeteorText { words, phrases }
         };
         let best = |(hyp, refs): &(Vec<String>, Vec<Vec<String>>)| {
             let hyp = text(hyp);
@@ -252,18 +252,18 @@ impl Meteor {
         let text =
             |words: &'_ Vec<Word>| -> Phrases { matches::phrases(&words.iter().collect::<Vec<_>>(), &self.index) };
         let (in_hyp, in_ref) = (text(&hyp), text(&reference));
-        let hyp = Text {
+        let hyp = MeteorText {
             words: hyp.iter().collect(),
             phrases: in_hyp,
         };
-        let reference = Text {
+        let reference = MeteorText {
             words: reference.iter().collect(),
             phrases: in_ref,
         };
         self.pair(&hyp, &reference, matchers)
     }
 
-    fn pair(&self, hyp: &Text, reference: &Text, matchers: usize) -> (Stats, Vec<Match>) {
+    fn pair(&self, hyp: &MeteorText, reference: &MeteorText, matchers: usize) -> (Stats, Vec<Match>) {
         let found = matches::matches(
             (&hyp.words, &hyp.phrases),
             (&reference.words, &reference.phrases),
@@ -271,7 +271,7 @@ impl Meteor {
             matchers,
         );
         let alignment = align::align(&found, hyp.words.len(), reference.words.len());
-        let side = |text: &Text, of: fn(&Match) -> (usize, usize)| {
+        let side = |text: &MeteorText, of: fn(&Match) -> (usize, usize)| {
             let function_words = text.words.iter().filter(|w| w.function).count();
             let mut side = Side {
                 words: text.words.len(),

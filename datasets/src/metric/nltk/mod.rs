@@ -60,7 +60,7 @@ impl Nltk {
 }
 
 /// What is rewritten in a sentence.
-struct Rule {
+struct Rewrite {
     /// Without any of these in it a text stays as it is; with none of them named, it is always looked at.
     signs: &'static [&'static str],
     pattern: Regex,
@@ -68,7 +68,7 @@ struct Rule {
 }
 
 /// The rules in their order.
-static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+static RULES: LazyLock<Vec<Rewrite>> = LazyLock::new(|| {
     let rules: &[(&'static [&'static str], &str, &'static str)] = &[
         // Quotes that open.
         (&["«", "“", "‘", "„", "`"], r"[«“‘„]|`+", " $0 "),
@@ -116,7 +116,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         .map(|&(signs, pattern, to)| (signs, as_in_python(pattern), to));
     let compiled = |(signs, pattern, to): (_, String, _)| {
         let pattern = Regex::new(&pattern).ok()?;
-        Some(Rule { signs, pattern, to })
+        Some(Rewrite { signs, pattern, to })
     };
     rules.chain(words).filter_map(compiled).collect()
 });

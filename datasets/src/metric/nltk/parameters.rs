@@ -6,27 +6,28 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
+use crate::metric::pinned::{Mismatch, PinnedFile};
+
 /// The files and the SHA-256 of each.
-const FILES: [(&str, &str); 4] = [
-    (
-        "abbrev_types.txt",
-        "92a3e070f43d9b4c5534758ca40ad7343b04e7e29bfe0c2eb658a39445a4f779",
-    ),
-    (
-        "collocations.tab",
-        "8e2da1225e4dd2cc9dba261ee231ccb134859e21b46006e7f472c5ee269af0cf",
-    ),
-    (
-        "ortho_context.tab",
-        "4bbcca25ed3d3f06c02402abf8419b9f033b8adc06e7b482eca4e45f81a5dc4c",
-    ),
-    (
-        "sent_starters.txt",
-        "f3f8535483e1dba487241b764945168123bca3209a9645e59acd1225dc76edac",
-    ),
+const FILES: [PinnedFile; 4] = [
+    PinnedFile {
+        name: "abbrev_types.txt",
+        sha256: "92a3e070f43d9b4c5534758ca40ad7343b04e7e29bfe0c2eb658a39445a4f779",
+    },
+    PinnedFile {
+        name: "collocations.tab",
+        sha256: "8e2da1225e4dd2cc9dba261ee231ccb134859e21b46006e7f472c5ee269af0cf",
+    },
+    PinnedFile {
+        name: "ortho_context.tab",
+        sha256: "4bbcca25ed3d3f06c02402abf8419b9f033b8adc06e7b482eca4e45f81a5dc4c",
+    },
+    PinnedFile {
+        name: "sent_starters.txt",
+        sha256: "f3f8535483e1dba487241b764945168123bca3209a9645e59acd1225dc76edac",
+    },
 ];
 /// Folders below a source that may hold them.
 const FOLDERS: [&str; 4] = ["", "english", "punkt_tab/english", "tokenizers/punkt_tab/english"];
@@ -59,16 +60,12 @@ pub enum PunktError {
         source: zip::result::ZipError,
     },
     /// Other parameters than those published with NLTK.
-    #[error("{}: {file} is not that of NLTK's punkt_tab (SHA-256 {found}, wanted {wanted}); scores with it would be others. `lora score fetch-punkt-data` brings the right one", .path.display())]
+    #[error("{}: {} is not that of NLTK's punkt_tab ({mismatch}); scores with it would be others. `lora score fetch-punkt-data` brings the right one", .path.display(), .mismatch.file)]
     Checksum {
         /// Where it was found.
         path: PathBuf,
         /// The file that differs.
-        file: &'static str,
-        /// Its digest.
-        found: String,
-        /// The digest of NLTK's.
-        wanted: &'static str,
+        mismatch: Mismatch,
     },
 }
 
@@ -169,20 +166,12 @@ pub(super) fn cached() -> Option<PathBuf> {
 
 /// The digest of all files' digests.
 pub(super) fn sha256() -> String {
-    let mut digest = Sha256::new();
-    for (name, sha256) in FILES {
-        digest.update(format!("{name} {sha256}\n"));
-    }
-    hex(digest)
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    PinnedFile::digest(&FILES)
 }
 
 fn read(path: &Path) -> Result<Contents, PunktError> {
     let contents = if path.is_dir() {
-        let complete = |folder: &PathBuf| FILES.iter().all(|(name, _)| folder.join(name).is_file());
+        let complete = |folder: &PathBuf| FILES.iter().all(|file| folder.join(file.name).is_file());
         match FOLDERS.iter().map(|f| path.join(f)).find(complete) {
             Some(folder) => from_folder(&folder)?,
             None => from_archive(&archive_in(path).ok_or_else(|| not_found(path))?)?,
@@ -192,17 +181,11 @@ fn read(path: &Path) -> Result<Contents, PunktError> {
     } else {
         return Err(not_found(path));
     };
-    for ((file, wanted), bytes) in FILES.into_iter().zip(&contents) {
-        let found = hex(Sha256::new_with_prefix(bytes));
-        if found != wanted {
+    for (file, bytes) in FILES.iter().zip(&contents) {
+        file.check(bytes).map_err(|mismatch| {
             let path = path.to_path_buf();
-            return Err(PunktError::Checksum {
-                path,
-                file,
-                found,
-                wanted,
-            });
-        }
+            PunktError::Checksum { path, mismatch }
+        })?;
     }
     Ok(contents)
 }
@@ -218,8 +201,8 @@ fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> PunktError {
 }
 
 fn from_folder(folder: &Path) -> Result<Contents, PunktError> {
-    let content = |(name, _): &(&str, &str)| {
-        let path = folder.join(name);
+    let content = |file: &PinnedFile| {
+        let path = folder.join(file.name);
         std::fs::read(&path).map_err(unreadable(&path))
     };
     FILES.iter().map(content).collect()
@@ -241,8 +224,8 @@ fn from_archive(path: &Path) -> Result<Contents, PunktError> {
         path: path.to_path_buf(),
         source,
     })?;
-    let mut content = |(name, _): &(&str, &str)| {
-        let ending = format!("punkt_tab/english/{name}");
+    let mut content = |file: &PinnedFile| {
+        let ending = format!("punkt_tab/english/{}", file.name);
         let member = archive.file_names().find(|n| n.ends_with(&ending)).map(str::to_owned);
         let member = member.ok_or_else(|| not_found(path))?;
         let mut bytes = Vec::new();
@@ -261,8 +244,8 @@ fn keep(folder: &Path, contents: &Contents) -> std::io::Result<()> {
     let above = folder.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(above)?;
     let made = tempfile::tempdir_in(above)?;
-    for ((name, _), bytes) in FILES.iter().zip(contents) {
-        std::fs::write(made.path().join(name), bytes)?;
+    for (file, bytes) in FILES.iter().zip(contents) {
+        std::fs::write(made.path().join(file.name), bytes)?;
     }
     // What lies there is not whole.
     if folder.is_dir() {
