@@ -13,12 +13,12 @@ const MAGIC: &[u8; 8] = b"LORATOK\x01";
 const DIGEST: usize = 32;
 
 /// Ids and type ids of one text.
-pub(crate) type Row = (Vec<u32>, Vec<u32>);
+pub(crate) type CachedIds = (Vec<u32>, Vec<u32>);
 
 /// What a cached file was made from.
-pub(crate) struct Key([u8; DIGEST]);
+pub(crate) struct CacheKey([u8; DIGEST]);
 
-impl Key {
+impl CacheKey {
     /// From the tokenizer's digest, the truncation length and all texts in order.
     pub fn new<'a>(tokenizer: &str, max_len: usize, texts: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
         let mut digest = Sha256::new();
@@ -86,7 +86,7 @@ impl Cache {
     }
 
     /// The rows stored under the key, if the file is whole and has that many.
-    pub(crate) fn get(&self, key: &Key, rows: usize) -> Option<Vec<Row>> {
+    pub(crate) fn get(&self, key: &CacheKey, rows: usize) -> Option<Vec<CachedIds>> {
         let path = self.dir.join(key.file_name());
         let bytes = std::fs::read(&path).ok()?;
         let found = decode(&bytes, key, rows);
@@ -100,7 +100,7 @@ impl Cache {
     }
 
     /// Stores rows; a failure is logged and otherwise of no consequence.
-    pub(crate) fn put(&self, key: &Key, rows: &[Row]) {
+    pub(crate) fn put(&self, key: &CacheKey, rows: &[CachedIds]) {
         let Some(bytes) = encode(key, rows) else { return };
         if let Err(e) = support::write_atomic(self.dir.join(key.file_name()), &bytes) {
             tracing::warn!("tokenised data could not be cached: {e}: {}", e.source);
@@ -110,7 +110,7 @@ impl Cache {
 
 /// Layout: magic, key, number of rows (u64), then a row: length (u32), ids (u32 each), type ids (one byte each); at the
 /// end SHA-256 of all before. Little-endian. None if a number is too large for its place.
-fn encode(key: &Key, rows: &[Row]) -> Option<Vec<u8>> {
+fn encode(key: &CacheKey, rows: &[CachedIds]) -> Option<Vec<u8>> {
     let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut bytes = Vec::with_capacity(MAGIC.len() + 2 * DIGEST + 8 + rows.len() * 4 + tokens * 5);
     bytes.extend_from_slice(MAGIC);
@@ -128,7 +128,7 @@ fn encode(key: &Key, rows: &[Row]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn decode(bytes: &[u8], key: &Key, rows: usize) -> Option<Vec<Row>> {
+fn decode(bytes: &[u8], key: &CacheKey, rows: usize) -> Option<Vec<CachedIds>> {
     let (body, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
     if Sha256::digest(body)[..] != *digest {
         return None;
@@ -158,11 +158,11 @@ fn decode(bytes: &[u8], key: &Key, rows: usize) -> Option<Vec<Row>> {
 mod tests {
     use super::*;
 
-    fn key(text: &str) -> Key {
-        Key::new("tokenizer", 8, [(text, None)].into_iter())
+    fn key(text: &str) -> CacheKey {
+        CacheKey::new("tokenizer", 8, [(text, None)].into_iter())
     }
 
-    fn rows() -> Vec<Row> {
+    fn rows() -> Vec<CachedIds> {
         vec![(vec![0, 70_000, 2], vec![0, 0, 1]), (vec![], vec![])]
     }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn keys_tell_all_inputs_apart() {
-        let of = |tokenizer, max_len, first, second| Key::new(tokenizer, max_len, [(first, second)].into_iter()).0;
+        let of = |tokenizer, max_len, first, second| CacheKey::new(tokenizer, max_len, [(first, second)].into_iter()).0;
         let base = of("t", 8, "ab", None);
         for other in [
             of("u", 8, "ab", None),

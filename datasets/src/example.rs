@@ -22,7 +22,7 @@ pub struct Example {
 
 /// The examples of one file, in the file's order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Split {
+pub struct LabelledSplit {
     /// `train`, `dev`, `dev_matched`, ...
     pub name: String,
     /// Never empty when it comes from a loader.

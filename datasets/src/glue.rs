@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 use crate::metric::Metric::{self, Accuracy, F1, Matthews, Pearson, Spearman};
 use crate::metric::{MetricError, Predictions, compute};
 use crate::text_file::{Header, TextFile, json_field, json_object, json_text};
-use crate::{DataError, Example, Label, Split};
+use crate::{DataError, Example, Label, LabelledSplit};
 
 /// What a task asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum TaskKind {
     /// One class of several.
     Classification {
         /// The classes' names; a [`Label::Class`] indexes them.
@@ -53,13 +53,13 @@ struct Layout {
 
 /// One GLUE task.
 #[derive(Debug)]
-pub struct Task {
+pub struct GlueTask {
     /// Its name in configs and on the command line.
     pub id: &'static str,
     /// Its folder in the GLUE distribution, which is also its name in print.
     pub folder: &'static str,
     /// Classes or a score.
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// What it is judged by; the first is the one in the paper's Table 2.
     pub metrics: &'static [Metric],
     /// The splits to evaluate on; the number of Table 2 is that on the first, by which the best epoch is chosen. The paper's MNLI
@@ -68,7 +68,7 @@ pub struct Task {
     layout: Layout,
 }
 
-impl Task {
+impl GlueTask {
     /// Whether examples are pairs of sentences.
     pub fn paired(&self) -> bool {
         self.layout.second.is_some()
@@ -77,8 +77,8 @@ impl Task {
     /// Width of the model's output: number of classes, 1 for a score.
     pub fn outputs(&self) -> usize {
         match self.kind {
-            Kind::Classification { labels } => labels.len(),
-            Kind::Regression { .. } => 1,
+            TaskKind::Classification { labels } => labels.len(),
+            TaskKind::Regression { .. } => 1,
         }
     }
 
@@ -113,12 +113,12 @@ impl Task {
             });
         }
         Ok(match self.kind {
-            Kind::Classification { .. } => Predictions::Classes(logits.chunks(width).map(argmax).collect()),
-            Kind::Regression { .. } => Predictions::Scores(logits.iter().map(|&v| f64::from(v)).collect()),
+            TaskKind::Classification { .. } => Predictions::Classes(logits.chunks(width).map(argmax).collect()),
+            TaskKind::Regression { .. } => Predictions::Scores(logits.iter().map(|&v| f64::from(v)).collect()),
         })
     }
 
-    /// All metrics of the task by name ([`Metric::name`]); the one to choose by is [`Task::primary`].
+    /// All metrics of the task by name ([`Metric::name`]); the one to choose by is [`GlueTask::primary`].
     ///
     /// # Errors
     /// [`MetricError::Length`], [`MetricError::Kind`].
@@ -151,7 +151,7 @@ fn argmax(row: &[f32]) -> usize {
 }
 
 const DEV: &[&str] = &["dev"];
-const ENTAILMENT: Kind = Kind::Classification {
+const ENTAILMENT: TaskKind = TaskKind::Classification {
     labels: &["entailment", "not_entailment"],
 };
 
@@ -167,11 +167,11 @@ const PAIR: Layout = Layout {
 };
 
 /// All tasks: Table 2 in its order, then WNLI.
-pub static TASKS: &[Task] = &[
-    Task {
+pub static TASKS: &[GlueTask] = &[
+    GlueTask {
         id: "mnli",
         folder: "MNLI",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["entailment", "neutral", "contradiction"],
         },
         metrics: &[Accuracy],
@@ -183,10 +183,10 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "sst-2",
         folder: "SST-2",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["negative", "positive"],
         },
         metrics: &[Accuracy],
@@ -198,10 +198,10 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "mrpc",
         folder: "MRPC",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["not_equivalent", "equivalent"],
         },
         metrics: &[Accuracy, F1],
@@ -215,10 +215,10 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "cola",
         folder: "CoLA",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["unacceptable", "acceptable"],
         },
         metrics: &[Matthews],
@@ -231,7 +231,7 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "qnli",
         folder: "QNLI",
         kind: ENTAILMENT,
@@ -243,10 +243,10 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "qqp",
         folder: "QQP",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["not_duplicate", "duplicate"],
         },
         metrics: &[Accuracy, F1],
@@ -260,7 +260,7 @@ pub static TASKS: &[Task] = &[
             ..PAIR
         },
     },
-    Task {
+    GlueTask {
         id: "rte",
         folder: "RTE",
         kind: ENTAILMENT,
@@ -268,18 +268,18 @@ pub static TASKS: &[Task] = &[
         eval_splits: DEV,
         layout: PAIR,
     },
-    Task {
+    GlueTask {
         id: "sts-b",
         folder: "STS-B",
-        kind: Kind::Regression { min: 0.0, max: 5.0 },
+        kind: TaskKind::Regression { min: 0.0, max: 5.0 },
         metrics: &[Pearson, Spearman],
         eval_splits: DEV,
         layout: Layout { label: "score", ..PAIR },
     },
-    Task {
+    GlueTask {
         id: "wnli",
         folder: "WNLI",
-        kind: Kind::Classification {
+        kind: TaskKind::Classification {
             labels: &["not_entailment", "entailment"],
         },
         metrics: &[Accuracy],
@@ -289,7 +289,7 @@ pub static TASKS: &[Task] = &[
 ];
 
 /// The task of that name; case, `-` and `_` do not matter (`STS-B`, `sts-b`, `stsb`).
-pub fn find(name: &str) -> Result<&'static Task, DataError> {
+pub fn find(name: &str) -> Result<&'static GlueTask, DataError> {
     let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
     TASKS
         .iter()
@@ -302,13 +302,13 @@ pub fn find(name: &str) -> Result<&'static Task, DataError> {
 
 /// A task's examples.
 #[derive(Debug, Clone)]
-pub struct TaskData {
+pub struct GlueData {
     /// Whose examples these are.
-    pub task: &'static Task,
+    pub task: &'static GlueTask,
     /// What to train on.
-    pub train: Split,
-    /// What to evaluate on, in the order of [`Task::eval_splits`].
-    pub evals: Vec<Split>,
+    pub train: LabelledSplit,
+    /// What to evaluate on, in the order of [`GlueTask::eval_splits`].
+    pub evals: Vec<LabelledSplit>,
     /// SHA-256, in hex, over the files read: train first, then the evaluation splits in order.
     pub sha256: String,
 }
@@ -317,10 +317,10 @@ pub struct TaskData {
 ///
 /// # Errors
 /// Any [`DataError`] but `UnknownTask`: all files are read before anything is returned.
-pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
+pub fn load(task: &'static GlueTask, dir: &Path) -> Result<GlueData, DataError> {
     let folder = task_folder(task, dir)?;
     let mut digest = Sha256::new();
-    let mut split = |name: &'static str| -> Result<Split, DataError> {
+    let mut split = |name: &'static str| -> Result<LabelledSplit, DataError> {
         let path = split_file(task, &folder, name)?;
         let file = TextFile::read(path, |bytes| {
             digest.update(name.as_bytes());
@@ -333,7 +333,7 @@ pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
         } else {
             parse_tsv(task, &file)?
         };
-        Ok(Split {
+        Ok(LabelledSplit {
             name: name.to_owned(),
             examples,
         })
@@ -344,7 +344,7 @@ pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
         .iter()
         .map(|&name| split(name))
         .collect::<Result<_, _>>()?;
-    Ok(TaskData {
+    Ok(GlueData {
         task,
         train,
         evals,
@@ -352,7 +352,7 @@ pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
     })
 }
 
-fn task_folder(task: &Task, dir: &Path) -> Result<PathBuf, DataError> {
+fn task_folder(task: &GlueTask, dir: &Path) -> Result<PathBuf, DataError> {
     let tried = vec![dir.join(task.folder), dir.join("glue_data").join(task.folder)];
     if let Some(folder) = tried.iter().find(|f| f.is_dir()) {
         return Ok(folder.clone());
@@ -367,7 +367,7 @@ fn task_folder(task: &Task, dir: &Path) -> Result<PathBuf, DataError> {
     })
 }
 
-fn split_file(task: &Task, folder: &Path, split: &'static str) -> Result<PathBuf, DataError> {
+fn split_file(task: &GlueTask, folder: &Path, split: &'static str) -> Result<PathBuf, DataError> {
     let mut tried = vec![folder.join(format!("{split}.tsv"))];
     if task.layout.jsonl {
         tried.push(folder.join(format!("{split}.jsonl")));
@@ -383,7 +383,7 @@ fn split_file(task: &Task, folder: &Path, split: &'static str) -> Result<PathBuf
     }
 }
 
-fn parse_tsv(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> {
+fn parse_tsv(task: &GlueTask, file: &TextFile) -> Result<Vec<Example>, DataError> {
     let Layout {
         headless,
         first,
@@ -441,7 +441,7 @@ fn parse_tsv(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> {
     finish(examples, skips, file)
 }
 
-fn parse_jsonl(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> {
+fn parse_jsonl(task: &GlueTask, file: &TextFile) -> Result<Vec<Example>, DataError> {
     let path = &file.path;
     let mut skips = Skips::default();
     let mut examples = Vec::new();
@@ -474,14 +474,14 @@ fn parse_jsonl(task: &Task, file: &TextFile) -> Result<Vec<Example>, DataError> 
 
 /// The label, or None where MultiNLI's annotators found no majority (`-`); such pairs belong to no class and are left out.
 fn parse_label(
-    task: &Task,
+    task: &GlueTask,
     text: &str,
     column: &'static str,
     path: &Path,
     line: usize,
 ) -> Result<Option<Label>, DataError> {
     match task.kind {
-        Kind::Regression { min, max } => match text.parse::<f64>() {
+        TaskKind::Regression { min, max } => match text.parse::<f64>() {
             Ok(score) if (min..=max).contains(&score) => Ok(Some(Label::Score(score))),
             _ => Err(DataError::BadScore {
                 path: path.to_path_buf(),
@@ -492,8 +492,8 @@ fn parse_label(
                 max,
             }),
         },
-        Kind::Classification { .. } if task.layout.jsonl && text == "-" => Ok(None),
-        Kind::Classification { labels } => {
+        TaskKind::Classification { .. } if task.layout.jsonl && text == "-" => Ok(None),
+        TaskKind::Classification { labels } => {
             let class = if task.layout.numbered {
                 (0..labels.len()).find(|class| text == class.to_string())
             } else {
@@ -507,16 +507,16 @@ fn parse_label(
     }
 }
 
-fn bad_label(task: &Task, found: &str, column: &'static str, path: &Path, line: usize) -> DataError {
+fn bad_label(task: &GlueTask, found: &str, column: &'static str, path: &Path, line: usize) -> DataError {
     let known = match task.kind {
-        Kind::Classification { labels } if task.layout.numbered => labels
+        TaskKind::Classification { labels } if task.layout.numbered => labels
             .iter()
             .enumerate()
             .map(|(i, name)| format!("{i} ({name})"))
             .collect::<Vec<_>>()
             .join(", "),
-        Kind::Classification { labels } => labels.join(", "),
-        Kind::Regression { .. } => String::new(),
+        TaskKind::Classification { labels } => labels.join(", "),
+        TaskKind::Regression { .. } => String::new(),
     };
     DataError::BadLabel {
         path: path.to_path_buf(),

@@ -7,7 +7,7 @@ use polars::prelude::{Column, DataType, PolarsError};
 use sha2::{Digest, Sha256};
 
 use crate::parquet_rows::{frame, numbered};
-use crate::{DataError, Example, Kind, Label, Split, Task, TaskData};
+use crate::{DataError, Example, GlueData, GlueTask, Label, LabelledSplit, TaskKind};
 
 const LABEL: &str = "label";
 
@@ -18,10 +18,10 @@ const LABEL: &str = "label";
 ///
 /// # Errors
 /// `NoFile`, `Read`, `Empty`, `Parquet` or `ParquetRow` of [`DataError`]: all files are read before anything is returned.
-pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
+pub fn load(task: &'static GlueTask, dir: &Path) -> Result<GlueData, DataError> {
     let names = names(task, dir);
     let mut digest = Sha256::new();
-    let mut split = |split: &'static str| -> Result<Split, DataError> {
+    let mut split = |split: &'static str| -> Result<LabelledSplit, DataError> {
         let files = shards(task, split, names.iter().map(String::as_str)).map_err(|missing| DataError::NoFile {
             task: task.id,
             split,
@@ -44,14 +44,14 @@ pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
                 skipped: 0,
             });
         }
-        Ok(Split {
+        Ok(LabelledSplit {
             name: split.to_owned(),
             examples,
         })
     };
     let train = split("train")?;
     let evals = task.eval_splits.iter().map(|&name| split(name));
-    Ok(TaskData {
+    Ok(GlueData {
         task,
         train,
         evals: evals.collect::<Result<_, _>>()?,
@@ -63,14 +63,14 @@ pub fn load(task: &'static Task, dir: &Path) -> Result<TaskData, DataError> {
 ///
 /// # Errors
 /// The path of a file that is missing.
-pub(crate) fn files<'a>(task: &Task, names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<String>, String> {
+pub(crate) fn files<'a>(task: &GlueTask, names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<String>, String> {
     let splits = std::iter::once(&"train").chain(task.eval_splits);
     let files = splits.map(|split| shards(task, split, names.clone()));
     Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// The paths, from `dir`, of what is in the task's folder; none if it cannot be read.
-pub(crate) fn names(task: &Task, dir: &Path) -> Vec<String> {
+pub(crate) fn names(task: &GlueTask, dir: &Path) -> Vec<String> {
     let config = task.hub_config();
     let entries = std::fs::read_dir(dir.join(&config)).into_iter().flatten().flatten();
     // Not the links to blobs that are gone.
@@ -81,12 +81,12 @@ pub(crate) fn names(task: &Task, dir: &Path) -> Vec<String> {
 }
 
 /// The files of one split in order, or the path of one that is missing.
-fn shards<'a>(task: &Task, split: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
+fn shards<'a>(task: &GlueTask, split: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
     let stem = format!("{}/{}-", task.hub_config(), split.replace("dev", "validation"));
     numbered(&stem, names)
 }
 
-fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -> Result<(), DataError> {
+fn read(task: &GlueTask, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -> Result<(), DataError> {
     let bad = |problem| DataError::Parquet {
         path: path.to_path_buf(),
         problem,
@@ -127,7 +127,7 @@ fn read(task: &Task, path: &Path, bytes: Vec<u8>, examples: &mut Vec<Example>) -
     Ok(())
 }
 
-fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataError> {
+fn labels(task: &GlueTask, path: &Path, column: &Column) -> Result<Vec<Label>, DataError> {
     let wrong = |wanted: &str| DataError::Parquet {
         path: path.to_path_buf(),
         problem: format!("column \"{LABEL}\" is of type {}, wanted {wanted}", column.dtype()),
@@ -137,7 +137,7 @@ fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataE
         label.ok_or_else(|| bad_row(path, row, format!("{found} in column \"{LABEL}\", wanted {wanted}")))
     };
     match task.kind {
-        Kind::Classification { labels } if column.dtype().is_integer() => {
+        TaskKind::Classification { labels } if column.dtype().is_integer() => {
             let numbers = column.cast(&DataType::Int64).map_err(|_| wrong("int64"))?;
             let numbers = numbers.i64().map_err(|_| wrong("int64"))?;
             let class = |n: Option<i64>| n.and_then(|n| usize::try_from(n).ok()).filter(|&c| c < labels.len());
@@ -151,7 +151,7 @@ fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataE
             rows.map(|(row, n)| each(row, class(n).map(Label::Class), n.map(|n| n.to_string()), &known))
                 .collect()
         }
-        Kind::Regression { min, max } if column.dtype().is_float() => {
+        TaskKind::Regression { min, max } if column.dtype().is_float() => {
             let scores = scores(column).map_err(|_| wrong("float32 or float64"))?;
             let score = |s: Option<f64>| s.filter(|s| (min..=max).contains(s)).map(Label::Score);
             let range = format!("a number from {min} to {max}");
@@ -159,8 +159,8 @@ fn labels(task: &Task, path: &Path, column: &Column) -> Result<Vec<Label>, DataE
             rows.map(|(row, s)| each(row, score(s), s.map(|s| s.to_string()), &range))
                 .collect()
         }
-        Kind::Classification { .. } => Err(wrong("int64")),
-        Kind::Regression { .. } => Err(wrong("float32 or float64")),
+        TaskKind::Classification { .. } => Err(wrong("int64")),
+        TaskKind::Regression { .. } => Err(wrong("float32 or float64")),
     }
 }
 

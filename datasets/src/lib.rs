@@ -1,7 +1,7 @@
 //! Data sets, tokenising and metrics of the LoRA reproduction. Nothing here needs libtorch.
 //!
 //! The path of a GLUE run: [`glue::find`] names the task, [`glue::load`] reads its files, [`tokenize::Tokenizer::encode_cached`]
-//! turns the examples into ids, [`Task::predictions`] and [`Task::score`] turn a model's logits into the task's metrics.
+//! turns the examples into ids, [`GlueTask::predictions`] and [`GlueTask::score`] turn a model's logits into the task's metrics.
 //!
 //! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
 //! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
@@ -40,8 +40,8 @@ mod text_file;
 pub mod tokenize;
 
 pub use error::DataError;
-pub use example::{Example, Label, Split};
-pub use glue::{Kind, TASKS, Task, TaskData, find, load};
+pub use example::{Example, Label, LabelledSplit};
+pub use glue::{GlueData, GlueTask, TASKS, TaskKind, find, load};
 pub use hub::{Hub, HubError, Snapshot};
 pub use metric::{Metric, MetricError, Predictions};
 pub use template::Template;

@@ -13,13 +13,13 @@ use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer};
 
 /// The fields of a `ModelProto` that decide how text is cut.
 #[derive(Clone, PartialEq, Message)]
-struct Model {
+struct SpmModel {
     #[prost(message, repeated, tag = "1")]
     pieces: Vec<Piece>,
     #[prost(message, optional, tag = "2")]
-    trainer: Option<Trainer>,
+    trainer: Option<TrainerSpec>,
     #[prost(message, optional, tag = "3")]
-    normalizer: Option<Rules>,
+    normalizer: Option<NormalizerSpec>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -29,13 +29,13 @@ struct Piece {
     /// Log-probability.
     #[prost(float, tag = "2")]
     score: f32,
-    #[prost(enumeration = "Kind", optional, tag = "3")]
+    #[prost(enumeration = "PieceKind", optional, tag = "3")]
     kind: Option<i32>,
 }
 
 /// What a piece is; the file leaves it out where it is `Normal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-enum Kind {
+enum PieceKind {
     Normal = 1,
     Unknown = 2,
     Control = 3,
@@ -45,7 +45,7 @@ enum Kind {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Trainer {
+struct TrainerSpec {
     /// 1 is unigram.
     #[prost(int32, optional, tag = "3")]
     model_type: Option<i32>,
@@ -54,7 +54,7 @@ struct Trainer {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Rules {
+struct NormalizerSpec {
     #[prost(bytes = "vec", tag = "2")]
     charsmap: Vec<u8>,
     #[prost(bool, optional, tag = "3")]
@@ -81,7 +81,7 @@ const MASK: &str = "[MASK]";
 /// # Errors
 /// A message for the user: not a SentencePiece file, not of the unigram kind, or special tokens are missing.
 pub(crate) fn tokenizer(bytes: &[u8], lower_case: bool) -> Result<(Tokenizer, Option<CharsMap>), String> {
-    let model = Model::decode(bytes).map_err(|e| format!("not a SentencePiece model ({e})"))?;
+    let model = SpmModel::decode(bytes).map_err(|e| format!("not a SentencePiece model ({e})"))?;
     let trainer = model.trainer.clone().unwrap_or_default();
     if trainer.model_type.is_some_and(|t| t != UNIGRAM) {
         return Err("only SentencePiece models of the unigram kind are supported".into());
@@ -106,15 +106,15 @@ pub(crate) fn tokenizer(bytes: &[u8], lower_case: bool) -> Result<(Tokenizer, Op
     Ok((tokenizer, CharsMap::parse(&rules.charsmap)?))
 }
 
-fn unigram(model: &Model, byte_fallback: bool) -> Result<Unigram, String> {
+fn unigram(model: &SpmModel, byte_fallback: bool) -> Result<Unigram, String> {
     let kind = |piece: &Piece| {
-        piece
-            .kind
-            .map_or(Kind::Normal, |k| Kind::try_from(k).unwrap_or(Kind::Unused))
+        piece.kind.map_or(PieceKind::Normal, |k| {
+            PieceKind::try_from(k).unwrap_or(PieceKind::Unused)
+        })
     };
-    let unknown = model.pieces.iter().position(|p| kind(p) == Kind::Unknown);
+    let unknown = model.pieces.iter().position(|p| kind(p) == PieceKind::Unknown);
     let unknown = unknown.ok_or("the model has no piece for unknown text")?;
-    let usable = |piece: &Piece| matches!(kind(piece), Kind::Normal | Kind::UserDefined);
+    let usable = |piece: &Piece| matches!(kind(piece), PieceKind::Normal | PieceKind::UserDefined);
     let score = |piece: &Piece| {
         if usable(piece) { f64::from(piece.score) } else { NEVER }
     };
@@ -127,7 +127,7 @@ fn unigram(model: &Model, byte_fallback: bool) -> Result<Unigram, String> {
 }
 
 /// Sentencepiece's handling of white space, behind the character map ([`CharsMap`]).
-fn normalizer(rules: &Rules, lower_case: bool) -> Result<Sequence, String> {
+fn normalizer(rules: &NormalizerSpec, lower_case: bool) -> Result<Sequence, String> {
     let mut steps: Vec<NormalizerWrapper> = Vec::new();
     if lower_case {
         steps.push(Lowercase.into());

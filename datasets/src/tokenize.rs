@@ -17,7 +17,7 @@ use tokenizers::{
     AddedToken, PostProcessor, TokenizerBuilder, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
-use crate::cache::{Cache, Key, Row};
+use crate::cache::{Cache, CacheKey, CachedIds};
 use crate::spm::{self, CharsMap};
 use crate::{Example, Label};
 
@@ -122,7 +122,7 @@ pub const FILES: &[&str] = &[
 
 /// The keys of tokenizer_config.json that change ids.
 #[derive(Debug, Default, Deserialize)]
-struct Config {
+struct TokenizerConfig {
     do_lower_case: Option<bool>,
     strip_accents: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
@@ -150,13 +150,13 @@ impl Tokenizer {
     ///
     /// Padding and truncation stored in `tokenizer.json` are switched off: they belong to the run.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizeError> {
-        let mut files = Files {
+        let mut files = DigestedFiles {
             dir,
             digest: Sha256::new(),
         };
         let config = match files.read("tokenizer_config.json")? {
             Some((path, bytes)) => parse_config(path, &bytes)?,
-            None => Config::default(),
+            None => TokenizerConfig::default(),
         };
         let mut chars = None;
         let mut inner = if let Some((path, bytes)) = files.read("tokenizer.json")? {
@@ -258,7 +258,7 @@ impl Tokenizer {
             return self.encode_all(examples, max_len);
         };
         let texts = examples.iter().map(|e| (e.first.as_str(), e.second.as_deref()));
-        let key = Key::new(&self.sha256, max_len, texts);
+        let key = CacheKey::new(&self.sha256, max_len, texts);
         if let Some(rows) = cache.get(&key, examples.len()) {
             return Ok(labelled(rows, examples));
         }
@@ -274,7 +274,7 @@ impl Tokenizer {
         }
     }
 
-    fn encode_rows(&self, examples: &[Example], max_len: usize) -> Result<Vec<Row>, TokenizeError> {
+    fn encode_rows(&self, examples: &[Example], max_len: usize) -> Result<Vec<CachedIds>, TokenizeError> {
         let pairs = examples.iter().any(|e| e.second.is_some());
         let specials = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pairs));
         // The crate subtracts without looking.
@@ -357,8 +357,8 @@ pub fn train_causal_bpe(texts: &[String], vocab: usize) -> Result<String, tokeni
 /// GPT-2's only special token.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-fn labelled(rows: Vec<Row>, examples: &[Example]) -> Vec<Encoded> {
-    let join = |((ids, type_ids), example): (Row, &Example)| Encoded {
+fn labelled(rows: Vec<CachedIds>, examples: &[Example]) -> Vec<Encoded> {
+    let join = |((ids, type_ids), example): (CachedIds, &Example)| Encoded {
         ids,
         type_ids,
         label: example.label,
@@ -367,12 +367,12 @@ fn labelled(rows: Vec<Row>, examples: &[Example]) -> Vec<Encoded> {
 }
 
 /// Reads files of a folder and keeps a digest of those that were there.
-struct Files<'a> {
+struct DigestedFiles<'a> {
     dir: &'a Path,
     digest: Sha256,
 }
 
-impl Files<'_> {
+impl DigestedFiles<'_> {
     fn read(&mut self, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, TokenizeError> {
         let path = self.dir.join(name);
         match std::fs::read(&path) {
@@ -395,7 +395,7 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> TokenizeError {
     }
 }
 
-fn parse_config(path: PathBuf, bytes: &[u8]) -> Result<Config, TokenizeError> {
+fn parse_config(path: PathBuf, bytes: &[u8]) -> Result<TokenizerConfig, TokenizeError> {
     serde_json::from_slice(bytes).map_err(|e| broken(&path, e))
 }
 
@@ -421,7 +421,11 @@ fn special(
 }
 
 /// As transformers builds RoBERTa's and GPT-2's fast tokenizers from the two files.
-fn byte_level_bpe(vocab: &Path, merges: &Path, config: &Config) -> Result<tokenizers::Tokenizer, TokenizeError> {
+fn byte_level_bpe(
+    vocab: &Path,
+    merges: &Path,
+    config: &TokenizerConfig,
+) -> Result<tokenizers::Tokenizer, TokenizeError> {
     let bpe = BPE::from_file(as_text(vocab)?, as_text(merges)?).build();
     let bpe = bpe.map_err(|e| broken(vocab, format!("(with {}) {e}", merges.display())))?;
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
@@ -456,7 +460,7 @@ fn byte_level_bpe(vocab: &Path, merges: &Path, config: &Config) -> Result<tokeni
 }
 
 /// As transformers builds BERT's fast tokenizer from the file.
-fn word_piece(vocab: &Path, config: &Config) -> Result<tokenizers::Tokenizer, TokenizeError> {
+fn word_piece(vocab: &Path, config: &TokenizerConfig) -> Result<tokenizers::Tokenizer, TokenizeError> {
     let pieces = WordPiece::from_file(as_text(vocab)?).unk_token("[UNK]".into()).build();
     let mut tokenizer = tokenizers::Tokenizer::new(pieces.map_err(|e| broken(vocab, e))?);
     let cls = special(&tokenizer, vocab, "[CLS]", "BERT")?;

@@ -1,6 +1,6 @@
 //! Rows and prompts of causal models, with a tokenizer learnt here and with GPT-2's own where `LORA_DATA` has it.
 
-use datasets::text::encode::{Cut, Frame, Row, answer, prompts, rows};
+use datasets::text::encode::{Cut, EncodedPair, Frame, answer, contexts, pairs};
 use datasets::text::{self, Pair};
 use datasets::tokenize::{TokenizeError, Tokenizer, train_bpe, train_causal_bpe};
 
@@ -31,15 +31,15 @@ fn rows_are_context_end_completion_end() {
     let tokenizer = learnt();
     let frame = Frame::of(&tokenizer, &[]).unwrap();
     assert_eq!((frame.separator, frame.end), (0, 0));
-    let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
-    assert_eq!((found.cut, found.left_out, found.rows.len()), (0, 0, 1));
-    let Row { ids, scored_from } = &found.rows[0];
+    let found = pairs(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
+    assert_eq!((found.cut, found.left_out, found.pairs.len()), (0, 0, 1));
+    let EncodedPair { ids, scored_from } = &found.pairs[0];
     assert_eq!((ids[scored_from - 1], ids[ids.len() - 1]), (0, 0));
     assert_eq!(tokenizer.decode(&ids[..scored_from - 1]).unwrap(), pair().context);
     let scored = tokenizer.decode(&ids[*scored_from..]).unwrap();
     assert_eq!(scored, " The Mill is a pub .<|endoftext|>");
     assert_eq!(answer(&scored), pair().completion);
-    let prompt = prompts(&tokenizer, &[pair().context], frame, 448).unwrap();
+    let prompt = contexts(&tokenizer, &[pair().context], frame, 448).unwrap();
     assert_eq!(prompt[0], ids[..*scored_from]);
 }
 
@@ -52,15 +52,15 @@ fn rows_of_li_and_liang_have_other_blanks() {
         let frame = Frame::of(&tokenizer, &[])
             .unwrap()
             .li_liang(text::find(id).unwrap().li_liang.unwrap());
-        let found = rows(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
-        let Row { ids, scored_from } = &found.rows[0];
+        let found = pairs(&tokenizer, &[pair()], frame, 512, Cut::End).unwrap();
+        let EncodedPair { ids, scored_from } = &found.pairs[0];
         let context = format!("{lead}{}", pair().context);
         assert_eq!(tokenizer.decode(&ids[..scored_from - 1]).unwrap(), context);
         assert_eq!(
             tokenizer.decode(&ids[*scored_from..]).unwrap(),
             "The Mill is a pub .<|endoftext|>"
         );
-        let prompt = prompts(&tokenizer, &[pair().context], frame, 448).unwrap();
+        let prompt = contexts(&tokenizer, &[pair().context], frame, 448).unwrap();
         assert_eq!(prompt[0], ids[..*scored_from]);
     }
 }
@@ -69,24 +69,24 @@ fn rows_of_li_and_liang_have_other_blanks() {
 fn what_is_too_long_is_cut_where_it_is_said() {
     let tokenizer = learnt();
     let frame = Frame::of(&tokenizer, &[]).unwrap();
-    let whole = rows(&tokenizer, &[pair()], frame, 512, Cut::End)
+    let whole = pairs(&tokenizer, &[pair()], frame, 512, Cut::End)
         .unwrap()
-        .rows
+        .pairs
         .remove(0);
     let (length, scored) = (whole.ids.len(), whole.ids.len() - whole.scored_from);
-    let cut = |max_len, cut| rows(&tokenizer, &[pair()], frame, max_len, cut).unwrap();
+    let cut = |max_len, cut| pairs(&tokenizer, &[pair()], frame, max_len, cut).unwrap();
     let at_end = cut(length - 1, Cut::End);
-    assert_eq!((at_end.cut, &at_end.rows[0].ids[..]), (1, &whole.ids[..length - 1]));
+    assert_eq!((at_end.cut, &at_end.pairs[0].ids[..]), (1, &whole.ids[..length - 1]));
     let at_start = cut(length - 1, Cut::Start);
-    assert_eq!(&at_start.rows[0].ids[..], &whole.ids[1..]);
-    assert_eq!(at_start.rows[0].scored_from, whole.scored_from - 1);
+    assert_eq!(&at_start.pairs[0].ids[..], &whole.ids[1..]);
+    assert_eq!(at_start.pairs[0].scored_from, whole.scored_from - 1);
     // The context fills the row: nothing to learn from is left, or the context goes.
     assert_eq!(cut(whole.scored_from, Cut::End).left_out, 1);
-    let short = cut(scored, Cut::Start).rows.remove(0);
+    let short = cut(scored, Cut::Start).pairs.remove(0);
     assert_eq!((short.ids.len(), short.scored_from), (scored, 1));
-    let left = prompts(&tokenizer, &[pair().context], frame, 3).unwrap();
+    let left = contexts(&tokenizer, &[pair().context], frame, 3).unwrap();
     assert_eq!(left[0], whole.ids[whole.scored_from - 3..whole.scored_from]);
-    let wrong = rows(&tokenizer, &[pair()], frame, 2, Cut::End).unwrap_err();
+    let wrong = pairs(&tokenizer, &[pair()], frame, 2, Cut::End).unwrap_err();
     assert!(matches!(
         wrong,
         TokenizeError::MaxLen {
@@ -94,7 +94,7 @@ fn what_is_too_long_is_cut_where_it_is_said() {
             specials: 2
         }
     ));
-    assert!(prompts(&tokenizer, &["a"], frame, 1).is_err());
+    assert!(contexts(&tokenizer, &["a"], frame, 1).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use datasets::metric::generated::{Segment, read_parallel};
-use datasets::metric::sacrebleu::{Bleu, Settings, Tokenizer, corpus_bleu, sentence_bleu};
+use datasets::metric::sacrebleu::{Bleu, BleuSettings, BleuTokenizer, corpus_bleu, sentence_bleu};
 use datasets::metric::{chrf, porter, rouge, ter, webnlg};
 use datasets::text::wikisql;
 use rayon::prelude::*;
@@ -110,17 +110,17 @@ fn bleu_chrf_and_ter_are_sacrebleus() {
         let refs = row["refs"].as_array().unwrap().iter().map(texts);
         let pairs = texts(&row["hyps"]).into_iter().zip(refs);
         let segments: Vec<Segment> = pairs.map(|(hyp, refs)| Segment { hyp, refs }).collect();
-        let default = Settings::default();
-        let with = |tokenizer| Settings { tokenizer, ..default };
-        let lowercase = Settings {
+        let default = BleuSettings::default();
+        let with = |tokenizer| BleuSettings { tokenizer, ..default };
+        let lowercase = BleuSettings {
             lowercase: true,
             ..default
         };
         for (key, settings) in [
             ("bleu", default),
             ("bleu_lc", lowercase),
-            ("bleu_tok_none", with(Tokenizer::None)),
-            ("bleu_tok_intl", with(Tokenizer::Intl)),
+            ("bleu_tok_none", with(BleuTokenizer::None)),
+            ("bleu_tok_intl", with(BleuTokenizer::Intl)),
         ] {
             same_bleu(&corpus_bleu(&segments, settings), &row[key], &format!("{name} {key}"));
         }
@@ -146,7 +146,10 @@ fn bleu_chrf_and_ter_are_sacrebleus() {
         close(chrf::corpus(&padded, 2), &row["chrfpp"], &format!("{name} chrf++"));
         close(ter::corpus(&padded), &row["ter"], &format!("{name} ter"));
     }
-    assert_eq!(Settings::default().to_string(), "case:mixed|eff:no|tok:13a|smooth:exp");
+    assert_eq!(
+        BleuSettings::default().to_string(),
+        "case:mixed|eff:no|tok:13a|smooth:exp"
+    );
 }
 
 fn systems(dir: &Path) -> Vec<(String, Value, Vec<Segment>)> {

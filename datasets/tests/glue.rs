@@ -1,6 +1,6 @@
 //! The GLUE loader on small files made here, bad ones above all, and on the genuine files where `LORA_DATA` has them.
 
-use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, load};
+use datasets::{DataError, Example, GlueData, Label, TASKS, TaskKind, find, load};
 use tempfile::TempDir;
 
 /// A data folder with these files, given by their paths in it.
@@ -14,18 +14,18 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     dir
 }
 
-fn load_from(task: &str, dir: &TempDir) -> Result<TaskData, DataError> {
+fn load_from(task: &str, dir: &TempDir) -> Result<GlueData, DataError> {
     load(find(task).unwrap(), dir.path())
 }
 
 /// RTE with a sound train file and this dev file.
-fn rte(dev: &[u8]) -> Result<TaskData, DataError> {
+fn rte(dev: &[u8]) -> Result<GlueData, DataError> {
     let dir = folder(&[("RTE/train.tsv", RTE), ("RTE/dev.tsv", dev)]);
     load_from("rte", &dir)
 }
 
 /// The message, with the folder's own name left out.
-fn message(result: Result<TaskData, DataError>) -> String {
+fn message(result: Result<GlueData, DataError>) -> String {
     let text = result.expect_err("this should not load").to_string();
     let words = text
         .split(' ')
@@ -374,7 +374,7 @@ fn genuine_files_have_their_known_counts() {
     }
     let stsb = load(find("sts-b").unwrap(), &dir).unwrap();
     assert_eq!((stsb.train.examples.len(), stsb.evals[0].examples.len()), (5749, 1500));
-    assert_eq!(stsb.task.kind, Kind::Regression { min: 0.0, max: 5.0 });
+    assert_eq!(stsb.task.kind, TaskKind::Regression { min: 0.0, max: 5.0 });
     // Fields that the rows are cut at nowhere else: no tab or line end is left inside a sentence.
     assert!(
         stsb.train

@@ -1,13 +1,13 @@
 //! The generated tasks: stable, balanced, and with labels that follow from the sentences.
 
 use datasets::sql::Query;
-use datasets::{DataError, Example, Kind, Label, TASKS, TaskData, find, synthetic, text};
+use datasets::{DataError, Example, GlueData, Label, TASKS, TaskKind, find, synthetic, text};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-fn load(id: &str) -> TaskData {
+fn load(id: &str) -> GlueData {
     synthetic::load(find(id).unwrap()).unwrap()
 }
 
@@ -28,8 +28,8 @@ fn every_task_of_table_2_has_a_generated_form() {
         for example in data.evals.iter().chain([&data.train]).flat_map(|s| &s.examples) {
             assert_eq!(example.second.is_some(), task.paired(), "{example:?}");
             let known = match (task.kind, example.label) {
-                (Kind::Classification { labels }, Label::Class(class)) => class < labels.len(),
-                (Kind::Regression { min, max }, Label::Score(score)) => (min..=max).contains(&score),
+                (TaskKind::Classification { labels }, Label::Class(class)) => class < labels.len(),
+                (TaskKind::Regression { min, max }, Label::Score(score)) => (min..=max).contains(&score),
                 _ => false,
             };
             assert!(known, "{example:?}");
@@ -52,7 +52,7 @@ fn the_text_is_the_same_on_every_machine() {
 #[test]
 fn classes_are_balanced_and_no_sentence_gives_them_away() {
     for task in TASKS.iter().filter(|t| t.paired() && t.id != "wnli") {
-        let Kind::Classification { labels } = task.kind else {
+        let TaskKind::Classification { labels } = task.kind else {
             continue;
         };
         let examples = load(task.id).train.examples;

@@ -33,7 +33,7 @@ impl From<HubError> for Failure {
 }
 
 /// What the hub says of a file before it is fetched.
-pub(super) struct Metadata {
+pub(super) struct FileMetadata {
     /// Name of the blob: SHA-256 of a large (LFS) file, git's hash of another.
     pub etag: String,
     /// Bytes.
@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// Name of the blob and size of a file, from the headers alone.
-    pub fn metadata(&self, repo: &Repo, commit: &str, file: &str) -> Result<Metadata, HubError> {
+    pub fn metadata(&self, repo: &Repo, commit: &str, file: &str) -> Result<FileMetadata, HubError> {
         let url = self.file_url(repo, commit, file);
         let response = self
             .patience()
@@ -177,7 +177,7 @@ impl Client {
             return Err(answer(&url, format!("the ETag \"{etag}\" cannot be a file's name")));
         }
         let size = size.and_then(|s| s.parse().ok());
-        Ok(Metadata {
+        Ok(FileMetadata {
             etag: etag.to_owned(),
             size: size.ok_or_else(|| answer(&url, "the answer does not say the file's size".to_owned()))?,
         })

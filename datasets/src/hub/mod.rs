@@ -32,12 +32,12 @@ use serde_json::Value;
 
 use crate::cache::in_home;
 use crate::text::{Dataset, TextData};
-use crate::{Task, TaskData, glue_parquet, parquet_rows, tokenize};
+use crate::{GlueData, GlueTask, glue_parquet, parquet_rows, tokenize};
 use client::{Client, Listing};
 pub use error::HubError;
 use repo::{Repo, is_file_name};
 pub use store::Progress;
-use store::{Store, Wanted};
+use store::{Download, RepoCache};
 
 /// The data set that [`Hub::glue`] reads.
 pub const GLUE: &str = "nyu-mll/glue";
@@ -177,7 +177,7 @@ impl Hub {
     ///
     /// # Errors
     /// Any [`HubError`]; `Data` if the files are not what the task needs.
-    pub fn glue(&self, task: &'static Task, revision: Option<&str>) -> Result<(TaskData, Snapshot), HubError> {
+    pub fn glue(&self, task: &'static GlueTask, revision: Option<&str>) -> Result<(GlueData, Snapshot), HubError> {
         let repo = Repo::new(RepoType::Dataset, GLUE, revision)?;
         let files = |names: &[String]| glue_parquet::files(task, names.iter().map(String::as_str));
         let snapshot = self.data_set(&repo, files, |dir| glue_parquet::names(task, dir))?;
@@ -219,7 +219,7 @@ impl Hub {
         };
         let missing = |dir: &Path| Ok(files(&names(dir)).err());
         let snapshot = self.snapshot(repo, bring, missing)?;
-        let store = Store::new(&self.cache, repo);
+        let store = RepoCache::new(&self.cache, repo);
         let there = files(&names(&snapshot.dir)).map_err(|file| no_file(repo, &file))?;
         there.iter().try_for_each(|file| store.check(&snapshot.commit, file))?;
         Ok(snapshot)
@@ -250,7 +250,7 @@ impl Hub {
             Err(error) => return Err(error),
         };
         bring(&listing)?;
-        let store = Store::new(&self.cache, repo);
+        let store = RepoCache::new(&self.cache, repo);
         // Last, so that the revision's name never leads to a snapshot that is not whole.
         store.set_commit(&listing.commit)?;
         Ok(Snapshot {
@@ -271,7 +271,7 @@ impl Hub {
             file,
             cache: self.cache.clone(),
         };
-        let store = Store::new(&self.cache, repo);
+        let store = RepoCache::new(&self.cache, repo);
         let commit = store
             .known_commit()
             .ok_or_else(|| not_cached("the revision".to_owned()))?;
@@ -302,7 +302,7 @@ impl Hub {
         if !is_index(weights) {
             return Ok(());
         }
-        let dir = Store::new(&self.cache, repo).snapshot(&listing.commit);
+        let dir = RepoCache::new(&self.cache, repo).snapshot(&listing.commit);
         let shards = shards(&dir.join(weights))?;
         match shards.iter().find(|s| !has(s)) {
             Some(shard) => Err(no_file(repo, shard)),
@@ -311,7 +311,7 @@ impl Hub {
     }
 
     fn bring(&self, repo: &Repo, listing: &Listing, file: &str) -> Result<(), HubError> {
-        Store::new(&self.cache, repo).fetch(&Wanted {
+        RepoCache::new(&self.cache, repo).fetch(&Download {
             client: &self.client,
             commit: &listing.commit,
             file,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use ureq::Body;
 use ureq::http::{Response, StatusCode};
 
-use super::client::{Client, Failure, Metadata, header};
+use super::client::{Client, Failure, FileMetadata, header};
 use super::error::HubError;
 use super::repo::{Repo, is_commit, is_hex};
 
@@ -31,7 +31,7 @@ pub struct Progress<'a> {
 }
 
 /// One repository's folder in the cache.
-pub(super) struct Store<'a> {
+pub(super) struct RepoCache<'a> {
     repo: &'a Repo,
     folder: PathBuf,
     layout: CacheRepo,
@@ -39,14 +39,14 @@ pub(super) struct Store<'a> {
 }
 
 /// A file to bring.
-pub(super) struct Wanted<'a> {
+pub(super) struct Download<'a> {
     pub client: &'a Client,
     pub commit: &'a str,
     pub file: &'a str,
     pub progress: &'a (dyn Fn(&Progress<'_>) + Send + Sync),
 }
 
-impl<'a> Store<'a> {
+impl<'a> RepoCache<'a> {
     pub fn new(root: &Path, repo: &'a Repo) -> Self {
         let name = repo.cached().folder_name();
         Self {
@@ -88,7 +88,7 @@ impl<'a> Store<'a> {
     }
 
     /// Brings the file into the snapshot, unless it is there: a commit's files never change.
-    pub fn fetch(&self, wanted: &Wanted<'_>) -> Result<(), HubError> {
+    pub fn fetch(&self, wanted: &Download<'_>) -> Result<(), HubError> {
         let pointer = self.snapshot(wanted.commit).join(wanted.file);
         // False for a link to a blob that is gone.
         if pointer.exists() {
@@ -147,7 +147,7 @@ impl<'a> Store<'a> {
     }
 
     /// Fills `blob`, going on where an earlier attempt or an earlier program stopped.
-    fn download(&self, wanted: &Wanted<'_>, meta: &Metadata, blob: &Path) -> Result<(), HubError> {
+    fn download(&self, wanted: &Download<'_>, meta: &FileMetadata, blob: &Path) -> Result<(), HubError> {
         let part = blob.with_file_name(format!("{}.incomplete", meta.etag));
         let mut from_scratch = size_of(&part).is_none();
         let mut best = 0;
@@ -179,7 +179,7 @@ impl<'a> Store<'a> {
     }
 
     /// One attempt to append what is missing.
-    fn grow(&self, wanted: &Wanted<'_>, meta: &Metadata, part: &Path) -> Result<(), Failure> {
+    fn grow(&self, wanted: &Download<'_>, meta: &FileMetadata, part: &Path) -> Result<(), Failure> {
         let mut have = size_of(part).unwrap_or(0);
         if have > meta.size {
             remove(part)?;
@@ -212,8 +212,8 @@ impl<'a> Store<'a> {
     /// Appends the body to `to`; the file's size at its end.
     fn copy(
         &self,
-        wanted: &Wanted<'_>,
-        meta: &Metadata,
+        wanted: &Download<'_>,
+        meta: &FileMetadata,
         mut response: Response<Body>,
         (file, part): (&mut File, &Path),
         mut have: u64,
@@ -244,7 +244,7 @@ impl<'a> Store<'a> {
         }
     }
 
-    fn interrupted(&self, wanted: &Wanted<'_>, meta: &Metadata, got: u64, problem: String) -> Failure {
+    fn interrupted(&self, wanted: &Download<'_>, meta: &FileMetadata, got: u64, problem: String) -> Failure {
         let error = HubError::Interrupted {
             repo: self.repo.to_string(),
             file: wanted.file.to_owned(),

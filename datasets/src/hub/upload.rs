@@ -25,7 +25,7 @@ const LFS: &str = "application/vnd.git-lfs+json";
 const SAMPLE: u64 = 512;
 
 /// A file to upload.
-struct Item {
+struct UploadFile {
     name: String,
     path: PathBuf,
     size: u64,
@@ -34,41 +34,41 @@ struct Item {
 
 #[derive(Deserialize)]
 struct Preupload {
-    files: Vec<Mode>,
+    files: Vec<UploadMode>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Mode {
+struct UploadMode {
     path: String,
     upload_mode: String,
 }
 
 #[derive(Deserialize)]
-struct Batch {
+struct LfsBatch {
     #[serde(default)]
     transfer: Option<String>,
-    objects: Vec<Object>,
+    objects: Vec<LfsObject>,
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct LfsObject {
     oid: String,
     #[serde(default)]
-    actions: Option<Actions>,
+    actions: Option<LfsActions>,
     #[serde(default)]
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Actions {
-    upload: Action,
+struct LfsActions {
+    upload: LfsAction,
     #[serde(default)]
-    verify: Option<Action>,
+    verify: Option<LfsAction>,
 }
 
 #[derive(Deserialize)]
-struct Action {
+struct LfsAction {
     href: String,
 }
 
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     /// Asks which files go to the large ones' storage.
-    fn sort(&self, repo: &Repo, api: &str, items: &mut [Item]) -> Result<(), HubError> {
+    fn sort(&self, repo: &Repo, api: &str, items: &mut [UploadFile]) -> Result<(), HubError> {
         let mut files = Vec::new();
         for item in items.iter() {
             let mut sample = Vec::new();
@@ -140,8 +140,8 @@ impl Hub {
         Ok(())
     }
 
-    fn send_large(&self, repo: &Repo, items: &[Item]) -> Result<(), HubError> {
-        let large: Vec<&Item> = items.iter().filter(|i| i.large).collect();
+    fn send_large(&self, repo: &Repo, items: &[UploadFile]) -> Result<(), HubError> {
+        let large: Vec<&UploadFile> = items.iter().filter(|i| i.large).collect();
         if large.is_empty() {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Hub {
             self.client.endpoint(),
             repo.url_path()
         );
-        let batch: Batch = self.answer(repo, &url, LFS, body.to_string().as_bytes())?;
+        let batch: LfsBatch = self.answer(repo, &url, LFS, body.to_string().as_bytes())?;
         let odd = |problem: String| HubError::Answer {
             url: url.clone(),
             problem,
@@ -179,7 +179,7 @@ impl Hub {
         Ok(())
     }
 
-    fn send_one(&self, repo: &Repo, item: &Item, oid: &str, actions: &Actions) -> Result<(), HubError> {
+    fn send_one(&self, repo: &Repo, item: &UploadFile, oid: &str, actions: &LfsActions) -> Result<(), HubError> {
         self.client.patience().until(|| {
             let file = File::open(&item.path).map_err(HubError::io(&item.path, "read"))?;
             let sent = Outgoing {
@@ -225,7 +225,7 @@ impl Hub {
 }
 
 /// The files of the folder, by name.
-fn items(dir: &Path) -> Result<Vec<Item>, HubError> {
+fn items(dir: &Path) -> Result<Vec<UploadFile>, HubError> {
     let entries = std::fs::read_dir(dir).map_err(HubError::io(dir, "read"))?;
     let mut items = Vec::new();
     for entry in entries {
@@ -233,7 +233,7 @@ fn items(dir: &Path) -> Result<Vec<Item>, HubError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let meta = path.metadata().map_err(HubError::io(&path, "read"))?;
         if meta.is_file() && is_file_name(&name) {
-            items.push(Item {
+            items.push(UploadFile {
                 name,
                 path,
                 size: meta.len(),
@@ -245,12 +245,12 @@ fn items(dir: &Path) -> Result<Vec<Item>, HubError> {
     Ok(items)
 }
 
-fn hash(item: &Item) -> Result<String, HubError> {
+fn hash(item: &UploadFile) -> Result<String, HubError> {
     store::sha256(&item.path).map_err(HubError::io(&item.path, "read"))
 }
 
 /// One JSON object a line: what the commit says, and its files.
-fn commit(items: &[Item], message: &str) -> Result<Vec<u8>, HubError> {
+fn commit(items: &[UploadFile], message: &str) -> Result<Vec<u8>, HubError> {
     let mut lines = vec![json!({"key": "header", "value": {"summary": message, "description": ""}})];
     for item in items {
         lines.push(if item.large {

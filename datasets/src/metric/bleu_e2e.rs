@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::generated::Segment;
 use super::mteval;
-use super::ngram::{Counts, Numbered, Words, matched};
+use super::ngram::{Counts, NumberedSegment, Words, matched};
 
 /// Stands for no match at all, and for no n-gram at all, so that logarithms and quotients exist.
 const NO_MATCH: f64 = 1e-15;
@@ -19,7 +19,7 @@ const BLEU_ORDER: usize = 4;
 const NIST_ORDER: usize = 5;
 
 /// Segments tokenised for BLEU and NIST.
-pub struct Tokenized(Vec<Numbered>);
+pub struct Tokenized(Vec<NumberedSegment>);
 
 impl Tokenized {
     /// Tokenises, lower-cased.
@@ -31,7 +31,7 @@ impl Tokenized {
             .collect();
         let mut words = Words::default();
         let mut number = |t: &[String]| words.number(t.iter().map(String::as_str));
-        let numbered = texts.iter().map(|(hyp, refs)| Numbered {
+        let numbered = texts.iter().map(|(hyp, refs)| NumberedSegment {
             hyp: number(hyp),
             refs: refs.iter().map(|r| number(r)).collect(),
         });
@@ -66,7 +66,7 @@ fn places(sentence: &[u32], n: usize) -> f64 {
 
 /// BLEU (Papineni et al., 2002) up to 4-grams. `smoothing` is added to matches and n-grams of every order. Of two references
 /// equally near in length, the brevity penalty takes the shorter.
-fn bleu(segments: &[Numbered], smoothing: f64) -> f64 {
+fn bleu(segments: &[NumberedSegment], smoothing: f64) -> f64 {
     let precision = |n: usize| {
         let (hits, total) = segments
             .par_iter()
@@ -89,14 +89,14 @@ fn bleu(segments: &[Numbered], smoothing: f64) -> f64 {
     brevity * (precisions / BLEU_ORDER as f64).exp()
 }
 
-fn closest_length(segment: &Numbered) -> usize {
+fn closest_length(segment: &NumberedSegment) -> usize {
     let lengths = segment.refs.iter().map(Vec::len);
     lengths.min_by_key(|&l| (l.abs_diff(segment.hyp.len()), l)).unwrap_or(0)
 }
 
 /// NIST (Doddington, 2002) up to 5-grams: matches weigh as much as they tell, which is how much rarer the n-gram is in all
 /// references than its beginning.
-fn nist(segments: &[Numbered]) -> Option<f64> {
+fn nist(segments: &[NumberedSegment]) -> Option<f64> {
     let orders: Vec<Counts> = (1..=NIST_ORDER)
         .into_par_iter()
         .map(|n| in_references(segments, n))
@@ -118,7 +118,7 @@ fn nist(segments: &[Numbered]) -> Option<f64> {
         })
         .sum();
     let length: usize = segments.iter().map(|s| s.hyp.len()).sum();
-    let mean = |s: &Numbered| s.refs.iter().map(Vec::len).sum::<usize>() as f64 / s.refs.len() as f64;
+    let mean = |s: &NumberedSegment| s.refs.iter().map(Vec::len).sum::<usize>() as f64 / s.refs.len() as f64;
     let wanted: f64 = segments.iter().map(mean).sum();
     Some(sum? * brevity(length as f64 / wanted))
 }
@@ -132,7 +132,7 @@ fn brevity(ratio: f64) -> f64 {
     (-beta * ratio.ln().powi(2)).exp()
 }
 
-fn in_references(segments: &[Numbered], n: usize) -> Counts<'_> {
+fn in_references(segments: &[NumberedSegment], n: usize) -> Counts<'_> {
     let mut counts = HashMap::new();
     for ngram in segments.iter().flat_map(|s| &s.refs).flat_map(|r| r.windows(n)) {
         *counts.entry(ngram).or_default() += 1;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::generated::{Segment, is_python_space};
-use super::ngram::{Counts, Numbered, Words, counts};
+use super::ngram::{Counts, NumberedSegment, Words, counts};
 
 const ORDER: usize = 4;
 /// Standard deviation of the length penalty.
@@ -19,11 +19,11 @@ type Weights<'a> = HashMap<&'a [u32], f64>;
 pub fn scores(segments: &[Segment]) -> Vec<f64> {
     let mut words = Words::default();
     let mut number = |text: &str| words.number(text.split(is_python_space).filter(|w| !w.is_empty()));
-    let numbered = segments.iter().map(|s| Numbered {
+    let numbered = segments.iter().map(|s| NumberedSegment {
         hyp: number(&s.hyp),
         refs: s.refs.iter().map(|r| number(r)).collect(),
     });
-    let numbered: Vec<Numbered> = numbered.collect();
+    let numbered: Vec<NumberedSegment> = numbered.collect();
     let frequencies: Vec<Counts> = (1..=ORDER).into_par_iter().map(|n| documents(&numbered, n)).collect();
     numbered
         .par_iter()
@@ -32,7 +32,7 @@ pub fn scores(segments: &[Segment]) -> Vec<f64> {
 }
 
 /// In how many segments' references each n-gram stands.
-fn documents(segments: &[Numbered], n: usize) -> Counts<'_> {
+fn documents(segments: &[NumberedSegment], n: usize) -> Counts<'_> {
     let mut documents = Counts::new();
     let mut last: HashMap<&[u32], usize> = HashMap::new();
     for (i, segment) in segments.iter().enumerate() {
@@ -45,7 +45,7 @@ fn documents(segments: &[Numbered], n: usize) -> Counts<'_> {
     documents
 }
 
-fn score(segment: &Numbered, frequencies: &[Counts], segments: usize) -> f64 {
+fn score(segment: &NumberedSegment, frequencies: &[Counts], segments: usize) -> f64 {
     let weigh = |text| {
         (1..=ORDER)
             .map(|n| weights(text, n, &frequencies[n - 1], segments))

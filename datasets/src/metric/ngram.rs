@@ -27,7 +27,7 @@ impl Words {
 }
 
 /// An output and its references as numbered words.
-pub(crate) struct Numbered {
+pub(crate) struct NumberedSegment {
     pub hyp: Vec<u32>,
     pub refs: Vec<Vec<u32>>,
 }
@@ -43,7 +43,7 @@ pub(crate) fn counts(sentence: &[u32], n: usize) -> Counts<'_> {
 
 /// For every n-gram of the output that references have too: how often it is matched, that is, as often as it stands in the
 /// output, and at most as often as in that reference that has it most often.
-pub(crate) fn matched(segment: &Numbered, n: usize) -> Counts<'_> {
+pub(crate) fn matched(segment: &NumberedSegment, n: usize) -> Counts<'_> {
     let mut matched = Counts::new();
     let hyp = counts(&segment.hyp, n);
     for reference in &segment.refs {

@@ -6,12 +6,12 @@ use rayon::prelude::*;
 
 use super::generated::{Scores, Segment, is_python_space};
 use super::mteval;
-use super::ngram::{Numbered, Words, matched};
+use super::ngram::{NumberedSegment, Words, matched};
 use super::{chrf, ter};
 
 /// How text is cut into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokenizer {
+pub enum BleuTokenizer {
     /// That of `mteval-v13a`, for western languages.
     V13a,
     /// At white space.
@@ -22,19 +22,19 @@ pub enum Tokenizer {
 
 /// What may be chosen; the default is the package's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct BleuSettings {
     /// How text is cut into words.
-    pub tokenizer: Tokenizer,
+    pub tokenizer: BleuTokenizer,
     /// Whether case is ignored.
     pub lowercase: bool,
     /// Whether orders for which a text is too short are left out of the mean.
     pub effective_order: bool,
 }
 
-impl Default for Settings {
+impl Default for BleuSettings {
     fn default() -> Self {
         Self {
-            tokenizer: Tokenizer::V13a,
+            tokenizer: BleuTokenizer::V13a,
             lowercase: false,
             effective_order: false,
         }
@@ -42,14 +42,14 @@ impl Default for Settings {
 }
 
 /// The package's signature, without the number of references: `case:mixed|eff:no|tok:13a|smooth:exp`.
-impl fmt::Display for Settings {
+impl fmt::Display for BleuSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let case = if self.lowercase { "lc" } else { "mixed" };
         let effective = if self.effective_order { "yes" } else { "no" };
         let tokenizer = match self.tokenizer {
-            Tokenizer::V13a => "13a",
-            Tokenizer::None => "none",
-            Tokenizer::Intl => "intl",
+            BleuTokenizer::V13a => "13a",
+            BleuTokenizer::None => "none",
+            BleuTokenizer::Intl => "intl",
         };
         write!(f, "case:{case}|eff:{effective}|tok:{tokenizer}|smooth:exp")
     }
@@ -87,17 +87,17 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(segment: &Segment, settings: Settings) -> Self {
+    fn of(segment: &Segment, settings: BleuSettings) -> Self {
         let mut words = Words::default();
         let mut numbers = |text: &str| words.number(tokenize(text, settings).iter().map(String::as_str));
-        let segment = Numbered {
+        let segment = NumberedSegment {
             hyp: numbers(&segment.hyp),
             refs: segment.refs.iter().map(|r| numbers(r)).collect(),
         };
         Self::counted(&segment)
     }
 
-    fn counted(segment: &Numbered) -> Self {
+    fn counted(segment: &NumberedSegment) -> Self {
         let sys_len = segment.hyp.len();
         let lengths = segment.refs.iter().map(Vec::len);
         let mut sums = Self {
@@ -164,13 +164,13 @@ fn brevity(sys_len: usize, ref_len: usize) -> f64 {
 }
 
 /// BLEU of all segments together.
-pub fn corpus_bleu(segments: &[Segment], settings: Settings) -> Bleu {
+pub fn corpus_bleu(segments: &[Segment], settings: BleuSettings) -> Bleu {
     let sums = segments.par_iter().map(|s| Sums::of(s, settings));
     sums.reduce(Sums::default, Sums::add).bleu(settings.effective_order)
 }
 
 /// BLEU of one segment, with effective order, which the package does for sentences.
-pub fn sentence_bleu(segment: &Segment, settings: Settings) -> Bleu {
+pub fn sentence_bleu(segment: &Segment, settings: BleuSettings) -> Bleu {
     Sums::of(segment, settings).bleu(true)
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn plain_bleu(segments: &[Segment], words: impl Fn(&str) -> Vec<Strin
     let of = |segment: &Segment| {
         let mut known = Words::default();
         let mut numbers = |text: &str| known.number(words(text).iter().map(String::as_str));
-        Sums::counted(&Numbered {
+        Sums::counted(&NumberedSegment {
             hyp: numbers(&segment.hyp),
             refs: segment.refs.iter().map(|r| numbers(r)).collect(),
         })
@@ -194,14 +194,14 @@ pub(crate) fn plain_bleu(segments: &[Segment], words: impl Fn(&str) -> Vec<Strin
 /// BLEU, chrF2, chrF2++ and TER by the package's names, with its default settings.
 pub fn score(segments: &[Segment]) -> Scores {
     vec![
-        ("BLEU", Some(corpus_bleu(segments, Settings::default()).score)),
+        ("BLEU", Some(corpus_bleu(segments, BleuSettings::default()).score)),
         ("chrF2", Some(chrf::corpus(segments, 0))),
         ("chrF2++", Some(chrf::corpus(segments, 2))),
         ("TER", Some(ter::corpus(segments))),
     ]
 }
 
-fn tokenize(text: &str, settings: Settings) -> Vec<String> {
+fn tokenize(text: &str, settings: BleuSettings) -> Vec<String> {
     let lower = if settings.lowercase {
         text.to_lowercase()
     } else {
@@ -213,12 +213,12 @@ fn tokenize(text: &str, settings: Settings) -> Vec<String> {
         words.map(str::to_owned).collect()
     };
     match settings.tokenizer {
-        Tokenizer::V13a => {
+        BleuTokenizer::V13a => {
             let words = mteval::tokenize(&text.replace("-\n", ""));
             words.into_iter().filter(|w| !w.is_empty()).collect()
         }
-        Tokenizer::None => split(text),
-        Tokenizer::Intl => split(&international(text)),
+        BleuTokenizer::None => split(text),
+        BleuTokenizer::Intl => split(&international(text)),
     }
 }
 

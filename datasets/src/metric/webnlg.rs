@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::generated::{Scores, Segment};
 use super::meteor::Meteor;
-use super::ngram::{Numbered, Words, matched};
+use super::ngram::{NumberedSegment, Words, matched};
 use super::nltk::Nltk;
 use super::{chrf, mteval, pyter, sacrebleu};
 
@@ -101,7 +101,7 @@ pub fn bleu_nltk(tokenized: &[Segment]) -> f64 {
     for segment in tokenized {
         let mut words = Words::default();
         let mut numbers = |text: &str| words.number(text.split_whitespace());
-        let segment = Numbered {
+        let segment = NumberedSegment {
             hyp: numbers(&segment.hyp),
             refs: segment.refs.iter().map(|r| numbers(r)).collect(),
         };

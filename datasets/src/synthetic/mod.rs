@@ -16,7 +16,7 @@ mod tasks;
 pub(crate) mod words;
 pub(crate) mod world;
 
-use crate::{DataError, Example, Label, Split, Task, TaskData};
+use crate::{DataError, Example, GlueData, GlueTask, Label, LabelledSplit};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -33,16 +33,16 @@ pub const DEV_ROWS: usize = 400;
 ///
 /// # Errors
 /// [`DataError::NotGenerated`] for WNLI, which needs no adaptation in the paper and has no generator here.
-pub fn load(task: &'static Task) -> Result<TaskData, DataError> {
+pub fn load(task: &'static GlueTask) -> Result<GlueData, DataError> {
     let mut digest = Sha256::new();
-    let mut split = |name: &str, rows: usize| -> Result<Split, DataError> {
+    let mut split = |name: &str, rows: usize| -> Result<LabelledSplit, DataError> {
         let mut rng = ChaCha8Rng::from_seed(Sha256::digest(format!("{}/{name}", task.id)).into());
         let examples = (0..rows)
             .map(|_| tasks::example(task.id, name, &mut rng))
             .collect::<Option<Vec<_>>>()
             .ok_or(DataError::NotGenerated { task: task.id })?;
         examples.iter().for_each(|e| digest.update(line(e)));
-        Ok(Split {
+        Ok(LabelledSplit {
             name: name.to_owned(),
             examples,
         })
@@ -53,7 +53,7 @@ pub fn load(task: &'static Task) -> Result<TaskData, DataError> {
         .iter()
         .map(|name| split(name, DEV_ROWS))
         .collect::<Result<_, _>>()?;
-    Ok(TaskData {
+    Ok(GlueData {
         task,
         train,
         evals,

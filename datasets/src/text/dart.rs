@@ -58,7 +58,7 @@ pub(crate) static DATASET: Dataset = Dataset {
         revision: CONVERTED,
         config: "default",
     },
-    template: None,
+    default_template: None,
     placeholders: &[],
     metrics: triples::METRICS,
     li_liang: Some(" "),
@@ -128,7 +128,7 @@ fn generate(_: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
 
 /// An `<entry>` in the making.
 #[derive(Default)]
-struct Parts {
+struct OpenEntry {
     triples: Vec<[String; 3]>,
     texts: Vec<String>,
 }
@@ -138,7 +138,7 @@ fn read_xml(input: &Input<'_>, file: &TextFile) -> Result<Vec<Record>, DataError
     let text = file.text();
     let mut reader = Reader::from_str(text);
     let mut records = Vec::new();
-    let (mut parts, mut inside) = (None::<Parts>, None::<String>);
+    let (mut parts, mut inside) = (None::<OpenEntry>, None::<String>);
     loop {
         let at = |position: u64| {
             1 + text.as_bytes()[..position as usize]
@@ -151,7 +151,7 @@ fn read_xml(input: &Input<'_>, file: &TextFile) -> Result<Vec<Record>, DataError
         let bad = |problem: String| input.malformed(line, problem);
         match event.map_err(|e| input.malformed(at(reader.error_position()), format!("not XML: {e}")))? {
             Event::Start(tag) => match tag.name().as_ref() {
-                b"entry" => parts = Some(Parts::default()),
+                b"entry" => parts = Some(OpenEntry::default()),
                 b"mtriple" | b"lex" => inside = Some(String::new()),
                 _ => {}
             },
@@ -177,7 +177,7 @@ fn read_xml(input: &Input<'_>, file: &TextFile) -> Result<Vec<Record>, DataError
                 }
                 (b"lex", Some(parts)) => parts.texts.push(inside.take().unwrap_or_default()),
                 (b"entry", open) => {
-                    let Parts { triples, texts } = open.take().unwrap_or_default();
+                    let OpenEntry { triples, texts } = open.take().unwrap_or_default();
                     records.push(record(&triples, texts));
                 }
                 _ => {}

@@ -60,7 +60,7 @@ pub struct Dataset {
     /// Its copy on the hub.
     pub hub: HubFiles,
     /// The default prompt, where the data set's publication fixes none: text with placeholders in braces.
-    pub template: Option<&'static str>,
+    pub default_template: Option<&'static str>,
     /// The placeholders that the prompt may have.
     pub placeholders: &'static [&'static str],
     /// What its tables show, by the names in records.
@@ -82,14 +82,14 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::Template`]: a placeholder that the data set does not have, or none at all.
-    pub fn prompt(&self, given: Option<&str>) -> Result<Template, DataError> {
-        let text = given.or(self.template).unwrap_or_default();
+    pub fn template(&self, given: Option<&str>) -> Result<Template, DataError> {
+        let text = given.or(self.default_template).unwrap_or_default();
         Template::parse(self.id, text, self.placeholders)
     }
 
     /// Reads splits from `dir/ID` or from `dir` itself: the distributor's own files, or a copy of the hub's.
     ///
-    /// `template` replaces the default prompt ([`Dataset::template`]) and is refused where there is none to replace.
+    /// `template` replaces the default prompt ([`Dataset::default_template`]) and is refused where there is none to replace.
     ///
     /// # Errors
     /// Any [`DataError`] on files and templates: all files are read before anything is returned.
@@ -146,15 +146,15 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Template`].
     pub fn generate(&'static self, template: Option<&str>) -> Result<TextData, DataError> {
-        let prompt = self.prompt(template)?;
+        let template = self.template(template)?;
         let (mut digest, mut known) = (Sha256::new(), BTreeSet::new());
         let mut split = |name: &'static str, contexts: usize| -> TextSplit {
             let mut rng = ChaCha8Rng::from_seed(Sha256::digest(format!("{}/{name}", self.id)).into());
             let mut records = Vec::with_capacity(contexts);
             while records.len() < contexts {
-                let record = (self.generate)(name, &prompt, &mut rng);
+                let record = (self.generate)(name, &template, &mut rng);
                 // A prompt may show too little to tell two contexts apart; their references then do.
-                let shown = self.template.map(|_| record.references.join("\n"));
+                let shown = self.default_template.map(|_| record.references.join("\n"));
                 if known.insert((record.context.clone(), shown)) {
                     digest.update(format!("{}\n{}\n\n", record.context, record.references.join("\n")));
                     records.push(record);
@@ -207,7 +207,7 @@ impl Dataset {
         template: Option<&str>,
         find: impl Fn(&'static SplitFiles) -> Result<Vec<PathBuf>, DataError>,
     ) -> Result<TextData, DataError> {
-        let prompt = self.prompt(template)?;
+        let template = self.template(template)?;
         let digest = RefCell::new(Sha256::new());
         let mut read = Vec::new();
         for name in splits {
@@ -216,7 +216,7 @@ impl Dataset {
             let mut records = Vec::new();
             let files = find(split)?;
             for path in &files {
-                let input = Input::read(path, split.name, &prompt, &digest)?;
+                let input = Input::read(path, split.name, &template, &digest)?;
                 records.extend((self.read)(&input)?);
             }
             let split = collect(split.name, records);

@@ -49,7 +49,7 @@ pub(crate) static DATASET: Dataset = Dataset {
         revision: CONVERTED,
         config: "default",
     },
-    template: None,
+    default_template: None,
     placeholders: &[],
     metrics: &["BLEU", "NIST", "METEOR", "ROUGE_L", "CIDEr"],
     li_liang: Some(" "),

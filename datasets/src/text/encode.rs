@@ -64,19 +64,19 @@ pub enum Cut {
 
 /// A row to train on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct EncodedPair {
     /// Context, separator, completion, end; not padded.
     pub ids: Vec<u32>,
     /// Where the completion begins: `ids[scored_from..]` are to be predicted. Between 1 and `ids.len() - 1`.
     pub scored_from: usize,
 }
 
-/// Rows to train on.
+/// EncodedPairs to train on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rows {
+pub struct EncodedPairs {
     /// In the order of the pairs.
-    pub rows: Vec<Row>,
-    /// Rows that were cut.
+    pub pairs: Vec<EncodedPair>,
+    /// EncodedPairs that were cut.
     pub cut: usize,
     /// Pairs of which nothing to predict was left after the cut; they are in no row.
     pub left_out: usize,
@@ -86,19 +86,19 @@ pub struct Rows {
 ///
 /// # Errors
 /// [`TokenizeError::MaxLen`] below 3, [`TokenizeError::Encode`].
-pub fn rows(
+pub fn pairs(
     tokenizer: &Tokenizer,
     pairs: &[Pair],
     frame: Frame,
     max_len: usize,
     cut: Cut,
-) -> Result<Rows, TokenizeError> {
+) -> Result<EncodedPairs, TokenizeError> {
     check(max_len, 2)?;
     let contexts: Vec<String> = pairs.iter().map(|p| frame.context(&p.context)).collect();
     let completions: Vec<String> = pairs.iter().map(|p| format!("{}{}", frame.gap, p.completion)).collect();
     let (contexts, completions) = (tokenizer.ids(&contexts)?, tokenizer.ids(&completions)?);
-    let mut found = Rows {
-        rows: Vec::with_capacity(pairs.len()),
+    let mut found = EncodedPairs {
+        pairs: Vec::with_capacity(pairs.len()),
         cut: 0,
         left_out: 0,
     };
@@ -117,7 +117,7 @@ pub fn rows(
         ids.truncate(max_len);
         found.cut += usize::from(excess > 0);
         if ids.len() > scored_from {
-            found.rows.push(Row { ids, scored_from });
+            found.pairs.push(EncodedPair { ids, scored_from });
         } else {
             found.left_out += 1;
         }
@@ -130,7 +130,7 @@ pub fn rows(
 ///
 /// # Errors
 /// [`TokenizeError::MaxLen`] below 2, [`TokenizeError::Encode`].
-pub fn prompts<T: AsRef<str> + Sync>(
+pub fn contexts<T: AsRef<str> + Sync>(
     tokenizer: &Tokenizer,
     contexts: &[T],
     frame: Frame,

@@ -21,7 +21,7 @@ enum Content {
 pub(crate) struct Input<'a> {
     pub path: &'a Path,
     pub split: &'static str,
-    pub prompt: &'a Template,
+    pub template: &'a Template,
     content: Content,
     digest: &'a RefCell<Sha256>,
 }
@@ -36,7 +36,7 @@ impl<'a> Input<'a> {
     pub fn read(
         path: &'a Path,
         split: &'static str,
-        prompt: &'a Template,
+        template: &'a Template,
         digest: &'a RefCell<Sha256>,
     ) -> Result<Self, DataError> {
         let content = if path.extension().is_some_and(|e| e == "parquet") {
@@ -52,7 +52,7 @@ impl<'a> Input<'a> {
         Ok(Self {
             path,
             split,
-            prompt,
+            template,
             content,
             digest,
         })

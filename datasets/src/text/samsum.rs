@@ -39,7 +39,7 @@ pub(crate) static DATASET: Dataset = Dataset {
         revision: CONVERTED,
         config: "default",
     },
-    template: Some("{dialogue}\n\n"),
+    default_template: Some("{dialogue}\n\n"),
     placeholders: &["dialogue"],
     metrics: summary::METRICS,
     li_liang: None,
@@ -63,10 +63,10 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
 }
 
 /// A chat, and what was said in it.
-fn generate(_: &str, prompt: &Template, rng: &mut ChaCha8Rng) -> Record {
+fn generate(_: &str, template: &Template, rng: &mut ChaCha8Rng) -> Record {
     let chat = chat::chat(rng);
     Record {
-        context: prompt.fill(&[&chat.lines.join("\n")]),
+        context: template.fill(&[&chat.lines.join("\n")]),
         references: vec![chat::summary(&chat, rng)],
         ..Record::default()
     }

@@ -17,7 +17,7 @@ pub(crate) fn record(input: &Input<'_>, text: Option<&str>, summary: Option<&str
         return Record::default();
     }
     Record {
-        context: input.prompt.fill(&[text]),
+        context: input.template.fill(&[text]),
         references: vec![summary.to_owned()],
         ..Record::default()
     }

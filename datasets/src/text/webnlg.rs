@@ -56,7 +56,7 @@ pub(crate) static DATASET: Dataset = Dataset {
         revision: CONVERTED,
         config: "webnlg_challenge_2017",
     },
-    template: None,
+    default_template: None,
     placeholders: &[],
     metrics: triples::METRICS,
     li_liang: Some("  | "),

@@ -6,7 +6,7 @@
 //! columns shown with a question are those that any question of its split asks about. Its 31 queries (of 80,654) whose
 //! values have comparisons in them cannot be told apart from others, and are left out.
 //!
-//! The paper never published its prompt ("table schema and query"): [`crate::text::Dataset::template`] is a setting.
+//! The paper never published its prompt ("table schema and query"): [`crate::text::Dataset::default_template`] is a setting.
 //! Completions are SQL as [`Query`] prints it.
 
 use std::cell::RefCell;
@@ -60,7 +60,7 @@ pub(crate) static DATASET: Dataset = Dataset {
         revision: CONVERTED,
         config: "default",
     },
-    template: Some("Table: {table}\nColumns: {columns}\nQuestion: {question}"),
+    default_template: Some("Table: {table}\nColumns: {columns}\nQuestion: {question}"),
     placeholders: &["table", "columns", "question"],
     metrics: &["logical_form", "execution"],
     li_liang: None,
@@ -156,8 +156,8 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
 /// # Errors
 /// As of [`Dataset::load`].
 pub fn questions(path: &Path) -> Result<Vec<Question>, DataError> {
-    let (prompt, digest) = (DATASET.prompt(None)?, RefCell::new(Sha256::new()));
-    let records = read_questions(&Input::read(path, "dev", &prompt, &digest)?)?;
+    let (template, digest) = (DATASET.template(None)?, RefCell::new(Sha256::new()));
+    let records = read_questions(&Input::read(path, "dev", &template, &digest)?)?;
     Ok(records.into_iter().filter_map(|r| r.question).collect())
 }
 
@@ -309,7 +309,7 @@ fn record(input: &Input<'_>, question: &str, sql: &RawQuery, table: Arc<Table>) 
             .ok_or_else(|| format!("no aggregate has number {}", sql.agg))?,
         conditions: conditions.iter().map(condition).collect::<Result<_, String>>()?,
     };
-    Ok(asked(input.prompt, question, query, table))
+    Ok(asked(input.template, question, query, table))
 }
 
 /// The prompt, the text of the query, and what scoring needs; to be left out without a question.
@@ -399,7 +399,7 @@ fn read_text2sql(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     let tables: BTreeMap<String, Arc<Table>> = columns.into_iter().map(of).collect();
     let ask = |(sentence, query): (Sentence, Query)| {
         let table = tables.get(&sentence.table).cloned().unwrap_or_default();
-        asked(input.prompt, &sentence.original, query, table)
+        asked(input.template, &sentence.original, query, table)
     };
     let unread = (0..unread).map(|_| Record::default());
     Ok(found.into_iter().map(ask).chain(unread).collect())

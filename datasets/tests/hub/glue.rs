@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use datasets::hub::{GLUE, HubError};
-use datasets::{DataError, Example, Label, Split, TASKS, find, glue_parquet};
+use datasets::{DataError, Example, Label, LabelledSplit, TASKS, find, glue_parquet};
 use polars::prelude::*;
 use polars_io::parquet::write::ParquetWriter;
 
@@ -138,7 +138,7 @@ fn scores_are_the_decimals_that_were_meant() {
     ];
     bench.stand_in.commit(REPO, "main", FIRST, &files);
     let (data, _) = bench.hub.glue(find("sts-b").unwrap(), None).unwrap();
-    let of = |split: &Split| split.examples.iter().map(|e| e.label).collect::<Vec<_>>();
+    let of = |split: &LabelledSplit| split.examples.iter().map(|e| e.label).collect::<Vec<_>>();
     assert_eq!(of(&data.train), [0.0, 3.2, 5.0].map(Label::Score));
     assert_eq!(of(&data.evals[0]), [1.333, 0.2, 4.0].map(Label::Score));
 

@@ -5,13 +5,13 @@ use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfi
 use crate::inputs::locator::DataSource;
 use crate::task::{DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, ensure};
-use datasets::{Encoded, Example, Kind, Label, TaskData};
+use datasets::{Encoded, Example, GlueData, Label, TaskKind};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
 use lora_core::train::{Criterion, Objective, predict};
 use tch::Device;
 
-impl Task for datasets::Task {
+impl Task for datasets::GlueTask {
     fn id(&self) -> &'static str {
         self.id
     }
@@ -38,7 +38,7 @@ impl Task for datasets::Task {
     fn idle_settings(&self) -> Vec<IdleSetting> {
         let idle = |path, reason| IdleSetting { path, reason };
         let mut all = vec![idle("limit.test", format!("{} generates no texts", self.id))];
-        if let Kind::Regression { .. } = self.kind {
+        if let TaskKind::Regression { .. } = self.kind {
             all.push(idle(
                 "train.label_smoothing",
                 format!("{} has no classes to smooth", self.id),
@@ -87,7 +87,7 @@ impl Task for datasets::Task {
 }
 
 /// The task's examples, and repository and commit of those from the hub.
-fn read(task: &'static datasets::Task, data: &DataSource) -> Result<(TaskData, Option<String>)> {
+fn read(task: &'static datasets::GlueTask, data: &DataSource) -> Result<(GlueData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (datasets::synthetic::load(task)?, None),
         DataSource::Folder(dir) => (datasets::load(task, dir)?, None),
@@ -113,9 +113,11 @@ fn row(encoded: Encoded) -> Row {
 }
 
 /// A label and its sentences.
-fn line(task: &datasets::Task, example: &Example) -> String {
+fn line(task: &datasets::GlueTask, example: &Example) -> String {
     let label = match (task.kind, example.label) {
-        (Kind::Classification { labels }, Label::Class(class)) => labels.get(class).copied().unwrap_or("?").to_string(),
+        (TaskKind::Classification { labels }, Label::Class(class)) => {
+            labels.get(class).copied().unwrap_or("?").to_string()
+        }
         (_, Label::Class(class)) => class.to_string(),
         (_, Label::Score(score)) => format!("{score:.2}"),
     };
@@ -127,7 +129,7 @@ fn line(task: &datasets::Task, example: &Example) -> String {
 /// A task's dev sets and metrics.
 #[derive(Debug)]
 struct GlueEvaluator {
-    task: &'static datasets::Task,
+    task: &'static datasets::GlueTask,
     splits: Vec<EvalSplit>,
 }
 
@@ -147,15 +149,15 @@ impl Evaluator for GlueEvaluator {
 
     fn classes(&self) -> &'static [&'static str] {
         match self.task.kind {
-            Kind::Classification { labels } => labels,
-            Kind::Regression { .. } => &[],
+            TaskKind::Classification { labels } => labels,
+            TaskKind::Regression { .. } => &[],
         }
     }
 
     fn objective(&self, train: &TrainConfig) -> Objective {
         match self.task.kind {
-            Kind::Regression { .. } => Objective::Score,
-            Kind::Classification { .. } => Objective::Classes {
+            TaskKind::Regression { .. } => Objective::Score,
+            TaskKind::Classification { .. } => Objective::Classes {
                 label_smoothing: train.label_smoothing,
             },
         }

@@ -40,7 +40,7 @@ impl Task for Dataset {
             run.train.max_len
         );
         lead(self, run.train.encoding)?;
-        self.prompt(run.prompt.as_deref())?;
+        self.template(run.prompt.as_deref())?;
         Ok(())
     }
 
@@ -58,15 +58,15 @@ impl Task for Dataset {
         let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
             // The completion must be kept, and decoding cuts contexts at the same side. (The paper's code cuts rows at their end;
             // no row of E2E, WebNLG and DART reaches its limit of 512 tokens.)
-            let rows = encode::rows(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
-            if rows.cut > 0 {
-                let (cut, all) = (rows.cut, rows.rows.len());
+            let encoded = encode::pairs(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
+            if encoded.cut > 0 {
+                let (cut, all) = (encoded.cut, encoded.pairs.len());
                 tracing::warn!(
                     "{} {split}: {cut} of {all} rows are longer than `train.max_len` {max_len}; their contexts are cut at the beginning",
                     dataset.id
                 );
             }
-            Ok(rows.rows.into_iter().map(row).collect())
+            Ok(encoded.pairs.into_iter().map(row).collect())
         };
         let train = rows("train", run.limit.train(pairs("train")))?;
         let dev = rows("dev", Limit::cut(pairs("dev"), run.limit.dev))?;
@@ -117,15 +117,15 @@ fn lead(dataset: &Dataset, encoding: Encoding) -> Result<Option<&'static str>> {
 }
 
 /// Each position predicts the next token; positions from the end of the context on are scored.
-fn row(row: encode::Row) -> Row {
-    let mut ids: Vec<i64> = row.ids.into_iter().map(i64::from).collect();
-    let mut wanted = vec![UNSCORED; row.scored_from - 1];
-    wanted.extend(&ids[row.scored_from..]);
+fn row(pair: encode::EncodedPair) -> Row {
+    let mut ids: Vec<i64> = pair.ids.into_iter().map(i64::from).collect();
+    let mut wanted = vec![UNSCORED; pair.scored_from - 1];
+    wanted.extend(&ids[pair.scored_from..]);
     ids.pop();
     Row {
         ids,
         types: Vec::new(),
-        prompt: Some(row.scored_from),
+        prompt: Some(pair.scored_from),
         target: Target::Tokens(wanted),
     }
 }

@@ -14,7 +14,7 @@ mod words;
 use rayon::prelude::*;
 
 use rules::RULES;
-use token::As;
+use token::Spelling;
 
 /// Tokens that the E2E challenge's scorer throws away. (Brackets stay: it looks for their names in capitals.)
 const PUNCTUATION: &[&str] = &["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"];
@@ -63,15 +63,15 @@ fn line(text: &[char], start: usize) -> Vec<String> {
         }
         let end = at + best.len;
         match best.text {
-            As::Itself => tokens.push(chars::spelled(&text[at..end])),
-            As::Straight => tokens.push(
+            Spelling::Itself => tokens.push(chars::spelled(&text[at..end])),
+            Spelling::Straight => tokens.push(
                 chars::spelled(&text[at..end])
                     .replace(['’', '\u{92}'], "'")
                     .replace('‘', "`"),
             ),
-            As::WithPeriod => tokens.push(chars::spelled(&text[at..end]) + "."),
-            As::Text(text) => tokens.push(text.to_owned()),
-            As::Nothing => {}
+            Spelling::WithPeriod => tokens.push(chars::spelled(&text[at..end]) + "."),
+            Spelling::Text(text) => tokens.push(text.to_owned()),
+            Spelling::Nothing => {}
         }
         at = end;
     }

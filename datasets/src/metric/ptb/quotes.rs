@@ -1,21 +1,21 @@
 //! Quotation marks, and apostrophes that begin a token.
 
 use super::chars::{is_any_apostrophe, is_apostrophe, is_letter, is_space, is_word};
-use super::token::{As, Found, get, itself, run, stands, written};
+use super::token::{FoundToken, Spelling, get, itself, run, stands, written};
 
 /// What is shortened after words.
 pub(super) const AFTER_WORDS: [&str; 6] = ["s", "d", "m", "ll", "re", "ve"];
 
-fn straight(len: usize) -> Found {
-    Found {
+fn straight(len: usize) -> FoundToken {
+    FoundToken {
         len,
         seen: len,
-        text: As::Straight,
+        text: Spelling::Straight,
     }
 }
 
 /// `'s`, `n't`, and words that lost their beginning.
-pub(super) fn contraction(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn contraction(t: &[char], at: usize) -> Option<FoundToken> {
     const SHORTENED: [&str; 5] = ["em", "n", "til", "till", "cause"];
     // A straight apostrophe may open a quotation as well.
     let whole = |end: usize| t[at] != '\'' || !is_letter(get(t, end));
@@ -46,7 +46,7 @@ pub(super) fn contraction(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Opening and closing quotation marks: two backquotes or two apostrophes, single ones for single ones.
-pub(super) fn quotation(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn quotation(t: &[char], at: usize) -> Option<FoundToken> {
     let next = get(t, at + 1);
     match t[at] {
         '"' if next.is_ascii_alphanumeric() || next == '$' => written(1, "``"),

@@ -1,7 +1,7 @@
 //! All rules, and here those for everything but words and quotation marks.
 
 use super::chars::{is_digit, is_letter, is_sign, is_space, is_word, renamed};
-use super::token::{As, Found, Rule, get, itself, run, stands, written};
+use super::token::{FoundToken, Rule, Spelling, get, itself, run, stands, written};
 use super::{quotes, words};
 
 /// All rules.
@@ -38,7 +38,7 @@ fn is_break(c: char) -> bool {
 }
 
 /// `<a href="x">`, `</a>`, `<br/>`, and comments.
-fn tag(t: &[char], at: usize) -> Option<Found> {
+fn tag(t: &[char], at: usize) -> Option<FoundToken> {
     if t[at] != '<' {
         return None;
     }
@@ -73,7 +73,7 @@ fn tag(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `&amp;` and the like, and `&eacute;`, which stays.
-fn entity(t: &[char], at: usize) -> Option<Found> {
+fn entity(t: &[char], at: usize) -> Option<FoundToken> {
     const WRITTEN: [(&str, &str); 7] = [
         ("&amp;", "&"),
         ("&lt;", "<"),
@@ -93,10 +93,10 @@ fn entity(t: &[char], at: usize) -> Option<Found> {
         return written(entity.len(), text);
     }
     if stands(t, at, "&nbsp;") {
-        return Some(Found {
+        return Some(FoundToken {
             len: 6,
             seen: 6,
-            text: As::Nothing,
+            text: Spelling::Nothing,
         });
     }
     let number = get(t, at + 1) == '#';
@@ -121,14 +121,14 @@ fn number_end(t: &[char], at: usize) -> usize {
 }
 
 /// Numbers, with their sign. (In `a-5` the hyphen never comes here as the beginning of a token.)
-fn number(t: &[char], at: usize) -> Option<Found> {
+fn number(t: &[char], at: usize) -> Option<FoundToken> {
     let unsigned = at + usize::from(matches!(t[at], '+' | '-'));
     let end = number_end(t, unsigned);
     (end > unsigned).then(|| itself(end - at))?
 }
 
 /// `9/11-12`.
-fn date(t: &[char], at: usize) -> Option<Found> {
+fn date(t: &[char], at: usize) -> Option<FoundToken> {
     let digits = |from: usize, lengths: std::ops::RangeInclusive<usize>| {
         let end = run(t, from, is_digit);
         lengths.contains(&(end - from)).then_some(end)
@@ -140,13 +140,13 @@ fn date(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Dollars of some country, such as `US$`.
-fn dollar(t: &[char], at: usize) -> Option<Found> {
+fn dollar(t: &[char], at: usize) -> Option<FoundToken> {
     let sign = run(t, at, |c| c.is_ascii_uppercase());
     (sign > at && get(t, sign) == '$').then(|| itself(sign + 1 - at))?
 }
 
 /// `1/2`, `5 1/2`, `5-1/2`: up to four digits each.
-fn fraction(t: &[char], at: usize) -> Option<Found> {
+fn fraction(t: &[char], at: usize) -> Option<FoundToken> {
     let digits = |from: usize| {
         let end = run(t, from, is_digit);
         (1..=4).contains(&(end - from)).then_some(end)
@@ -163,7 +163,7 @@ fn fraction(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `#topic`, `@name`.
-fn mention(t: &[char], at: usize) -> Option<Found> {
+fn mention(t: &[char], at: usize) -> Option<FoundToken> {
     let end = match t[at] {
         '#' => run(t, at + 1, is_letter),
         '@' if is_letter(get(t, at + 1)) => run(t, at + 1, |c| is_word(c) || c == '_'),
@@ -173,7 +173,7 @@ fn mention(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `a.b@c.uk`, in angle brackets too.
-fn address(t: &[char], at: usize) -> Option<Found> {
+fn address(t: &[char], at: usize) -> Option<FoundToken> {
     let plain = |c: char| c.is_ascii_alphanumeric();
     let open = usize::from(t[at] == '<');
     let start = at + open;
@@ -206,7 +206,7 @@ fn path_end(t: &[char], from: usize) -> usize {
 }
 
 /// `http://a.b/c?d=e`.
-fn site(t: &[char], at: usize) -> Option<Found> {
+fn site(t: &[char], at: usize) -> Option<FoundToken> {
     let scheme = ["http://", "https://"].into_iter().find(|s| stands(t, at, s))?;
     let host = at + scheme.len();
     let end = path_end(t, host);
@@ -218,7 +218,7 @@ fn site(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `foo.com/bar`, `www.foo.org`, without the scheme.
-fn web_page(t: &[char], at: usize) -> Option<Found> {
+fn web_page(t: &[char], at: usize) -> Option<FoundToken> {
     const ENDS: [&str; 4] = ["com", "net", "org", "edu"];
     if !t[at].is_ascii_alphabetic() {
         return None;
@@ -232,7 +232,7 @@ fn web_page(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `:-)` and its like, where no letter or digit follows.
-fn smiley(t: &[char], at: usize) -> Option<Found> {
+fn smiley(t: &[char], at: usize) -> Option<FoundToken> {
     const WHOLE: [&str; 2] = ["^_^", "-_-"];
     if let Some(face) = WHOLE.into_iter().find(|f| stands(t, at, f)) {
         return itself(face.len());
@@ -251,7 +251,7 @@ fn smiley(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Three to five dots, also with single spaces between.
-fn dots(t: &[char], at: usize) -> Option<Found> {
+fn dots(t: &[char], at: usize) -> Option<FoundToken> {
     let tight = (run(t, at, |c| c == '.') - at).min(5);
     let spaced = (0..5)
         .take_while(|i| stands(t, at + 2 * i, ".") && (*i == 0 || get(t, at + 2 * i - 1) == ' '))
@@ -261,7 +261,7 @@ fn dots(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Runs of one sign, or of `!` and `?`, that are one token.
-fn repeated(t: &[char], at: usize) -> Option<Found> {
+fn repeated(t: &[char], at: usize) -> Option<FoundToken> {
     let of = |kind: fn(char) -> bool| run(t, at, kind) - at;
     match t[at] {
         '!' | '?' => itself(of(|c| matches!(c, '!' | '?'))),
@@ -278,7 +278,7 @@ fn repeated(t: &[char], at: usize) -> Option<Found> {
     }
 }
 
-fn sign(t: &[char], at: usize) -> Option<Found> {
+fn sign(t: &[char], at: usize) -> Option<FoundToken> {
     match renamed(t[at]) {
         Some(text) => written(1, text),
         None => is_sign(t[at]).then(|| itself(1))?,

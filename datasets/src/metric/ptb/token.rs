@@ -2,12 +2,12 @@
 
 /// How a token is written.
 #[derive(Clone, Copy)]
-pub(super) enum As {
-    /// As it stands, in its usual spelling.
+pub(super) enum Spelling {
+    /// Spelling it stands, in its usual spelling.
     Itself,
-    /// As it stands, with a straight apostrophe.
+    /// Spelling it stands, with a straight apostrophe.
     Straight,
-    /// As it stands, and a period that is a token of its own as well.
+    /// Spelling it stands, and a period that is a token of its own as well.
     WithPeriod,
     /// In place of what stands there.
     Text(&'static str),
@@ -16,38 +16,38 @@ pub(super) enum As {
 }
 
 /// A token that a rule found.
-pub(super) struct Found {
+pub(super) struct FoundToken {
     /// Characters that it takes.
     pub len: usize,
     /// Characters that the rule looked at; the rule that saw most wins, among equals the first.
     pub seen: usize,
     /// How it is written.
-    pub text: As,
+    pub text: Spelling,
 }
 
-pub(super) type Rule = fn(&[char], usize) -> Option<Found>;
+pub(super) type Rule = fn(&[char], usize) -> Option<FoundToken>;
 
 /// A character that no rule knows: one that vanishes.
-pub(super) fn nothing() -> Found {
-    Found {
+pub(super) fn nothing() -> FoundToken {
+    FoundToken {
         len: 1,
         seen: 0,
-        text: As::Nothing,
+        text: Spelling::Nothing,
     }
 }
 
 /// A token as it stands, of that many characters; none for 0.
-pub(super) fn itself(len: usize) -> Option<Found> {
-    (len > 0).then_some(Found {
+pub(super) fn itself(len: usize) -> Option<FoundToken> {
+    (len > 0).then_some(FoundToken {
         len,
         seen: len,
-        text: As::Itself,
+        text: Spelling::Itself,
     })
 }
 
-pub(super) fn written(len: usize, text: &'static str) -> Option<Found> {
-    let text = As::Text(text);
-    (len > 0).then_some(Found { len, seen: len, text })
+pub(super) fn written(len: usize, text: &'static str) -> Option<FoundToken> {
+    let text = Spelling::Text(text);
+    (len > 0).then_some(FoundToken { len, seen: len, text })
 }
 
 /// The character there; a newline past the end.

@@ -3,7 +3,7 @@
 use super::chars::{is_any_apostrophe, is_apostrophe, is_digit, is_hyphen, is_letter, is_space, is_word};
 use super::names::{NUMBERED, SENTENCE_STARTS, TITLES, TRAILING};
 use super::quotes::AFTER_WORDS;
-use super::token::{As, Found, get, itself, run, stands};
+use super::token::{FoundToken, Spelling, get, itself, run, stands};
 
 /// Words that are two tokens, with the length of the first.
 const SPLIT: [(&str, usize); 8] = [
@@ -18,20 +18,20 @@ const SPLIT: [(&str, usize); 8] = [
 ];
 
 /// `gon na`.
-pub(super) fn split(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn split(t: &[char], at: usize) -> Option<FoundToken> {
     let (word, len) = SPLIT
         .into_iter()
         .find(|(w, _)| stands(t, at, w) && !is_word(get(t, at + w.len())))?;
     let seen = word.len();
-    Some(Found {
+    Some(FoundToken {
         len,
         seen,
-        text: As::Itself,
+        text: Spelling::Itself,
     })
 }
 
 /// `do`, where `n't` follows. (No word ends in a second n.)
-pub(super) fn before_not(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn before_not(t: &[char], at: usize) -> Option<FoundToken> {
     if !is_letter(t[at]) {
         return None;
     }
@@ -40,10 +40,10 @@ pub(super) fn before_not(t: &[char], at: usize) -> Option<Found> {
     let whole = get(t, end) == '\'' || !is_letter(get(t, end + 2));
     let not = matches!(t[end - 1], 'n' | 'N') && apostrophe && matches!(get(t, end + 1), 't' | 'T') && whole;
     let (len, seen) = (end - 1 - at, end + 2 - at);
-    (not && len > 0 && !matches!(t[end - 2], 'n' | 'N')).then_some(Found {
+    (not && len > 0 && !matches!(t[end - 2], 'n' | 'N')).then_some(FoundToken {
         len,
         seen,
-        text: As::Itself,
+        text: Spelling::Itself,
     })
 }
 
@@ -58,7 +58,7 @@ fn word_end(t: &[char], at: usize) -> usize {
 }
 
 /// Plain words, and `C++`, `C#`.
-pub(super) fn word(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn word(t: &[char], at: usize) -> Option<FoundToken> {
     if is_digit(t[at]) {
         return itself(run(t, at, is_word) - at);
     }
@@ -102,7 +102,7 @@ fn joined_end(t: &[char], at: usize, first: usize, join: impl Fn(char) -> bool) 
 }
 
 /// `state-of-the-art`, `U.S.-based`, `file_name`.
-pub(super) fn joined(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn joined(t: &[char], at: usize) -> Option<FoundToken> {
     if !is_word(t[at]) {
         return None;
     }
@@ -113,7 +113,7 @@ pub(super) fn joined(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// `and/or`: two or three parts, without accents.
-pub(super) fn slashed(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn slashed(t: &[char], at: usize) -> Option<FoundToken> {
     let plain = |c: char| c.is_ascii_alphanumeric();
     if !plain(t[at]) {
         return None;
@@ -135,7 +135,7 @@ pub(super) fn slashed(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Apostrophes inside words and at their ends.
-pub(super) fn apostrophe(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn apostrophe(t: &[char], at: usize) -> Option<FoundToken> {
     const WHOLE: [&str; 10] = [
         "o'er", "e'er", "ne'er", "o'clock", "ma'am", "c'mon", "c'est", "nat'l", "cap'n", "g'day",
     ];
@@ -196,19 +196,19 @@ fn sentence_start(t: &[char], at: usize) -> Option<usize> {
 }
 
 /// A token whose period, at `end - 1`, belongs to it; if a sentence ends there, the period is a token as well.
-fn with_period(at: usize, end: usize, sentence: Option<usize>) -> Option<Found> {
+fn with_period(at: usize, end: usize, sentence: Option<usize>) -> Option<FoundToken> {
     match sentence {
-        Some(seen) => Some(Found {
+        Some(seen) => Some(FoundToken {
             len: end - 1 - at,
             seen: seen - at,
-            text: As::WithPeriod,
+            text: Spelling::WithPeriod,
         }),
         None => itself(end - at),
     }
 }
 
 /// Words that are written with a period.
-pub(super) fn abbreviation(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn abbreviation(t: &[char], at: usize) -> Option<FoundToken> {
     if !t[at].is_ascii_alphabetic() {
         return None;
     }
@@ -235,10 +235,10 @@ pub(super) fn abbreviation(t: &[char], at: usize) -> Option<Found> {
     if is(NUMBERED, end) {
         let space = usize::from(is_space(get(t, end + 1)));
         let digit = is_digit(get(t, end + 1 + space));
-        return digit.then_some(Found {
+        return digit.then_some(FoundToken {
             len: end + 1 - at,
             seen: end + 2 + space - at,
-            text: As::Itself,
+            text: Spelling::Itself,
         });
     }
     initials(t, at)
@@ -260,7 +260,7 @@ fn initials_end(t: &[char], at: usize) -> usize {
 }
 
 /// `A.`, `U.S.`, `p.m.`
-fn initials(t: &[char], at: usize) -> Option<Found> {
+fn initials(t: &[char], at: usize) -> Option<FoundToken> {
     let end = initials_end(t, at);
     match end - at {
         0 => None,
@@ -271,7 +271,7 @@ fn initials(t: &[char], at: usize) -> Option<Found> {
 }
 
 /// Any word whose period stands before a comma, a colon or a semicolon.
-pub(super) fn in_sentence(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn in_sentence(t: &[char], at: usize) -> Option<FoundToken> {
     if !is_word(t[at]) {
         return None;
     }
@@ -281,15 +281,15 @@ pub(super) fn in_sentence(t: &[char], at: usize) -> Option<Found> {
     let word = t[at..end].iter().any(|&c| is_letter(c));
     let inside = get(t, end) == '.' && matches!(get(t, end + 1), ',' | ';' | ':');
     let len = end + 1 - at;
-    (word && inside).then_some(Found {
+    (word && inside).then_some(FoundToken {
         len,
         seen: len + 1,
-        text: As::Itself,
+        text: Spelling::Itself,
     })
 }
 
 /// `AT&T`, `R&B`.
-pub(super) fn company(t: &[char], at: usize) -> Option<Found> {
+pub(super) fn company(t: &[char], at: usize) -> Option<FoundToken> {
     let capital = |c: char| c.is_ascii_uppercase();
     let sign = run(t, at, capital);
     let end = run(t, sign + 1, capital);

@@ -54,7 +54,7 @@ impl GenerationTask {
         let tokenizer = reader.tokenizer;
         let contexts: Vec<&str> = prompts.iter().map(|p| p.context.as_str()).collect();
         // As in the paper's code, long contexts are cut at the beginning, which leaves room for the new tokens.
-        let ids = encode::prompts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
+        let ids = encode::contexts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
         // The byte-level alphabet writes a newline as Ċ.
         let blank = tokenizer.token_id("ĊĊ");
         Ok(GenerationTask {

@@ -2,7 +2,7 @@
 
 use super::stored::{AdapterInfo, BaseModel};
 use anyhow::{Context, Result, ensure};
-use datasets::Task;
+use datasets::GlueTask;
 use lora_core::interop::Tensors;
 use lora_core::model::{label_names, rows_of};
 use lora_core::weights::Weights;
@@ -65,7 +65,7 @@ pub fn check(found: &BaseModel, about: &AdapterInfo, trained: &Tensors) -> Resul
 ///
 /// # Errors
 /// A head of another task.
-pub fn labels(found: &BaseModel, trained: &Tensors, task: Option<&Task>, fresh: bool) -> Result<Vec<String>> {
+pub fn labels(found: &BaseModel, trained: &Tensors, task: Option<&GlueTask>, fresh: bool) -> Result<Vec<String>> {
     let heads = Heads::of(found, trained)?;
     let classes = task.map(super::stored::labels).unwrap_or_default();
     let outputs = heads.adapter.or(heads.base);

@@ -10,7 +10,7 @@ pub mod stored;
 use crate::report::resume_command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use datasets::{Hub, Task};
+use datasets::{GlueTask, Hub};
 use lora_core::interop::Export;
 use std::path::{Path, PathBuf};
 use stored::{AdapterSource, BaseModel, Stored, open_foreign};
@@ -126,7 +126,7 @@ fn foreign(
     source: &Path,
     alpha: Option<f64>,
     found: &BaseModel,
-    (task, fresh): (Option<&Task>, bool),
+    (task, fresh): (Option<&GlueTask>, bool),
 ) -> Result<Stored> {
     let place = AdapterSource::of(source)?;
     let adapter = open_foreign(&place, alpha)?;

@@ -3,7 +3,7 @@
 use crate::inputs::locator::ModelSource;
 use crate::task::run_paths::RunPaths;
 use anyhow::{Context, Result, bail, ensure};
-use datasets::{Kind, Task, Tokenizer};
+use datasets::{GlueTask, TaskKind, Tokenizer};
 use lora_core::interop::{AdapterFile, Base, Tensors, open_loralib, open_peft};
 use lora_core::method::{self, Lora};
 use lora_core::weights::{Weights, save};
@@ -325,10 +325,10 @@ fn about_run(record: &RunRecord) -> Result<AdapterInfo> {
 }
 
 /// Names of a task's classes.
-pub fn labels(task: &Task) -> Vec<String> {
+pub fn labels(task: &GlueTask) -> Vec<String> {
     match task.kind {
-        Kind::Classification { labels } => labels.iter().map(|l| (*l).to_string()).collect(),
-        Kind::Regression { .. } => Vec::new(),
+        TaskKind::Classification { labels } => labels.iter().map(|l| (*l).to_string()).collect(),
+        TaskKind::Regression { .. } => Vec::new(),
     }
 }
 
