@@ -42,4 +42,4 @@ pub use error::{Error, Result};
 pub use figure::{FIGURES, Figure};
 pub use record::RunRecord;
 pub use store::{Filter, Selection, Store};
-pub use table::{TABLES, Table, tables};
+pub use table::{TABLES, Table, table_of_texts, tables};

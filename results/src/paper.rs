@@ -14,7 +14,7 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T> {
 }
 
 /// A table of the paper with one row per (model, method).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperTable {
     /// Citation.

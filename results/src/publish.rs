@@ -84,7 +84,7 @@ pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Publi
     for kind in TABLES.iter().filter(|kind| wanted(kind.name())) {
         let built = kind.tables(stored)?;
         if !built.iter().any(|table| table.name == kind.name()) {
-            all.tables.push(kind.paper_only()?);
+            all.tables.extend(kind.paper_only()?);
         }
         all.tables.extend(built);
     }

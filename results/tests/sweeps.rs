@@ -301,7 +301,10 @@ fn ranks_on_e2e_have_a_column_a_metric() {
 #[test]
 fn a_table_without_runs_has_the_papers_numbers_below_dashes() {
     for kind in TABLES {
-        let table = kind.paper_only().unwrap();
+        let Some(table) = kind.paper_only().unwrap() else {
+            assert_eq!(kind.name(), "texts");
+            continue;
+        };
         assert_eq!(table.name, kind.name());
         assert!(
             table.rows.len() > 2 && table.rows.iter().all(|row| row.cells.len() == table.header.len()),

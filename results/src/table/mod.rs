@@ -1,6 +1,7 @@
 //! Registry of tables. To add one: a file in this folder with a [`TableKind`], a `mod` line, and a line in [`TABLES`].
 
 mod efficiency;
+mod other_texts;
 mod paper_grid;
 mod render;
 mod shared;
@@ -19,6 +20,7 @@ mod table7;
 mod texts;
 mod value;
 
+pub use other_texts::table_of_texts;
 pub use render::TERMINAL_WIDTH;
 pub(crate) use render::{grouped, markdown_escape, wrap};
 pub(crate) use shared::{provenance, seeds_of};
@@ -42,6 +44,7 @@ pub static TABLES: &[&dyn TableKind] = &[
     &table16::TABLE,
     &table18::TABLE,
     &efficiency::TABLE,
+    &other_texts::OtherTexts,
 ];
 
 /// The tables of the kinds that `wanted` accepts by name, made from the records that `filter` admits. A record that cannot be

@@ -80,8 +80,8 @@ impl TableKind for GridTable {
         Ok((self.tables)(&self.paper()?, stored))
     }
 
-    fn paper_only(&self) -> Result<Table> {
-        Ok(self.paper()?.table(None))
+    fn paper_only(&self) -> Result<Option<Table>> {
+        Ok(Some(self.paper()?.table(None)))
     }
 }
 

@@ -30,7 +30,7 @@ impl TableKind for Table2 {
         each_part(stored, &["glue"], self.name(), |label, part| one(&paper, label, part))
     }
 
-    fn paper_only(&self) -> Result<Table> {
+    fn paper_only(&self) -> Result<Option<Table>> {
         let paper = PaperTable::table2()?;
         let mut table = empty(None, &paper.order);
         table.name = self.name().to_owned();
@@ -40,7 +40,7 @@ impl TableKind for Table2 {
         table.rows.extend(paper.rows.iter().map(paper_row));
         let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
         table.notes = notes(&paper, &quoted, &[], &Selection::default(), &paper.order);
-        Ok(table)
+        Ok(Some(table))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tables of generated texts (Tables 3, 4, 13 and 14): one row per (model, method), one column per metric.
+//! Tables of generated texts: one row per (model, method), one column per metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,19 +15,19 @@ use crate::record::RunRecord;
 use crate::store::Selection;
 
 /// A table of generated texts.
-pub(super) struct TextTable {
+pub(super) struct TextTable<'a> {
     /// [`TableKind::name`].
-    pub name: &'static str,
+    pub name: &'a str,
     /// [`TableKind::about`].
     pub about: &'static str,
     /// Start of the title.
-    pub title: &'static str,
+    pub title: &'a str,
     /// Experiments whose runs the table shows.
-    pub experiments: &'static [&'static str],
+    pub experiments: &'a [&'a str],
     /// Columns, in the order of the paper's scores.
-    pub columns: &'static [Column],
-    /// The paper's numbers: text of `paper/NAME.yaml`.
-    pub paper: &'static str,
+    pub columns: &'a [Column<'a>],
+    /// The paper's numbers: text of `paper/NAME.yaml`; `None` for data sets that are not in the paper.
+    pub paper: Option<&'static str>,
     /// Note for tables that quote the paper although none of their runs is a row of it; `None` for tables that do not.
     pub quoted_anyway: Option<&'static str>,
 }
@@ -36,22 +36,22 @@ pub(super) struct TextTable {
 const NEED_DATA: [&str; 2] = ["METEOR", "TER"];
 
 /// A column of a [`TextTable`].
-pub(super) struct Column {
+pub(super) struct Column<'a> {
     /// Heading.
-    pub name: &'static str,
+    pub name: &'a str,
     /// The task.
-    pub task: &'static str,
+    pub task: &'a str,
     /// Part of the split: empty for all, `_seen`, `_unseen`.
     pub group: &'static str,
     /// The metric's name in records.
-    pub metric: &'static str,
+    pub metric: &'a str,
     /// Factor from the recorded to the printed unit: 100 for per cent, else 1.
     pub scale: f64,
     /// Digits after the decimal point.
     pub decimals: usize,
 }
 
-impl TableKind for TextTable {
+impl TableKind for TextTable<'static> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -60,17 +60,12 @@ impl TableKind for TextTable {
         self.about
     }
 
-    /// First the table of the runs in the paper's settings, with the paper's numbers below each; then one table for each other
-    /// (preset, label).
     fn tables(&self, stored: &Selection) -> Result<Vec<Table>> {
-        let paper = PaperTable::read(self.name, self.paper)?;
-        each_part(stored, self.experiments, self.name, |label, part| {
-            self.one(&paper, label, part)
-        })
+        self.build(stored)
     }
 
-    fn paper_only(&self) -> Result<Table> {
-        let paper = PaperTable::read(self.name, self.paper)?;
+    fn paper_only(&self) -> Result<Option<Table>> {
+        let paper = self.paper()?;
         let mut table = self.empty(None);
         table.name = self.name.to_owned();
         let cells = not_run(table.header.len());
@@ -79,11 +74,25 @@ impl TableKind for TextTable {
         table.rows.extend(paper.rows.iter().map(|row| self.paper_row(row)));
         let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
         table.notes = self.notes(&paper, &quoted, &[], &Selection::default(), false);
-        Ok(table)
+        Ok(Some(table))
     }
 }
 
-impl TextTable {
+impl TextTable<'_> {
+    /// First the table of the runs in the paper's settings, with the paper's numbers below each; then one table for each other
+    /// (preset, label).
+    pub(super) fn build(&self, stored: &Selection) -> Result<Vec<Table>> {
+        let paper = self.paper()?;
+        each_part(stored, self.experiments, self.name, |label, part| {
+            self.one(&paper, label, part)
+        })
+    }
+
+    fn paper(&self) -> Result<PaperTable> {
+        let read = |text| PaperTable::read(self.name, text);
+        self.paper.map_or_else(|| Ok(PaperTable::default()), read)
+    }
+
     fn empty(&self, label: Option<&str>) -> Table {
         let mut table = Table {
             name: String::new(),
@@ -249,7 +258,7 @@ impl TextTable {
     }
 }
 
-impl Column {
+impl Column<'_> {
     /// Whether the summary belongs in this column: its metric, on whichever split was decoded.
     fn is_of(&self, s: &Summary) -> bool {
         let Some((split, metric)) = s.metric.split_once('/') else {

@@ -21,11 +21,11 @@ pub trait TableKind: Sync {
     /// [`crate::Error::NoPaperRow`], [`crate::Error::Query`], [`crate::Error::Paper`].
     fn tables(&self, stored: &Selection) -> Result<Vec<Table>>;
 
-    /// The table before anything was run: the paper's numbers below a row of dashes.
+    /// The table before anything was run: the paper's numbers below a row of dashes; `None` if the paper has none.
     ///
     /// # Errors
     /// [`crate::Error::Paper`].
-    fn paper_only(&self) -> Result<Table>;
+    fn paper_only(&self) -> Result<Option<Table>>;
 }
 
 /// A table that can be rendered by [`Table::terminal`], [`Table::markdown`], [`Table::latex`] and [`Table::csv`].
