@@ -2,6 +2,7 @@
 
 use crate::experiment::Experiment;
 use crate::experiment::flags::ExperimentArgs;
+use crate::experiment::registry;
 use crate::experiment::resolved::Resolved;
 use crate::plan::{Plan, dry_run};
 use crate::report::console::{Console, LineWriter, OutputArgs};
@@ -12,6 +13,7 @@ use crate::runner::events::{Observer, RunEvent};
 use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,10 +22,20 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Exit status after Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Runs an experiment: the whole of its binary.
-pub fn main(experiment: &'static Experiment) -> ExitCode {
-    let matches = command(experiment).get_matches();
-    finish(Cli::new(experiment, &matches).and_then(|cli| cli.run()))
+/// Runs the experiment of that name: the whole of its binary.
+pub fn main(name: &str) -> ExitCode {
+    main_of(name, name, std::env::args_os().skip(1))
+}
+
+/// Runs the experiment of that name with these flags, under the program's name `program`.
+pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let run = || {
+        let experiment = registry::find(name)?;
+        let words = std::iter::once(OsString::from(program)).chain(flags);
+        let matches = command(experiment).bin_name(program.to_owned()).get_matches_from(words);
+        Cli::new(experiment, &matches)?.run()
+    };
+    finish(run())
 }
 
 /// The exit status of a result; an error is printed on one line, with its causes.
@@ -36,15 +48,15 @@ pub fn finish(result: Result<ExitCode>) -> ExitCode {
 
 /// The command line of an experiment.
 pub fn command(experiment: &Experiment) -> Command {
-    let (short, _) = experiment.about.split_once("\n\n").unwrap_or((experiment.about, ""));
+    let (short, _) = experiment.about.split_once("\n\n").unwrap_or((&experiment.about, ""));
     let command = OutputArgs::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
     let command = experiment.flags.iter().fold(command, |command, add| add(command));
     // After the groups of flags, whose descriptions would replace it.
     command
         .version(env!("CARGO_PKG_VERSION"))
-        .about(short)
-        .long_about(experiment.about)
-        .after_help(experiment.examples)
+        .about(short.to_owned())
+        .long_about(experiment.about.to_string())
+        .after_help(experiment.examples.to_string())
         // The last of two wins, so that an alias can be overridden.
         .args_override_self(true)
 }

@@ -21,11 +21,11 @@ fn configurations(dir: &Path) -> Vec<(PathBuf, String)> {
 #[test]
 fn every_configuration_reads_and_is_registered() {
     let mut registered = Vec::new();
-    for experiment in EXPERIMENTS {
+    for experiment in EXPERIMENTS.iter() {
         registered.extend(experiment.defaults.iter().map(|(_, text)| *text));
-        for (name, text) in experiment.presets {
+        for (name, text) in &experiment.presets {
             registered.push(text);
-            let mut layers = experiment.defaults.to_vec();
+            let mut layers = experiment.layers();
             layers.push((name, text));
             let mut raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap_or_else(|e| panic!("{name}: {e:#}"));
             raw.model.get_or_insert("model".into());

@@ -3,8 +3,12 @@
 use experiments::config::run_config::RunConfig;
 use experiments::experiment::Experiment;
 use experiments::experiment::config::{ExperimentConfig, Flag};
-use experiments::experiment::glue::GLUE;
-use experiments::experiment::text::E2E;
+use experiments::experiment::glue::glue;
+use experiments::experiment::registry;
+use std::sync::LazyLock;
+
+static GLUE: LazyLock<Experiment> = LazyLock::new(glue);
+static E2E: LazyLock<&Experiment> = LazyLock::new(|| registry::find("e2e").unwrap());
 
 /// Where a setting of `train` may stand, weakest first.
 const TRAIN: [&str; 4] = [
@@ -37,7 +41,7 @@ const BASE: &str = "{model: m, data: d, tasks: {mrpc: {}}, methods: {lora: {}}}"
 /// The one run of `files` (path and value each) and `flags` over the experiment's defaults.
 fn run(experiment: &'static Experiment, files: &[(String, String)], sets: &[String]) -> anyhow::Result<RunConfig> {
     let texts: Vec<String> = files.iter().map(|(path, value)| yaml(path, value)).collect();
-    let mut layers = experiment.defaults.to_vec();
+    let mut layers = experiment.layers();
     layers.push(("the base", BASE));
     layers.extend(texts.iter().map(|text| ("a file", text.as_str())));
     let flags = sets
@@ -153,7 +157,7 @@ fn in_one_file_the_more_explicit_place_wins() {
                 line(weak, "0.25") + &line(strong, "0.5"),
                 line(strong, "0.5") + &line(weak, "0.25"),
             ] {
-                let mut layers = GLUE.defaults.to_vec();
+                let mut layers = GLUE.layers();
                 let value: serde_yaml::Value = merged(&text);
                 let text = serde_yaml::to_string(&value).unwrap();
                 layers.extend([("the base", BASE), ("a file", text.as_str())]);
@@ -226,7 +230,7 @@ fn a_flag_without_effect_is_refused() {
 fn decoding_settings_that_the_strategy_ignores_are_refused() {
     let run = |sets: &[&str]| {
         let flags: Vec<Flag> = sets.iter().map(|set| Flag::set(set).unwrap()).collect();
-        let mut layers = E2E.defaults.to_vec();
+        let mut layers = E2E.layers();
         layers.push(("the base", "{model: m, data: d, methods: {lora: {}}}"));
         ExperimentConfig::read(&E2E, &layers, &flags).unwrap().runs(&E2E)
     };
@@ -274,7 +278,7 @@ fn tasks_have_one_name_and_seeds_must_be_there() {
 #[test]
 fn a_byte_order_mark_is_no_fault() {
     let text = format!("\u{feff}{BASE}");
-    let mut layers = GLUE.defaults.to_vec();
+    let mut layers = GLUE.layers();
     layers.push(("a file", &text));
     assert_eq!(
         ExperimentConfig::read(&GLUE, &layers, &[])

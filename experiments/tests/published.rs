@@ -61,7 +61,7 @@ fn published_runs_are_found_for_their_plan() {
     for record in records.iter().flat_map(RunRecord::under_each_name) {
         let experiment = EXPERIMENTS.iter().find(|e| e.name == record.experiment).unwrap();
         let Some(preset) = &record.preset else { continue };
-        let mut layers = experiment.defaults.to_vec();
+        let mut layers = experiment.layers();
         layers.push(("the preset", experiment.preset(preset).unwrap()));
         let flags = [
             Flag::of("--seeds".into(), "seeds", vec![record.seed].into()),

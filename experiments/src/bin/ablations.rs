@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin ablations`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::ablations::ABLATIONS)
+    experiments::app::main("ablations")
 }

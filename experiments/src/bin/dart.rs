@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin dart`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::text::DART)
+    experiments::app::main("dart")
 }

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin glue`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::glue::GLUE)
+    experiments::app::main("glue")
 }

@@ -1,14 +1,28 @@
-//! `cargo run -p experiments --bin lora`: tools around the experiments.
+//! `cargo run -p experiments --bin lora`: any experiment by its name, and the tools around them.
 
 use clap::{Parser, Subcommand};
+use experiments::app;
 use experiments::tools::bench;
 use experiments::tools::{adapter, doctor, examples, params, score, upgrade};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Tools around the experiments.
+/// Any experiment by its name, and the tools around them.
 #[derive(Parser)]
 #[command(version)]
 enum Cli {
+    /// Run an experiment by its name, with its own flags
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  lora run xsum --list\n  lora run xsum --help\n  lora run e2e --preset gpt2-medium --dry-run"
+    )]
+    Run {
+        /// The experiment, such as glue, e2e or xsum
+        name: String,
+        /// Its flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<OsString>,
+    },
     /// Print versions, devices and caches, and remedies where something is missing
     Doctor,
     /// Count the parameters that a method trains
@@ -41,6 +55,7 @@ enum Bench {
 
 fn main() -> ExitCode {
     let text = match Cli::parse() {
+        Cli::Run { name, flags } => return app::main_of(&name, &format!("lora run {name}"), flags),
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
@@ -52,7 +67,7 @@ fn main() -> ExitCode {
         Cli::Bench(Bench::Train(args)) => bench::training::train(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
-    experiments::app::finish(text.map(|text| {
+    app::finish(text.map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin samsum`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::text::SAMSUM)
+    experiments::app::main("samsum")
 }

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin webnlg`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::text::WEBNLG)
+    experiments::app::main("webnlg")
 }

@@ -1,5 +1,5 @@
 //! `cargo run -p experiments --bin wikisql`
 
 fn main() -> std::process::ExitCode {
-    experiments::app::main(&experiments::experiment::text::WIKISQL)
+    experiments::app::main("wikisql")
 }

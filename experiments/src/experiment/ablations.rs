@@ -9,12 +9,17 @@ use datasets::TASKS;
 use datasets::text::DATASETS;
 
 /// The experiment. To add a preset: a file in `configs/ablations/` and a line here.
-pub static ABLATIONS: Experiment = Experiment {
+pub fn ablations() -> Experiment {
+    let glue = TASKS.iter().map(|task| task as &'static dyn Task);
+    let texts = DATASETS.iter().map(|dataset| *dataset as &'static dyn Task);
+    let repositories = DATASETS.iter().map(|dataset| dataset.hub.id);
+    Experiment {
     name: "ablations",
     about: "Runs grids of methods: which matrices (Table 5), which rank (Tables 6, 18), few rows (Table 16), methods by size \
             (Table 15, Figure 2).\n\n\
             A grid is a list of methods in which `{each: [...]}` stands for a method with each value; what grids share is run once. \
-            Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint.",
+            Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint."
+            .into(),
     examples: "Examples:
   ablations --grid which
   ablations --preset minilm --model DIR --data DIR --grid rank --tasks rte --seeds 1..3
@@ -22,9 +27,10 @@ pub static ABLATIONS: Experiment = Experiment {
   ablations --preset gpt2-medium --grid rank --methods lora-qv-r1,lora-qv-r1024 --dry-run
   ablations --config my.yaml
 
-Grids of the presets: which, rank, low-data, sizes.",
-    defaults: &[("the defaults", DEFAULTS)],
-    presets: &[
+Grids of the presets: which, rank, low-data, sizes."
+            .into(),
+    defaults: vec![("the defaults".into(), DEFAULTS)],
+    presets: vec![
         ("demo", include_str!("../../configs/ablations/demo.yaml")),
         ("minilm", include_str!("../../configs/ablations/minilm.yaml")),
         (
@@ -37,14 +43,12 @@ Grids of the presets: which, rank, low-data, sizes.",
         ),
         ("gpt2-medium", include_str!("../../configs/ablations/gpt2-medium.yaml")),
     ],
-    tasks: || {
-        let glue = TASKS.iter().map(|task| task as &'static dyn Task);
-        glue.chain(DATASETS.iter().map(|d| *d as &'static dyn Task)).collect()
-    },
-    tables: &["table5", "table6", "table15", "table16", "table18"],
+    tasks: glue.chain(texts).collect(),
+    tables: vec!["table5", "table6", "table15", "table16", "table18"],
     flags: &[<DataArgs as clap::Args>::augment_args],
     data: DataChoices {
         folder: "the folder of the preset's data (GLUE's with CoLA/, MRPC/, ..., or E2E's with trainset.csv)",
-        repositories: &[datasets::hub::GLUE, "tuetschek/e2e_nlg"],
+        repositories: std::iter::once(datasets::hub::GLUE).chain(repositories).collect(),
     },
-};
+    }
+}

@@ -174,14 +174,14 @@ impl ExperimentArgs {
     /// The output of `--list`.
     pub fn listing(&self, experiment: &Experiment) -> String {
         let mut text = String::from("Presets\n");
-        for (name, yaml) in experiment.presets {
+        for (name, yaml) in &experiment.presets {
             let label = serde_yaml::from_str::<Value>(yaml)
                 .ok()
                 .and_then(|v| v.get("label")?.as_str().map(String::from));
             text += &format!("  {name:<14} {}\n", label.unwrap_or_default());
         }
         text += "\nTasks\n";
-        for task in (experiment.tasks)() {
+        for task in &experiment.tasks {
             text += &format!("  {:<14} {}\n", task.id(), task.about());
         }
         text += "\nMethods\n";
@@ -193,8 +193,8 @@ impl ExperimentArgs {
 }
 
 /// The layers below the flags.
-fn layers<'a>(experiment: &Experiment, file: Option<&'a (String, String)>) -> Vec<(&'a str, &'a str)> {
-    let mut layers = experiment.defaults.to_vec();
+fn layers<'a>(experiment: &'a Experiment, file: Option<&'a (String, String)>) -> Vec<(&'a str, &'a str)> {
+    let mut layers = experiment.layers();
     layers.extend(file.map(|(name, text)| (name.as_str(), text.as_str())));
     layers
 }

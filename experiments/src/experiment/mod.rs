@@ -13,23 +13,24 @@ use crate::inputs::locator::DataChoices;
 use crate::task::Task;
 use anyhow::{Result, bail};
 use clap::Command;
+use std::borrow::Cow;
 
 /// The description of one experiment: data only, the program is [`crate::app`].
 pub struct Experiment {
     /// Its name: that of the binary and the log file, and in records.
     pub name: &'static str,
     /// Its description in `--help`: one line, and more after an empty one.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// The end of `--help`.
-    pub examples: &'static str,
+    pub examples: Cow<'static, str>,
     /// Default YAML layers, lowest priority first, as (name for error messages, text).
-    pub defaults: &'static [(&'static str, &'static str)],
+    pub defaults: Vec<(Cow<'static, str>, &'static str)>,
     /// The configurations that come with the program, as (name, YAML text).
-    pub presets: &'static [(&'static str, &'static str)],
+    pub presets: Vec<(&'static str, &'static str)>,
     /// Its tasks.
-    pub tasks: fn() -> Vec<&'static dyn Task>,
+    pub tasks: Vec<&'static dyn Task>,
     /// Its tables, by their names in [`results::TABLES`].
-    pub tables: &'static [&'static str],
+    pub tables: Vec<&'static str>,
     /// Groups of flags beside those that every experiment takes.
     pub flags: &'static [fn(Command) -> Command],
     /// The values that `--data` takes.
@@ -43,14 +44,21 @@ impl Experiment {
     /// An unknown name, with the known ones.
     pub fn task(&self, name: &str) -> Result<&'static dyn Task> {
         let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
-        let tasks = (self.tasks)();
-        match tasks.iter().find(|t| plain(t.id()) == plain(name)) {
+        match self.tasks.iter().find(|t| plain(t.id()) == plain(name)) {
             Some(task) => Ok(*task),
             None => {
-                let known: Vec<&str> = tasks.iter().map(|t| t.id()).collect();
+                let known: Vec<&str> = self.tasks.iter().map(|t| t.id()).collect();
                 bail!("unknown task \"{name}\"; known tasks: {}", known.join(", "))
             }
         }
+    }
+
+    /// Its default layers, lowest priority first, as (name for error messages, text).
+    pub fn layers(&self) -> Vec<(&str, &'static str)> {
+        self.defaults
+            .iter()
+            .map(|(name, text)| (name.as_ref(), *text))
+            .collect()
     }
 
     /// The text of a preset.

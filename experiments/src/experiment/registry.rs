@@ -1,13 +1,18 @@
 //! All experiments.
 
 use crate::experiment::Experiment;
-use crate::experiment::ablations::ABLATIONS;
-use crate::experiment::glue::GLUE;
-use crate::experiment::text::{DART, E2E, SAMSUM, WEBNLG, WIKISQL};
+use crate::experiment::ablations::ablations;
+use crate::experiment::glue::glue;
+use crate::experiment::text::text;
 use anyhow::{Context, Result};
+use datasets::text::DATASETS;
+use std::sync::LazyLock;
 
-/// All experiments. Ablations are the last: their tasks are those of others.
-pub static EXPERIMENTS: &[&Experiment] = &[&GLUE, &E2E, &WIKISQL, &SAMSUM, &WEBNLG, &DART, &ABLATIONS];
+/// All experiments: GLUE, one for each data set of texts, and ablations, whose tasks are those of others.
+pub static EXPERIMENTS: LazyLock<Vec<Experiment>> = LazyLock::new(|| {
+    let texts = DATASETS.iter().map(|dataset| text(dataset));
+    std::iter::once(glue()).chain(texts).chain([ablations()]).collect()
+});
 
 /// The experiment of that name.
 ///
@@ -15,9 +20,10 @@ pub static EXPERIMENTS: &[&Experiment] = &[&GLUE, &E2E, &WIKISQL, &SAMSUM, &WEBN
 /// An unknown name.
 pub fn find(name: &str) -> Result<&'static Experiment> {
     let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
-    found
-        .copied()
-        .with_context(|| format!("there is no experiment `{name}`"))
+    found.with_context(|| {
+        let known: Vec<&str> = EXPERIMENTS.iter().map(|experiment| experiment.name).collect();
+        format!("there is no experiment `{name}`; known: {}", known.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -31,9 +37,9 @@ mod tests {
     /// Every run of every preset with the row of the paper that it stands in, if any.
     fn rows() -> Vec<(&'static str, &'static str, RunConfig, Option<String>)> {
         let mut rows = Vec::new();
-        for experiment in EXPERIMENTS {
-            for (preset, text) in experiment.presets {
-                let mut layers = experiment.defaults.to_vec();
+        for experiment in EXPERIMENTS.iter() {
+            for (preset, text) in &experiment.presets {
+                let mut layers = experiment.layers();
                 layers.push((preset, text));
                 let mut raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap();
                 raw.model.get_or_insert_with(|| "model".into());

@@ -199,7 +199,7 @@ impl ExperimentConfig {
 
     /// Whether the method starts from this task on another one.
     fn starts_others(&self, experiment: &Experiment, method: &str, task: &str) -> bool {
-        (experiment.tasks)().iter().any(|other| {
+        experiment.tasks.iter().any(|other| {
             let start = self.layers.of_method_on_task("start", method, other.id());
             let start = start.and_then(|found| experiment.task(found.value.as_str()?).ok());
             start.is_some_and(|start| start.id() == task)

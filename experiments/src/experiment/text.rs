@@ -1,110 +1,73 @@
-//! The experiments of text generation. To add a preset: a file in `configs/NAME/` and a line here; to add an experiment: a data
-//! set in [`datasets::text::DATASETS`], an entry here, and one in [`crate::experiment::registry::EXPERIMENTS`].
+//! The experiments of text generation, one for each data set of [`datasets::text::DATASETS`]. A preset is a file in
+//! `configs/ID/`.
 
 use crate::config::{DEFAULTS, TEXT_DEFAULTS};
 use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
-use crate::task::Task;
 use crate::task::generation::scorers::DataArgs;
-use datasets::text::DATASETS;
+use datasets::text::Dataset;
+use include_dir::{Dir, include_dir};
 
-/// The tasks of an experiment: the one data set of its name.
-fn tasks(name: &str) -> Vec<&'static dyn Task> {
-    let own = DATASETS.iter().filter(|d| d.id == name);
-    own.map(|d| *d as &'static dyn Task).collect()
-}
+static CONFIGS: Dir = include_dir!("$CARGO_MANIFEST_DIR/configs");
 
-/// Its presets, as (name, YAML text).
-macro_rules! presets {
-    ($name:literal, [$($preset:literal),+]) => {
-        &[$(($preset, include_str!(concat!("../../configs/", $name, "/", $preset, ".yaml")))),+]
+/// Presets that are listed first; others follow by name.
+const FIRST: [&str; 4] = ["demo", "small", "gpt2-medium", "gpt2-large"];
+
+/// The experiment of a data set; `configs/ID/defaults.yaml` are its own defaults.
+pub fn text(dataset: &'static Dataset) -> Experiment {
+    let (id, name) = (dataset.id, dataset.name);
+    let table = results::table_of_texts(id);
+    let prints = match table.strip_prefix("table") {
+        Some(number) => format!("Table {number}"),
+        None => "a table of its scores".into(),
     };
+    let (own, presets): (Vec<_>, Vec<_>) = yaml_files(id).into_iter().partition(|(file, _)| *file == "defaults");
+    let own = own
+        .into_iter()
+        .map(|(_, text)| (format!("the defaults of {id}").into(), text));
+    let shared = [
+        ("the defaults".into(), DEFAULTS),
+        ("the defaults of texts".into(), TEXT_DEFAULTS),
+    ];
+    Experiment {
+        name: id,
+        about: format!(
+            "Adapts a causal language model to {name} with each method, generates and scores texts, and prints {prints}.\n\n\
+             Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint or among its texts."
+        )
+        .into(),
+        examples: format!(
+            "Examples:
+  {id} --list
+  {id} --preset gpt2-medium --dry-run
+  {id} --preset gpt2-medium --model DIR --data DIR --methods lora,full --seeds 1
+  {id} --preset gpt2-medium --meteor-data pycocoevalcap-1.2-py3-none-any.whl
+  {id} --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4
+
+The texts of each run are in OUT/texts/ID.jsonl."
+        )
+        .into(),
+        defaults: shared.into_iter().chain(own).collect(),
+        presets,
+        tasks: vec![dataset],
+        tables: vec![table],
+        flags: &[<DataArgs as clap::Args>::augment_args],
+        data: DataChoices {
+            folder: dataset.folder,
+            repositories: vec![dataset.hub.id],
+        },
+    }
 }
 
-/// An experiment of one data set: its name, the name in prose, its table, its presets, and the choices of `--data`.
-macro_rules! experiment {
-    ($name:literal, $called:literal, $table:literal in $prints:literal, $presets:tt, $folder:literal, $repository:literal) => {
-        Experiment {
-            name: $name,
-            about: concat!(
-                "Adapts a causal language model to ", $called, " with each method, writes and scores texts, and prints ", $prints, ".\n\n",
-                "Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint or among its texts."
-            ),
-            examples: concat!(
-                "Examples:\n",
-                "  ", $name, " --list\n",
-                "  ", $name, " --preset gpt2-medium --dry-run\n",
-                "  ", $name, " --preset gpt2-medium --model DIR --data DIR --methods lora,full --seeds 1\n",
-                "  ", $name, " --preset gpt2-medium --meteor-data pycocoevalcap-1.2-py3-none-any.whl\n",
-                "  ", $name, " --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4\n\n",
-                "The texts of each run are in OUT/texts/ID.jsonl."
-            ),
-            defaults: &[
-                ("the defaults", DEFAULTS),
-                ("the defaults of texts", TEXT_DEFAULTS),
-                (
-                    concat!("the defaults of ", $name),
-                    include_str!(concat!("../../configs/", $name, "/defaults.yaml")),
-                ),
-            ],
-            presets: presets!($name, $presets),
-            tasks: || tasks($name),
-            tables: &[$table],
-            flags: &[<DataArgs as clap::Args>::augment_args],
-            data: DataChoices {
-                folder: $folder,
-                repositories: &[$repository],
-            },
-        }
-    };
+/// The YAML files in `configs/FOLDER`, as (stem, text).
+fn yaml_files(folder: &str) -> Vec<(&'static str, &'static str)> {
+    let files = CONFIGS.get_dir(folder).into_iter().flat_map(Dir::files);
+    let named = files.filter_map(|file| {
+        let name = file.path().file_name()?.to_str()?;
+        Some((name.strip_suffix(".yaml")?, file.contents_utf8()?))
+    });
+    let mut found: Vec<_> = named.collect();
+    let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    found.sort_by_key(|(name, _)| (place(name), *name));
+    found
 }
-
-/// Table 3: the E2E NLG Challenge.
-pub static E2E: Experiment = experiment!(
-    "e2e",
-    "the E2E NLG Challenge",
-    "table3" in "Table 3",
-    ["demo", "small", "gpt2-medium", "gpt2-large"],
-    "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
-    "tuetschek/e2e_nlg"
-);
-
-/// Table 4: WikiSQL.
-pub static WIKISQL: Experiment = experiment!(
-    "wikisql",
-    "WikiSQL",
-    "table4" in "the WikiSQL column of Table 4",
-    ["demo", "small", "gpt2-medium", "gpt2-large"],
-    "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
-    "Salesforce/wikisql"
-);
-
-/// Table 4: SAMSum.
-pub static SAMSUM: Experiment = experiment!(
-    "samsum",
-    "SAMSum",
-    "table4" in "the SAMSum columns of Table 4",
-    ["demo", "small", "gpt2-medium", "gpt2-large"],
-    "the folder with train.json, val.json and test.json",
-    "knkarthick/samsum"
-);
-
-/// Table 14: WebNLG.
-pub static WEBNLG: Experiment = experiment!(
-    "webnlg",
-    "WebNLG",
-    "table14" in "Table 14",
-    ["demo", "gpt2-medium", "gpt2-large"],
-    "the folder with train.json, dev.json and test.json of the 2017 challenge",
-    "webnlg-challenge/web_nlg"
-);
-
-/// Table 13: DART.
-pub static DART: Experiment = experiment!(
-    "dart",
-    "DART",
-    "table13" in "Table 13",
-    ["demo", "gpt2-medium", "gpt2-large"],
-    "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
-    "Yale-LILY/dart"
-);

@@ -29,12 +29,12 @@ pub enum DataSource {
 }
 
 /// The values that `--data` takes, beside `embedded`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DataChoices {
     /// The folder, in words.
     pub folder: &'static str,
     /// The data sets of the hub.
-    pub repositories: &'static [&'static str],
+    pub repositories: Vec<&'static str>,
 }
 
 /// A repository on the hub, with its client.

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::app;
     use crate::experiment::flags::ExperimentArgs;
-    use crate::experiment::glue::GLUE;
+    use crate::experiment::glue::glue;
     use crate::experiment::registry::EXPERIMENTS;
     use crate::plan;
     use clap::FromArgMatches;
@@ -181,15 +181,16 @@ mod tests {
 
     /// The labels of the runs that `glue` plans with these arguments, and the first model's name.
     fn labels(args: &[&str]) -> (Labels, String) {
+        let experiment = glue();
         let all = [&["glue", "--tasks", "rte", "--seeds", "1"], args].concat();
-        let matches = app::command(&GLUE).try_get_matches_from(all).unwrap();
+        let matches = app::command(&experiment).try_get_matches_from(all).unwrap();
         let args = ExperimentArgs::from_arg_matches(&matches).unwrap();
-        let mut config = args.config(&GLUE).unwrap();
-        let base = args.base(&GLUE).unwrap();
-        let mut assets = Assets::open(&GLUE.data, config.model.as_deref(), config.data.as_deref(), true).unwrap();
+        let mut config = args.config(&experiment).unwrap();
+        let base = args.base(&experiment).unwrap();
+        let mut assets = Assets::open(&experiment.data, config.model.as_deref(), config.data.as_deref(), true).unwrap();
         clear_borrowed_name(&mut config, base.as_ref(), &assets);
         let store = Store::open(std::env::temp_dir().join("no such store")).unwrap();
-        let runs = plan::runs(&GLUE, &config, &mut assets, &store).unwrap();
+        let runs = plan::runs(&experiment, &config, &mut assets, &store).unwrap();
         let model = runs[0].config.model.clone();
         (
             Labels::new(&config, base.as_ref(), args.preset(), &assets, &runs),
@@ -260,9 +261,9 @@ mod tests {
     /// A label can only be replaced where it is known what it describes.
     #[test]
     fn every_preset_states_what_its_label_describes() {
-        for experiment in EXPERIMENTS {
-            for (name, text) in experiment.presets {
-                let layers = [experiment.defaults, &[(*name, *text)]].concat();
+        for experiment in EXPERIMENTS.iter() {
+            for (name, text) in &experiment.presets {
+                let layers = [experiment.layers(), vec![(*name, *text)]].concat();
                 let raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap();
                 let at = format!("{} {name}", experiment.name);
                 let named = raw.model.is_some() && raw.data.is_some();

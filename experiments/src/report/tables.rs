@@ -46,9 +46,9 @@ mod tests {
     #[test]
     fn every_experiment_has_tables_and_they_are_known() {
         let known: Vec<&str> = results::TABLES.iter().map(|kind| kind.name()).collect();
-        for experiment in EXPERIMENTS {
+        for experiment in EXPERIMENTS.iter() {
             assert!(!experiment.tables.is_empty(), "{}", experiment.name);
-            for table in experiment.tables {
+            for table in &experiment.tables {
                 assert!(known.contains(table), "{}: {table}", experiment.name);
             }
         }

@@ -38,9 +38,9 @@ pub fn show(args: &ExamplesArgs) -> Result<String> {
 
 /// The task of that name in any experiment.
 fn find(name: &str) -> Result<(&'static Experiment, &'static dyn Task)> {
-    let found = EXPERIMENTS.iter().find_map(|e| Some((*e, e.task(name).ok()?)));
+    let found = EXPERIMENTS.iter().find_map(|e| Some((e, e.task(name).ok()?)));
     found.with_context(|| {
-        let tasks = EXPERIMENTS.iter().flat_map(|e| (e.tasks)());
+        let tasks = EXPERIMENTS.iter().flat_map(|e| &e.tasks);
         let mut known: Vec<&str> = Vec::new();
         for task in tasks {
             // An experiment may have tasks of others.

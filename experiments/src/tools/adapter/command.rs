@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 pub(super) fn of(record: &RunRecord) -> Result<String> {
     let experiment = registry::find(&record.experiment)?;
     let preset = record.preset.as_deref().filter(|name| experiment.preset(name).is_ok());
-    let mut layers = experiment.defaults.to_vec();
+    let mut layers = experiment.layers();
     if let Some(name) = preset {
         layers.push(("the preset", experiment.preset(name)?));
     }
