@@ -52,10 +52,10 @@ fn names_are_found_and_unknown_ones_refused() {
     for dataset in DATASETS {
         assert!(std::ptr::eq(text::find(&dataset.id.to_uppercase()).unwrap(), *dataset));
     }
-    let unknown = text::find("xsum").unwrap_err().to_string();
+    let unknown = text::find("xsumm").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "unknown data set \"xsum\"; known data sets: e2e, wikisql, samsum, webnlg, dart"
+        "unknown data set \"xsumm\"; known data sets: e2e, wikisql, samsum, webnlg, dart, xsum"
     );
     let split = text::find("dart")
         .unwrap()
@@ -145,6 +145,14 @@ fn the_entry_is_named_in_documents_of_one_line() {
     );
     let long = format!(r#"[{{"dialogue": "A", "summary": ["{}"]}}]"#, "x".repeat(9_000));
     assert!(said("samsum", "val.json", &long).len() < 400);
+}
+
+#[test]
+fn xsum_is_read_from_json_lines() {
+    let lines = "{\"document\": \"It rained.\\r\\nAll day.\", \"summary\": \" Rain. \", \"id\": \"1\"}\n{\"document\": \"\", \"summary\": \"x\"}\n";
+    let split = dev("xsum", &[("xsum/validation.jsonl", lines.as_bytes())]);
+    assert_eq!(rows(&split), [("It rained.\nAll day.\n\n", "Rain.")]);
+    assert_eq!(split.left_out, 1);
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("e2e", env!("CARGO_BIN_EXE_e2e")),
     ("wikisql", env!("CARGO_BIN_EXE_wikisql")),
     ("samsum", env!("CARGO_BIN_EXE_samsum")),
     ("webnlg", env!("CARGO_BIN_EXE_webnlg")),
     ("dart", env!("CARGO_BIN_EXE_dart")),
+    ("xsum", env!("CARGO_BIN_EXE_xsum")),
 ];
 
 /// A few rows, a few tokens.
@@ -98,12 +99,13 @@ fn check(program: &str, dir: &Path, record: &RunRecord, metrics: &[&str]) {
 
 #[test]
 fn each_program_trains_writes_and_scores() {
-    let wanted: [&[&str]; 5] = [
+    let wanted: [&[&str]; 6] = [
         &["test/BLEU", "test/NIST", "test/METEOR", "test/ROUGE_L", "test/CIDEr"],
         &["dev/logical_form", "dev/execution"],
         &["test/rouge1", "test/rouge2", "test/rougeL", "test/rouge1_stemmed"],
         &["test/BLEU", "test/TER", "test_seen/BLEU", "test_unseen/TER"],
         &["test/BLEU", "test/METEOR", "test/TER"],
+        &["test/rouge1", "test/rouge2", "test/rougeL", "test/rougeL_stemmed"],
     ];
     for ((program, _), metrics) in PROGRAMS.iter().zip(wanted) {
         let dir = tempfile::tempdir().unwrap();
