@@ -4,7 +4,7 @@ use crate::nn::RotaryScaling;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// `config` over what transformers assumes where a key is not there.
 pub(super) fn over(mut defaults: Value, config: &Value) -> Value {
@@ -74,55 +74,61 @@ impl Rope {
     /// From `rope_scaling` with `rope_theta` beside it, or from transformers 5's `rope_parameters` with both inside. What is
     /// not known there is refused.
     pub(super) fn read(config: &Value) -> Result<Rope> {
-        let given = |key: &str| config.get(key).filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
+        let given = |key: &str| {
+            config
+                .get(key)
+                .filter(|v| !v.is_null() && *v != &Value::Object(Map::new()))
+        };
         let key = if given("rope_scaling").is_some() {
             "rope_scaling"
         } else {
             "rope_parameters"
         };
         let fault = |what: String| Error::Config(format!("`{key}`: {what}"));
-        let mut all = given(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        all.retain(|_, value| !value.is_null());
-        let mut or_beside = |name: &str| {
-            all.remove(name)
-                .or_else(|| config.get(name).cloned())
-                .filter(|v| !v.is_null())
+        let mut all = match given(key) {
+            None => Map::new(),
+            Some(Value::Object(all)) => all.clone(),
+            Some(other) => return Err(fault(format!("{other} is no mapping"))),
         };
-        let theta = or_beside("rope_theta").map_or(Some(Rope::default().rope_theta), |v| v.as_f64());
-        let theta = theta.filter(|t| t.is_finite() && *t > 0.0);
-        let rope_theta = theta.ok_or_else(|| fault("`rope_theta` must be a positive number".into()))?;
-        if or_beside("partial_rotary_factor").is_some_and(|share| share.as_f64() != Some(1.0)) {
-            return Err(fault(
-                "`partial_rotary_factor` must be 1: whole heads are turned".into(),
-            ));
+        all.retain(|_, value| !value.is_null());
+        let beside = |name: &str| config.get(name).filter(|v| !v.is_null()).cloned();
+        let mut found = |name: &str| all.remove(name).or_else(|| beside(name));
+        let theta = found("rope_theta").map_or(Some(Rope::default().rope_theta), |v| v.as_f64());
+        if found("partial_rotary_factor").is_some_and(|share| share.as_f64() != Some(1.0)) {
+            return Err(fault("`partial_rotary_factor` must be 1".into()));
         }
         let kinds = [all.remove("rope_type"), all.remove("type")];
         let kind = kinds.into_iter().flatten().next().unwrap_or_else(|| "default".into());
         if kind == "llama3" {
-            let length = config.get("original_max_position_embeddings").filter(|v| !v.is_null());
-            let lengths = [length.cloned(), all.remove("original_max_position_embeddings")];
+            let key = "original_max_position_embeddings";
+            let lengths = [beside(key), all.remove(key), beside("max_position_embeddings")];
             let length = lengths.into_iter().flatten().next();
-            let length = length.or_else(|| config.get("max_position_embeddings").cloned());
-            all.extend(length.map(|length| ("original_max_position_embeddings".into(), length)));
+            all.extend(length.map(|length| (key.into(), length)));
         }
         all.insert("rope_type".into(), kind);
         let scaling = RotaryScaling::deserialize(Value::Object(all)).map_err(|e| fault(e.to_string()))?;
-        match scaling {
+        let theta = theta.filter(|t| t.is_finite() && *t > 0.0);
+        let rope_theta = theta.ok_or_else(|| fault("`rope_theta` must be a positive number".into()))?;
+        Rope { rope_theta, scaling }.checked().map_err(fault)
+    }
+
+    fn checked(self) -> Result<Rope, String> {
+        match self.scaling {
             RotaryScaling::Linear { factor } | RotaryScaling::Llama3 { factor, .. }
                 if !(factor.is_finite() && factor >= 1.0) =>
             {
-                Err(fault(format!("`factor` is {factor}; it must be at least 1")))
+                Err(format!("`factor` is {factor}; it must be at least 1"))
             }
             RotaryScaling::Llama3 {
                 low_freq_factor: low,
                 high_freq_factor: high,
                 original_max_position_embeddings: length,
                 ..
-            } if !(low > 0.0 && high > low && high.is_finite() && length > 0) => Err(fault(
-                "`low_freq_factor`, `high_freq_factor` and `original_max_position_embeddings` must be positive, the first below the second"
-                    .into(),
+            } if !(low > 0.0 && high > low && high.is_finite() && length > 0) => Err(format!(
+                "`low_freq_factor` {low} and `high_freq_factor` {high} must be positive, the first below the second, and \
+                 `original_max_position_embeddings` {length} positive"
             )),
-            scaling => Ok(Rope { rope_theta, scaling }),
+            _ => Ok(self),
         }
     }
 }

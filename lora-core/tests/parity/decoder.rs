@@ -9,6 +9,7 @@ use lora_core::generate::{Flavour, Strategy};
 use lora_core::interop::{Base, Export, open_peft};
 use lora_core::method;
 use lora_core::model::{arch, end_tokens};
+use lora_core::nn::{Rotary, RotaryScaling};
 use lora_core::train::{FitConfig, Objective, loss};
 use lora_core::weights::Weights;
 use serde_json::{Value, json};
@@ -68,6 +69,28 @@ fn twenty_step_loss_curves() {
             let reference = golden.numbers(&["curves", key]);
             let what = format!("{name} {key}");
             curve(model.as_ref(), &built, &config, &groups, &reference, &what);
+        }
+    }
+}
+
+/// Far into a text the last bits of an angle count: cosines and sines are transformers' to 1e-5.
+#[test]
+fn rotary_positions_are_those_of_transformers() {
+    let file = read(&Golden::open(NAMES[0]).path("../rotary.json"));
+    let positions = Tensor::from_slice(&ints(&file["positions"])).to_device(test_device());
+    let ones = Tensor::ones([positions.size()[0], 32], (Kind::Float, test_device()));
+    for case in file["cases"].as_array().unwrap() {
+        let (mut scaling, what) = (case["rope"].clone(), case["rope"].to_string());
+        let theta = scaling.as_object_mut().unwrap().remove("rope_theta").unwrap();
+        let scaling: RotaryScaling = serde_json::from_value(scaling).unwrap();
+        let rotary = Rotary::new(64, theta.as_f64().unwrap(), &scaling, test_device());
+        // A head of ones and zeros becomes cosines and sines.
+        let head = Tensor::cat(&[&ones, &ones.zeros_like()], 1);
+        let turned = rotary.at(&positions, Kind::Float).turn(&head);
+        for (key, start) in [("cos", 0), ("sin", 32)] {
+            let wanted: Vec<Vec<f64>> = serde_json::from_value(case[key].clone()).unwrap();
+            let wanted = Tensor::from_slice2(&wanted).to_device(test_device());
+            close(&turned.narrow(1, start, 32), &wanted, 1e-5, &what);
         }
     }
 }
@@ -217,7 +240,7 @@ fn end_tokens_come_from_the_model_folder() {
 #[test]
 fn unsupported_configs_are_refused() {
     let rope = |rope: Value| [("rope_parameters", rope), ("rope_scaling", Value::Null)];
-    let cases: [(&str, Vec<(&str, Value)>, &str); 12] = [
+    let cases: [(&str, Vec<(&str, Value)>, &str); 13] = [
         (
             "llama",
             rope(json!({"rope_type": "yarn", "factor": 2.0})).into(),
@@ -237,6 +260,11 @@ fn unsupported_configs_are_refused() {
             "llama",
             rope(json!({"rope_type": "default", "mrope_section": [1]})).into(),
             "mrope_section",
+        ),
+        (
+            "llama",
+            vec![("rope_scaling", json!("linear"))],
+            "\"linear\" is no mapping",
         ),
         ("llama", rope(json!({"rope_theta": 0.0})).into(), "`rope_theta` must be"),
         (

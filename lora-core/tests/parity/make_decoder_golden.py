@@ -15,6 +15,8 @@
   expected.safetensors            METHOD/logits at the scored tokens of batch 0, and METHOD/grad/NAME
   generate.json                   prompts, and what transformers' generate writes for each (greedy and beams), alone in its batch
 
+and golden/decoder/rotary.json: cosines and sines of one head, by the configurations of published models, far into a text.
+
 The loss is the mean over the scored tokens of a batch. Everything is fp32, eager attention, one thread, dropout 0.
 """
 import json
@@ -151,22 +153,38 @@ def generate(model):
     return dict(prompts=prompts, end=ENDS, max_new_tokens=new, cases=cases)
 
 
+def rotary():
+    """Cosines and sines `[position, width / 2]` of each configuration."""
+    llama3 = dict(rope_type="llama3", factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)
+    sizes = dict(hidden_size=64, num_attention_heads=1, max_position_embeddings=131072)
+    positions, cases = [0, 1, 17, 1000, 8191, 32767, 131071], []
+    for rope in (dict(rope_theta=10000.0, rope_type="default"), dict(rope_theta=1000000.0, rope_type="default"),
+                 dict(rope_theta=100000.0, rope_type="linear", factor=4.0), dict(rope_theta=500000.0, **llama3)):
+        config = transformers.LlamaConfig(**sizes, rope_parameters=dict(rope))
+        turn = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
+        cos, sin = (t[0, :, :32].tolist() for t in turn(torch.zeros(1), torch.tensor([positions])))
+        cases.append(dict(rope=rope, cos=cos, sin=sin))
+    return dict(positions=positions, cases=cases)
+
+
 def save(out, name, value):
     with open(os.path.join(out, name), "w") as f:
         json.dump(value, f, separators=(",", ":"))
         f.write("\n")
 
 
-def old_spelling(path):
-    """config.json as transformers 4 wrote it: `rope_theta`, and `rope_scaling` with `type`, beside each other."""
+def rewrite(path, change):
     with open(path) as f:
-        config = json.load(f)
-    rope = config.pop("rope_parameters")
-    config["rope_theta"] = rope["rope_theta"]
-    config["rope_scaling"] = dict(type=rope["rope_type"], factor=rope["factor"])
+        config = change(json.load(f))
     with open(path, "w") as f:
         json.dump(config, f, indent=2)
         f.write("\n")
+
+
+def old_spelling(config):
+    """config.json as transformers 4 wrote it: `rope_theta`, and `rope_scaling` with `type`, beside each other."""
+    rope = config.pop("rope_parameters")
+    return config | dict(rope_theta=rope["rope_theta"], rope_scaling=dict(type=rope["rope_type"], factor=rope["factor"]))
 
 
 def make(name, batches):
@@ -175,7 +193,7 @@ def make(name, batches):
     base(name).save_pretrained(out)
     os.remove(os.path.join(out, "generation_config.json"))
     if name == "linear":
-        old_spelling(os.path.join(out, "config.json"))
+        rewrite(os.path.join(out, "config.json"), old_spelling)
     again = transformers.AutoModelForCausalLM.from_pretrained(out, attn_implementation="eager").eval()
     assert torch.equal(forward(again, batches[0])[0], forward(base(name), batches[0])[0])
     save(out, "batches.json", batches)
@@ -184,6 +202,7 @@ def make(name, batches):
         model.peft_config["default"].base_model_name_or_path = None
         model.save_pretrained(os.path.join(out, folder))
         os.remove(os.path.join(out, folder, "README.md"))
+        rewrite(os.path.join(out, folder, "adapter_config.json"), lambda c: c | dict(target_modules=sorted(c["target_modules"])))
     measure("full", base(name), batches[0], tensors, losses)
     measure("lora", lora(name, False), batches[0], tensors, losses)
     save_file(tensors, os.path.join(out, "expected.safetensors"))
@@ -200,6 +219,7 @@ def main():
     batches = make_batches()
     for name in MODELS:
         make(name, batches)
+    save(OUT, "rotary.json", rotary())
 
 
 if __name__ == "__main__":
