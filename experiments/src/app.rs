@@ -9,10 +9,11 @@ use crate::report::console::{Console, LineWriter, OutputArgs};
 use crate::report::json_events::JsonEvents;
 use crate::report::tensorboard::TensorBoard;
 use crate::report::{Report, Status};
+use crate::runner;
 use crate::runner::events::{Observer, RunEvent};
 use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result};
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{Args, Command, FromArgMatches};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +30,13 @@ pub fn main(name: &str) -> ExitCode {
 
 /// Runs the experiment of that name with these flags, under the program's name `program`.
 pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let run = || {
-        let experiment = registry::find(name)?;
-        let words = std::iter::once(OsString::from(program)).chain(flags);
-        let matches = command(experiment).bin_name(program.to_owned()).get_matches_from(words);
-        Cli::new(experiment, &matches)?.run()
-    };
-    finish(run())
+    let words = std::iter::once(OsString::from(program)).chain(flags);
+    let cli = registry::find(name).and_then(|experiment| Cli::parse(experiment, program, words));
+    finish(cli.and_then(|cli| match &cli.args {
+        args if args.list => cli.list(),
+        args if args.dry_run => cli.dry_run(),
+        _ => cli.run(),
+    }))
 }
 
 /// The exit status of a result; an error is printed on one line, with its causes.
@@ -70,47 +71,46 @@ struct Cli {
 }
 
 impl Cli {
-    fn new(experiment: &'static Experiment, matches: &ArgMatches) -> Result<Cli> {
+    /// Reads the command line; `words` begin with the name of the program.
+    fn parse(experiment: &'static Experiment, program: &str, words: impl Iterator<Item = OsString>) -> Result<Cli> {
+        let matches = command(experiment).bin_name(program.to_owned()).get_matches_from(words);
         Ok(Cli {
             experiment,
-            args: ExperimentArgs::from_arg_matches(matches)?,
-            show: OutputArgs::from_arg_matches(matches)?,
-            scorers: DataArgs::scorers(matches)?,
+            args: ExperimentArgs::from_arg_matches(&matches)?,
+            show: OutputArgs::from_arg_matches(&matches)?,
+            scorers: DataArgs::scorers(&matches)?,
         })
     }
 
+    /// The phases of an experiment. Observers start before model and data are read, whose warnings go to the log.
     fn run(&self) -> Result<ExitCode> {
-        if self.args.list {
-            print!("{}", self.args.listing(self.experiment));
-            return Ok(ExitCode::SUCCESS);
-        }
         let resolved = Resolved::new(self.experiment, &self.args)?;
-        if self.args.dry_run {
-            return self.dry_run(&Plan::new(resolved, self.show.quiet)?);
-        }
-        // Before model and data are read, whose warnings go to the log. A plan alone writes nothing.
         let mut observers = self.observers()?;
         let mut emit = |event: &RunEvent| observers.iter_mut().for_each(|observer| observer.on_event(event));
         let plan = Plan::new(resolved, self.show.quiet)?;
-        let outcome = crate::runner::run(plan, &self.scorers, &STOP, &mut emit)?;
-        let status = Report::new(outcome)?.publish(&mut emit)?;
-        Ok(match status {
-            Status::Finished => ExitCode::SUCCESS,
-            Status::Failed => ExitCode::FAILURE,
-            Status::Interrupted => ExitCode::from(INTERRUPTED as u8),
-        })
+        let outcome = runner::run(plan, &self.scorers, &STOP, &mut emit)?;
+        let report = Report::new(outcome)?;
+        Ok(exit_code(report.publish(&mut emit)?))
     }
 
-    /// Prints the plan.
-    fn dry_run(&self, plan: &Plan) -> Result<ExitCode> {
-        dry_run::check_rows(plan)?;
+    /// Prints presets, tasks and methods.
+    fn list(&self) -> Result<ExitCode> {
+        print!("{}", self.args.listing(self.experiment));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints the plan. Nothing is written.
+    fn dry_run(&self) -> Result<ExitCode> {
+        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let plan = Plan::new(resolved, self.show.quiet)?;
+        dry_run::check_rows(&plan)?;
         if self.show.json {
             JsonEvents::default().on_event(&RunEvent::Plan {
                 runs: &plan.runs,
                 device: &lora_core::device::name(plan.device),
             });
         } else {
-            print!("{}", dry_run::describe(plan)?);
+            print!("{}", dry_run::describe(&plan)?);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -124,6 +124,14 @@ impl Cli {
             observers.push(Box::new(JsonEvents::default()));
         }
         Ok(observers)
+    }
+}
+
+fn exit_code(status: Status) -> ExitCode {
+    match status {
+        Status::Finished => ExitCode::SUCCESS,
+        Status::Failed => ExitCode::FAILURE,
+        Status::Interrupted => ExitCode::from(INTERRUPTED as u8),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The programs as a user meets them: a whole small experiment, and every kind of bad input.
+//! The programs end to end: a small experiment, and every kind of bad input.
 
 mod world;
 
@@ -328,8 +328,8 @@ fn models_that_cannot_be_used() {
     };
     let glue = |world: World| world.glue(&["--methods", "full"]);
     refused(
-        &glue(with_config("model_type", "llama".into())),
-        &["model type `llama` is not supported; known: roberta, bert"],
+        &glue(with_config("model_type", "mamba".into())),
+        &["model type `mamba` is not supported; known: roberta, bert"],
     );
     refused(
         &glue(with_config("hidden_size", 24.into())),

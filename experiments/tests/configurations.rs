@@ -1,4 +1,4 @@
-//! Every configuration that comes with the program reads, and none lies there unused.
+//! Every configuration of the program can be read, and every file is registered.
 
 use experiments::experiment::config::ExperimentConfig;
 use experiments::experiment::registry::EXPERIMENTS;

@@ -1,4 +1,4 @@
-//! What people and programs see while `glue` runs: in pipes, on a terminal, as JSON, and after Ctrl-C.
+//! The output of `glue`: in pipes, on a terminal, as JSON, and after Ctrl-C.
 
 mod world;
 

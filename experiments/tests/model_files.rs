@@ -1,5 +1,4 @@
-//! What files of models and adapters say of themselves is read: names of outputs, heads of other tasks, tensors that are
-//! missing or no numbers, updates without directions.
+//! Files of models and adapters: names of outputs, heads of other tasks, tensors that are missing or not finite, updates of zero.
 
 mod world;
 

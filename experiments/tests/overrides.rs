@@ -1,4 +1,4 @@
-//! What is said last and most explicitly wins, for every setting, and a flag without effect is an error.
+//! Precedence of layers, for every setting; a flag without effect is an error.
 
 use experiments::config::run_config::RunConfig;
 use experiments::experiment::Experiment;

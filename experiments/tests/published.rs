@@ -1,5 +1,4 @@
-//! Published records answer the questions that today's program asks: their ids are those of today's plans, so that
-//! nothing that is published would be computed again.
+//! The ids of published records are those of today's plans, so that no published run would be computed again.
 
 use experiments::config::identity::{self, Contents};
 

@@ -1,5 +1,4 @@
-//! The experiments of text as a user meets them: each program whole on a few rows, runs that are killed while they write,
-//! and bad input.
+//! The experiments of text generation end to end: each program on a few rows, runs that are killed during generation, bad input.
 
 use results::{RunRecord, Store};
 use std::io::{BufRead, BufReader};
