@@ -281,7 +281,7 @@ fn of_old_file(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
         at = end;
     }
     if at != bytes.len() {
-        return Err(format!("has {} bytes after the last storage", bytes.len() - at));
+        return Err(format!("has {} bytes beyond the last storage", bytes.len() - at));
     }
     let mut tensors = BTreeMap::new();
     for (name, view) in views {

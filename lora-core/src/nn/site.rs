@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use tch::Tensor;
 
-/// The role of a linear layer. Being a closed set, a typo in a configuration is an error that lists the roles.
+/// The role of a linear layer. The set is closed, so a typo in a configuration is an error that lists the roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {

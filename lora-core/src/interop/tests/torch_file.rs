@@ -109,7 +109,7 @@ fn files_from_before_torch_1_6_are_read_and_damaged_ones_refused() {
     assert!(
         open(&[&whole[..], b"x"].concat())
             .unwrap_err()
-            .contains("goes on for 1 byte")
+            .contains("has 1 bytes beyond")
     );
     let turned = |from: &[u8], to: &[u8]| {
         let at = whole.windows(from.len()).position(|w| w == from).unwrap();
