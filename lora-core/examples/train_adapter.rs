@@ -111,14 +111,9 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
         stop: None,
     };
     let mut evaluate = |model: &dyn Model| {
-        let outputs = predict(model, &held_out, 32, config.device)?;
-        let best = |logits: &Vec<f32>| (0..classes).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
-        let right = |(logits, row): &(&Vec<f32>, &Row)| best(logits).map(Target::Class) == Some(row.target.clone());
-        let hits = outputs.iter().zip(&held_out).filter(right).count();
-        Ok(BTreeMap::from([(
-            "accuracy".to_string(),
-            Some(hits as f64 / held_out.len() as f64),
-        )]))
+        let answers = predict(model, &held_out, 32, config.device)?;
+        let accuracy = accuracy(&answers, &held_out);
+        Ok(BTreeMap::from([("accuracy".to_string(), Some(accuracy))]))
     };
     let fitted = trainer.fit(&train, &mut evaluate, &mut |_| {})?;
     for eval in &fitted.progress.evals {
@@ -132,4 +127,13 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
     }
     println!("{} holds the adapter and the head of the best epoch", adapter.display());
     Ok(())
+}
+
+/// The share of rows whose own class has the highest score.
+fn accuracy(answers: &[Vec<f32>], rows: &[Row]) -> f64 {
+    let best = |scores: &[f32]| (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    let right = |(scores, row): &(&Vec<f32>, &Row)| {
+        best(scores).map(|class| Target::Class(class as i64)) == Some(row.target.clone())
+    };
+    answers.iter().zip(rows).filter(right).count() as f64 / rows.len() as f64
 }

@@ -9,7 +9,7 @@ use crate::record::RunRecord;
 use crate::stats::{Estimate, holm};
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{Cell, Row, RowKind, Table};
+use crate::table::{Cell, RowKind, Table, TableRow};
 use crate::verdict::{FEWEST, LEVEL};
 
 /// Scores of `method` minus those of `baseline` on one task, over common seeds.
@@ -208,7 +208,7 @@ fn verdict(one: &Difference) -> String {
 #[must_use]
 pub fn table(all: &[Difference]) -> Table {
     let number = |value: Option<f64>, decimals| Cell::plain(value.filter(|value| value.is_finite()), decimals);
-    let row = |one: &Difference| Row {
+    let row = |one: &Difference| TableRow {
         kind: RowKind::Ours,
         cells: vec![
             Cell::Text(one.model.clone()),

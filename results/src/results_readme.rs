@@ -4,7 +4,7 @@ use crate::figure::Figure;
 use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{Row, RowKind, Table, markdown_escape};
+use crate::table::{RowKind, Table, TableRow, markdown_escape};
 
 /// The page as Markdown, with links relative to the store.
 pub(crate) fn page(stored: &Selection, tables: &[Table], figures: &[Figure]) -> String {
@@ -53,7 +53,7 @@ fn list_tables(out: &mut String, tables: &[Table]) {
     for table in tables {
         let name = &table.name;
         let measured =
-            |row: &&Row| row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.is_word("not run yet"));
+            |row: &&TableRow| row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.is_word("not run yet"));
         out.push_str(&format!(
             "| {} | {} | {} | [md](tables/{name}.md), [tex](tables/{name}.tex), [csv](tables/{name}.csv) |\n",
             numbered(name),

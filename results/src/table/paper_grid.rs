@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::shared::{join, marks, not_run, provenance, seeds_of};
-use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
+use super::value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::paper::{self, Score};
@@ -102,8 +102,8 @@ impl PaperGrid {
         });
         let columns = ours.columns;
         let header = self.heads.iter().chain(&columns).cloned().collect();
-        let row = |kind| move |cells| Row { kind, cells };
-        let mut rows: Vec<Row> = ours.rows.into_iter().map(row(RowKind::Ours)).collect();
+        let row = |kind| move |cells| TableRow { kind, cells };
+        let mut rows: Vec<TableRow> = ours.rows.into_iter().map(row(RowKind::Ours)).collect();
         // Table 1 shares no column with the paper's if other batches and lengths were measured.
         let shared = self.columns.iter().any(|column| columns.contains(column));
         rows.extend(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{Cell as TermCell, CellAlignment, ContentArrangement, Table as TermTable, TableComponent, presets};
 use support::write_atomic;
 
-use super::value::{Cell, Number, Row, RowKind, Table};
+use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::{Error, Result};
 
 /// Terminal width that every table fits into, in columns.
@@ -169,7 +169,7 @@ impl Table {
         String::from_utf8(bytes).map_err(|e| fail(std::io::Error::other(e).into()))
     }
 
-    fn csv_row(&self, row: &Row) -> Vec<String> {
+    fn csv_row(&self, row: &TableRow) -> Vec<String> {
         let mut cells = vec![row.kind.name().to_owned()];
         for (i, cell) in row.cells.iter().enumerate() {
             let number = |x: f64| unsigned_zero(format!("{x:.4}"));
@@ -200,7 +200,7 @@ impl Table {
 
     /// Parts of a row's cells: value, spread, number of seeds. A number of seeds that is the same throughout the row is printed
     /// once, after the row's name.
-    fn shown(&self, row: &Row) -> Vec<Vec<String>> {
+    fn shown(&self, row: &TableRow) -> Vec<Vec<String>> {
         let seeds_of = || row.cells.iter().filter_map(Cell::seeds);
         let uniform = seeds_of().next().filter(|first| seeds_of().all(|n| n == *first));
         let name = row.cells.iter().rposition(Cell::is_name);

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::value::{Cell, Number, Row, RowKind, Table};
+use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::Result;
 use crate::frame::Summary;
 use crate::record::{RunRecord, Status};
@@ -106,7 +106,7 @@ pub(super) fn each_part(
 }
 
 /// Ours minus the paper's, with the paper's number of decimals.
-pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
+pub(super) fn difference_row(ours: &TableRow, paper: &TableRow) -> TableRow {
     let mut cells: Vec<Cell> = ours.cells[..1].to_vec();
     cells.extend([Cell::Text("ours - paper".to_owned()), Cell::Missing]);
     let pairs = ours.cells.iter().zip(&paper.cells).skip(cells.len());
@@ -117,7 +117,7 @@ pub(super) fn difference_row(ours: &Row, paper: &Row) -> Row {
         }),
         _ => Cell::Missing,
     }));
-    Row {
+    TableRow {
         kind: RowKind::Difference,
         cells,
     }
@@ -130,7 +130,7 @@ pub(super) fn not_run(columns: usize) -> Vec<Cell> {
 }
 
 /// Note on `undef.`, if a cell shows it.
-pub(super) fn marks(rows: &[Row]) -> Option<String> {
+pub(super) fn marks(rows: &[TableRow]) -> Option<String> {
     let cells = || rows.iter().flat_map(|row| &row.cells);
     let undefined = cells().any(|cell| matches!(cell, Cell::Undefined { .. }));
     let words = "undef.: it was run and the metric is undefined, as a correlation with answers that are all the same.";

@@ -6,7 +6,7 @@ use super::render::grouped;
 use super::shared::{
     RowKey, difference_row, distinct, each_part, failures, marks, not_run, plain, provenance, seeds, undefined,
 };
-use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
+use super::value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable, PaperTask, Setup};
@@ -36,7 +36,7 @@ impl TableKind for Table2 {
         table.name = self.name().to_owned();
         let cells = not_run(table.header.len());
         let kind = RowKind::Ours;
-        table.rows.push(Row { kind, cells });
+        table.rows.push(TableRow { kind, cells });
         table.rows.extend(paper.rows.iter().map(paper_row));
         let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
         table.notes = notes(&paper, &quoted, &[], &Selection::default(), &paper.order);
@@ -135,7 +135,7 @@ fn main_metric<'a>(group: &[&'a Summary], task: &PaperTask) -> Option<&'a Summar
         .find(|s| is_main(&s.metric))
 }
 
-fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &mut Vec<&'a Summary>) -> Row {
+fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &mut Vec<&'a Summary>) -> TableRow {
     let mut cells = key.cells(group);
     cells.push(Cell::Count(group.iter().map(|s| s.head).max().unwrap_or_default()));
     let mut medians = Vec::new();
@@ -158,13 +158,13 @@ fn our_row<'a>(key: &RowKey, group: &[&'a Summary], tasks: &[PaperTask], used: &
     let whole = !tasks.is_empty() && medians.len() == tasks.len();
     let average = whole.then(|| medians.iter().sum::<f64>() / medians.len() as f64);
     cells.push(Cell::plain(average, 1));
-    Row {
+    TableRow {
         kind: RowKind::Ours,
         cells,
     }
 }
 
-fn paper_row(row: &PaperRow) -> Row {
+fn paper_row(row: &PaperRow) -> TableRow {
     let star = if row.origin == Origin::Quoted { "*" } else { "" };
     let dagger = if row.setup == Setup::Houlsby { "†" } else { "" };
     let mut cells = vec![
@@ -175,7 +175,7 @@ fn paper_row(row: &PaperRow) -> Row {
     ];
     cells.extend(row.scores.iter().map(|score| Cell::quoted(*score, 1)));
     cells.push(Cell::plain(row.average, 1));
-    Row {
+    TableRow {
         kind: RowKind::Paper,
         cells,
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::shared::{
     RowKey, difference_row, distinct, each_part, failures, marks, not_run, provenance, seeds, undefined,
 };
-use super::value::{Cell, Number, Row, RowKind, Table, TableKind};
+use super::value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable};
@@ -70,7 +70,7 @@ impl TableKind for TextTable<'static> {
         table.name = self.name.to_owned();
         let cells = not_run(table.header.len());
         let kind = RowKind::Ours;
-        table.rows.push(Row { kind, cells });
+        table.rows.push(TableRow { kind, cells });
         table.rows.extend(paper.rows.iter().map(|row| self.paper_row(row)));
         let quoted: Vec<&PaperRow> = paper.rows.iter().collect();
         table.notes = self.notes(&paper, &quoted, &[], &Selection::default(), false);
@@ -143,7 +143,7 @@ impl TextTable<'_> {
         Ok(table)
     }
 
-    fn our_row<'a>(&self, key: &RowKey, group: &[&'a Summary], used: &mut Vec<&'a Summary>) -> Row {
+    fn our_row<'a>(&self, key: &RowKey, group: &[&'a Summary], used: &mut Vec<&'a Summary>) -> TableRow {
         let mut cells = key.cells(group);
         for column in self.columns {
             let found = group.iter().copied().find(|s| column.is_of(s));
@@ -163,13 +163,13 @@ impl TextTable<'_> {
                 })
             }));
         }
-        Row {
+        TableRow {
             kind: RowKind::Ours,
             cells,
         }
     }
 
-    fn paper_row(&self, row: &PaperRow) -> Row {
+    fn paper_row(&self, row: &PaperRow) -> TableRow {
         let star = if row.origin == Origin::Quoted { "*" } else { "" };
         let mut cells = vec![
             Cell::Text(row.model.clone()),
@@ -178,7 +178,7 @@ impl TextTable<'_> {
         ];
         let scores = self.columns.iter().zip(&row.scores);
         cells.extend(scores.map(|(column, score)| Cell::quoted(*score, column.decimals)));
-        Row {
+        TableRow {
             kind: RowKind::Paper,
             cells,
         }

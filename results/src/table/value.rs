@@ -38,7 +38,7 @@ pub struct Table {
     /// Column names.
     pub header: Vec<String>,
     /// Rows with one cell per column.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TableRow>,
     /// Notes printed below: source, aggregate, seeds, selection rule, data, device, what is missing.
     pub notes: Vec<String>,
     /// Whether to print numbers of seeds (per row, or per cell where they differ within a row); set when they are not all the same.
@@ -47,7 +47,7 @@ pub struct Table {
 
 /// A row of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct TableRow {
     /// Whose numbers these are.
     pub kind: RowKind,
     /// The cells.
