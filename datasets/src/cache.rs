@@ -1,13 +1,13 @@
-//! Tokenised splits on disk, so that the second run of a task starts at once.
+//! Cache of tokenised splits on disk.
 //!
-//! A file is only ever taken if it is whole and was written for the same tokenizer, texts and length; anything else is
-//! as if it were not there, and is written anew. A cache that cannot be written costs time, not the run.
+//! A file is used only if it is complete and was written for the same tokenizer, texts and length; otherwise it is replaced. A
+//! cache that cannot be written is logged and the run continues.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Changes with the file layout or with the way ids are made, and leaves older files behind.
+/// Version of file layout and tokenisation; files of other versions are ignored.
 const VERSION: u8 = 1;
 const MAGIC: &[u8; 8] = b"LORATOK\x01";
 const DIGEST: usize = 32;
@@ -15,7 +15,7 @@ const DIGEST: usize = 32;
 /// Ids and type ids of one text.
 pub(crate) type CachedIds = (Vec<u32>, Vec<u32>);
 
-/// What a cached file was made from.
+/// Digest of the inputs of a cached file.
 pub(crate) struct CacheKey([u8; DIGEST]);
 
 impl CacheKey {
@@ -29,7 +29,7 @@ impl CacheKey {
         add(&format!("{VERSION} {tokenizer} {max_len}"));
         for (first, second) in texts {
             add(first);
-            // Tells a sentence alone from a pair with an empty second sentence.
+            // A single sentence differs from a pair with an empty second one.
             add(if second.is_some() { "pair" } else { "single" });
             add(second.unwrap_or_default());
         }
@@ -50,7 +50,7 @@ pub fn user_folder() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|d| d.join(".cache").join("lora")))
 }
 
-/// A path out of the environment, where no shell has expanded a `~` that begins it: that is the user's home.
+/// A path from an environment variable, with a leading `~` expanded to the user's home.
 pub fn expand_home(path: impl Into<PathBuf>) -> PathBuf {
     in_home(path.into(), std::env::home_dir().as_deref())
 }
@@ -70,7 +70,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache in that folder, which is made when something is first stored.
+    /// A cache in that folder, which is created by the first write.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
@@ -99,7 +99,7 @@ impl Cache {
         found
     }
 
-    /// Stores rows; a failure is logged and otherwise of no consequence.
+    /// Stores rows; a failure is logged.
     pub(crate) fn put(&self, key: &CacheKey, rows: &[CachedIds]) {
         let Some(bytes) = encode(key, rows) else { return };
         if let Err(e) = support::write_atomic(self.dir.join(key.file_name()), &bytes) {
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// Lengths are believed only as far as there are bytes, even under a right digest.
+    /// Lengths beyond the file's end are refused, even if the digest is right.
     #[test]
     fn lying_lengths_are_refused() {
         let mut body = encode(&key("a"), &rows()).unwrap();

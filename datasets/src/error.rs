@@ -1,12 +1,12 @@
-//! What can be wrong with a data file: each message says what, where, and what was wanted.
+//! Errors of data files: each message names the problem, its place, and the expected input.
 
 use std::path::PathBuf;
 
 use support::excerpt;
 
-/// Most characters of a field of a file in a message.
+/// Longest quotation of a field, in characters.
 const FIELD: usize = 80;
-/// Most characters of what is wrong with a place, which may quote the file.
+/// Longest description of a problem, in characters.
 const SENTENCE: usize = 300;
 
 /// A data set that could not be loaded.
@@ -26,14 +26,14 @@ pub enum DataError {
         /// The task's id.
         task: &'static str,
     },
-    /// The task's folder is not where it is looked for.
+    /// The task's folder is missing.
     #[error("task {task}: no folder {}; --data names the folder that holds {folder}/ with {files} (GLUE's own layout)", list(.tried, " or "))]
     NoFolder {
         /// The task's id.
         task: &'static str,
         /// The folder's name in the GLUE distribution.
         folder: &'static str,
-        /// Where it was looked for.
+        /// Folders that were tried.
         tried: Vec<PathBuf>,
         /// The files that it should hold.
         files: String,
@@ -48,7 +48,7 @@ pub enum DataError {
         /// The names accepted for it.
         tried: Vec<PathBuf>,
     },
-    /// The file is there and cannot be read.
+    /// A file that exists and cannot be read.
     #[error("{}: cannot be read", .path.display())]
     Read {
         /// The file.
@@ -110,7 +110,7 @@ pub enum DataError {
         /// The labels that may stand there.
         known: String,
     },
-    /// A score that is no number or outside the task's range.
+    /// A score that is not a number, or is outside the task's range.
     #[error("{}:{line}: score \"{}\" in column \"{column}\"; wanted a number from {min} to {max}", .path.display(), excerpt(.found, FIELD))]
     BadScore {
         /// The file.
@@ -152,7 +152,7 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A place in a file that is not of its format (JSON, CSV, XML), or lacks what is wanted.
+    /// A line that violates the file's format (JSON, CSV, XML) or lacks a required field.
     #[error("{}:{line}: {}", .path.display(), excerpt(.problem, SENTENCE))]
     Malformed {
         /// The file.
@@ -162,7 +162,7 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A file that is no parquet, or without the columns that the task needs.
+    /// A file that is not parquet, or lacks a required column.
     #[error("{}: {}", .path.display(), excerpt(.problem, SENTENCE))]
     Parquet {
         /// The file.
@@ -170,7 +170,7 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A row of a parquet file that is no example of the task.
+    /// A row of a parquet file that cannot be used.
     #[error("{}: row {row} (from 0): {}", .path.display(), excerpt(.problem, SENTENCE))]
     ParquetRow {
         /// The file.

@@ -1,6 +1,6 @@
-//! What every data set of sentences becomes: examples with a class or a score.
+//! Labelled examples: one or two sentences with a class or a score.
 
-/// What an example is to be answered with.
+/// The target of an example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Label {
     /// Index into the task's labels.
@@ -16,7 +16,7 @@ pub struct Example {
     pub first: String,
     /// The second of the pair, in tasks on pairs.
     pub second: Option<String>,
-    /// The right answer.
+    /// The target.
     pub label: Label,
 }
 
@@ -25,6 +25,6 @@ pub struct Example {
 pub struct LabelledSplit {
     /// `train`, `dev`, `dev_matched`, ...
     pub name: String,
-    /// Never empty when it comes from a loader.
+    /// The examples; loaders return at least one.
     pub examples: Vec<Example>,
 }

@@ -16,7 +16,7 @@ use crate::metric::{MetricError, Predictions, compute};
 use crate::text_file::{Header, TextFile, json_field, json_object, json_text};
 use crate::{DataError, Example, Label, LabelledSplit};
 
-/// What a task asks for.
+/// The kind of target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TaskKind {
     /// One class of several.
@@ -33,7 +33,7 @@ pub enum TaskKind {
     },
 }
 
-/// Where a task's TSV files keep what is needed.
+/// Columns of a task's TSV files.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     /// Names for the columns of a file without a header line.
@@ -43,11 +43,11 @@ struct Layout {
     label: &'static str,
     /// The label column holds class numbers, not names.
     numbered: bool,
-    /// Rows with too few columns are known in the genuine files, and every loader of them leaves those rows out.
+    /// Rows with too few columns are skipped; QQP's published files have some.
     skip_short: bool,
     /// JSON lines are accepted too, under GLUE's and MultiNLI's file names.
     jsonl: bool,
-    /// What the two columns of text are called on the hub, where the names differ.
+    /// Names of the two text columns on the hub, if they differ.
     hub: Option<(&'static str, &'static str)>,
 }
 
@@ -60,7 +60,7 @@ pub struct GlueTask {
     pub folder: &'static str,
     /// Classes or a score.
     pub kind: TaskKind,
-    /// What it is judged by; the first is the one in the paper's Table 2.
+    /// Its metrics; the first is that of the paper's Table 2.
     pub metrics: &'static [Metric],
     /// The splits to evaluate on; the number of Table 2 is that on the first, by which the best epoch is chosen. The paper's MNLI
     /// number is the accuracy on the matched set: its authors' code page lists 87.5 matched beside 86.9 mismatched.
@@ -92,8 +92,7 @@ impl GlueTask {
         self.eval_splits[0]
     }
 
-    /// What a model answered, from its output `[N, self.outputs()]`, row after row: the (first) largest of a row as class, or
-    /// the score as it is.
+    /// Predictions from logits `[N, self.outputs()]` in row-major order: the class of the (first) largest logit, or the score.
     ///
     /// # Errors
     /// [`MetricError::Width`], [`MetricError::NotFinite`].
@@ -118,7 +117,7 @@ impl GlueTask {
         })
     }
 
-    /// All metrics of the task by name ([`Metric::name`]); the one to choose by is [`GlueTask::primary`].
+    /// All metrics of the task by name ([`Metric::name`]); epochs are selected by [`GlueTask::primary`].
     ///
     /// # Errors
     /// [`MetricError::Length`], [`MetricError::Kind`].
@@ -303,11 +302,11 @@ pub fn find(name: &str) -> Result<&'static GlueTask, DataError> {
 /// A task's examples.
 #[derive(Debug, Clone)]
 pub struct GlueData {
-    /// Whose examples these are.
+    /// The task.
     pub task: &'static GlueTask,
-    /// What to train on.
+    /// Training examples.
     pub train: LabelledSplit,
-    /// What to evaluate on, in the order of [`GlueTask::eval_splits`].
+    /// Evaluation examples, in the order of [`GlueTask::eval_splits`].
     pub evals: Vec<LabelledSplit>,
     /// SHA-256, in hex, over the files read: train first, then the evaluation splits in order.
     pub sha256: String,
@@ -452,7 +451,7 @@ fn parse_jsonl(task: &GlueTask, file: &TextFile) -> Result<Vec<Example>, DataErr
         let (key, value) = json_field(&object, ["label", "gold_label"], path, line)?;
         let label = match value {
             Value::String(name) => parse_label(task, name, key, path, line)?,
-            // The hub's mark for pairs without a majority label.
+            // The hub's value for pairs without a majority label.
             Value::Number(n) if n.as_i64() == Some(-1) => None,
             Value::Number(n) => match n.as_u64() {
                 Some(class) if class < task.outputs() as u64 => Some(Label::Class(class as usize)),
@@ -472,7 +471,7 @@ fn parse_jsonl(task: &GlueTask, file: &TextFile) -> Result<Vec<Example>, DataErr
     finish(examples, skips, file)
 }
 
-/// The label, or None where MultiNLI's annotators found no majority (`-`); such pairs belong to no class and are left out.
+/// The label; `None` for MultiNLI pairs without a majority label (`-`), which are skipped.
 fn parse_label(
     task: &GlueTask,
     text: &str,
@@ -527,7 +526,7 @@ fn bad_label(task: &GlueTask, found: &str, column: &'static str, path: &Path, li
     }
 }
 
-/// Rows left out.
+/// Numbers of skipped rows.
 #[derive(Default)]
 struct Skips {
     short: usize,

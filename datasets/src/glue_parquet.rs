@@ -13,8 +13,8 @@ const LABEL: &str = "label";
 
 /// Reads a task from a folder that is laid out as `nyu-mll/glue`.
 ///
-/// The files are taken to be sound: of bytes that were changed at random, polars may ask for more memory than there is,
-/// which ends the program. [`Hub::glue`](crate::Hub::glue) compares their hashes first.
+/// The files are trusted: on corrupt bytes polars may exhaust memory, which aborts the process. [`Hub::glue`](crate::Hub::glue)
+/// compares hashes first.
 ///
 /// # Errors
 /// `NoFile`, `Read`, `Empty`, `Parquet` or `ParquetRow` of [`DataError`]: all files are read before anything is returned.
@@ -69,11 +69,11 @@ pub(crate) fn files<'a>(task: &GlueTask, names: impl Iterator<Item = &'a str> + 
     Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// The paths, from `dir`, of what is in the task's folder; none if it cannot be read.
+/// Paths of the files in the task's folder, relative to `dir`; none if the folder cannot be read.
 pub(crate) fn names(task: &GlueTask, dir: &Path) -> Vec<String> {
     let config = task.hub_config();
     let entries = std::fs::read_dir(dir.join(&config)).into_iter().flatten().flatten();
-    // Not the links to blobs that are gone.
+    // Without dangling links to deleted blobs.
     let files = entries.filter(|e| e.path().is_file());
     files
         .map(|e| format!("{config}/{}", e.file_name().to_string_lossy()))
@@ -164,7 +164,7 @@ fn labels(task: &GlueTask, path: &Path, column: &Column) -> Result<Vec<Label>, D
     }
 }
 
-/// Scores as GLUE's own files have them: of 3.2, stored as float32, the decimal is meant and not 3.2000000477.
+/// Scores as decimals, as in GLUE's own files: a float32 3.2 is 3.2 and not 3.2000000477.
 fn scores(column: &Column) -> Result<Vec<Option<f64>>, PolarsError> {
     if let Ok(narrow) = column.f32() {
         let decimal = |s: f32| s.to_string().parse().unwrap_or(f64::from(s));

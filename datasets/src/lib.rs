@@ -1,12 +1,12 @@
-//! Data sets, tokenising and metrics of the LoRA reproduction. Nothing here needs libtorch.
+//! Data sets, tokenisation and metrics of the LoRA reproduction, without libtorch.
 //!
-//! The path of a GLUE run: [`glue::find`] names the task, [`glue::load`] reads its files, [`tokenize::Tokenizer::encode_cached`]
-//! turns the examples into ids, [`GlueTask::predictions`] and [`GlueTask::score`] turn a model's logits into the task's metrics.
+//! A GLUE run: [`glue::find`] returns the task, [`glue::load`] reads its files, [`tokenize::Tokenizer::encode_cached`]
+//! encodes the examples, [`GlueTask::predictions`] and [`GlueTask::score`] compute the metrics of a model's logits.
 //!
-//! Without local files, [`hub::Hub`] brings them from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder for
-//! the tokenizer and the weights, [`Hub::glue`](hub::Hub::glue) a task's examples, each with the commit that it came from.
-//! [`glue_parquet::load`] reads a copy of the hub's data set from any folder. [`text`] has the data sets of texts, [`text::encode`] their ids. With neither, [`synthetic::load`] generates tasks of
-//! the same shapes:
+//! [`hub::Hub`] downloads from the Hugging Face hub: [`Hub::model`](hub::Hub::model) a model's folder with tokenizer and weights,
+//! [`Hub::glue`](hub::Hub::glue) a task's examples, each with its commit. [`glue_parquet::load`] reads a local copy of the hub's
+//! GLUE. [`text`] has the data sets of text generation, and [`text::encode`] their encoding for causal models.
+//! [`synthetic::load`] generates tasks of the same shapes without files or network:
 //!
 //! ```
 //! use datasets::{Label, Predictions, find, synthetic};
@@ -15,7 +15,7 @@
 //! let data = synthetic::load(task)?;
 //! let dev = &data.evals[0].examples;
 //! println!("{:?}\n{:?}\n{:?}", dev[0].first, dev[0].second, dev[0].label);
-//! // Whoever always says "equivalent" is right about half of the time.
+//! // The constant prediction "equivalent" is right for about half of the examples.
 //! let labels: Vec<Label> = dev.iter().map(|e| e.label).collect();
 //! let metrics = task.score(&Predictions::Classes(vec![1; dev.len()]), &labels)?;
 //! assert!((metrics["accuracy"].unwrap_or_default() - 0.5).abs() < 0.1);

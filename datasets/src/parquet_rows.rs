@@ -1,4 +1,4 @@
-//! Parquet files by columns or row by row, and how the hub names them.
+//! Parquet files as data frames or JSON rows, and the hub's names for them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 
 use crate::DataError;
 
-/// The columns of a file, all or those that are wanted, or what is wrong with it.
+/// All columns of a file, or the wanted ones; or a message on what is wrong with it.
 ///
-/// The file is taken to be sound: where its bytes contradict each other the reader may panic, which is caught, or ask for
-/// more memory than there is, which ends the program. [`Hub`](crate::Hub) compares hashes first.
+/// The file is trusted: on corrupt bytes the reader may panic, which is caught, or exhaust memory, which aborts the process.
+/// [`Hub`](crate::Hub) compares hashes first.
 pub(crate) fn frame(bytes: Vec<u8>, wanted: Option<&[String]>) -> Result<DataFrame, String> {
     let broken = |problem: &dyn Display| format!("not a sound parquet file ({problem}); delete it and get it anew");
     let read = || -> Result<DataFrame, String> {
@@ -61,7 +61,7 @@ fn objects(columns: &[Series]) -> PolarsResult<Vec<Value>> {
     Ok(rows.into_iter().map(Value::Object).collect())
 }
 
-/// A column's values; those of types that no data set has (dates, bytes) as text.
+/// The values of a column. Types that no data set uses (dates, bytes) become text.
 fn values(column: &Series) -> PolarsResult<Vec<Value>> {
     let plain = |value: Option<Value>| value.unwrap_or(Value::Null);
     Ok(match column.dtype() {
@@ -113,7 +113,7 @@ fn walk(dir: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) {
     }
 }
 
-/// The files of one split in order, or the path of one that is missing. Two layouts are known: that of converted data
+/// The files of one split in order, or the path of a missing one. Two layouts are supported: that of converted data
 /// sets (`CONFIG/SPLIT/0000.parquet`) and that of data sets kept as parquet (`CONFIG/SPLIT-00000-of-00001.parquet`, with
 /// `data` or nothing for `CONFIG` too).
 pub(crate) fn shards<'a>(

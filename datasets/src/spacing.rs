@@ -3,7 +3,7 @@
 //! `data/e2e/valid.txt` and `test.txt` were tokenised by two programs: [`Spacing::Valid`] splits `isn 't`, `1 - star` and
 //! `£ 20- £ 25`, where [`Spacing::Test`] has `is n't`, `1-star` and `£ 20-£25`.
 
-/// How text was cut into tokens.
+/// The tokeniser that is reproduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spacing {
     /// As in `valid.txt`.
@@ -33,7 +33,7 @@ pub fn space(text: &str, spacing: Spacing) -> String {
 const OPENING: [char; 11] = ['\'', '"', '(', '[', '{', '£', '$', '€', ',', ';', ':'];
 const CLOSING: [char; 10] = ['\'', '"', ')', ']', '}', ',', ';', ':', '!', '?'];
 
-/// A word between two spaces: signs off its two ends, then whatever is to be split inside.
+/// Splits a word: punctuation at its two ends, then inside.
 fn cut(word: &str, spacing: Spacing, tokens: &mut Vec<String>) {
     let mut word = word;
     while let Some(rest) = word.strip_prefix(OPENING)
@@ -127,7 +127,7 @@ fn inside(word: &str, spacing: Spacing, tokens: &mut Vec<String>) {
     flush(&mut token);
 }
 
-/// Whether a sign between these two is a token of its own.
+/// Whether a punctuation mark between two characters is a token of its own.
 fn between(before: char, sign: char, after: char, spacing: Spacing) -> bool {
     let letter = char::is_alphabetic;
     match sign {

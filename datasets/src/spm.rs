@@ -1,7 +1,7 @@
 //! SentencePiece models (`spm.model`), for repositories that have no tokenizer.json.
 //!
-//! The file is a protocol buffer (sentencepiece's `sentencepiece_model.proto`). What it says is put into the types of the
-//! `tokenizers` crate, so that one code path encodes everything.
+//! The file is a protocol buffer (sentencepiece's `sentencepiece_model.proto`) that is converted to types of the `tokenizers`
+//! crate, so that all models share one encoder.
 
 use prost::Message;
 use tokenizers::models::unigram::Unigram;
@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer};
 
-/// The fields of a `ModelProto` that decide how text is cut.
+/// The fields of a `ModelProto` that affect tokenisation.
 #[derive(Clone, PartialEq, Message)]
 struct SpmModel {
     #[prost(message, repeated, tag = "1")]
@@ -33,7 +33,7 @@ struct Piece {
     kind: Option<i32>,
 }
 
-/// What a piece is; the file leaves it out where it is `Normal`.
+/// The type of a piece; absent in the file for `Normal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 enum PieceKind {
     Normal = 1,
@@ -120,7 +120,7 @@ fn unigram(model: &SpmModel, byte_fallback: bool) -> Result<Unigram, String> {
     };
     let vocab = model.pieces.iter().map(|p| (p.piece.clone(), score(p))).collect();
     let mut unigram = Unigram::from(vocab, Some(unknown), byte_fallback).map_err(|e| e.to_string())?;
-    // What an unknown character costs is counted from the worst usable piece.
+    // The score of unknown characters is relative to the lowest score of a usable piece.
     let scores = model.pieces.iter().filter(|p| usable(p)).map(|p| f64::from(p.score));
     unigram.min_score = scores.fold(f64::INFINITY, f64::min);
     Ok(unigram)

@@ -1,7 +1,7 @@
 //! WikiSQL's queries: one column of one table, perhaps aggregated, under conditions that all hold. Their text is SQL.
 //!
-//! What a model writes is read leniently: keywords in any case, columns quoted as `"…"`, `` `…` ``, `[…]` or not at all,
-//! values in single or double quotes or bare. Whatever cannot be read is an error of one line, never a panic.
+//! Generated text is parsed leniently: keywords in any case, columns quoted as `"…"`, `` `…` ``, `[…]` or not at all,
+//! values in single or double quotes or bare. Text that cannot be parsed is an error of one line, never a panic.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// A question's table, and the query that answers it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The query that is right.
+    /// The gold query.
     pub query: Query,
-    /// The table asked about. Without columns where the data set came without its tables.
+    /// The table. It has no columns if the data set was read without its tables.
     pub table: Arc<Table>,
 }
 
@@ -37,7 +37,7 @@ pub struct Column {
     pub number: bool,
 }
 
-/// What stands in a table.
+/// A cell of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     /// Text.
@@ -46,10 +46,10 @@ pub enum Cell {
     Number(f64),
 }
 
-/// What is made of the selected values.
+/// The aggregate of the selected values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aggregate {
-    /// Nothing: they are listed.
+    /// No aggregate: the values are listed.
     None,
     /// The largest.
     Max,
@@ -112,7 +112,7 @@ pub struct Condition {
     pub column: String,
     /// How it is compared.
     pub comparison: Comparison,
-    /// With what.
+    /// The value it is compared with.
     pub value: String,
 }
 
@@ -121,9 +121,9 @@ pub struct Condition {
 pub struct Query {
     /// The selected column's name.
     pub column: String,
-    /// What is made of its values.
+    /// The aggregate of its values.
     pub aggregate: Aggregate,
-    /// Conditions, all of which must hold; their order means nothing.
+    /// Conditions, all of which must hold, in any order.
     pub conditions: Vec<Condition>,
 }
 

@@ -1,4 +1,4 @@
-//! Prompts as a setting: text with placeholders.
+//! Prompt templates.
 
 use crate::DataError;
 

@@ -1,4 +1,4 @@
-//! Text files as data sets are distributed: tab-separated, JSON lines, and others, compressed or not.
+//! Text files of data sets: tab-separated, JSON lines and others, compressed or not.
 //!
 //! The TSV files have no quoting: a quote is a character of the text, a tab always ends a column, a newline always ends a row.
 
@@ -89,7 +89,7 @@ impl<'a> Header<'a> {
         self.names.len()
     }
 
-    /// The names, for a message. Line ends of another age make one line of the whole file.
+    /// The names, for a message. A file with CR line ends is a single line.
     fn found(&self) -> String {
         let names = self.names.join(", ");
         match names.split_once('\r') {

@@ -1,4 +1,4 @@
-//! Text to ids, by the tokenizer of a Hugging Face model folder.
+//! Tokenizers of Hugging Face model folders.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::{Example, Label};
 /// A tokenizer that could not be loaded or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizeError {
-    /// The folder has no tokenizer that is known.
+    /// A folder without a supported tokenizer.
     #[error(
         "{}: no tokenizer in this folder; wanted tokenizer.json, or vocab.json and merges.txt (RoBERTa, GPT-2), or spm.model (DeBERTa), or vocab.txt (BERT)",
         .dir.display()
@@ -41,7 +41,7 @@ pub enum TokenizeError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not what its name says.
+    /// A file that cannot be parsed.
     #[error("{}: not a valid tokenizer file: {problem}", .path.display())]
     Broken {
         /// The file.
@@ -49,7 +49,7 @@ pub enum TokenizeError {
         /// What the parser says.
         problem: String,
     },
-    /// A vocabulary lacks a token without which no input can be built.
+    /// A vocabulary without a required special token.
     #[error("{}: the vocabulary has no token {token}; a {family} vocabulary is wanted", .path.display())]
     NoSpecial {
         /// The file.
@@ -73,7 +73,7 @@ pub enum TokenizeError {
         /// The tokenizer's largest id.
         known: u32,
     },
-    /// Ids that are no tokens.
+    /// Ids that cannot be decoded.
     #[error("token ids cannot be turned into text: {problem}")]
     Decode {
         /// What the tokenizer says.
@@ -87,7 +87,7 @@ pub enum TokenizeError {
         /// Special tokens of an input.
         specials: usize,
     },
-    /// The tokenizer refused a text.
+    /// A text that cannot be encoded.
     #[error("example {row} (from 0) cannot be tokenised: {problem}")]
     Encode {
         /// The example's position.
@@ -97,7 +97,7 @@ pub enum TokenizeError {
     },
 }
 
-/// One example as a model takes it; special tokens included, no padding.
+/// An encoded example with special tokens, without padding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     /// Token ids, at most `max_len`.
@@ -135,7 +135,7 @@ struct TokenizerConfig {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// What texts go through first, for SentencePiece models.
+    /// Character normalisation of SentencePiece models.
     chars: Option<CharsMap>,
     truncate_at: TruncationDirection,
     sha256: String,
@@ -197,7 +197,7 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The largest id that can come out; a model needs more embeddings than this. 0 for an empty vocabulary.
+    /// The largest id; a model needs more embeddings than this. 0 for an empty vocabulary.
     pub fn max_id(&self) -> u32 {
         self.inner.get_vocab(true).into_values().max().unwrap_or(0)
     }
@@ -277,7 +277,7 @@ impl Tokenizer {
     fn encode_rows(&self, examples: &[Example], max_len: usize) -> Result<Vec<CachedIds>, TokenizeError> {
         let pairs = examples.iter().any(|e| e.second.is_some());
         let specials = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pairs));
-        // The crate subtracts without looking.
+        // The crate's subtraction would underflow.
         if max_len <= specials {
             return Err(TokenizeError::MaxLen { max_len, specials });
         }
@@ -453,7 +453,7 @@ fn byte_level_bpe(
     let known = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         .into_iter()
         .filter(|t| tokenizer.token_to_id(t).is_some());
-    // RoBERTa's mask takes the space before it along.
+    // RoBERTa's mask token includes the space before it.
     let added: Vec<AddedToken> = known.map(|t| AddedToken::from(t, true).lstrip(t == "<mask>")).collect();
     tokenizer.add_special_tokens(&added);
     Ok(tokenizer)

@@ -1,4 +1,4 @@
-//! HTTP as the hub speaks it: redirects, the token, refusals, and patience with a server that is busy or away.
+//! HTTP client of the hub: redirects, the token, refusals, and retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ureq::{Agent, AsSendBody, Body};
 use super::error::HubError;
 use super::repo::{Repo, is_commit};
 
-/// Attempts without progress before giving up, with 1, 2, 4 and 8 seconds between them.
+/// Attempts without progress, with 1, 2, 4 and 8 seconds between them.
 const ATTEMPTS: u32 = 5;
 /// What a server may ask for in `Retry-After`; the hub counts requests in windows of five minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -18,9 +18,9 @@ const REDIRECTS: usize = 10;
 /// A listing of a repository with a hundred thousand files has some 10 MB.
 const LONGEST_JSON: u64 = 64 << 20;
 
-/// Why one attempt came to nothing.
+/// A failed attempt.
 pub(super) enum Failure {
-    /// It would come to nothing again.
+    /// Another attempt would fail too.
     Final(HubError),
     /// Another attempt may succeed, in that time if the server named one.
     Passing(HubError, Option<Duration>),
@@ -32,7 +32,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// What the hub says of a file before it is fetched.
+/// Metadata of a file on the hub.
 pub(super) struct FileMetadata {
     /// Name of the blob: SHA-256 of a large (LFS) file, git's hash of another.
     pub etag: String,
@@ -40,14 +40,14 @@ pub(super) struct FileMetadata {
     pub size: u64,
 }
 
-/// What the hub says of a revision.
+/// Commit and files of a revision.
 pub(super) struct Listing {
     pub commit: String,
     /// Paths of all files.
     pub files: Vec<String>,
 }
 
-/// What is sent, but for its body.
+/// A request without its body.
 pub(super) struct Outgoing<'a> {
     pub method: &'a Method,
     pub url: &'a str,
@@ -165,7 +165,7 @@ impl Client {
         let response = self
             .patience()
             .until(|| self.ask(&Method::HEAD, &url, 0, repo, Some(file)))?;
-        // What a redirect says of itself is not the file's.
+        // Other headers of a redirect describe the redirect.
         let (etag, size) = match header(&response, "x-linked-etag") {
             Some(etag) => (Some(etag), header(&response, "x-linked-size")),
             None => (header(&response, "etag"), header(&response, "content-length")),
@@ -230,7 +230,7 @@ impl Client {
     }
 
     fn send(&self, method: &Method, uri: &Uri, start: u64) -> Result<Response<Body>, Failure> {
-        // Compressed bodies would have neither the size nor the ranges of the file.
+        // Compression would change size and ranges.
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
@@ -383,7 +383,7 @@ impl Patience<'_> {
         if self.failures >= ATTEMPTS || pause > LONGEST_WAIT {
             return Err(error);
         }
-        // Without the advice, which is for the end.
+        // Without the remedy, which is for the final error.
         let message = error.to_string();
         let problem = message.split("; ").next().unwrap_or_default();
         tracing::warn!("{problem}; trying again in {} s", pause.as_secs());
@@ -391,7 +391,7 @@ impl Patience<'_> {
         Ok(())
     }
 
-    /// There was progress: the next failure is the first.
+    /// Resets the count after progress.
     pub fn renew(&mut self) {
         self.failures = 0;
     }

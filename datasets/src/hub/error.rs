@@ -1,13 +1,13 @@
-//! What can go wrong between here and the hub: each message says what, where, and what to do.
+//! Errors of the hub: each message names the problem, its place and the remedy.
 
 use std::path::PathBuf;
 
 use crate::DataError;
 
-/// A repository that could not be brought. No message holds a token or the query of an address (where signatures are).
+/// A failed download or upload. No message contains a token or the query of an address, which may be a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// Nowhere to keep files.
+    /// No folder for the cache.
     #[error("no folder for the Hugging Face cache: set HF_HOME or HF_HUB_CACHE")]
     NoHome,
     /// A setting that cannot be used.
@@ -68,7 +68,7 @@ pub enum HubError {
         /// The repository's own page.
         page: String,
     },
-    /// The repository lacks a file without which it is of no use here.
+    /// A required file is missing in the repository.
     #[error(
         "{repo}: no file {file} at revision \"{revision}\"; check that this is the repository and revision that you mean"
     )]
@@ -80,22 +80,22 @@ pub enum HubError {
         /// The file's path in the repository.
         file: String,
     },
-    /// 429 until patience ran out.
+    /// Status 429 in all attempts.
     #[error("{url}: too many requests (429) for the hub, in attempt {attempts}; wait some minutes and run again{}", if *.with_token { "" } else { ", or set HF_TOKEN: with one the limits are wider" })]
     Busy {
-        /// What was asked for.
+        /// The address.
         url: String,
         /// Attempts made.
         attempts: u32,
         /// Whether a token was sent.
         with_token: bool,
     },
-    /// 5xx until patience ran out.
+    /// Status 5xx in all attempts.
     #[error(
         "{url}: the server failed (status {status}) in attempt {attempts}; run again later, what was downloaded is kept"
     )]
     Server {
-        /// What was asked for.
+        /// The address.
         url: String,
         /// The last HTTP status.
         status: u16,
@@ -108,14 +108,14 @@ pub enum HubError {
          cache with HF_HUB_OFFLINE=1"
     )]
     Unreachable {
-        /// What was asked for.
+        /// The address.
         url: String,
         /// What the connection said.
         problem: String,
         /// Attempts made.
         attempts: u32,
     },
-    /// A file that stopped arriving.
+    /// An interrupted download.
     #[error(
         "{repo}: {file} broke off at {got} of {size} bytes ({problem}) in attempt {attempts} without progress; run again to go on from there"
     )]
@@ -133,7 +133,7 @@ pub enum HubError {
         /// Attempts since the last byte that was new.
         attempts: u32,
     },
-    /// The bytes are not those that the hub names. They were deleted.
+    /// A file with another SHA-256 than the hub's. It was deleted.
     #[error(
         "{repo}: {file} arrived with SHA-256 {found}, and the hub says {wanted}; it was deleted: run again, and if it persists distrust the network or the mirror"
     )]
@@ -147,10 +147,10 @@ pub enum HubError {
         /// SHA-256, in hex, of what is there.
         found: String,
     },
-    /// An answer that a hub does not give.
+    /// A response that is not of the hub's API.
     #[error("{url}: {problem}; is HF_ENDPOINT a Hugging Face hub?")]
     Answer {
-        /// What was asked for.
+        /// The address.
         url: String,
         /// What is wrong with the answer.
         problem: String,
@@ -181,14 +181,14 @@ pub enum HubError {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// An upload that the hub does not, or cannot, take.
+    /// A refused upload.
     #[error(
         "{repo}: nothing is uploaded: {problem}; set HF_TOKEN to a token that may write to it (see {endpoint}/settings/tokens)"
     )]
     Write {
         /// `model ID`.
         repo: String,
-        /// What stands in the way.
+        /// The reason.
         problem: String,
         /// The hub's address.
         endpoint: String,
@@ -201,13 +201,13 @@ pub enum HubError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The files came, and are not the task's data.
+    /// Downloaded files that cannot be read as the task's data.
     #[error(transparent)]
     Data(#[from] DataError),
 }
 
 impl HubError {
-    /// The same with the number of attempts that it took.
+    /// The error with the number of attempts.
     pub(super) fn tried(mut self, times: u32) -> Self {
         if let Self::Busy { attempts, .. }
         | Self::Server { attempts, .. }
@@ -219,7 +219,7 @@ impl HubError {
         self
     }
 
-    /// Whether the hub could not answer, rather than answered "no": the cache may stand in.
+    /// Whether the hub was unavailable, so that the cache may be used instead.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Server { .. } | Self::Unreachable { .. })
     }

@@ -1,5 +1,5 @@
-//! Models and data sets from the Hugging Face hub, by way of its ordinary cache, which Python's libraries share; and models
-//! to it ([`Hub::upload`]).
+//! Downloads of models and data sets from the Hugging Face hub through the cache that Python's libraries share, and uploads of
+//! models ([`Hub::upload`]).
 //!
 //! ```no_run
 //! use datasets::hub::Hub;
@@ -45,8 +45,7 @@ pub const GLUE: &str = "nyu-mll/glue";
 const CONFIG: &str = "config.json";
 /// The end tokens of some models.
 const GENERATION: &str = "generation_config.json";
-/// Weights in one file, or the index of several: safetensors, and pickles for models that were published as nothing else (they
-/// are read by a machine that executes nothing).
+/// Weights in one file, or the index of several: safetensors, else pickles (which are read without executing them).
 const WEIGHTS: [[&str; 2]; 2] = [
     ["model.safetensors", "model.safetensors.index.json"],
     ["pytorch_model.bin", "pytorch_model.bin.index.json"],
@@ -55,7 +54,7 @@ const WEIGHTS: [[&str; 2]; 2] = [
 /// A repository at one commit, in the cache.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// The folder with its files, laid out as in the repository. Files that nobody asked for are not in it.
+    /// The folder with the downloaded files, laid out as in the repository.
     pub dir: PathBuf,
     /// `OWNER/NAME`.
     pub id: String,
@@ -63,7 +62,7 @@ pub struct Snapshot {
     pub commit: String,
 }
 
-/// The way to the hub.
+/// Access to the hub.
 #[derive(Clone)]
 pub struct Hub {
     client: Client,
@@ -83,7 +82,7 @@ impl Hub {
         }
     }
 
-    /// As the environment says, in Python's meaning: `HF_HUB_CACHE` (else `hub` in `HF_HOME`, else in
+    /// From the environment variables of Python's libraries: `HF_HUB_CACHE` (else `hub` in `HF_HOME`, else in
     /// `~/.cache/huggingface`; a leading `~` is the user's home), `HF_ENDPOINT`, `HF_TOKEN` (else the file `token` in `HF_HOME`), `HF_HUB_OFFLINE`.
     ///
     /// # Errors
@@ -147,14 +146,14 @@ impl Hub {
         self
     }
 
-    /// What to call while a file is downloaded, one after the other: first before any byte, then as they come.
+    /// Callback for the progress of downloads: called before the first byte of a file and after each chunk.
     #[must_use]
     pub fn progress(mut self, report: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
         self.progress = Arc::new(report);
         self
     }
 
-    /// What to do instead of sleeping between attempts.
+    /// Callback that replaces sleeping between attempts.
     #[must_use]
     pub fn wait_by(mut self, wait: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         self.client.set_wait(wait);
@@ -167,7 +166,7 @@ impl Hub {
     /// While the hub cannot be reached, a whole model in the cache is taken as it is, with a warning.
     ///
     /// # Errors
-    /// Any [`HubError`] but `Data`. Nothing in the cache is ever less than whole; what was downloaded stays.
+    /// Any [`HubError`] but `Data`. The cache never contains incomplete files; completed downloads stay.
     pub fn model(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
         let repo = Repo::new(RepoType::Model, id, revision)?;
         self.snapshot(&repo, |listing| self.bring_model(&repo, listing), missing_of_model)
@@ -225,7 +224,7 @@ impl Hub {
         Ok(snapshot)
     }
 
-    /// Brings what `bring` asks for, or finds a snapshot of which nothing is `missing`.
+    /// Downloads by `bring`, or finds a cached snapshot of which nothing is `missing`.
     fn snapshot(
         &self,
         repo: &Repo,
@@ -251,7 +250,7 @@ impl Hub {
         };
         bring(&listing)?;
         let store = RepoCache::new(&self.cache, repo);
-        // Last, so that the revision's name never leads to a snapshot that is not whole.
+        // Last, so that the revision never resolves to an incomplete snapshot.
         store.set_commit(&listing.commit)?;
         Ok(Snapshot {
             dir: store.snapshot(&listing.commit),
@@ -293,7 +292,7 @@ impl Hub {
         }
         let weights = WEIGHTS.as_flattened().iter().find(|file| has(file));
         let weights = weights.ok_or_else(|| no_file(repo, WEIGHTS[0][0]))?;
-        // Weights last: where they are whole, all is there.
+        // Weights last: if they are complete, everything is.
         let small = [CONFIG, GENERATION];
         let small = small.iter().chain(tokenize::FILES).filter(|f| has(f));
         small

@@ -1,4 +1,4 @@
-//! Names on the hub: what may be asked for, and where it lies there and in the cache.
+//! Repository ids and revisions, and their paths on the hub and in the cache.
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ impl fmt::Display for Repo {
     }
 }
 
-/// Whether it is a full commit, which names the same files for ever.
+/// Whether it is a full commit hash, whose files never change.
 pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && is_hex(text)
 }
@@ -92,7 +92,7 @@ pub(super) fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// One component of a path, and nothing that leaves the folder or hides.
+/// Whether it is a plain file name: one path component that is not hidden.
 pub(super) fn is_file_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= 96 && !text.starts_with('.') && text.bytes().all(plain)

@@ -17,14 +17,14 @@ use super::repo::{Repo, is_commit, is_hex};
 
 const CHUNK: usize = 256 << 10;
 
-/// How far a download is. The last report of a file has `done == total`.
+/// Progress of a download. The last report of a file has `done == total`.
 #[derive(Debug)]
 pub struct Progress<'a> {
     /// `model ID` or `data set ID`.
     pub repo: &'a str,
     /// The file's path in the repository.
     pub file: &'a str,
-    /// Bytes that are there, those of an earlier attempt included. Less than before where a server makes it start anew.
+    /// Bytes so far, those of earlier attempts included. It decreases if a server makes the download restart.
     pub done: u64,
     /// Bytes of the file.
     pub total: u64,
@@ -38,7 +38,7 @@ pub(super) struct RepoCache<'a> {
     locks: PathBuf,
 }
 
-/// A file to bring.
+/// A file to download.
 pub(super) struct Download<'a> {
     pub client: &'a Client,
     pub commit: &'a str,
@@ -61,7 +61,7 @@ impl<'a> RepoCache<'a> {
         self.layout.pointer_path(commit)
     }
 
-    /// The commit that the revision is, or was when it was last asked for.
+    /// The commit of the revision, as of the last request.
     pub fn known_commit(&self) -> Option<String> {
         let revision = self.repo.revision();
         if is_commit(revision) {
@@ -71,7 +71,7 @@ impl<'a> RepoCache<'a> {
         Some(text.trim().to_owned()).filter(|c| is_commit(c))
     }
 
-    /// Notes what the revision is now.
+    /// Stores the commit of the revision.
     pub fn set_commit(&self, commit: &str) -> Result<(), HubError> {
         let path = self.ref_path();
         if is_commit(self.repo.revision()) || self.known_commit().as_deref() == Some(commit) {
@@ -87,7 +87,7 @@ impl<'a> RepoCache<'a> {
         self.folder.join("refs").join(self.repo.revision())
     }
 
-    /// Brings the file into the snapshot, unless it is there: a commit's files never change.
+    /// Downloads the file into the snapshot, unless it is there: a commit's files never change.
     pub fn fetch(&self, wanted: &Download<'_>) -> Result<(), HubError> {
         let pointer = self.snapshot(wanted.commit).join(wanted.file);
         // False for a link to a blob that is gone.
@@ -105,7 +105,7 @@ impl<'a> RepoCache<'a> {
         link(&blob, &pointer, wanted.file)
     }
 
-    /// Whether a file of the snapshot still is what the hub named it by; it is deleted if not.
+    /// Compares a file of the snapshot with its hash; deletes it if they differ.
     pub fn check(&self, commit: &str, file: &str) -> Result<(), HubError> {
         let pointer = self.snapshot(commit).join(file);
         let blob = pointer.canonicalize().map_err(HubError::io(&pointer, "read"))?;
@@ -119,7 +119,7 @@ impl<'a> RepoCache<'a> {
         }
     }
 
-    /// Holds others off the blob, Python's own downloads too, for as long as the file is open.
+    /// Locks the blob against other processes, Python's libraries included, while the file is open.
     fn lock(&self, etag: &str) -> Result<File, HubError> {
         create_dir(&self.locks)?;
         let path = self.locks.join(format!("{etag}.lock"));
@@ -146,7 +146,7 @@ impl<'a> RepoCache<'a> {
         Ok(file)
     }
 
-    /// Fills `blob`, going on where an earlier attempt or an earlier program stopped.
+    /// Downloads `blob`, resuming an earlier attempt.
     fn download(&self, wanted: &Download<'_>, meta: &FileMetadata, blob: &Path) -> Result<(), HubError> {
         let part = blob.with_file_name(format!("{}.incomplete", meta.etag));
         let mut from_scratch = size_of(&part).is_none();
@@ -190,7 +190,7 @@ impl<'a> RepoCache<'a> {
         if have < meta.size {
             let response = wanted.client.bytes(self.repo, wanted.commit, wanted.file, have)?;
             if !continues(&response, have) {
-                // The whole file comes, or another part than was asked for.
+                // The response is the whole file, or another range than requested.
                 file.set_len(0).map_err(HubError::io(part, "written"))?;
                 have = 0;
             }
@@ -228,7 +228,7 @@ impl<'a> RepoCache<'a> {
             });
         };
         report(have);
-        // More than the file has is not for this file.
+        // Bytes beyond the file's size are ignored.
         let mut body = response.body_mut().as_reader().take(meta.size - have);
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -256,7 +256,7 @@ impl<'a> RepoCache<'a> {
         Failure::Passing(error, None)
     }
 
-    /// The error to give if the bytes are not those that the hub names. Git's own hash, of small files, is not checked.
+    /// An error if the SHA-256 differs from the hub's. Git's hash of small files is not checked.
     fn verify(&self, file: &str, etag: &str, path: &Path) -> Result<Option<HubError>, HubError> {
         if etag.len() != 64 || !is_hex(etag) {
             return Ok(None);

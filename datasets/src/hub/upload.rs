@@ -1,7 +1,5 @@
-//! Files to the hub: one commit of a folder, as huggingface_hub makes it.
-//!
-//! Repository, then which files are large, then those to where the hub says (without the token: it is another host's
-//! address), then the commit with everything else in it. Python's `_commit_api.py` and `lfs.py` are what the hub answers to.
+//! Uploads of a folder as one commit, by the protocol of huggingface_hub (`_commit_api.py`, `lfs.py`): create the repository, ask
+//! which files are large, send those to the addresses that the hub names (without the token: other hosts), then commit the rest.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,7 +19,7 @@ use super::{Hub, store};
 
 const JSON: &str = "application/json";
 const LFS: &str = "application/vnd.git-lfs+json";
-/// What the hub looks at to tell text from binary.
+/// Bytes of a file that the hub needs to tell text from binary.
 const SAMPLE: u64 = 512;
 
 /// A file to upload.
@@ -116,11 +114,11 @@ impl Hub {
         };
         let body = json!({"type": "model", "name": name, "organization": owner}).to_string();
         let url = format!("{api}/repos/create");
-        // 409: it is there.
+        // 409: it exists.
         self.post(repo, &url, JSON, body.as_bytes()).map(|_| ())
     }
 
-    /// Asks which files go to the large ones' storage.
+    /// Asks which files go to LFS.
     fn sort(&self, repo: &Repo, api: &str, items: &mut [UploadFile]) -> Result<(), HubError> {
         let mut files = Vec::new();
         for item in items.iter() {
@@ -134,7 +132,7 @@ impl Hub {
         let modes: Preupload = self.answer(repo, &url, JSON, body.as_bytes())?;
         for item in items {
             let mode = modes.files.iter().find(|m| m.path == item.name);
-            // The storage of large files takes no empty ones.
+            // LFS refuses empty files.
             item.large = item.size > 0 && mode.is_some_and(|m| m.upload_mode == "lfs");
         }
         Ok(())
@@ -171,7 +169,7 @@ impl Hub {
             if let Some(error) = &object.error {
                 return Err(odd(format!("{} is not accepted: {error}", item.name)));
             }
-            // Without actions the hub has the very bytes already.
+            // Without actions the hub has the file already.
             if let Some(actions) = &object.actions {
                 self.send_one(repo, item, oid, actions)?;
             }
@@ -249,7 +247,7 @@ fn hash(item: &UploadFile) -> Result<String, HubError> {
     store::sha256(&item.path).map_err(HubError::io(&item.path, "read"))
 }
 
-/// One JSON object a line: what the commit says, and its files.
+/// The commit as JSON lines: its message, then its files.
 fn commit(items: &[UploadFile], message: &str) -> Result<Vec<u8>, HubError> {
     let mut lines = vec![json!({"key": "header", "value": {"summary": message, "description": ""}})];
     for item in items {

@@ -53,7 +53,7 @@ impl Tokenized {
         nist(&self.0)
     }
 
-    /// NIST-5 of each segment alone, its references being all there is to learn what a word tells.
+    /// NIST-5 of each segment alone, with information weights from its own references.
     pub fn segment_nist(&self) -> Vec<Option<f64>> {
         self.0.par_chunks(1).map(nist).collect()
     }
@@ -94,8 +94,8 @@ fn closest_length(segment: &NumberedSegment) -> usize {
     lengths.min_by_key(|&l| (l.abs_diff(segment.hyp.len()), l)).unwrap_or(0)
 }
 
-/// NIST (Doddington, 2002) up to 5-grams: matches weigh as much as they tell, which is how much rarer the n-gram is in all
-/// references than its beginning.
+/// NIST (Doddington, 2002) up to 5-grams: matches are weighted by information, that is, by how much rarer the n-gram is in all
+/// references than its first n - 1 words.
 fn nist(segments: &[NumberedSegment]) -> Option<f64> {
     let orders: Vec<Counts> = (1..=NIST_ORDER)
         .into_par_iter()

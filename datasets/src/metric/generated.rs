@@ -1,11 +1,11 @@
-//! Generated texts beside their references: what every metric of generation starts from, and how it is read from files.
+//! Input of the metrics of generated texts: texts with their references, and readers of files of them.
 
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
 use crate::text_file::TextFile;
 
-/// A generated text and the references that it is held against.
+/// A generated text and its references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// The output.
@@ -103,7 +103,7 @@ pub fn read_lines(path: &Path, wanted: &'static str) -> Result<Vec<String>, Scor
     Ok(lines)
 }
 
-/// Python's idea of white space (`str.isspace`): Unicode's, and four control characters.
+/// White space of Python's `str.isspace`: Unicode's, and four control characters.
 pub(crate) fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

@@ -6,7 +6,7 @@ use crate::example::Label;
 /// A metric of the GLUE tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Metric {
-    /// Share of examples answered rightly.
+    /// Share of correct predictions.
     Accuracy,
     /// F1 of class 1.
     F1,
@@ -53,7 +53,7 @@ impl Metric {
 /// Predictions that do not fit the task or its labels.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum MetricError {
-    /// The logits cannot be cut into rows of the task's width.
+    /// The number of logits is not a multiple of the task's outputs.
     #[error("{values} logits are no whole number of rows of {width} (task {task})")]
     Width {
         /// Number of logits.
@@ -63,7 +63,7 @@ pub enum MetricError {
         /// The task's id.
         task: &'static str,
     },
-    /// A NaN or an infinity came out of the model.
+    /// A NaN or infinite logit.
     #[error("the output for example {row} (from 0) is {value}: the model has diverged or its weights are broken")]
     NotFinite {
         /// The example's position.
@@ -71,7 +71,7 @@ pub enum MetricError {
         /// The value.
         value: f32,
     },
-    /// Not as many predictions as labels.
+    /// Different numbers of predictions and labels.
     #[error("{predictions} predictions for {labels} labels")]
     Length {
         /// Number of predictions.
@@ -91,17 +91,17 @@ pub enum MetricError {
     },
 }
 
-/// What a model answered, one answer an example.
+/// Predictions of a model, one per example.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Predictions {
-    /// A class each.
+    /// Classes.
     Classes(Vec<usize>),
-    /// A score each.
+    /// Scores.
     Scores(Vec<f64>),
 }
 
 impl Predictions {
-    /// Number of answers.
+    /// Number of predictions.
     pub fn len(&self) -> usize {
         match self {
             Self::Classes(p) => p.len(),
@@ -109,7 +109,7 @@ impl Predictions {
         }
     }
 
-    /// Whether there is no answer.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,7 +1,7 @@
-//! Metrics, equal to scikit-learn's and scipy's; and those of generated texts, equal to the field's own tools, a module each.
+//! Metrics: of labels, equal to scikit-learn's and scipy's, and of generated texts, equal to the field's tools, one module each.
 //!
-//! An undefined metric (no examples, the correlation with a constant) is `None` and prints as "–". Where scikit-learn
-//! defines a degenerate case, so is it here: F1 without any positive, and Matthews of a constant, are 0.
+//! An undefined metric (no examples, correlation with a constant) is `None` and prints as "–". Degenerate cases that
+//! scikit-learn defines are defined here: F1 without positives and Matthews of a constant are 0.
 
 pub mod bleu_e2e;
 pub mod chrf;

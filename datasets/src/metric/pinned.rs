@@ -1,4 +1,4 @@
-//! Files that scores depend on, taken only as they were published.
+//! Data files that scores depend on, accepted only with their published SHA-256.
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ pub(super) struct PinnedFile {
     pub sha256: &'static str,
 }
 
-/// Another content than the published one.
+/// A file with another SHA-256 than the published one.
 #[derive(Debug, thiserror::Error)]
 #[error("SHA-256 {found}, wanted {wanted}")]
 pub struct Mismatch {

@@ -8,7 +8,7 @@ use super::generated::{Scores, Segment};
 use super::ngram::{Words, counts};
 use super::porter;
 
-/// A measure with its two sides, from 0 to 1.
+/// Precision, recall and F1, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score {
     /// Share of the output that the reference has.
@@ -108,7 +108,7 @@ pub fn best(segment: &Segment, stemmer: bool) -> Rouge {
     Rouge::from_parts(best.unwrap_or_default())
 }
 
-/// Mean over all segments of the best score, in percent of none: from 0 to 1. The F measures have the package's own names.
+/// Mean over all segments of the best score, from 0 to 1. F measures have the package's names.
 pub fn score(segments: &[Segment], stemmer: bool) -> Scores {
     const NAMES: [[&str; 3]; 4] = [
         ["rouge1", "rouge1_precision", "rouge1_recall"],
@@ -143,7 +143,7 @@ fn overlap(hyp: &[u32], target: &[u32], n: usize) -> Score {
     Score::of(shared.sum::<u32>() as usize, total(&hyp), total(&target))
 }
 
-/// Where in `target` one of the longest common subsequences lies.
+/// Positions in `target` of one longest common subsequence.
 fn common(target: &[u32], hyp: &[u32]) -> Vec<usize> {
     let width = hyp.len() + 1;
     let mut lengths = vec![0_u32; (target.len() + 1) * width];

@@ -11,7 +11,7 @@ use super::ngram::Words;
 const LONGEST_SHIFT: usize = 10;
 const FARTHEST_SHIFT: usize = 50;
 const BEAM: usize = 25;
-/// After so many shifts tried, the segment is taken as it is.
+/// Limit of shifts tried for a segment.
 const MOST_TRIED: usize = 1000;
 
 /// TER of all segments together, in percent: the fewest edits to any reference, by the references' mean length.

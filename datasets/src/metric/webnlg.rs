@@ -1,10 +1,10 @@
-//! How WebNLG and DART are scored: BLEU by `multi-bleu-detok.perl`, and TER, chrF++ and NLTK's BLEU as WebNLG's
+//! Scores of WebNLG and DART: BLEU by `multi-bleu-detok.perl`, and TER, chrF++ and NLTK's BLEU as WebNLG's
 //! GenerationEval computes them. METEOR is scored on the same words ([`tokenized`]).
 //!
 //! All but BLEU and chrF++ are computed on NLTK's words, whose parameters are not part of this project ([`Nltk::open`]).
 //!
-//! Files of the genuine tool's form have no newline at their ends. A file that ends in one ends its last line with it here,
-//! as anywhere else; the genuine tool would count one more segment with nothing in it, and fail on METEOR.
+//! The original tool expects files without a final newline: it would count one more, empty segment and fail on METEOR. Here a
+//! final newline ends the last line.
 
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use super::ngram::{NumberedSegment, Words, matched};
 use super::nltk::Nltk;
 use super::{chrf, mteval, pyter, sacrebleu};
 
-/// What the paper's code gives to the scorer: at most so many references, missing ones repeat the first.
+/// References per segment in the paper's code; missing ones repeat the first.
 pub const REFERENCES: usize = 6;
 
 /// The segments as the paper's code hands them to the scorer (`--tokenize --lower`): lower-cased, every sign but letters,
@@ -42,7 +42,7 @@ fn spread(text: &str) -> String {
             apart.extend([' ', c, ' ']);
         }
     }
-    // Last: the small form of a letter may have signs in it (of İ for example).
+    // Last, because lower-casing may add combining marks (of İ, for example).
     apart.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 

@@ -11,7 +11,7 @@ static GREETINGS: [&str; 4] = ["Hi", "Hello", "Hey", "Good evening"];
 static SURPRISES: [&str; 4] = ["Really?", "Oh!", "I see.", "How nice."];
 static FAREWELLS: [&str; 4] = ["Bye!", "See you.", "Until tomorrow.", "Thanks, bye."];
 
-/// A chat, and what came out in it.
+/// A chat and the facts told in it.
 pub(crate) struct Chat {
     /// `Anna: Hi Ben!` and so on.
     pub lines: Vec<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Chat {
     told: Vec<(usize, usize, Fact, Vec<Slot>)>,
 }
 
-/// One or two facts come out.
+/// A chat in which one or two facts are told.
 pub(crate) fn chat(rng: &mut ChaCha8Rng) -> Chat {
     let people = sample(rng, NAMES.len(), 2);
     let (first, second) = (people.index(0), people.index(1));
@@ -76,7 +76,7 @@ impl Chat {
     }
 }
 
-/// What was said, by an outsider.
+/// A summary of the facts told.
 pub(crate) fn summary(chat: &Chat, rng: &mut ChaCha8Rng) -> String {
     let told = chat.told.iter().map(|(who, whom, fact, with)| {
         let clause = fact.tell(0, with, rng);

@@ -1,4 +1,4 @@
-//! Tables of the little world, questions about them, and the queries that answer them.
+//! Generated tables, questions about them, and the queries that answer them.
 
 use super::words::{COLOURS, DAYS, NAMES, PLACES, THINGS};
 use super::world::one;
@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// What a table may tell of each of its rows; the last two are numbers.
+/// Kinds of columns; the last two are numeric.
 const COLUMNS: [&str; 7] = ["Name", "Thing", "Colour", "Place", "Day", "Number of things", "Price"];
 const FIRST_NUMBER: usize = 5;
 
@@ -122,7 +122,7 @@ fn wording(query: &Query, rng: &mut ChaCha8Rng) -> String {
     format!("{opening} {word} {}?", conditions.collect::<Vec<_>>().join(" and "))
 }
 
-/// What a table has, and what one of its rows says, in words.
+/// A description of a table and of one of its rows.
 pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
     let table = table(rng);
     let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();

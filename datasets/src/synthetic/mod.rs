@@ -1,10 +1,10 @@
-//! The embedded default: a little world of people, things and places, with eight generated tasks of the shapes of GLUE,
-//! five data sets of texts of the shapes of those that GPT-2 is adapted to, and the text to pretrain small models on. No
-//! files and no network; the same on every machine.
+//! Generated data about a small closed world of people, things and places: eight tasks of the shapes of GLUE, the grammar of the
+//! generated text data sets ([`crate::text::Dataset::generate`]), and text for pretraining small models. It needs no files and no
+//! network, and is equal on every machine.
 //!
 //! The sentences come from a small grammar with meaning: facts (who did what to whom, who has how many of what, what was
-//! where and when) that can be told in several voices and asked about, and reviews that praise or blame. A label follows
-//! from the facts behind the sentences, so that a reader can check every example.
+//! where and when) that can be told in several voices and asked about, and reviews that praise or blame. Labels follow from the
+//! facts behind the sentences, so every example can be checked by reading it.
 
 pub(crate) mod chat;
 pub(crate) mod ledger;
@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use prose::{Document, document, prose};
 
-/// Rows to train on in each task.
+/// Training rows of each task.
 pub const TRAIN_ROWS: usize = 1024;
 
 /// Rows of each evaluation split.
@@ -61,7 +61,7 @@ pub fn load(task: &'static GlueTask) -> Result<GlueData, DataError> {
     })
 }
 
-/// An example as a line of text: what the hash of the data is taken over.
+/// An example as a line of text, for the data's hash.
 fn line(example: &Example) -> String {
     let label = match example.label {
         Label::Class(class) => class.to_string(),

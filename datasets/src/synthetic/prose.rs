@@ -1,5 +1,5 @@
-//! Text to pretrain on: what people write when they go on about the same matter, agree and disagree. Whoever guesses a
-//! hidden "yes", "perhaps", "no" or "alas" must have understood what was said before. No label of any task stands in it.
+//! Text for pretraining: restatements, agreement and disagreement, questions and answers, reviews. Predicting a "yes",
+//! "perhaps", "no" or "alas" requires the sentences before it. It contains no label of any task.
 
 use super::chat::{chat, summary};
 use super::ledger;
@@ -34,9 +34,8 @@ pub fn document(rng: &mut ChaCha8Rng) -> Document {
     Document { first, second }
 }
 
-/// A text drawn from `rng` for a causal model, which is to know the world's language and what is made of it: stories,
-/// notes that are told, chats, tables, questions, queries. No context of a generated data set stands in it with its
-/// completion.
+/// A text drawn from `rng` for a causal model: stories, notes and their retelling, chats, tables, questions, queries. It never
+/// contains a context of a generated data set together with its completion.
 pub fn prose(rng: &mut ChaCha8Rng) -> String {
     match rng.random_range(0..100) {
         0..30 => noted(rng),
@@ -70,7 +69,7 @@ fn noted(rng: &mut ChaCha8Rng) -> String {
     format!("Notes: {notes}. {}", story(facts, rng))
 }
 
-/// Reviews by someone who is pleased, or is not, with everything; and what it comes to.
+/// Reviews by one person, all positive or all negative, and a conclusion.
 fn opinion(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     let pleased = rng.random_bool(0.5);
     let reviews = rng.random_range(1..=3);
@@ -87,7 +86,7 @@ fn restated(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     (story(told, rng), Some(sentence(&tell(&again, &with, rng))))
 }
 
-/// One or two facts, and what someone makes of them, who is right, wrong, or cannot know.
+/// One or two facts, and a claim that follows, contradicts, or is left open.
 fn claimed(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     let fact = Fact::any(rng);
     let (reply, (given, told, claim)) = match rng.random_range(0..3) {
@@ -116,7 +115,7 @@ fn claimed(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     (first, Some(sentence(&second)))
 }
 
-/// A question, and someone who can answer it or tells something else.
+/// A question, and an answer or another fact.
 fn answered(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     let fact = Fact::any(rng);
     let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);
@@ -134,7 +133,7 @@ fn answered(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     (asked, Some(sentence(&format!("{reply}, {}", tell(&told, &with, rng)))))
 }
 
-/// A question, and someone who asks it again or asks another.
+/// A question, and the same question in other words or another one.
 fn asked_again(rng: &mut ChaCha8Rng) -> (String, Option<String>) {
     let fact = Fact::any(rng);
     let slot = one(fact.kind.askable(), rng).unwrap_or(Slot::Who);

@@ -1,4 +1,4 @@
-//! Pairs of tellings: what follows from a fact, what does not, and what leaves it open.
+//! Pairs of sentences: what follows from a fact, what contradicts it, and what it leaves open.
 
 use super::world::{Fact, Slot, one};
 use rand::Rng;
@@ -20,8 +20,7 @@ pub(crate) fn tell(fact: &Fact, with: &[Slot], rng: &mut ChaCha8Rng) -> String {
     fact.tell(voice, with, rng)
 }
 
-/// Another fact: now and then one that has little to do with this one, otherwise one that a careless reader takes for it,
-/// with one word of the core changed or the two persons swapped.
+/// Another fact: sometimes an unrelated one, otherwise one that differs in one word of the core or has the two persons swapped.
 pub(crate) fn near_miss(fact: &Fact, rng: &mut ChaCha8Rng) -> Fact {
     miss(fact, None, rng)
 }
@@ -47,7 +46,7 @@ fn miss(fact: &Fact, asked: Option<Slot>, rng: &mut ChaCha8Rng) -> Fact {
     }
 }
 
-/// Details to give, details to tell, and a claim about which the given is silent: a detail of its own, or another matter.
+/// Details of the premise, details of the hypothesis, and a claim that the premise leaves open.
 pub(crate) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
     let mut given = some_details(fact, rng);
     match one(fact.kind.details(), rng) {
@@ -65,7 +64,7 @@ pub(crate) fn unsaid(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>
     }
 }
 
-/// The same, with a claim that cannot be so as well.
+/// As [`unsaid`], with a claim that contradicts the premise.
 pub(crate) fn contradiction(fact: &Fact, rng: &mut ChaCha8Rng) -> (Vec<Slot>, Vec<Slot>, Fact) {
     let mut given = some_details(fact, rng);
     let Some(slot) = one(fact.kind.single_valued(), rng) else {

@@ -1,4 +1,4 @@
-//! Reviews: what someone thought of something, said plainly, by negation, or in the clause that counts of two.
+//! Reviews: opinions that are stated plainly, by negation, or in the main clause of two.
 
 use super::words::{BAD, DAYS, DEGREES, DISPLEASED, ENDINGS, GOOD, NAMES, NEGATIONS, PLEASED, TOPICS};
 use super::world::one;
@@ -43,7 +43,7 @@ pub(super) fn review(pleased: bool, rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// How the reviewer sums up: the first word says it all.
+/// The reviewer's conclusion; its first word tells the opinion.
 pub(super) fn conclusion(pleased: bool, rng: &mut ChaCha8Rng) -> String {
     let openings = if pleased { &PLEASED } else { &DISPLEASED };
     let (opening, ending) = (one(openings, rng), one(&ENDINGS, rng));

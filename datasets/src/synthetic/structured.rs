@@ -1,4 +1,4 @@
-//! Facts as structured data, slots and triples, and the texts that people write for them.
+//! Facts as slots and triples, and the sentences that tell them.
 
 use super::relation::some_details;
 use super::words::{ACTS, COMPARISONS, COUNTS, DAYS, THINGS};

@@ -1,4 +1,4 @@
-//! The words of the little world. Small closed sets, so that a small model can learn what each of them does.
+//! The vocabulary: small closed sets, so that a small model can learn each word.
 
 /// People.
 pub(crate) static NAMES: [&str; 24] = [

@@ -1,11 +1,11 @@
-//! Facts of the little world, and the ways to tell them and to ask about them.
+//! Facts, and sentences and questions about them.
 
 use super::words::{ACTS, COLOURS, COMPARISONS, COUNTS, DAYS, DEALS, Deal, NAMES, PLACES, THINGS};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// What kind of thing is so.
+/// The kind of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FactKind {
     /// One person did something to another.
@@ -75,7 +75,7 @@ impl FactKind {
         }
     }
 
-    /// Parts that have one value at a time: a telling with another value contradicts the first.
+    /// Parts with one value at a time: another value contradicts the fact.
     pub fn single_valued(self) -> &'static [Slot] {
         match self {
             FactKind::Act => &[Place, Day],
@@ -86,7 +86,7 @@ impl FactKind {
         }
     }
 
-    /// Parts with another value of which it may be so as well.
+    /// Parts for which another value may hold as well.
     pub fn independent(self) -> &'static [Slot] {
         match self {
             FactKind::Act | FactKind::Compare => &[Verb],
@@ -118,7 +118,7 @@ impl FactKind {
     }
 }
 
-/// Something that is so.
+/// A fact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Fact {
     pub kind: FactKind,
@@ -127,7 +127,7 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// Anything at all.
+    /// A random fact.
     pub fn any(rng: &mut ChaCha8Rng) -> Fact {
         let kind = KINDS[rng.random_range(0..KINDS.len())];
         Fact::of(kind, rng)

@@ -1,6 +1,7 @@
-//! DART 1.1.1 (Nan et al., 2021): triples from tables and other data sets, and texts that say them.
+//! DART 1.1.1 (Nan et al., 2021): triples from tables and other data sets, and their verbalisations.
 //!
-//! As the paper's code does it: `subject : relation : object` joined by ` | `, the relation in lower case, one row a text.
+//! As in the paper's code, contexts are `subject : relation : object` joined by ` | ` with relations in lower case, one row per
+//! text.
 //! Read from the JSON and the XML of its distribution, and from the hub.
 
 use quick_xml::Reader;
@@ -126,7 +127,7 @@ fn generate(_: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
     }
 }
 
-/// An `<entry>` in the making.
+/// An `<entry>` that is being read.
 #[derive(Default)]
 struct OpenEntry {
     triples: Vec<[String; 3]>,

@@ -1,37 +1,37 @@
-//! What the texts of any data set become: rows to train on, and contexts to answer with what scoring needs.
+//! Rows of text data sets: pairs to train on, and prompts with references to score against.
 
 use std::collections::HashMap;
 
 use crate::sql::Question;
 
-/// One row to train on.
+/// A training row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
-    /// What is given.
+    /// The given text.
     pub context: String,
-    /// What is to follow: one of the references.
+    /// One of the references.
     pub completion: String,
 }
 
-/// A context to be answered, with what scoring needs.
+/// A context with its references and the data of its scorer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
-    /// What is given.
+    /// The given text.
     pub context: String,
-    /// What people wrote; at least one.
+    /// Texts that people wrote for it; at least one.
     pub references: Vec<String>,
     /// WebNLG: the category of its entity.
     pub category: Option<Category>,
-    /// WikiSQL: the table and the query that is right.
+    /// WikiSQL: the table and the gold query.
     pub question: Option<Question>,
 }
 
-/// What kind of thing a text is about.
+/// A category of entities.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Category {
     /// Its name.
     pub name: String,
-    /// Whether training has texts about such things: the paper's columns S and U.
+    /// Whether the training split has entries of it: the paper's columns S and U.
     pub seen: bool,
 }
 
@@ -40,11 +40,11 @@ pub struct Category {
 pub struct TextSplit {
     /// `train`, `dev` or `test`.
     pub name: &'static str,
-    /// One row a reference, in the file's order.
+    /// One per reference, in the file's order.
     pub pairs: Vec<Pair>,
-    /// One entry a context, in the order of their first rows; equal contexts are one, with the references of all.
+    /// One per context, in the order of their first rows; equal contexts are merged, with the references of all.
     pub prompts: Vec<Prompt>,
-    /// Entries of the file that cannot be used (no context, no reference), which are in neither list.
+    /// Entries without a context or reference, which are in neither list.
     pub left_out: usize,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Record {
     pub question: Option<Question>,
 }
 
-/// Rows to train on, and contexts to answer.
+/// The pairs and prompts of a split.
 pub(crate) fn collect(name: &'static str, records: Vec<Record>) -> TextSplit {
     let mut split = TextSplit {
         name,
@@ -76,7 +76,7 @@ pub(crate) fn collect(name: &'static str, records: Vec<Record>) -> TextSplit {
             completion: completion.clone(),
         };
         split.pairs.extend(record.references.iter().map(pair));
-        // Of two questions in the same words about equal tables, each has its own answer.
+        // Equal questions about tables of equal columns have answers of their own.
         if record.question.is_none() {
             if let Some(&at) = places.get(&record.context) {
                 split.prompts[at].references.extend(record.references);

@@ -17,18 +17,18 @@ use crate::metric::scorers::Scorers;
 use crate::parquet_rows;
 use crate::template::Template;
 
-/// Where a split is found.
+/// Files of a split.
 #[derive(Debug)]
 pub struct SplitFiles {
     /// `train`, `dev` or `test`.
     pub name: &'static str,
-    /// Names of local files, the first that exists is taken.
+    /// Names of local files; the first that exists is read.
     pub files: &'static [&'static str],
     /// Its name on the hub.
     pub hub: &'static str,
 }
 
-/// Where a data set is found on the hub.
+/// A data set's repository on the hub.
 #[derive(Debug)]
 pub struct HubFiles {
     /// `OWNER/NAME`.
@@ -48,7 +48,7 @@ pub const EVAL_CONTEXTS: usize = 60;
 /// The branch in which the hub keeps every public data set as parquet.
 pub const CONVERTED: &str = "refs/convert/parquet";
 
-/// One data set.
+/// A text data set. Its file owns everything that is particular to it.
 #[derive(Debug)]
 pub struct Dataset {
     /// Its name in configs and on the command line, and that of its local folder.
@@ -63,15 +63,15 @@ pub struct Dataset {
     pub default_template: Option<&'static str>,
     /// The placeholders that the prompt may have.
     pub placeholders: &'static [&'static str],
-    /// What its tables show, by the names in records.
+    /// Names in records of the metrics that tables and lists show.
     pub metrics: &'static [&'static str],
-    /// What Li and Liang's code puts before a context; none where that code does not know the data set.
+    /// The text before a context in Li and Liang's code; `None` if that code lacks the data set.
     pub li_liang: Option<&'static str>,
-    /// The folder with its local files, in words.
+    /// Description of the folder with its local files, for `--help` and errors.
     pub folder: &'static str,
     /// Turns a file into records.
     pub(crate) read: fn(&Input<'_>) -> Result<Vec<Record>, DataError>,
-    /// Makes a record of its generated form, of the split of that name.
+    /// Generates a record of the split of that name.
     pub(crate) generate: fn(&str, &Template, &mut ChaCha8Rng) -> Record,
     /// Scores generated texts.
     pub(crate) score: fn(&Outputs<'_>, &Scorers) -> Result<NamedScores, ScoreError>,
@@ -141,7 +141,7 @@ impl Dataset {
         Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The generated form, with its splits `train`, `dev` and `test`: the same on every machine.
+    /// Generates the splits `train`, `dev` and `test`, equal on every machine.
     ///
     /// # Errors
     /// [`DataError::Template`].
@@ -153,7 +153,7 @@ impl Dataset {
             let mut records = Vec::with_capacity(contexts);
             while records.len() < contexts {
                 let record = (self.generate)(name, &template, &mut rng);
-                // A prompt may show too little to tell two contexts apart; their references then do.
+                // A user's template may show too little to tell contexts apart; references do.
                 let shown = self.default_template.map(|_| record.references.join("\n"));
                 if known.insert((record.context.clone(), shown)) {
                     digest.update(format!("{}\n{}\n\n", record.context, record.references.join("\n")));
@@ -175,8 +175,8 @@ impl Dataset {
         })
     }
 
-    /// Scores `texts`, one a prompt of `split`, by their names in records (`test/BLEU`); all as fractions, but for NIST and
-    /// CIDEr, whose scale is their own. None is a score whose scorer is not at hand.
+    /// Scores of `texts`, one per prompt of `split`, by name in records (`test/BLEU`). All are fractions except NIST and CIDEr.
+    /// `None` for scores whose scorer lacks its data.
     ///
     /// # Errors
     /// [`ScoreError::Texts`], [`ScoreError::NoQuery`].
@@ -254,16 +254,16 @@ impl Dataset {
 /// A data set's texts.
 #[derive(Debug, Clone)]
 pub struct TextData {
-    /// Whose texts these are.
+    /// The data set.
     pub dataset: &'static Dataset,
-    /// The splits asked for, in that order.
+    /// The requested splits, in that order.
     pub splits: Vec<TextSplit>,
     /// SHA-256, in hex, over the files read, in the order of the splits.
     pub sha256: String,
 }
 
 impl TextData {
-    /// The split of that name, if it was asked for.
+    /// The split of that name, if it was requested.
     pub fn split(&self, name: &str) -> Option<&TextSplit> {
         self.splits.iter().find(|s| s.name == name)
     }

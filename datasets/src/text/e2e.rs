@@ -1,12 +1,11 @@
-//! E2E NLG (Novikova et al., 2017): slots of a restaurant, and what people said of it.
+//! E2E NLG (Novikova et al., 2017): slots of a restaurant, and descriptions by people.
 //!
 //! Read from the challenge's own CSV (`mr`, `ref`), from the line form of the paper's code
 //! (`name : X | Type : Y||text`), and from the hub. All become that line form: slots are renamed and text is spaced into
 //! tokens as in the paper's code's `data/e2e/{valid,test}.txt`, which the CSV files give line for line.
 //!
-//! Those two files were spaced by two tokenisers: [`Spacing::Valid`] splits `isn 't`, `1 - star` and `£ 20- £ 25`, where
-//! [`Spacing::Test`] has `is n't`, `1-star` and `£ 20-£25`. Training text, of which there is no copy to compare with, is
-//! spaced as validation text. Scores are taken against spaced references, as the paper's code does.
+//! Validation and test text were tokenised by different programs ([`Spacing`]). The paper's code has no training text to compare
+//! with; it is spaced as validation text. Scores are computed against spaced references, as in the paper's code.
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -174,7 +173,7 @@ fn context(slots: &str, spacing: Spacing) -> Result<String, String> {
     Ok(found.join(" | "))
 }
 
-/// The slots of a fact, and what may be said of it: `event : help | who : Anna | whom : Ben | day : Monday`.
+/// The slots of a fact and sentences that tell it: `event : help | who : Anna | whom : Ben | day : Monday`.
 fn generate(_: &str, _: &Template, rng: &mut ChaCha8Rng) -> Record {
     let fact = Fact::any(rng);
     let with = some_details(&fact, rng);

@@ -1,4 +1,4 @@
-//! Texts as a causal model takes them, as the paper's GPT-2 code does it: `context <end> ' ' + completion <end>`, one row
+//! Encoding for causal models as in the paper's GPT-2 code: `context <end> ' ' + completion <end>`, one row
 //! a reference, of which the completion and the last `<end>` are scored.
 
 use super::data::Pair;
@@ -11,9 +11,9 @@ pub struct Frame {
     pub separator: u32,
     /// After the completion.
     pub end: u32,
-    /// What stands before the context.
+    /// Text before the context.
     pub lead: &'static str,
-    /// What stands between the separator and the completion.
+    /// Text between the separator and the completion.
     pub gap: &'static str,
 }
 
@@ -62,23 +62,23 @@ pub enum Cut {
     Start,
 }
 
-/// A row to train on.
+/// An encoded training row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPair {
     /// Context, separator, completion, end; not padded.
     pub ids: Vec<u32>,
-    /// Where the completion begins: `ids[scored_from..]` are to be predicted. Between 1 and `ids.len() - 1`.
+    /// Index of the completion's first token: `ids[scored_from..]` are predicted. Between 1 and `ids.len() - 1`.
     pub scored_from: usize,
 }
 
-/// EncodedPairs to train on.
+/// Encoded training rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPairs {
     /// In the order of the pairs.
     pub pairs: Vec<EncodedPair>,
-    /// EncodedPairs that were cut.
+    /// Number of rows that were cut.
     pub cut: usize,
-    /// Pairs of which nothing to predict was left after the cut; they are in no row.
+    /// Number of pairs without a token to predict after the cut; they have no row.
     pub left_out: usize,
 }
 
@@ -154,8 +154,7 @@ fn check(max_len: usize, specials: usize) -> Result<(), TokenizeError> {
     Ok(())
 }
 
-/// What of a generated text counts as the answer: all before the end of text and before the first blank line, without
-/// white space around it, as in the paper's code.
+/// The answer in a generated text: all before the end token and the first blank line, trimmed, as in the paper's code.
 pub fn answer(text: &str) -> &str {
     let text = text.split(END_OF_TEXT).next().unwrap_or_default();
     text.split("\n\n").next().unwrap_or_default().trim()

@@ -1,4 +1,4 @@
-//! A file as the reader of a data set takes it: text, or entries of JSON or parquet as serde types.
+//! Input of the readers: a file as text, or its JSON or parquet entries as serde types.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -17,7 +17,7 @@ enum Content {
     Rows(Vec<Value>),
 }
 
-/// A file as a data set's reader gets it.
+/// The input of a reader: a file, its split and the prompt template.
 pub(crate) struct Input<'a> {
     pub path: &'a Path,
     pub split: &'static str,
@@ -103,7 +103,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// What is wrong in a line, from 1.
+    /// An error in a line, from 1.
     pub fn malformed(&self, line: usize, problem: String) -> DataError {
         DataError::Malformed {
             path: self.path.to_path_buf(),
@@ -128,7 +128,7 @@ pub(crate) fn json_lines<T: DeserializeOwned>(file: &TextFile) -> Result<Vec<T>,
         .collect()
 }
 
-/// Where in a document reading fails, as `[3].summary`: documents in one line have no other place to name.
+/// The path of the entry that cannot be read, such as `[3].summary`: a document may be a single line.
 fn entry_of<T: DeserializeOwned>(text: &str) -> Option<String> {
     let read = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(text));
     let path = read.err()?.path().to_string();

@@ -1,4 +1,4 @@
-//! Data sets of texts to be continued: a context is given, and one or more people wrote what may follow it.
+//! Data sets of text generation: contexts, each with one or more references.
 //!
 //! ```
 //! use datasets::text;

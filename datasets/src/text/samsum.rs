@@ -1,7 +1,7 @@
-//! SAMSum (Gliwa et al., 2019): chats, and what they come to.
+//! SAMSum (Gliwa et al., 2019): chats and their summaries.
 //!
-//! The paper fixes no prompt; the default here is the chat, one utterance a line, and a blank line. Chats that are empty
-//! (one is, in the original's training file) are left out.
+//! The paper states no prompt; the default is the chat, one utterance per line, and a blank line. Empty chats (one in the
+//! published training file) are skipped.
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ fn read(input: &Input<'_>) -> Result<Vec<Record>, DataError> {
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// A chat, and what was said in it.
+/// A chat and a summary of the facts in it.
 fn generate(_: &str, template: &Template, rng: &mut ChaCha8Rng) -> Record {
     let chat = chat::chat(rng);
     Record {

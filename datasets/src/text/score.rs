@@ -1,15 +1,15 @@
-//! What the scorer of a data set gets and gives.
+//! Input and output of the scorers of text data sets.
 
 use super::data::Prompt;
 use crate::metric::generated::{Scores, Segment};
 
-/// Generated texts, one a context, beside what they are scored against.
+/// Generated texts, one per context, and what they are scored against.
 pub(crate) struct Outputs<'a> {
     /// The contexts with their references.
     pub prompts: &'a [Prompt],
-    /// What was generated.
+    /// The generated texts.
     pub texts: &'a [String],
-    /// Texts and references as most metrics take them.
+    /// Texts with their references, the input of most metrics.
     pub segments: Vec<Segment>,
 }
 
@@ -27,16 +27,16 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Scores by what follows the split in their names in records: `/BLEU`, and of a part of the texts `_seen/BLEU`.
+/// Scores by their names in records without the split: `/BLEU`, and `_seen/BLEU` for a part of the texts.
 pub(crate) type NamedScores = Vec<(String, Option<f64>)>;
 
-/// Scores of a part of the texts; of all, `group` is empty.
+/// Names the scores of a part of the texts; `group` is empty for all.
 pub(crate) fn named(scores: Scores, group: &str) -> NamedScores {
     let named = scores.into_iter();
     named.map(|(name, value)| (format!("{group}/{name}"), value)).collect()
 }
 
-/// Those scores that have a name in records, under it.
+/// The scores that have a name in records, renamed.
 pub(crate) fn renamed(scores: Scores, names: &[(&str, &'static str)]) -> Scores {
     let own = scores.into_iter().filter_map(|(name, value)| {
         let (_, new) = names.iter().find(|(old, _)| *old == name)?;

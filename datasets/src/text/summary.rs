@@ -1,4 +1,4 @@
-//! What the data sets of summaries have in common: a record is a text and its summary, scored by ROUGE.
+//! Shared by the data sets of summaries: records of a text and its summary, and ROUGE.
 
 use super::data::Record;
 use super::input::Input;
@@ -9,7 +9,7 @@ use crate::metric::scorers::Scorers;
 
 pub(crate) const METRICS: &[&str] = &["rouge1", "rouge2", "rougeL"];
 
-/// The text in the prompt's only place, with LF line ends; a record to be left out where either is missing.
+/// A record with LF line ends; an empty one, which is skipped, if text or summary is missing.
 pub(crate) fn record(input: &Input<'_>, text: Option<&str>, summary: Option<&str>) -> Record {
     let text = text.unwrap_or_default().replace("\r\n", "\n");
     let (text, summary) = (text.trim(), summary.unwrap_or_default().trim());
@@ -23,7 +23,7 @@ pub(crate) fn record(input: &Input<'_>, text: Option<&str>, summary: Option<&str
     }
 }
 
-/// ROUGE's F without and with stemming: the paper does not say which it prints.
+/// ROUGE F1 without and with stemming, because the paper does not state which it reports.
 pub(crate) fn score(outputs: &Outputs<'_>, _: &Scorers) -> Result<NamedScores, ScoreError> {
     let f = |stemmed| {
         let scores = rouge::score(&outputs.segments, stemmed).into_iter();

@@ -1,4 +1,4 @@
-//! What the data sets of triples have in common: how triples are written, and the scores of the paper's code.
+//! Shared by the data sets of triples: their text form, and the scores of the paper's code.
 
 use super::score::{NamedScores, Outputs, named, renamed};
 use crate::metric::generated::{ScoreError, Scores, Segment};
@@ -7,13 +7,13 @@ use crate::metric::webnlg;
 
 pub(crate) const METRICS: &[&str] = &["BLEU", "METEOR", "TER"];
 
-/// Triples as the paper's code writes them: `subject : property : object` joined by ` | `.
+/// The text form of triples in the paper's code: `subject : property : object` joined by ` | `.
 pub(crate) fn joined<T: AsRef<str>>(triples: &[[T; 3]]) -> String {
     let each = triples.iter().map(|t| t.each_ref().map(AsRef::as_ref).join(" : "));
     each.collect::<Vec<_>>().join(" | ")
 }
 
-/// Scores of all texts, and apart of those whose category has training data and of those whose category has none.
+/// Scores of all texts, of those whose category is in the training split, and of those whose category is not.
 pub(crate) fn score(outputs: &Outputs<'_>, scorers: &Scorers) -> Result<NamedScores, ScoreError> {
     let mut all = named(scores(&outputs.segments, scorers), "");
     for (group, seen) in [("_seen", true), ("_unseen", false)] {

@@ -1,7 +1,7 @@
-//! WebNLG 2017 (Gardent et al.): triples of a knowledge base, and texts that say them.
+//! WebNLG 2017 (Gardent et al.): triples of a knowledge base, and their verbalisations.
 //!
-//! As the paper's code does it: the modified triples, `subject : property : object` joined by ` | `, and of the texts
-//! those that are marked good, one row each.
+//! As in the paper's code, contexts are the modified triples, `subject : property : object` joined by ` | `, with one row per
+//! text marked good.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::synthetic::structured::{self, some_facts, tellings};
 use crate::synthetic::world::{Fact, FactKind, KINDS, one};
 use crate::template::Template;
 
-/// The categories of which training has entries. The paper says nine of fourteen; its code, and the training file, have ten.
+/// The categories of the training split. The paper says nine of fourteen; its code and the training file have ten.
 pub const SEEN: [&str; 10] = [
     "Airport",
     "Astronaut",
@@ -160,7 +160,7 @@ fn record(category: String, parts: &[[&str; 3]], texts: impl Iterator<Item = (St
     }
 }
 
-/// What facts of a kind are about, as WebNLG has categories. Training has none of the last.
+/// The category of facts of a kind. The training split has no entry of the last.
 fn category(kind: FactKind) -> Category {
     let name = match kind {
         FactKind::Act => "Deed",

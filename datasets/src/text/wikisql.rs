@@ -6,7 +6,7 @@
 //! columns shown with a question are those that any question of its split asks about. Its 31 queries (of 80,654) whose
 //! values have comparisons in them cannot be told apart from others, and are left out.
 //!
-//! The paper never published its prompt ("table schema and query"): [`crate::text::Dataset::default_template`] is a setting.
+//! The paper does not state its prompt ("table schema and query"), so the template is a setting.
 //! Completions are SQL as [`Query`] prints it.
 
 use std::cell::RefCell;
@@ -79,7 +79,7 @@ struct WikisqlRow {
     sql: RawQuery,
 }
 
-/// A query in numbers.
+/// A query with columns and operators as numbers.
 #[derive(Deserialize)]
 struct RawQuery {
     sel: usize,
@@ -115,7 +115,7 @@ struct RawTable {
     section_title: Option<String>,
 }
 
-/// A row of the hub's data set, which has its table in it.
+/// A row of the hub's data set, which includes its table.
 #[derive(Deserialize)]
 struct WikisqlHubRow {
     question: String,
@@ -312,7 +312,7 @@ fn record(input: &Input<'_>, question: &str, sql: &RawQuery, table: Arc<Table>) 
     Ok(asked(input.template, question, query, table))
 }
 
-/// The prompt, the text of the query, and what scoring needs; to be left out without a question.
+/// A record of a question; an empty one, which is skipped, without text.
 fn asked(template: &Template, question: &str, query: Query, table: Arc<Table>) -> Record {
     let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
     let context = match question.trim() {
@@ -327,7 +327,7 @@ fn asked(template: &Template, question: &str, query: Query, table: Arc<Table>) -
     }
 }
 
-/// A question about a table of the little world.
+/// A question about a generated table.
 fn generate(_: &str, template: &Template, rng: &mut ChaCha8Rng) -> Record {
     let (question, query, table) = ledger::ask(rng);
     asked(template, &question, query, Arc::new(table))

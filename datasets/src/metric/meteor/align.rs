@@ -1,12 +1,12 @@
 //! METEOR's alignment: a beam search over matches, reference position after reference position.
 //!
-//! Choices that look odd (whole-number weights, the distance that goes to the wrong path) are the tool's, and decide ties.
+//! Integer weights and the distance that is added to another path are those of the original tool; they decide ties.
 
 use std::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-/// Paths that are followed.
+/// Width of the beam.
 const BEAM: usize = 40;
 
 /// Words of the output that match words of the reference.
@@ -120,7 +120,7 @@ pub(super) fn align(matches: &[Vec<Match>], hyp_len: usize, ref_len: usize) -> V
             if path.next > at {
                 grown.push(path);
             } else if ref_used.has(at) {
-                // Anything else than a fixed match is a path that cannot be.
+                // Paths without a fixed match are invalid.
                 if let Some(m) = &fixed[at] {
                     links.push((*m, path.last));
                     path.last = Some(links.len() - 1);

@@ -1,13 +1,13 @@
-//! What can be wrong with METEOR's data.
+//! Errors of METEOR's data.
 
 use std::path::PathBuf;
 
 use crate::metric::pinned::Mismatch;
 
-/// METEOR's data that cannot be had.
+/// METEOR's data are missing or not the published ones.
 #[derive(Debug, thiserror::Error)]
 pub enum MeteorError {
-    /// Nothing of METEOR in a folder.
+    /// A folder without METEOR's data.
     #[error("{}: no METEOR data there; wanted pycocoevalcap-1.2-py3-none-any.whl, meteor-1.5.jar with data/paraphrase-en.gz beside it, or a folder that holds either", .path.display())]
     NotFound {
         /// The folder.
@@ -21,7 +21,7 @@ pub enum MeteorError {
         /// Why.
         source: std::io::Error,
     },
-    /// A wheel or jar that is none.
+    /// A file that is not a wheel or jar.
     #[error("{}: not the pycocoevalcap 1.2 wheel or METEOR's jar", .path.display())]
     Archive {
         /// The file.
@@ -29,7 +29,7 @@ pub enum MeteorError {
         /// Why.
         source: zip::result::ZipError,
     },
-    /// Other data than METEOR 1.5's.
+    /// A file that is not METEOR 1.5's.
     #[error("{}: {} is not METEOR 1.5's ({mismatch}); scores with it would be others", .path.display(), .mismatch.file)]
     Checksum {
         /// Where it was found.
@@ -37,7 +37,7 @@ pub enum MeteorError {
         /// The file that differs.
         mismatch: Mismatch,
     },
-    /// A paraphrase table that breaks off.
+    /// A truncated paraphrase table.
     #[error("METEOR's paraphrase table is damaged at line {line}")]
     Table {
         /// Line, from 1.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::error::MeteorError;
 
-/// Changes with the layout; a file of another version is made anew.
+/// Magic bytes with the version of the layout; files of other versions are replaced.
 const MAGIC: &[u8; 8] = b"LORAMET\x01";
 
 /// The tables, by their place in the file. Those of ends are followed by what ends there: strings, or lists of numbers.
@@ -67,7 +67,7 @@ impl Builder {
         self.0.push(numbers.iter().flat_map(|n| n.to_le_bytes()).collect());
     }
 
-    /// Sorted strings: their ends, and they.
+    /// Sorted strings: a table of their ends, and one of their bytes.
     pub fn strings<'a>(&mut self, strings: impl Iterator<Item = &'a str>) {
         let (mut ends, mut text) = (Vec::new(), Vec::new());
         for string in strings {
@@ -78,7 +78,7 @@ impl Builder {
         self.0.push(text);
     }
 
-    /// Lists of numbers: their ends, and they.
+    /// Lists of numbers: a table of their ends, and one of their values.
     pub fn lists<'a>(&mut self, lists: impl Iterator<Item = &'a [u32]>) {
         let (mut ends, mut all) = (Vec::new(), Vec::new());
         for list in lists {
@@ -221,7 +221,7 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// The first of a sorted range that is on the far side.
+/// The first index of a range for which `far`, which is monotone, holds.
 pub(super) fn first(range: Range<usize>, far: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (range.start, range.end);
     while low < high {

@@ -33,7 +33,7 @@ const GAMMA: f64 = 0.6;
 /// Content words against function words.
 const DELTA: f64 = 0.75;
 
-/// What METEOR counts of one text of a pair.
+/// METEOR's counts of one text of a pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Side {
     /// Words.
@@ -70,7 +70,7 @@ impl Side {
     }
 }
 
-/// What METEOR counts of a pair; sums of these give the corpus score.
+/// METEOR's counts of a pair; the corpus score is that of their sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// The output.
@@ -94,7 +94,7 @@ impl Stats {
         numbers
     }
 
-    /// Everything matched, in one piece.
+    /// Whether all words are matched in one chunk.
     fn complete(&self) -> bool {
         let whole = |s: &Side| s.matched() == s.words;
         self.chunks == 1 && whole(&self.hyp) && whole(&self.reference)
@@ -115,7 +115,7 @@ impl Stats {
         score.max(0.0)
     }
 
-    /// The counts of all segments together. A complete match has no chunk: nothing is broken there.
+    /// The sum of the counts. A complete match counts no chunk.
     pub fn sum<'a>(stats: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum = Self::default();
         for stats in stats {
@@ -166,13 +166,13 @@ impl Meteor {
         Ok(Some(Self::new(Index::owned(bytes)?)))
     }
 
-    /// Where the index lies in the user's cache, or would lie; none without a cache folder.
+    /// Path of the index in the user's cache; `None` without a cache folder.
     pub fn cached() -> Option<PathBuf> {
         Some(crate::cache::user_folder()?.join("meteor-1.5.index"))
     }
 
-    /// SHA-256 of the data: each file as `NAME SHA256` and a newline. The same in every session, because no other data are
-    /// taken.
+    /// SHA-256 of the data: each file as `NAME SHA256` and a newline. It is constant, because no other data are
+    /// accepted.
     pub fn data_sha256() -> String {
         data::sha256()
     }

@@ -1,4 +1,4 @@
-//! NLTK 3.10.4's `word_tokenize`, on whose words WebNLG and DART are scored: sentences first, then words as in the Penn Treebank.
+//! `word_tokenize` of NLTK 3.10.4, the tokenisation of the scores of WebNLG and DART: sentences first, then words as in the Penn Treebank.
 //!
 //! The sentences come from Punkt ([`punkt`]) with NLTK's own English parameters ([`parameters`]), which belong to NLTK and are
 //! not part of this project: [`Nltk::open`] takes them from a copy that the user has.
@@ -37,8 +37,8 @@ impl Nltk {
         parameters::cached()
     }
 
-    /// SHA-256 of the parameters: all files in order, each as `NAME SHA256` and a newline. The same in every session, because
-    /// no other parameters are taken.
+    /// SHA-256 of the parameters: all files in order, each as `NAME SHA256` and a newline. It is constant, because
+    /// no other parameters are accepted.
     pub fn data_sha256() -> String {
         parameters::sha256()
     }
@@ -59,9 +59,9 @@ impl Nltk {
     }
 }
 
-/// What is rewritten in a sentence.
+/// A substitution in a sentence.
 struct Rewrite {
-    /// Without any of these in it a text stays as it is; with none of them named, it is always looked at.
+    /// Substrings of which the pattern needs at least one; empty for patterns that are always tried.
     signs: &'static [&'static str],
     pattern: Regex,
     to: &'static str,
@@ -70,7 +70,7 @@ struct Rewrite {
 /// The rules in their order.
 static RULES: LazyLock<Vec<Rewrite>> = LazyLock::new(|| {
     let rules: &[(&'static [&'static str], &str, &'static str)] = &[
-        // Quotes that open.
+        // Opening quotes.
         (&["«", "“", "‘", "„", "`"], r"[«“‘„]|`+", " $0 "),
         (&["\""], r#"^""#, "``"),
         (&["``"], r"``", " `` "),
@@ -90,14 +90,14 @@ static RULES: LazyLock<Vec<Rewrite>> = LazyLock::new(|| {
         (&["[", "]", "(", ")", "{", "}", "<", ">"], r"[\]\[(){}<>]", " $0 "),
         (&["--"], r"--", " -- "),
         (&[], r"^|$", " "),
-        // Quotes that close, and what hangs on a word.
+        // Closing quotes and clitics.
         (&["»", "”", "’"], r"[»”’]", " $0 "),
         (&["''", "\""], r#"''|""#, " '' "),
         (&[], r"\s+", " "),
         (&["'"], r"([^' ])('[sS]|'[mM]|'[dD]|') ", "$1 $2 "),
         (&["'"], r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", "$1 $2 "),
     ];
-    // Words that are two. These expressions are of Python's own kind, the others of its package regex.
+    // Contractions. These are expressions of Python's `re`, the others of its package `regex`.
     let words: &[(&'static [&'static str], &str, &'static str)] = &[
         (&["cannot"], r"(?i)\b(can)(not)\b", " $1 $2 "),
         (&["d'ye"], r"(?i)\b(d)('ye)\b", " $1 $2 "),

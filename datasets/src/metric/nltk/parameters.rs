@@ -1,5 +1,5 @@
-//! Punkt's English parameters as NLTK distributes them (`punkt_tab/english`): four text files, taken only if they are the
-//! published ones.
+//! Punkt's English parameters as NLTK distributes them (`punkt_tab/english`): four text files, accepted only as
+//! published.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -34,13 +34,13 @@ const FOLDERS: [&str; 4] = ["", "english", "punkt_tab/english", "tokenizers/punk
 /// Archives in a folder that may hold them: beginnings and ends of their names.
 const ARCHIVES: [(&str, &str); 2] = [("punkt_tab", ".zip"), ("llama_index_core-", ".whl")];
 
-/// Parameters that cannot be had.
+/// Punkt's parameters are missing or not the published ones.
 #[derive(Debug, thiserror::Error)]
 pub enum PunktError {
-    /// Nothing of them there.
+    /// No parameters found.
     #[error("{}: no Punkt parameters there; wanted NLTK's folder punkt_tab or punkt_tab.zip, the llama-index-core wheel, or a folder that holds one of them", .path.display())]
     NotFound {
-        /// Where they were sought.
+        /// The path that was searched.
         path: PathBuf,
     },
     /// A file that cannot be read.
@@ -51,7 +51,7 @@ pub enum PunktError {
         /// Why.
         source: std::io::Error,
     },
-    /// An archive that is none.
+    /// A file that is not a zip archive.
     #[error("{}: not a zip archive", .path.display())]
     Archive {
         /// The file.
@@ -72,7 +72,7 @@ pub enum PunktError {
 /// Contents of the files, in the order of [`FILES`].
 type Contents = Vec<Vec<u8>>;
 
-/// What Punkt learnt from English newspapers.
+/// Punkt's parameters, trained on English newspapers.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     /// Words that are written with a full stop, without it.
@@ -239,7 +239,7 @@ fn from_archive(path: &Path) -> Result<Contents, PunktError> {
     FILES.iter().map(&mut content).collect()
 }
 
-/// Puts the folder there, whole, in place of what is there.
+/// Replaces the folder atomically.
 fn keep(folder: &Path, contents: &Contents) -> std::io::Result<()> {
     let above = folder.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(above)?;
@@ -247,7 +247,7 @@ fn keep(folder: &Path, contents: &Contents) -> std::io::Result<()> {
     for (file, bytes) in FILES.iter().zip(contents) {
         std::fs::write(made.path().join(file.name), bytes)?;
     }
-    // What lies there is not whole.
+    // The old folder is incomplete.
     if folder.is_dir() {
         std::fs::remove_dir_all(folder)?;
     }

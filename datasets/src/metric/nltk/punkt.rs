@@ -1,4 +1,4 @@
-//! Punkt: where sentences end (Kiss and Strunk, 2006), decided as NLTK 3.10.4 decides it.
+//! Punkt sentence segmentation (Kiss and Strunk, 2006) as in NLTK 3.10.4.
 //!
 //! Every `.`, `?` and `!` before white space or a closing sign may end a sentence. `?` and `!` do. A full stop does unless its
 //! word is an abbreviation; what stands behind it can overrule that either way: a known collocation, a word that begins

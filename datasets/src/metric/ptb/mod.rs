@@ -1,8 +1,8 @@
-//! Penn Treebank tokens as the Stanford PTBTokenizer 3.4.1 makes them with `-preserveLines -lowerCase`: what the E2E challenge's
-//! METEOR, ROUGE-L and CIDEr are computed on.
+//! Penn Treebank tokenisation of the Stanford PTBTokenizer 3.4.1 with `-preserveLines -lowerCase`, on which the E2E challenge's
+//! METEOR, ROUGE-L and CIDEr are computed.
 //!
-//! Written from what that program prints (and from the conventions of the treebank), not from its source. At every place the
-//! rule that sees the most characters wins. Symbols of no known kind, such as emoji, vanish.
+//! Written from that program's output and the treebank's conventions, not from its source. At each position the rule that
+//! examines most characters wins. Symbols of unknown kinds, such as emoji, are dropped.
 
 mod chars;
 mod names;

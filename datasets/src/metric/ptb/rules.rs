@@ -1,4 +1,4 @@
-//! All rules, and here those for everything but words and quotation marks.
+//! The list of rules, and the rules for everything but words and quotation marks.
 
 use super::chars::{is_digit, is_letter, is_sign, is_space, is_word, renamed};
 use super::token::{FoundToken, Rule, Spelling, get, itself, run, stands, written};

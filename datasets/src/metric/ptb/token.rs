@@ -1,25 +1,25 @@
-//! What a rule finds: the token that begins at a place of the text, and what rules look at places with.
+//! The result of a rule, and helpers of the rules.
 
 /// How a token is written.
 #[derive(Clone, Copy)]
 pub(super) enum Spelling {
-    /// Spelling it stands, in its usual spelling.
+    /// As in the text, with normalised characters.
     Itself,
-    /// Spelling it stands, with a straight apostrophe.
+    /// As in the text, with a straight apostrophe.
     Straight,
-    /// Spelling it stands, and a period that is a token of its own as well.
+    /// As in the text, with a period that is a token of its own as well.
     WithPeriod,
-    /// In place of what stands there.
+    /// A replacement.
     Text(&'static str),
-    /// Left out.
+    /// No token.
     Nothing,
 }
 
 /// A token that a rule found.
 pub(super) struct FoundToken {
-    /// Characters that it takes.
+    /// Its length in characters.
     pub len: usize,
-    /// Characters that the rule looked at; the rule that saw most wins, among equals the first.
+    /// Characters that the rule examined; the rule with most wins, and the first of equals.
     pub seen: usize,
     /// How it is written.
     pub text: Spelling,
@@ -27,7 +27,7 @@ pub(super) struct FoundToken {
 
 pub(super) type Rule = fn(&[char], usize) -> Option<FoundToken>;
 
-/// A character that no rule knows: one that vanishes.
+/// A character without a rule, which is dropped.
 pub(super) fn nothing() -> FoundToken {
     FoundToken {
         len: 1,
