@@ -448,7 +448,7 @@ fn the_benchmark_refuses_what_it_cannot_do() {
     world.write("model/workload.json", workload("causal-lm"));
     refused(
         &bench(&world, &[]).unwrap_err(),
-        &["type `bert` are no language models"],
+        &["no language model is implemented for models of type `bert`"],
     );
 }
 

@@ -315,7 +315,7 @@ fn glue_has_no_texts_and_gpt2_no_classes() {
     };
     refused(
         &glue(&["--model", "embedded:gpt2", "--data", "embedded"]),
-        &["models of type `gpt2` have no classification head"],
+        &["no classification head is implemented for models of type `gpt2`"],
     );
     refused(
         &glue(&["--set", "tasks.rte.prompt=\"{x}\""]),
