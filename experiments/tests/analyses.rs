@@ -276,7 +276,7 @@ fn what_latency_cannot_do_is_said() {
     refuse(&["batch=[0]"], &["`batch` holds 0"]);
     refuse(&["batch=[-1]"], &["batch"]);
     refuse(&["model=gpt9"], &["model `gpt9`", "gpt2-medium"]);
-    refuse(&["model=bert-base-uncased"], &["no language models"]);
+    refuse(&["model=bert-base-uncased"], &["no language model is implemented"]);
     refuse(&["model=embedded:gpt2", "length=[100000]"], &["longer than the 256"]);
     refuse(
         &["model=embedded:gpt2", "bottleneck=[1000]"],

@@ -1,6 +1,6 @@
 //! An experiment's configuration: YAML layers and flags, merged.
 //!
-//! [`crate::config::overrides`] has the rule of precedence.
+//! The module `config::overrides` has the rule of precedence.
 
 use crate::config::grids;
 use crate::config::overrides::{Layer, Layers, merge};
