@@ -1,6 +1,6 @@
 //! `word_tokenize` of NLTK 3.10.4, the tokenisation of the scores of WebNLG and DART: sentences first, then words as in the Penn Treebank.
 //!
-//! The sentences come from Punkt ([`punkt`]) with NLTK's own English parameters ([`parameters`]), which belong to NLTK and are
+//! The sentences come from Punkt (`punkt`) with NLTK's own English parameters (`parameters`), which belong to NLTK and are
 //! not part of this project: [`Nltk::open`] takes them from a copy that the user has.
 
 mod parameters;
