@@ -75,6 +75,8 @@ pub struct Layout {
     pub rows: i64,
     /// Length of the longest row, L.
     pub width: i64,
+    /// Tokens of each row.
+    pub lengths: Vec<i64>,
     /// Added to attention scores: 0 on tokens, -inf beyond a row's end; `[B, 1, 1, L]`. None if all rows have the same
     /// length.
     pub mask: Option<Tensor>,
@@ -115,6 +117,7 @@ impl Layout {
         Layout {
             rows,
             width,
+            lengths: lengths.to_vec(),
             mask,
             from_packed: index(&from),
             to_packed: index(&to),
@@ -127,6 +130,7 @@ impl Layout {
         Layout {
             rows: self.rows,
             width: self.width,
+            lengths: self.lengths.clone(),
             mask: self.mask.as_ref().map(Tensor::shallow_clone),
             from_packed: self.from_packed.shallow_clone(),
             to_packed: self.to_packed.shallow_clone(),

@@ -91,6 +91,7 @@ impl Branch for Factors {
             a: &self.a,
             b: &self.b,
             scale: self.scale,
+            dropout: if self.shared_mask { 0.0 } else { self.dropout },
         })
     }
 }

@@ -264,8 +264,13 @@ impl Block {
         } else {
             x.shallow_clone()
         };
-        let q = self.query.forward(&asking, train);
-        let (k, v) = (self.key.forward(x, train), self.value.forward(x, train));
+        let (q, k, v) = if first_only {
+            let [k, v] = Linear::forward_all([&self.key, &self.value], x, train);
+            (self.query.forward(&asking, train), k, v)
+        } else {
+            let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x, train);
+            (q, k, v)
+        };
         let a = self.attention.forward(&q, &k, &v, &batch.layout, train);
         self.rest.forward(&a, &asking, train)
     }

@@ -60,11 +60,11 @@ impl PostNorm {
     /// both.
     pub(super) fn forward(&self, attended: &Tensor, asking: &Tensor, train: bool) -> Tensor {
         let a = dropout(&self.attn_out.forward(attended, train), self.dropout, train);
-        let normed = |a: &Tensor| self.attn_norm.forward(&(a + asking));
+        let normed = |a: &Tensor| self.attn_norm.of_sum(a, asking);
         let x = self.after_attention.close(&a, train, normed);
         let f = self.activation.apply(&self.ffn_in.forward(&x, train));
         let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
-        let normed = |f: &Tensor| self.ffn_norm.forward(&(f + &x));
+        let normed = |f: &Tensor| self.ffn_norm.of_sum(f, &x);
         let x = self.after_ffn.close(&f, train, normed);
         self.after_block.close(&x, train, Tensor::shallow_clone)
     }

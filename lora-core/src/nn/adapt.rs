@@ -66,4 +66,6 @@ pub struct LowRank<'a> {
     pub b: &'a Tensor,
     /// α / r.
     pub scale: f64,
+    /// Rate of the branch's own dropout on the input of A, in training.
+    pub dropout: f64,
 }

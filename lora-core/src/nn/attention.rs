@@ -1,7 +1,8 @@
 //! Scaled dot-product attention over packed rows, the only layer that separates tokens by row.
 
+use super::dropout::next_mask;
 use super::tensors::cast_like;
-use super::{KvCache, PrefixKv, dropout};
+use super::{KvCache, PrefixKv, dropout, native};
 use crate::batch::Layout;
 use tch::{Kind, Tensor};
 
@@ -89,6 +90,25 @@ impl Attention {
     ) -> Tensor {
         let (rows, dim) = (layout.rows, q.size()[1]);
         let first_only = q.size()[0] == rows && layout.width > 1;
+        if native::takes(q) && cache.is_none() && self.prefix.is_empty() && !(self.causal && first_only) {
+            let ones = vec![1; layout.lengths.len()];
+            return native::attention(
+                q,
+                k,
+                v,
+                &native::Rows {
+                    q_len: if first_only { &ones } else { &layout.lengths },
+                    k_len: &layout.lengths,
+                    heads: self.heads,
+                    kv_heads: self.kv_heads,
+                    causal: self.causal,
+                    mask: match train && self.dropout > 0.0 {
+                        true => next_mask(self.dropout),
+                        false => native::DropMask::NONE,
+                    },
+                },
+            );
+        }
         let q = if first_only {
             self.split(q, rows)
         } else {

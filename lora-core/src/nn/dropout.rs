@@ -1,12 +1,14 @@
 //! Dropout with a fast mask on the CPU.
 //!
 //! libtorch draws CPU masks from one serial Mersenne twister at about 10 ns per element (except on Intel processors),
-//! which costs more than the matrix products of a small encoder. Here sixteen random bits decide each element.
+//! which costs more than the matrix products of a small encoder. Here a hash of the element's index and a seed decides;
+//! each call draws one seed. A fused node draws again in the backward pass instead of storing the mask.
 
+use super::native::{self, DropMask};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use std::cell::RefCell;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 thread_local! {
     static MASKS: RefCell<Xoshiro256PlusPlus> = RefCell::new(Xoshiro256PlusPlus::seed_from_u64(0));
@@ -41,34 +43,53 @@ pub fn dropout(x: &Tensor, p: f64, train: bool) -> Tensor {
     if x.device() != Device::Cpu {
         return x.dropout(p, true);
     }
-    x * mask(&x.size(), p).to_kind(x.kind())
+    let mask = next_mask(p);
+    if native::takes(x) {
+        native::drop(x, mask)
+    } else {
+        x * filled(&x.size(), mask).to_kind(x.kind())
+    }
 }
 
-/// A random fp32 mask of shape `size` with the values 0 and 1 / (1 - p).
-fn mask(size: &[i64], p: f64) -> Tensor {
-    let dropped = (p * 65536.0).round().min(65535.0) as u32;
-    let kept = (65536.0 / (65536.0 - f64::from(dropped))) as f32;
-    let values = [kept, 0.0];
-    let mask = Tensor::empty(size, (Kind::Float, Device::Cpu));
-    let len = mask.numel();
-    // SAFETY: `mask` is new: contiguous, fp32, on the CPU, with `len` elements and no other reference.
-    let out = unsafe { std::slice::from_raw_parts_mut(mask.data_ptr().cast::<f32>(), len) };
-    MASKS.with(|rng| {
-        let mut rng = rng.borrow_mut();
-        for chunk in out.chunks_mut(4) {
-            let mut bits = rng.next_u64();
-            for value in chunk {
-                *value = values[usize::from((bits as u16 as u32) < dropped)];
-                bits >>= 16;
-            }
+/// The mask of one dropout with probability `p`, from this thread's generator.
+pub(super) fn next_mask(p: f64) -> DropMask {
+    let threshold = (p * 65536.0).round().min(65535.0) as u32;
+    DropMask {
+        seed: MASKS.with(|rng| rng.borrow_mut().next_u64()),
+        threshold,
+        kept: (65536.0 / (65536.0 - f64::from(threshold))) as f32,
+    }
+}
+
+/// The mask as an fp32 tensor of shape `size`.
+fn filled(size: &[i64], mask: DropMask) -> Tensor {
+    let len: i64 = size.iter().product();
+    let of = |index| {
+        if draw(mask.seed, index) < mask.threshold {
+            0.0
+        } else {
+            mask.kept
         }
-    });
-    mask
+    };
+    let values: Vec<f32> = (0..len as u64).map(of).collect();
+    Tensor::from_slice(&values).view(size)
+}
+
+/// Sixteen bits for element `index`: the rule of `draw` in `native/kernels.cpp`.
+fn draw(seed: u64, index: u64) -> u32 {
+    let high = ((seed >> 32) as u32).wrapping_add(((index >> 32) as u32).wrapping_mul(0x9e37_79b9));
+    let mut x = index as u32 ^ seed as u32;
+    x ^= x >> 16;
+    x = x.wrapping_mul(0x7feb_352d);
+    x ^= x >> 15;
+    x = x.wrapping_add(high).wrapping_mul(0x846c_a68b);
+    (x ^ (x >> 16)) & 0xffff
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Kind;
 
     #[test]
     fn keeps_the_share_and_the_mean() {

@@ -1,7 +1,7 @@
 //! The linear layer of all models: a weight, an optional bias, and the branches of a method.
 
 use super::tensors::{cast_like, copy};
-use super::{Branch, LowRank, dropout};
+use super::{Branch, LowRank, dropout, native};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -46,6 +46,63 @@ impl Linear {
 
     /// `x` `[T, in]` to `[T, out]`, in the data type of `x`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let [y] = Linear::forward_all([self], x, train);
+        y
+    }
+
+    /// [`Linear::forward`] of several layers for the same `x`, which costs less than one after the other.
+    pub fn forward_all<const N: usize>(layers: [&Linear; N], x: &Tensor, train: bool) -> [Tensor; N] {
+        if native::takes(x) && x.dim() == 2 && layers.iter().all(|layer| layer.is_low_rank()) {
+            let outputs = native::linears(x, &layers.map(|layer| layer.as_native(x, train)));
+            if let Ok(outputs) = outputs.try_into() {
+                return outputs;
+            }
+        }
+        layers.map(|layer| layer.plain(x, train))
+    }
+
+    /// Whether all branches are low-rank changes.
+    fn is_low_rank(&self) -> bool {
+        self.merged.is_some() || self.slots.iter().all(|slot| slot.branch.low_rank().is_some())
+    }
+
+    /// The layer as an entry of [`native::linears`].
+    fn as_native(&self, x: &Tensor, train: bool) -> native::Layer<'_> {
+        if let Some(merged) = &self.merged {
+            return native::Layer {
+                weight: merged,
+                bias: self.bias.as_ref(),
+                slots: Vec::new(),
+            };
+        }
+        let shared = self.slots.iter().find_map(|slot| slot.branch.shared_dropout());
+        let dropped = shared.map(|rate| dropout(x, rate, train));
+        let mut slots = Vec::new();
+        for slot in &self.slots {
+            let Some(low) = slot.branch.low_rank() else { continue };
+            let input = match (&dropped, slot.branch.shared_dropout()) {
+                (Some(dropped), Some(_)) if train => Some(dropped.shallow_clone()),
+                _ if train && low.dropout > 0.0 => Some(dropout(x, low.dropout, train)),
+                _ => None,
+            };
+            slots.push(native::Slot {
+                start: slot.start,
+                len: slot.len,
+                a: low.a,
+                b: low.b,
+                scale: low.scale,
+                input,
+            });
+        }
+        native::Layer {
+            weight: &self.weight,
+            bias: self.bias.as_ref(),
+            slots,
+        }
+    }
+
+    /// [`Linear::forward`] by libtorch's operators.
+    fn plain(&self, x: &Tensor, train: bool) -> Tensor {
         let bias = self.bias.as_ref().map(|bias| cast_like(bias, x));
         if let Some(merged) = &self.merged {
             return x.linear(&cast_like(merged, x), bias.as_ref());

@@ -1,3 +1,4 @@
+use super::native;
 use super::tensors::cast_like;
 use tch::{Kind, Tensor};
 
@@ -18,6 +19,15 @@ impl Norm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (weight, bias) = (cast_like(&self.weight, x), cast_like(&self.bias, x));
         x.layer_norm(self.weight.size(), Some(&weight), Some(&bias), self.eps, true)
+    }
+
+    /// [`Norm::forward`] of `a + x`, both `[T, dim]`.
+    pub fn of_sum(&self, a: &Tensor, x: &Tensor) -> Tensor {
+        if native::takes(a) && a.kind() == x.kind() {
+            native::add_norm(a, x, [&self.weight, &self.bias], self.eps)
+        } else {
+            self.forward(&(a + x))
+        }
     }
 }
 

@@ -1,0 +1,69 @@
+//! Compiles `native/`: autograd nodes against the libtorch that torch-sys found, and plain loops once for each
+//! instruction set.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// Files that know of libtorch.
+const NODES: &[&str] = &["native.cpp", "attention.cpp", "linear.cpp", "layers.cpp"];
+
+/// Namespace of the loops, and the compiler's flags.
+const X86: &[(&str, &[&str])] = &[
+    ("plain", &[]),
+    ("avx2", &["-march=x86-64-v3"]),
+    ("avx512", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=native");
+    let target = env::var("TARGET").unwrap_or_default();
+    let x86 = target.starts_with("x86_64");
+    let sets = if x86 { X86 } else { &X86[..1] };
+    for (name, flags) in sets {
+        let mut build = compiler(x86);
+        build.file("native/kernels.cpp").define("LORA_ISA", *name);
+        for flag in ["-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
+            .iter()
+            .chain(*flags)
+        {
+            build.flag(flag);
+        }
+        build.compile(&format!("lora_kernels_{name}"));
+    }
+    let mut build = compiler(x86);
+    for folder in include_folders() {
+        // As a system folder: the warnings of its headers are not ours.
+        build.flag("-isystem").flag(folder);
+    }
+    let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
+    build.define("_GLIBCXX_USE_CXX11_ABI", abi.as_str());
+    if !target.contains("apple") {
+        build.flag("-fopenmp"); // torch-sys links libgomp
+    }
+    build.file("native/dispatch.cpp");
+    build.files(NODES.iter().map(|file| Path::new("native").join(file)));
+    build.compile("lora_native");
+}
+
+fn compiler(x86: bool) -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).pic(true).warnings(true);
+    build.flag_if_supported("-Wno-unused-parameter");
+    if x86 {
+        build.define("LORA_X86", None);
+    }
+    build
+}
+
+/// The headers' folders: beside the library's folder, unless `LIBTORCH_INCLUDE` names another, as for torch-sys.
+fn include_folders() -> Vec<PathBuf> {
+    let beside = || {
+        let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+        lib.and_then(|lib| lib.parent().map(Path::to_path_buf))
+    };
+    let home = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from).or_else(beside);
+    let home = home.unwrap_or_else(|| panic!("torch-sys did not say where libtorch lies"));
+    let home = fs::canonicalize(&home).unwrap_or(home);
+    let include = home.join("include");
+    vec![include.join("torch/csrc/api/include"), include]
+}

@@ -1,0 +1,225 @@
+// Compiled with -DLORA_ISA=name for each instruction set, each in a namespace of its own.
+#include "kernels.h"
+
+#include <cmath>
+#include <cstring>
+
+#define LORA_JOIN2(a, b) a##b
+#define LORA_JOIN(a, b) LORA_JOIN2(a, b)
+
+namespace lora {
+namespace LORA_ISA {
+namespace {
+
+inline float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+inline uint32_t to_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return bits;
+}
+
+// exp(x) to about 1 ulp: 2^n e^r with |r| <= ln 2 / 2 and a Taylor polynomial of degree 7 in r. 0 below -87.
+inline float exponential(float x) {
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  float below = x < -87.0f ? 0.0f : 1.0f;
+  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  float shifted = x * 1.44269504088896341f + magic;
+  float n = shifted - magic;
+  float r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.9841270e-4f;
+  p = p * r + 1.3888889e-3f;
+  p = p * r + 8.3333333e-3f;
+  p = p * r + 4.1666667e-2f;
+  p = p * r + 1.6666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  uint32_t scale = (to_bits(shifted) - to_bits(magic) + 127u) << 23;
+  return p * from_bits(scale) * below;
+}
+
+// Sixteen bits that depend on all bits of the seed and the index.
+inline uint32_t draw(uint32_t low, uint32_t high, uint32_t index) {
+  uint32_t x = index ^ low;
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= x >> 15;
+  x += high;
+  x *= 0x846ca68bu;
+  x ^= x >> 16;
+  return x & 0xffffu;
+}
+
+// The two words of a seed for the indices around `start`: the upper half of a long index changes the second.
+inline uint32_t upper(const Mask& mask, uint64_t index) {
+  return static_cast<uint32_t>(mask.seed >> 32) + static_cast<uint32_t>(index >> 32) * 0x9e3779b9u;
+}
+
+inline float factor(const Mask& mask, uint32_t low, uint32_t high, uint32_t index) {
+  return draw(low, high, index) < mask.threshold ? 0.0f : mask.kept;
+}
+
+// out = in times the mask; a run of indices does not cross a multiple of 2^32 except between calls of the inner loop.
+inline void masked(const float* in, float* out, int64_t n, const Mask& mask, uint64_t start) {
+  const uint32_t low = static_cast<uint32_t>(mask.seed);
+  while (n > 0) {
+    const uint64_t room = 0x100000000ull - (start & 0xffffffffull);
+    const int64_t now = static_cast<uint64_t>(n) < room ? n : static_cast<int64_t>(room);
+    const uint32_t high = upper(mask, start), first = static_cast<uint32_t>(start);
+    for (int64_t i = 0; i < now; i++) out[i] = in[i] * factor(mask, low, high, first + static_cast<uint32_t>(i));
+    in += now;
+    out += now;
+    n -= now;
+    start += static_cast<uint64_t>(now);
+  }
+}
+
+int64_t seen(int64_t row, int64_t cols, int64_t limit) {
+  if (limit <= 0) return cols;
+  return limit + row < cols ? limit + row : cols;
+}
+
+void softmax(float* s, int64_t rows, int64_t cols, int64_t ld, int64_t limit, float* lse, int64_t lse_step) {
+  for (int64_t i = 0; i < rows; i++) {
+    float* row = s + i * ld;
+    const int64_t n = seen(i, cols, limit);
+    float highest = row[0];
+#pragma omp simd reduction(max : highest)
+    for (int64_t j = 0; j < n; j++) highest = row[j] > highest ? row[j] : highest;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++) {
+      row[j] = exponential(row[j] - highest);
+      sum += row[j];
+    }
+    const float share = 1.0f / sum;
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) row[j] *= share;
+    for (int64_t j = n; j < cols; j++) row[j] = 0;
+    lse[i * lse_step] = highest + std::log(sum);
+  }
+}
+
+void probabilities(float* s, int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float* lse,
+                   int64_t lse_step) {
+  for (int64_t i = 0; i < rows; i++) {
+    float* row = s + i * ld;
+    const int64_t n = seen(i, cols, limit);
+    const float all = lse[i * lse_step];
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) row[j] = exponential(row[j] - all);
+    for (int64_t j = n; j < cols; j++) row[j] = 0;
+  }
+}
+
+void drop(float* x, int64_t rows, int64_t cols, int64_t ld, Mask mask, uint64_t start, uint64_t width) {
+  for (int64_t i = 0; i < rows; i++)
+    masked(x + i * ld, x + i * ld, cols, mask, start + static_cast<uint64_t>(i) * width);
+}
+
+void score_gradient(const float* p, float* d, int64_t rows, int64_t cols, int64_t ld, const float* delta,
+                    int64_t delta_step, float scale) {
+  for (int64_t i = 0; i < rows; i++) {
+    const float* row = p + i * ld;
+    float* out = d + i * ld;
+    const float own = delta[i * delta_step];
+#pragma omp simd
+    for (int64_t j = 0; j < cols; j++) out[j] = row[j] * (out[j] - own) * scale;
+  }
+}
+
+float dot(const float* a, const float* b, int64_t n) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+void widen(const uint16_t* from, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; i++) to[i] = from_bits(static_cast<uint32_t>(from[i]) << 16);
+}
+
+void narrow(const float* from, uint16_t* to, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const uint32_t bits = to_bits(from[i]);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    // A NaN stays one: rounding could carry its bits away.
+    to[i] = static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+  }
+}
+
+void dropped(const float* x, float* y, int64_t n, Mask mask, uint64_t start) { masked(x, y, n, mask, start); }
+
+void add_norm(const float* a, const float* x, const float* weight, const float* bias, float* sum, float* y, int64_t n,
+              float eps, float* mean, float* rstd) {
+  for (int64_t i = 0; i < n; i++) sum[i] = a[i] + x[i];
+  float total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < n; i++) total += sum[i];
+  const float middle = total / static_cast<float>(n);
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; i++) squares += (sum[i] - middle) * (sum[i] - middle);
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < n; i++) y[i] = (sum[i] - middle) * inverse * weight[i] + bias[i];
+  *mean = middle;
+  *rstd = inverse;
+}
+
+void norm_gradient(const float* dy, const float* sum, const float* weight, float* dsum, int64_t n, float mean,
+                   float rstd, float* dweight, float* dbias) {
+  float plain = 0, along = 0;
+#pragma omp simd reduction(+ : plain, along)
+  for (int64_t i = 0; i < n; i++) {
+    const float g = dy[i] * weight[i];
+    plain += g;
+    along += g * ((sum[i] - mean) * rstd);
+  }
+  if (dweight)
+    for (int64_t i = 0; i < n; i++) dweight[i] += dy[i] * ((sum[i] - mean) * rstd);
+  if (dbias)
+    for (int64_t i = 0; i < n; i++) dbias[i] += dy[i];
+  plain /= static_cast<float>(n);
+  along /= static_cast<float>(n);
+  for (int64_t i = 0; i < n; i++) dsum[i] = (dy[i] * weight[i] - plain - (sum[i] - mean) * rstd * along) * rstd;
+}
+
+float cross_entropy(float* logits, int64_t n, int64_t target, float smoothing, float scale) {
+  float highest = logits[0], plain = 0;
+#pragma omp simd reduction(max : highest) reduction(+ : plain)
+  for (int64_t j = 0; j < n; j++) {
+    highest = logits[j] > highest ? logits[j] : highest;
+    plain += logits[j];
+  }
+  const float own = logits[target];
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; j++) {
+    const float e = exponential(logits[j] - highest);
+    logits[j] = e;
+    sum += e;
+  }
+  const float lse = highest + std::log(sum);
+  if (scale != 0.0f) {
+    const float share = scale / sum, spread = scale * smoothing / static_cast<float>(n);
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) logits[j] = logits[j] * share - spread;
+    logits[target] -= scale * (1.0f - smoothing);
+  }
+  return lse - (1.0f - smoothing) * own - smoothing * (plain / static_cast<float>(n));
+}
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {softmax, probabilities, drop,     score_gradient, dot,          widen,
+                       narrow,  dropped,       add_norm, norm_gradient,  cross_entropy};
+
+}  // namespace LORA_ISA
+}  // namespace lora

@@ -1,0 +1,48 @@
+// Loops over plain memory. kernels.cpp is compiled once for each instruction set; `kernels()` returns the best that this
+// processor runs. Nothing here knows of libtorch.
+#pragma once
+#include <cstdint>
+
+namespace lora {
+
+// Dropout by counter: element `index` of a tensor is dropped if a hash of `seed` and `index` falls below `threshold`
+// of 2^16. The backward pass asks again instead of storing a mask. Rust's `nn::dropout` has the same rule.
+struct Mask {
+  uint64_t seed = 0;
+  uint32_t threshold = 0;  // 0: nothing is dropped
+  float kept = 1;          // the factor of elements that stay
+};
+
+struct Kernels {
+  // Softmax of the rows of `s` [rows, cols], row stride `ld`, in place. Row i reads the first `limit + i` columns if
+  // `limit` > 0, otherwise all; the others become 0. `lse[i * lse_step]` receives log sum exp.
+  void (*softmax)(float* s, int64_t rows, int64_t cols, int64_t ld, int64_t limit, float* lse, int64_t lse_step);
+  // exp(s - lse) in place, with the same columns.
+  void (*probabilities)(float* s, int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float* lse,
+                        int64_t lse_step);
+  // x times the mask, whose element of row i and column j has the index `start + i * width + j`.
+  void (*drop)(float* x, int64_t rows, int64_t cols, int64_t ld, Mask mask, uint64_t start, uint64_t width);
+  // The gradient of scores in place: d = p (d - delta) scale.
+  void (*score_gradient)(const float* p, float* d, int64_t rows, int64_t cols, int64_t ld, const float* delta,
+                         int64_t delta_step, float scale);
+  // Sum of a b over `n` elements.
+  float (*dot)(const float* a, const float* b, int64_t n);
+  // Conversions; bf16 as its bits, rounded to nearest even.
+  void (*widen)(const uint16_t* from, float* to, int64_t n);
+  void (*narrow)(const float* from, uint16_t* to, int64_t n);
+  // y = x times the mask from index `start` on.
+  void (*dropped)(const float* x, float* y, int64_t n, Mask mask, uint64_t start);
+  // One row of LN(a + x): `sum` receives a + x, `y` the result, `mean` and `rstd` (1 / deviation) the statistics.
+  void (*add_norm)(const float* a, const float* x, const float* weight, const float* bias, float* sum, float* y,
+                   int64_t n, float eps, float* mean, float* rstd);
+  // Its gradient: `dsum` receives that of the sum; `dweight` and `dbias`, if not null, are added to.
+  void (*norm_gradient)(const float* dy, const float* sum, const float* weight, float* dsum, int64_t n, float mean,
+                        float rstd, float* dweight, float* dbias);
+  // One row of softmax cross-entropy over `n` logits with the target's share 1 - smoothing and smoothing / n for all:
+  // returns the loss and replaces the logits by their gradient times `scale` (not if scale is 0).
+  float (*cross_entropy)(float* logits, int64_t n, int64_t target, float smoothing, float scale);
+};
+
+const Kernels& kernels();
+
+}  // namespace lora
