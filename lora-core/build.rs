@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Files that know of libtorch.
-const NODES: &[&str] = &["native.cpp", "attention.cpp", "linear.cpp", "layers.cpp"];
+const NODES: &[&str] = &[
+    "native.cpp",
+    "attention.cpp",
+    "disentangled.cpp",
+    "linear.cpp",
+    "layers.cpp",
+    "optim.cpp",
+];
 
 /// Namespace of the loops, and the compiler's flags.
 const X86: &[(&str, &[&str])] = &[

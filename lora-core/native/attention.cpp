@@ -5,99 +5,13 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <vector>
-
-#include "native.h"
+#include "attention.h"
 
 namespace lora {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// Queries computed together: their scores stay in the cache.
-constexpr int64_t kBlock = 128;
-
-struct Shape {
-  std::vector<int64_t> q_len, k_len;  // tokens of each row
-  std::vector<int64_t> q_at, k_at;    // first token of each row
-  int64_t heads = 0, kv_heads = 0, width = 0;
-  bool causal = false;
-  Mask mask;
-  int64_t q_width = 0, k_width = 0;  // the longest row: the mask's index is that of the padded grid
-
-  int64_t rows() const { return static_cast<int64_t>(q_len.size()); }
-  int64_t group() const { return heads / kv_heads; }
-  // Tokens that the first query of a causal row sees before a block that starts at `from`; 0: all.
-  int64_t limit(int64_t from) const { return causal ? from + 1 : 0; }
-  uint64_t index(int64_t row, int64_t head, int64_t query) const {
-    return static_cast<uint64_t>(((row * heads + head) * q_width + query) * k_width);
-  }
-};
-
-// Floats of a head of some tokens: the tensor's own memory in fp32, a widened copy in bf16.
-class Slice {
- public:
-  Slice(const at::Tensor& t, int64_t token, int64_t tokens, int64_t head, int64_t width, std::vector<float>& room) {
-    const int64_t stride = t.stride(0), at = token * stride + head * width;
-    if (t.scalar_type() == at::kFloat) {
-      data_ = t.const_data_ptr<float>() + at;
-      stride_ = stride;
-      return;
-    }
-    room.resize(static_cast<size_t>(tokens * width));
-    const auto* from = reinterpret_cast<const uint16_t*>(t.const_data_ptr<at::BFloat16>()) + at;
-    for (int64_t i = 0; i < tokens; i++) kernels().widen(from + i * stride, room.data() + i * width, width);
-    data_ = room.data();
-    stride_ = width;
-  }
-  const float* at(int64_t token) const { return data_ + token * stride_; }
-  int64_t stride() const { return stride_; }
-
- private:
-  const float* data_;
-  int64_t stride_;
-};
-
-// As `Slice`, to write: `flush` rounds to bf16.
-class Target {
- public:
-  Target(at::Tensor& t, int64_t token, int64_t tokens, int64_t head, int64_t width, std::vector<float>& room)
-      : width_(width), tokens_(tokens) {
-    t_stride_ = t.stride(0);
-    const int64_t at = token * t_stride_ + head * width;
-    if (t.scalar_type() == at::kFloat) {
-      data_ = t.mutable_data_ptr<float>() + at;
-      stride_ = t_stride_;
-      return;
-    }
-    room.resize(static_cast<size_t>(tokens * width));
-    data_ = room.data();
-    stride_ = width;
-    half_ = reinterpret_cast<uint16_t*>(t.mutable_data_ptr<at::BFloat16>()) + at;
-  }
-  float* at(int64_t token) const { return data_ + token * stride_; }
-  int64_t stride() const { return stride_; }
-  void flush() const {
-    if (!half_) return;
-    for (int64_t i = 0; i < tokens_; i++) kernels().narrow(data_ + i * stride_, half_ + i * t_stride_, width_);
-  }
-
- private:
-  float* data_;
-  int64_t stride_, t_stride_, width_, tokens_;
-  uint16_t* half_ = nullptr;
-};
-
-// One thread's memory.
-struct Room {
-  std::vector<float> q, k, v, out, grad, dq, dk, dv, scores, other, delta;
-};
-
-Room& room() {
-  thread_local Room own;
-  return own;
-}
 
 int64_t columns(const Shape& s, int64_t keys, int64_t from, int64_t count) {
   return s.causal ? std::min(keys, from + count) : keys;
@@ -174,8 +88,6 @@ void backward_head(const Shape& s, const at::Tensor& q, const at::Tensor& k, con
   dvalue.flush();
 }
 
-at::Tensor rowwise(const at::Tensor& t) { return t.stride(1) == 1 ? t : t.contiguous(); }
-
 at::Tensor attend(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor& lse) {
   at::Tensor out = at::empty({q.size(0), q.size(1)}, q.options());
   lse = at::empty({q.size(0), s.heads}, q.options().dtype(at::kFloat));
@@ -223,19 +135,7 @@ extern "C" at::Tensor* lora_attention(const at::Tensor* q, const at::Tensor* k, 
                                       int64_t kv_heads, bool causal, uint64_t seed, uint32_t threshold, float kept) {
   return lora::guarded([&] {
     auto s = std::make_shared<lora::Shape>();
-    int64_t q_at = 0, k_at = 0;
-    for (int64_t i = 0; i < rows; i++) {
-      s->q_len.push_back(q_len[i]);
-      s->k_len.push_back(k_len[i]);
-      s->q_at.push_back(q_at);
-      s->k_at.push_back(k_at);
-      q_at += q_len[i];
-      k_at += k_len[i];
-      s->q_width = std::max(s->q_width, q_len[i]);
-      s->k_width = std::max(s->k_width, k_len[i]);
-    }
-    TORCH_CHECK(q->dim() == 2 && q->size(0) == q_at && k->size(0) == k_at && v->size(0) == k_at,
-                "attention: the rows do not add up to the tokens");
+    lora::set_rows(*s, *q, *k, *v, q_len, k_len, rows);
     s->heads = heads;
     s->kv_heads = kv_heads;
     s->width = q->size(1) / heads;

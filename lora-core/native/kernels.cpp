@@ -215,11 +215,30 @@ float cross_entropy(float* logits, int64_t n, int64_t target, float smoothing, f
   return lse - (1.0f - smoothing) * own - smoothing * (plain / static_cast<float>(n));
 }
 
+void relative(float* s, int64_t keys, const int32_t* at, int32_t first, const float* cp, const float* pc, int64_t reach,
+              float scale) {
+  if (cp)
+    for (int64_t j = 0; j < keys; j++) s[j] += cp[at[-j] - first];
+  if (pc)
+    for (int64_t j = 0; j < keys; j++) s[j] += pc[j * reach + (at[-j] - first)];
+  for (int64_t j = 0; j < keys; j++) s[j] *= scale;
+}
+
+void adamw(float* p, float* g, float* m, float* v, int64_t n, const Adam& a) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    m[i] += a.fresh1 * (g[i] - m[i]);
+    v[i] = v[i] * a.beta2 + g[i] * g[i] * a.fresh2;
+    p[i] = (p[i] * a.before + a.rate * m[i] / (std::sqrt(v[i]) / a.root + a.eps)) * a.after;
+    g[i] = 0;
+  }
+}
+
 }  // namespace
 
 extern const Kernels table;
 const Kernels table = {softmax, probabilities, drop,     score_gradient, dot,          widen,
-                       narrow,  dropped,       add_norm, norm_gradient,  cross_entropy};
+                       narrow,  dropped,       add_norm, norm_gradient,  cross_entropy, relative, adamw};
 
 }  // namespace LORA_ISA
 }  // namespace lora

@@ -13,6 +13,12 @@ struct Mask {
   float kept = 1;          // the factor of elements that stay
 };
 
+// An update of AdamW: p = after (before p + rate m / (sqrt(v) / root + eps)) with m += fresh1 (g - m) and
+// v = beta2 v + fresh2 g².
+struct Adam {
+  float fresh1, beta2, fresh2, rate, root, eps, before, after;
+};
+
 struct Kernels {
   // Softmax of the rows of `s` [rows, cols], row stride `ld`, in place. Row i reads the first `limit + i` columns if
   // `limit` > 0, otherwise all; the others become 0. `lse[i * lse_step]` receives log sum exp.
@@ -41,6 +47,11 @@ struct Kernels {
   // One row of softmax cross-entropy over `n` logits with the target's share 1 - smoothing and smoothing / n for all:
   // returns the loss and replaces the logits by their gradient times `scale` (not if scale is 0).
   float (*cross_entropy)(float* logits, int64_t n, int64_t target, float smoothing, float scale);
+  // One row of DeBERTa's scores: s[j] = scale (s[j] + cp[c] + pc[j * reach + c]) with c = at[-j] - first; cp, pc may be null.
+  void (*relative)(float* s, int64_t keys, const int32_t* at, int32_t first, const float* cp, const float* pc,
+                   int64_t reach, float scale);
+  // An update of `n` parameters; the gradient becomes 0.
+  void (*adamw)(float* p, float* g, float* m, float* v, int64_t n, const Adam& a);
 };
 
 const Kernels& kernels();

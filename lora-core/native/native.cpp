@@ -35,13 +35,31 @@ void product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, con
   }
 }
 
+namespace {
+
+// A product with few columns in one part a thread, which BLAS does not divide well.
+void divided(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
+             int64_t ldb, float beta, float* c, int64_t ldc) {
+  const int64_t parts = at::get_num_threads(), step = ((m + parts - 1) / parts + 15) / 16 * 16;
+  if (parts == 1 || n > 64 || m < 64) return product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; part++) {
+      const int64_t from = part * step, count = std::min(step, m - from);
+      if (count > 0)
+        product(ta, tb, count, n, k, alpha, ta ? a + from : a + from * lda, lda, b, ldb, beta, c + from * ldc, ldc);
+    }
+  });
+}
+
+}  // namespace
+
 void product(at::Tensor& out, bool accumulate, float alpha, const at::Tensor& a, bool ta, const at::Tensor& b, bool tb) {
   const int64_t m = out.size(0), n = out.size(1), k = ta ? a.size(0) : a.size(1);
   TORCH_CHECK((ta ? a.size(1) : a.size(0)) == m && (tb ? b.size(1) : b.size(0)) == k && (tb ? b.size(0) : b.size(1)) == n,
               "matrices of ", a.sizes(), " and ", b.sizes(), " do not make one of ", out.sizes());
   TORCH_CHECK(out.stride(1) == 1 && a.stride(1) == 1 && b.stride(1) == 1, "rows must be contiguous");
   if (m == 0 || n == 0) return;
-  product(ta, tb, m, n, k, alpha, a.const_data_ptr<float>(), a.stride(0), b.const_data_ptr<float>(), b.stride(0),
+  divided(ta, tb, m, n, k, alpha, a.const_data_ptr<float>(), a.stride(0), b.const_data_ptr<float>(), b.stride(0),
           accumulate ? 1.0f : 0.0f, out.mutable_data_ptr<float>(), out.stride(0));
 }
 

@@ -24,6 +24,12 @@ pub trait Model: Debug + Send {
     /// mixed (see [`crate::adapter_bank`]).
     fn logits(&self, features: &Tensor, train: bool) -> Tensor;
 
+    /// For a language model whose [`Model::logits`] are products with one matrix: its inputs `[S, d]` for `features`, and
+    /// the matrix `[vocab, d]`. Training then needs no logits of all tokens at once.
+    fn output_layer(&self, _features: &Tensor) -> Option<(Tensor, &Tensor)> {
+        None
+    }
+
     /// All linear layers, for merging.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 

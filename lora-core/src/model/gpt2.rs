@@ -240,6 +240,10 @@ impl Model for Gpt2 {
         self.scores(features)
     }
 
+    fn output_layer(&self, features: &Tensor) -> Option<(Tensor, &Tensor)> {
+        Some((self.ln_f.forward(features), self.wte.table()))
+    }
+
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
     }

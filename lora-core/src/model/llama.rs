@@ -289,6 +289,14 @@ impl Model for Decoder {
         self.scores(features)
     }
 
+    fn output_layer(&self, features: &Tensor) -> Option<(Tensor, &Tensor)> {
+        let matrix = match &self.head {
+            Some(head) => head.only_weight()?,
+            None => self.tokens.table(),
+        };
+        Some((self.norm.forward(features), matrix))
+    }
+
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
         self.blocks.iter_mut().flat_map(|block| &mut block.linears).collect()
     }

@@ -90,24 +90,8 @@ impl Attention {
     ) -> Tensor {
         let (rows, dim) = (layout.rows, q.size()[1]);
         let first_only = q.size()[0] == rows && layout.width > 1;
-        if native::takes(q) && cache.is_none() && self.prefix.is_empty() && !(self.causal && first_only) {
-            let ones = vec![1; layout.lengths.len()];
-            return native::attention(
-                q,
-                k,
-                v,
-                &native::Rows {
-                    q_len: if first_only { &ones } else { &layout.lengths },
-                    k_len: &layout.lengths,
-                    heads: self.heads,
-                    kv_heads: self.kv_heads,
-                    causal: self.causal,
-                    mask: match train && self.dropout > 0.0 {
-                        true => next_mask(self.dropout),
-                        false => native::DropMask::NONE,
-                    },
-                },
-            );
+        if cache.is_none() && self.is_native(q) && !(self.causal && first_only) {
+            return self.with_rows(layout, first_only, train, |rows| native::attention(q, k, v, rows));
         }
         let q = if first_only {
             self.split(q, rows)
@@ -126,6 +110,46 @@ impl Attention {
         let out = self.attend(&q, &k, &v, mask.as_ref(), square, train);
         let out = out.transpose(1, 2).reshape([-1, dim]); // [B * width, d]
         if first_only { out } else { layout.unpad(&out) }
+    }
+
+    /// Whether the nodes of `native/` compute attention of `q`.
+    pub(crate) fn is_native(&self, q: &Tensor) -> bool {
+        native::takes(q) && self.prefix.is_empty()
+    }
+
+    /// Calls `attend` with the rows of `layout` and a mask for the probabilities.
+    fn with_rows(
+        &self,
+        layout: &Layout,
+        first_only: bool,
+        train: bool,
+        attend: impl FnOnce(&native::Rows) -> Tensor,
+    ) -> Tensor {
+        let ones = vec![1; layout.lengths.len()];
+        attend(&native::Rows {
+            q_len: if first_only { &ones } else { &layout.lengths },
+            k_len: &layout.lengths,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            causal: self.causal,
+            mask: match train && self.dropout > 0.0 {
+                true => next_mask(self.dropout),
+                false => native::DropMask::NONE,
+            },
+        })
+    }
+
+    /// [`Attention::forward`] with DeBERTa's terms of positions, where [`Attention::is_native`].
+    pub(crate) fn disentangled(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        relative: &native::Relative,
+        layout: &Layout,
+        train: bool,
+    ) -> Tensor {
+        let first_only = q.size()[0] == layout.rows && layout.width > 1;
+        let attend = |rows: &native::Rows| native::disentangled(q, k, v, rows, relative);
+        self.with_rows(layout, first_only, train, attend)
     }
 
     /// `[B * L, d]` to `[B, H, L, d / H]`.

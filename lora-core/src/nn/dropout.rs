@@ -112,4 +112,18 @@ mod tests {
         assert!(draw(3).equal(&draw(3)));
         assert!(!draw(3).equal(&draw(4)));
     }
+
+    #[test]
+    fn the_node_has_the_same_mask_as_the_plain_rule() {
+        let mask = DropMask {
+            seed: 0x0123_4567_89ab_cdef,
+            threshold: 20_000,
+            kept: 1.5,
+        };
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let x = Tensor::ones([40, 1234], (kind, Device::Cpu));
+            let expected = filled(&x.size(), mask).to_kind(kind);
+            assert!(native::drop(&x, mask).equal(&expected));
+        }
+    }
 }

@@ -13,6 +13,11 @@ impl Embedding {
         Embedding { table }
     }
 
+    /// The vectors, `[count, dim]`.
+    pub(crate) fn table(&self) -> &Tensor {
+        &self.table
+    }
+
     /// Ids `[T]` to `[T, dim]` in `kind`.
     pub fn forward(&self, ids: &Tensor, kind: Kind) -> Tensor {
         Tensor::embedding(&self.table, ids, -1, false, false).to_kind(kind)

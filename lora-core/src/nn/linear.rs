@@ -61,6 +61,11 @@ impl Linear {
         layers.map(|layer| layer.plain(x, train))
     }
 
+    /// The weight, if the layer has neither a bias nor branches.
+    pub(crate) fn only_weight(&self) -> Option<&Tensor> {
+        (self.bias.is_none() && self.slots.is_empty()).then_some(&self.weight)
+    }
+
     /// Whether all branches are low-rank changes.
     fn is_low_rank(&self) -> bool {
         self.merged.is_some() || self.slots.iter().all(|slot| slot.branch.low_rank().is_some())

@@ -28,6 +28,7 @@ pub use dropout::dropout;
 pub(crate) use dropout::seed_dropout;
 pub use embedding::Embedding;
 pub use linear::Linear;
+pub(crate) use native::{AdamUpdate, Relative, Updated, adamw, fused_adamw, takes, vocabulary_loss};
 pub use native::{is_fused, use_fused};
 pub use norm::{Norm, RmsNorm};
 pub use params::{BuiltParams, Counts, Init, NamedParam, Params};

@@ -42,6 +42,23 @@ unsafe extern "C" {
         threshold: u32,
         kept: f32,
     ) -> *mut C_tensor;
+    #[allow(clippy::too_many_arguments)]
+    fn lora_disentangled(
+        q: *const C_tensor,
+        k: *const C_tensor,
+        v: *const C_tensor,
+        pk: *const C_tensor,
+        pq: *const C_tensor,
+        at: *const i64,
+        q_len: *const i64,
+        k_len: *const i64,
+        rows: i64,
+        heads: i64,
+        scale: f64,
+        seed: u64,
+        threshold: u32,
+        kept: f32,
+    ) -> *mut C_tensor;
     fn lora_linears(
         x: *const C_tensor,
         layers: *const LayerPtrs,
@@ -57,6 +74,18 @@ unsafe extern "C" {
         bias: *const C_tensor,
         eps: f64,
     ) -> *mut C_tensor;
+    fn lora_adamw(params: *const ParamPtrs, count: i64, adam: *const AdamUpdate) -> *const c_void;
+    #[allow(clippy::too_many_arguments)]
+    fn lora_fused_adamw(
+        params: *const ParamPtrs,
+        count: i64,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        decay: f64,
+        eps: f64,
+        step: i64,
+    ) -> *const c_void;
     fn lora_vocabulary_loss(
         h: *const C_tensor,
         w: *const C_tensor,
@@ -207,6 +236,45 @@ pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, rows: &Rows) -> Tens
     })
 }
 
+/// DeBERTa's terms of positions for [`disentangled`].
+pub(crate) struct Relative<'a> {
+    /// Position embeddings projected to keys, `[W, d]`.
+    pub(crate) keys: Option<&'a Tensor>,
+    /// Likewise to queries.
+    pub(crate) queries: Option<&'a Tensor>,
+    /// The row of these for the distances (query - key) from 1 - L to L - 1, not decreasing.
+    pub(crate) at: &'a [i64],
+    /// The factor of all terms.
+    pub(crate) scale: f64,
+}
+
+/// DeBERTa's attention of `q` `[Tq, d]` to `k` and `v` `[Tk, d]` within rows (none causal, one key head a query head).
+pub(super) fn disentangled(q: &Tensor, k: &Tensor, v: &Tensor, rows: &Rows, relative: &Relative) -> Tensor {
+    let Rows { q_len, k_len, mask, .. } = rows;
+    let longest = k_len.iter().copied().max().unwrap_or(0);
+    assert_eq!(relative.at.len() as i64, 2 * longest - 1, "a row for every distance");
+    let of = |t: Option<&Tensor>| t.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: living tensors, and lists of the lengths that are passed or checked above.
+    tensor(unsafe {
+        lora_disentangled(
+            q.as_ptr(),
+            k.as_ptr(),
+            v.as_ptr(),
+            of(relative.keys),
+            of(relative.queries),
+            relative.at.as_ptr(),
+            q_len.as_ptr(),
+            k_len.as_ptr(),
+            q_len.len().min(k_len.len()) as i64,
+            rows.heads,
+            relative.scale,
+            mask.seed,
+            mask.threshold,
+            mask.kept,
+        )
+    })
+}
+
 /// `x` times the mask.
 pub(super) fn drop(x: &Tensor, mask: DropMask) -> Tensor {
     // SAFETY: a living tensor.
@@ -221,9 +289,84 @@ pub(super) fn add_norm(a: &Tensor, x: &Tensor, [weight, bias]: [&Tensor; 2], eps
 
 /// `scale` times the summed cross-entropy of the rows of h Wᵀ, for `h` `[S, d]`, `w` `[vocab, d]` and `targets` `[S]`: a
 /// scalar in fp32. The logits exist for some rows at a time only.
-pub(super) fn vocabulary_loss(h: &Tensor, w: &Tensor, targets: &Tensor, smoothing: f64, scale: f64) -> Tensor {
+pub(crate) fn vocabulary_loss(h: &Tensor, w: &Tensor, targets: &Tensor, smoothing: f64, scale: f64) -> Tensor {
     // SAFETY: living tensors.
     tensor(unsafe { lora_vocabulary_loss(h.as_ptr(), w.as_ptr(), targets.as_ptr(), smoothing, scale) })
+}
+
+#[repr(C)]
+struct ParamPtrs {
+    param: *const C_tensor,
+    gradient: *const C_tensor,
+    mean: *const C_tensor,
+    square: *const C_tensor,
+    decays: bool,
+}
+
+/// A variable, its gradient and its two moments, for the optimiser.
+pub(crate) struct Updated<'a> {
+    pub(crate) param: &'a Tensor,
+    pub(crate) gradient: Tensor,
+    pub(crate) mean: &'a Tensor,
+    pub(crate) square: &'a Tensor,
+    pub(crate) decays: bool,
+}
+
+/// p = after · (before · p + rate · m / (sqrt(v) / root + eps)) with m += fresh1 · (g - m) and v = beta2 · v + fresh2 · g².
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdamUpdate {
+    pub(crate) fresh1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) fresh2: f32,
+    pub(crate) rate: f32,
+    pub(crate) root: f32,
+    pub(crate) eps: f32,
+    /// Where a variable decays.
+    pub(crate) before: f32,
+    /// Likewise.
+    pub(crate) after: f32,
+}
+
+fn pointers(updated: &[Updated]) -> Vec<ParamPtrs> {
+    let of = |u: &Updated| ParamPtrs {
+        param: u.param.as_ptr(),
+        gradient: u.gradient.as_ptr(),
+        mean: u.mean.as_ptr(),
+        square: u.square.as_ptr(),
+        decays: u.decays,
+    };
+    updated.iter().map(of).collect()
+}
+
+/// Updates variables on the CPU and sets their gradients to 0.
+pub(crate) fn adamw(updated: &[Updated], adam: AdamUpdate) {
+    let params = pointers(updated);
+    // SAFETY: living tensors, as many as announced.
+    if unsafe { lora_adamw(params.as_ptr(), params.len() as i64, &adam) }.is_null() {
+        fail();
+    }
+}
+
+/// PyTorch's form of AdamW by libtorch's fused kernel, for update number `step`; gradients become 0.
+pub(crate) fn fused_adamw(updated: &[Updated], lr: f64, betas: (f64, f64), decay: f64, eps: f64, step: u64) {
+    let params = pointers(updated);
+    // SAFETY: living tensors, as many as announced.
+    let done = unsafe {
+        lora_fused_adamw(
+            params.as_ptr(),
+            params.len() as i64,
+            lr,
+            betas.0,
+            betas.1,
+            decay,
+            eps,
+            step as i64,
+        )
+    };
+    if done.is_null() {
+        fail();
+    }
 }
 
 /// A new tensor from `native/`.

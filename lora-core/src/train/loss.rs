@@ -1,4 +1,6 @@
 use crate::batch::{Batch, UNSCORED};
+use crate::model::Model;
+use crate::nn;
 use tch::{Kind, Reduction, Tensor};
 
 /// The loss that training minimises.
@@ -49,6 +51,22 @@ pub fn loss(logits: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
         }
         Objective::Score => logits.squeeze_dim(-1).mse_loss(&batch.targets, Reduction::Mean),
     }
+}
+
+/// [`loss`] of the logits of `features`. For a language model on the CPU it is computed for some tokens at a time,
+/// together with its gradient, so that the logits of a batch never exist at once.
+pub fn training_loss(model: &dyn Model, features: &Tensor, batch: &Batch, objective: Objective) -> Tensor {
+    let of_tokens = match objective {
+        Objective::Tokens { label_smoothing } => Some((label_smoothing, features.size()[0])),
+        Objective::Texts { label_smoothing } => Some((label_smoothing, batch.layout.rows)),
+        Objective::Classes { .. } | Objective::Score => None,
+    };
+    if let Some((label_smoothing, count)) = of_tokens.filter(|_| nn::takes(features))
+        && let Some((hidden, matrix)) = model.output_layer(features)
+    {
+        return nn::vocabulary_loss(&hidden, matrix, &batch.targets, label_smoothing, 1.0 / count as f64);
+    }
+    loss(&model.logits(features, true), batch, objective)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use fit::{Criterion, Eval, FitConfig, Select, select_best};
-pub use loss::{Objective, loss};
+pub use loss::{Objective, loss, training_loss};
 pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};
 pub use predict::{TokenScores, check_rows, predict, token_scores};

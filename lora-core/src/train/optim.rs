@@ -1,10 +1,10 @@
 //! AdamW over plain tensors: exact resume needs the optimiser's state, which tch's optimisers do not expose.
 
-use crate::nn::{NamedParam, Params, copy};
+use crate::nn::{self, AdamUpdate, NamedParam, Params, Updated, copy};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Variant of AdamW. The two differ in where epsilon is added and when weights decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,30 +108,81 @@ impl AdamW {
     pub fn step(&mut self, lr: f64) {
         let _guard = tch::no_grad_guard();
         self.step += 1;
-        let n = self.step as i32;
-        let (correction1, correction2) = (1.0 - self.beta1.powi(n), 1.0 - self.beta2.powi(n));
+        let corrections = [self.beta1, self.beta2].map(|beta| 1.0 - beta.powi(self.step as i32));
+        let updated = self.updated();
+        let on = updated.first().map(|u| u.param.device());
+        if on.is_some_and(Device::is_cuda) && nn::is_fused() {
+            self.step_fused(&updated, lr, corrections);
+        } else if updated.iter().all(|u| nn::takes(u.param) && u.gradient.is_contiguous()) {
+            nn::adamw(&updated, self.update(lr, corrections));
+        } else {
+            self.step_plain(updated, lr, corrections);
+        }
+    }
+
+    /// The variables that have a gradient.
+    fn updated(&self) -> Vec<Updated<'_>> {
+        let all = self.slots.iter().map(|slot| Updated {
+            param: &slot.param,
+            gradient: slot.param.grad(),
+            mean: &slot.mean,
+            square: &slot.square,
+            decays: slot.decays && self.weight_decay != 0.0,
+        });
+        all.filter(|u| u.gradient.defined()).collect()
+    }
+
+    /// Epsilon relative to sqrt(v').
+    fn corrected_eps(&self, correction2: f64) -> f64 {
+        match self.form {
+            AdamForm::Torch => self.eps,
+            AdamForm::Transformers => self.eps / correction2.sqrt(),
+        }
+    }
+
+    fn update(&self, lr: f64, [correction1, correction2]: [f64; 2]) -> AdamUpdate {
+        let decay = (1.0 - lr * self.weight_decay) as f32;
         let torch = self.form == AdamForm::Torch;
-        // Epsilon relative to sqrt(v').
-        let eps = if torch { self.eps } else { self.eps / correction2.sqrt() };
+        AdamUpdate {
+            fresh1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            fresh2: (1.0 - self.beta2) as f32,
+            rate: (-lr / correction1) as f32,
+            root: correction2.sqrt() as f32,
+            eps: self.corrected_eps(correction2) as f32,
+            before: if torch { decay } else { 1.0 },
+            after: if torch { 1.0 } else { decay },
+        }
+    }
+
+    fn step_fused(&self, updated: &[Updated], lr: f64, [_, correction2]: [f64; 2]) {
+        let torch = self.form == AdamForm::Torch;
+        let decay = if torch { self.weight_decay } else { 0.0 };
+        let eps = self.corrected_eps(correction2);
+        nn::fused_adamw(updated, lr, (self.beta1, self.beta2), decay, eps, self.step);
+        for one in updated.iter().filter(|u| u.decays && !torch) {
+            let _ = one.param.shallow_clone().g_mul_scalar_(1.0 - lr * self.weight_decay);
+        }
+    }
+
+    /// By libtorch's operators.
+    fn step_plain(&self, updated: Vec<Updated>, lr: f64, [correction1, correction2]: [f64; 2]) {
+        let torch = self.form == AdamForm::Torch;
         let decay = 1.0 - lr * self.weight_decay;
-        for slot in &mut self.slots {
-            let mut gradient = slot.param.grad();
-            if !gradient.defined() {
-                continue;
+        for one in updated {
+            let (mut param, mut gradient) = (one.param.shallow_clone(), one.gradient);
+            let (mut mean, mut square) = (one.mean.shallow_clone(), one.square.shallow_clone());
+            if one.decays && torch {
+                let _ = param.g_mul_scalar_(decay);
             }
-            let decays = slot.decays && self.weight_decay != 0.0;
-            if decays && torch {
-                let _ = slot.param.g_mul_scalar_(decay);
-            }
-            let _ = slot.mean.lerp_(&gradient, 1.0 - self.beta1);
-            let _ = slot
-                .square
+            let _ = mean.lerp_(&gradient, 1.0 - self.beta1);
+            let _ = square
                 .g_mul_scalar_(self.beta2)
                 .g_add_(&(gradient.square() * (1.0 - self.beta2)));
-            let scale = (slot.square.sqrt() / correction2.sqrt()).g_add_scalar_(eps);
-            let _ = slot.param.addcdiv_(&(&slot.mean * (-lr / correction1)), &scale);
-            if decays && !torch {
-                let _ = slot.param.g_mul_scalar_(decay);
+            let scale = (square.sqrt() / correction2.sqrt()).g_add_scalar_(self.corrected_eps(correction2));
+            let _ = param.addcdiv_(&(&mean * (-lr / correction1)), &scale);
+            if one.decays && !torch {
+                let _ = param.g_mul_scalar_(decay);
             }
             let _ = gradient.zero_();
         }
@@ -223,6 +274,42 @@ mod tests {
         ] {
             for (found, expected) in two_steps(form).iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-6, "{form:?}: {found}, by hand {expected}");
+            }
+        }
+    }
+
+    /// Three steps of the three ways to update, with and without decay.
+    #[test]
+    fn the_ways_to_update_agree() {
+        let head = method::from_yaml("{kind: head}").unwrap();
+        let after = |form, way: usize| {
+            let build = Build::new(head.as_ref(), 1);
+            let scope = build.scope().owned(Owner::Head);
+            let var = |name, kind| scope.var(name, kind, &[70, 1001], Init::Normal(1.0)).unwrap();
+            let (weight, bias) = (var("w", ParamKind::Weight), var("b", ParamKind::Bias));
+            let built = build.finish().unwrap();
+            let mut optim = AdamW::new(&built.params, (0.9, 0.98), 1e-6, 0.1).unwrap().form(form);
+            for step in 1..=3 {
+                ((&weight * &bias).sin() * f64::from(step)).sum(Kind::Float).backward();
+                let _guard = tch::no_grad_guard();
+                optim.step += 1;
+                let corrections = [0.9, 0.98].map(|beta: f64| 1.0 - beta.powi(step));
+                match way {
+                    0 => optim.step_plain(optim.updated(), 0.01, corrections),
+                    1 => nn::adamw(&optim.updated(), optim.update(0.01, corrections)),
+                    _ => optim.step_fused(&optim.updated(), 0.01, corrections),
+                }
+                assert_eq!(f64::try_from(weight.grad().abs().max()).unwrap(), 0.0);
+            }
+            [weight, bias].map(|t| t.detach())
+        };
+        for form in [AdamForm::Torch, AdamForm::Transformers] {
+            let plain = after(form, 0);
+            for way in [1, 2] {
+                for (a, b) in plain.iter().zip(&after(form, way)) {
+                    let apart = f64::try_from((a - b).abs().max()).unwrap();
+                    assert!(apart < 1e-6, "{form:?}, way {way}: {apart:e}");
+                }
             }
         }
     }

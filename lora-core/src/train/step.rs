@@ -1,6 +1,6 @@
 //! One optimiser step.
 
-use super::{AdamW, FitConfig, Objective, Schedule, loss};
+use super::{AdamW, FitConfig, Objective, Schedule, training_loss};
 use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::model::Model;
@@ -68,7 +68,7 @@ impl<'a> Stepper<'a> {
             let checkpointing = ActivationCheckpointing::training(derive(c.seed, "blocks", pass), c.recompute);
             let batch = Batch::new(rows, c.device)?;
             let features = self.model.features(&batch, true, &checkpointing);
-            let loss = loss(&self.model.logits(&features, true), &batch, c.objective) * share;
+            let loss = training_loss(self.model, &features, &batch, c.objective) * share;
             loss.f_backward().map_err(Error::torch("the backward pass"))?;
             checkpointing.backward();
             total += loss.detach();

@@ -104,7 +104,7 @@ fn bf16_base_stays_close() {
         let (reference, logits) = (golden.tensor("lora/logits"), model.forward(&batch, false));
         assert_eq!(logits.kind(), Kind::Float);
         let largest = f64::try_from(reference.abs().max()).unwrap();
-        close(&logits, &reference, 0.03 * largest, name);
+        close(&logits, &reference, 0.04 * largest, name);
     }
 }
 

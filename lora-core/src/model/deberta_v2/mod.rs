@@ -13,8 +13,8 @@ use super::post_norm::PostNorm;
 use crate::Result;
 use crate::batch::{Batch, Layout};
 use crate::nn::{
-    Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Role, Scope,
-    SoftPrompt, dropout,
+    Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Relative, Role,
+    Scope, SoftPrompt, dropout,
 };
 use config::Config;
 use serde_json::Value;
@@ -229,6 +229,8 @@ struct Near {
     rows: Tensor,
     /// Index into `rows` for each query and key, `[L, L]`.
     index: Tensor,
+    /// Likewise for each distance (query - key) from 1 - L to L - 1.
+    at: Vec<i64>,
 }
 
 impl Near {
@@ -238,10 +240,11 @@ impl Near {
         let (first, last) = (row.int64_value(&[0]), row.int64_value(&[-1]));
         let places = Tensor::arange(width, (Kind::Int64, Device::Cpu));
         let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1); // [L, L], from 0
-        let index = (row - first).index_select(0, &distance.view(-1)).view([width, width]);
+        let index = (&row - first).index_select(0, &distance.view(-1)).view([width, width]);
         Near {
             rows: Tensor::arange_start(first, last + 1, (Kind::Int64, device)),
             index: index.to_device(device),
+            at: (0..row.size()[0]).map(|i| row.int64_value(&[i]) - first).collect(),
         }
     }
 }
@@ -315,32 +318,34 @@ impl Block {
             x.shallow_clone()
         };
         let rows = positions.rows(&near.rows, train);
-        let a = self.attend(x, &asking, &rows, &near.index, &batch.layout, train);
+        let a = self.attend(x, &asking, &rows, near, &batch.layout, train);
         self.rest.forward(&a, &asking, train)
     }
 
-    /// Disentangled attention of `asking` `[T, d]` (or `[B, d]`) to the tokens `x` `[T, d]`; `rows` `[W, d]` are
-    /// position embeddings and `index` `[L, L]` selects one of them for each query and key.
-    fn attend(
-        &self,
-        x: &Tensor,
-        asking: &Tensor,
-        rows: &Tensor,
-        index: &Tensor,
-        layout: &Layout,
-        train: bool,
-    ) -> Tensor {
+    /// Disentangled attention of `asking` `[T, d]` (or `[B, d]`) to the tokens `x` `[T, d]`; `rows` `[W, d]` are the
+    /// position embeddings of `near`.
+    fn attend(&self, x: &Tensor, asking: &Tensor, rows: &Tensor, near: &Near, layout: &Layout, train: bool) -> Tensor {
         let (count, dim) = (layout.rows, x.size()[1]);
         let terms = 1 + i64::from(self.content_to_position) + i64::from(self.position_to_content);
         // The scores are divided by sqrt(terms * d / H); attention itself divides by sqrt(d / H).
         let share = 1.0 / (terms as f64).sqrt();
         let first_only = asking.size()[0] == count && layout.width > 1;
-        let q = self.query.forward(asking, train) * share;
+        let (q, k, v) = if first_only {
+            let [k, v] = Linear::forward_all([&self.key, &self.value], x, train);
+            (self.query.forward(asking, train), k, v)
+        } else {
+            let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x, train);
+            (q, k, v)
+        };
+        if let Some(out) = self.natively([&q, &k, &v], rows, near, layout, (share, train)) {
+            return out;
+        }
+        let q = q * share;
         let q = if first_only { q } else { layout.pad(&q) };
         let q = self.attention.split(&q, count); // [B, H, Q, d / H]
-        let k = self.attention.split(&layout.pad(&self.key.forward(x, train)), count);
-        let v = self.attention.split(&layout.pad(&self.value.forward(x, train)), count);
-        let index = index.narrow(0, 0, q.size()[2]); // [Q, L]
+        let k = self.attention.split(&layout.pad(&k), count);
+        let v = self.attention.split(&layout.pad(&v), count);
+        let index = near.index.narrow(0, 0, q.size()[2]); // [Q, L]
         let bias = self.position_scores(&q, &k, rows, &index, share, train);
         let (width, mask) = (k.size()[2], layout.mask.as_ref().map(|m| m.to_kind(q.kind())));
         let (k, v, mask) = self.attention.prefix.extend(k, v, mask);
@@ -355,6 +360,45 @@ impl Block {
         if first_only { out } else { layout.unpad(&out) }
     }
 
+    /// [`Block::attend`] by the fused node, where there is one for this device and method.
+    fn natively(
+        &self,
+        qkv: [&Tensor; 3],
+        rows: &Tensor,
+        near: &Near,
+        layout: &Layout,
+        (share, train): (f64, bool),
+    ) -> Option<Tensor> {
+        if !self.attention.is_native(qkv[0]) {
+            return None;
+        }
+        let (key, query) = self.projections();
+        let (keys, queries) = (
+            key.map(|l| l.forward(rows, train)),
+            query.map(|l| l.forward(rows, train)),
+        );
+        let width = qkv[0].size()[1] / self.attention.heads;
+        let relative = Relative {
+            keys: keys.as_ref(),
+            queries: queries.as_ref(),
+            at: &near.at,
+            scale: share / (width as f64).sqrt(),
+        };
+        Some(self.attention.disentangled(qkv, &relative, layout, train))
+    }
+
+    /// The projections of positions to keys and to queries, for the terms that the model has.
+    fn projections(&self) -> (Option<&Linear>, Option<&Linear>) {
+        let (key, query) = match &self.own {
+            Some(own) => (own.key.as_ref(), own.query.as_ref()),
+            None => (Some(&self.key), Some(&self.query)),
+        };
+        (
+            key.filter(|_| self.content_to_position),
+            query.filter(|_| self.position_to_content),
+        )
+    }
+
     /// The position terms of the scores of `q` `[B, H, Q, d / H]` and `k` `[B, H, L, d / H]`: `[B, H, Q, L]`.
     fn position_scores(
         &self,
@@ -366,17 +410,14 @@ impl Block {
         train: bool,
     ) -> Option<Tensor> {
         let scale = 1.0 / (q.size()[3] as f64).sqrt();
-        let (key, query) = match &self.own {
-            Some(own) => (own.key.as_ref(), own.query.as_ref()),
-            None => (Some(&self.key), Some(&self.query)),
-        };
+        let (key, query) = self.projections();
         let heads = |linear: &Linear| self.attention.split(&linear.forward(rows, train), 1).transpose(-2, -1); // [1, H, d / H, W]
         let (queries, keys) = (q.size(), k.size());
-        let content_to_position = key.filter(|_| self.content_to_position).map(|key| {
+        let content_to_position = key.map(|key| {
             let at = index.expand([queries[0], queries[1], queries[2], keys[2]], false);
             (q * scale).matmul(&heads(key)).gather(3, &at, false)
         });
-        let position_to_content = query.filter(|_| self.position_to_content).map(|query| {
+        let position_to_content = query.map(|query| {
             let at = index.tr().expand([keys[0], keys[1], keys[2], queries[2]], false);
             (k * (scale * share))
                 .matmul(&heads(query))
