@@ -49,6 +49,12 @@ enum Bench {
     Adapters(bench::adapters::AdaptersArgs),
     /// Generate with a language model and print the speed as JSON
     Generate(bench::generate::GenerateArgs),
+    /// Measure the best rate of matrix products and print it as JSON
+    Products(bench::products::ProductsArgs),
+    /// Measure the speed of a scorer and print it as JSON
+    Score(bench::scoring::ScoringArgs),
+    /// Take one training step and print how long the way to it was, as JSON
+    Startup(bench::training::TrainArgs),
     /// Train a model with random weights for some steps and compare its memory with the prediction
     Memory(bench::memory::MemoryArgs),
 }
@@ -65,6 +71,9 @@ fn main() -> ExitCode {
         Cli::Bench(Bench::Adapters(args)) => bench::adapters::measure(&args),
         Cli::Bench(Bench::Memory(args)) => bench::memory::measure(&args),
         Cli::Bench(Bench::Train(args)) => bench::training::train(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Startup(args)) => bench::training::startup(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Products(args)) => bench::products::measure(&args).and_then(|m| json(&m)),
+        Cli::Bench(Bench::Score(args)) => bench::scoring::measure(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
     app::finish(text.map(|text| {

@@ -74,6 +74,17 @@ pub fn peak_rss_mib() -> Option<f64> {
     kib(&status, "VmHWM:").map(|kib| (kib / 1024.0).round())
 }
 
+/// Seconds since this process started, to a hundredth, where the system reports it.
+pub fn process_age() -> Option<f64> {
+    const TICKS_PER_S: f64 = 100.0; // Linux's unit for programs, whatever the kernel's own
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in parentheses, may contain anything; the start is field 22 and the first after the name is 3.
+    let ticks: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let up = std::fs::read_to_string("/proc/uptime").ok()?;
+    let up: f64 = up.split_whitespace().next()?.parse().ok()?;
+    Some(((up - ticks / TICKS_PER_S) * 100.0).round() / 100.0)
+}
+
 /// Sets the number of threads of libtorch and rayon, 0 for as many as there are cores, and returns it.
 ///
 /// # Errors

@@ -164,11 +164,11 @@ pub fn run(command: &ScoreCommand) -> Result<String> {
     }
 }
 
-/// The scores as a table, or as one JSON object.
+/// The scores of the files.
 ///
 /// # Errors
 /// Files that cannot be read or do not match.
-fn score(args: &ScoreArgs) -> Result<String> {
+pub(crate) fn scores(args: &ScoreArgs) -> Result<Scores> {
     let scorer = SCORERS.iter().find(|s| s.name == args.kind);
     let scorer = scorer.ok_or_else(|| anyhow::anyhow!("unknown kind `{}`", args.kind))?;
     ensure!(
@@ -178,7 +178,15 @@ fn score(args: &ScoreArgs) -> Result<String> {
         scorer.files,
         args.refs.len()
     );
-    let scores = (scorer.score)(args)?;
+    (scorer.score)(args)
+}
+
+/// The scores as a table, or as one JSON object.
+///
+/// # Errors
+/// Files that cannot be read or do not match.
+fn score(args: &ScoreArgs) -> Result<String> {
+    let scores = scores(args)?;
     if args.json {
         let object: Map<String, Value> = scores.into_iter().map(|(n, v)| (n.to_owned(), v.into())).collect();
         return Ok(Value::Object(object).to_string() + "\n");

@@ -4,9 +4,10 @@ use crate::config::settings::Dtype;
 use crate::inputs::environment;
 use crate::inputs::environment::set_threads;
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use lora_core::generate::{Flavour, GenerationSettings, Generator, Strategy};
 use lora_core::nn::{BaseInit, Build, BuiltParams};
+use lora_core::weights::Weights;
 use lora_core::{device, method, model};
 use serde::Serialize;
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::time::Instant;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  lora bench generate gpt2-medium --beams 10 --device cuda --dtype bf16\n\n\
-    The weights are random and no text ends early, so that the work is known. Printed is one JSON object."
+    Weights are a folder's model.safetensors; a name, and a folder without that file, have random ones. No text ends early, so that\nthe work is known. Printed is one JSON object."
 )]
 pub struct GenerateArgs {
     /// A name such as gpt2-medium, or a folder with config.json
@@ -33,9 +34,15 @@ pub struct GenerateArgs {
     /// Tokens to generate for each prompt
     #[arg(long, default_value_t = 64)]
     pub new: usize,
-    /// Beams of the paper's beam search; 1 = greedy
+    /// Beams; 1 = greedy
     #[arg(long, default_value_t = 10)]
     pub beams: usize,
+    /// The beam search: the paper's, or that of transformers, for comparison
+    #[arg(long, value_enum, default_value_t = Search::Paper)]
+    pub search: Search,
+    /// Print the tokens of the texts too
+    #[arg(long)]
+    pub texts: bool,
     /// Number type of weights and activations
     #[arg(long, default_value = "fp32")]
     pub dtype: Dtype,
@@ -45,6 +52,15 @@ pub struct GenerateArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub device: String,
+}
+
+/// A beam search.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Search {
+    /// The paper's.
+    Paper,
+    /// That of transformers with `early_stopping=False`.
+    Transformers,
 }
 
 /// The JSON line.
@@ -61,6 +77,10 @@ pub struct Written {
     tokens_per_s: f64,
     prompts_per_s: f64,
     peak_mib: f64,
+    /// The score of each text.
+    scores: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    texts: Option<Vec<Vec<i64>>>,
 }
 
 /// Generates after random prompts.
@@ -82,7 +102,11 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         .base_kind(args.dtype.kind())
         .base_init(BaseInit::Random);
     let model = model::arch(&config)?.language_model(&config, &build.scope())?;
-    let BuiltParams { params: _params, .. } = build.finish()?;
+    let BuiltParams { params, .. } = build.finish()?;
+    if dir.join("model.safetensors").exists() {
+        let arch = model::arch(&config)?;
+        Weights::open(dir)?.load_into(&params, arch)?.require_complete()?;
+    }
     ensure!(
         args.prompts > 0 && args.prompt_len > 0,
         "there must be prompts, and tokens in them"
@@ -116,10 +140,12 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         tokens_per_s: tokens as f64 / seconds,
         prompts_per_s: args.prompts as f64 / seconds,
         peak_mib: environment::peak_rss_mib().unwrap_or_default(),
+        scores: texts.iter().map(|t| t.score).collect(),
+        texts: args.texts.then(|| texts.into_iter().map(|t| t.tokens).collect()),
     })
 }
 
-/// The paper's beam search, or greedy.
+/// Beam search, or greedy.
 fn settings(args: &GenerateArgs) -> GenerationSettings {
     GenerationSettings {
         strategy: match args.beams {
@@ -127,7 +153,10 @@ fn settings(args: &GenerateArgs) -> GenerationSettings {
             beams => Strategy::Beam {
                 beams,
                 length_penalty: 0.9,
-                flavour: Flavour::Paper,
+                flavour: match args.search {
+                    Search::Paper => Flavour::Paper,
+                    Search::Transformers => Flavour::Transformers,
+                },
             },
         },
         max_new_tokens: args.new,
@@ -137,7 +166,7 @@ fn settings(args: &GenerateArgs) -> GenerationSettings {
     }
 }
 
-/// Prompts of uneven lengths.
+/// Prompts of uneven lengths, the same as in tools/peer_bench.py.
 fn prompts(args: &GenerateArgs, vocab: i64) -> Vec<Vec<i64>> {
     let shortest = args.prompt_len.div_ceil(3);
     let prompt = |i: usize| {

@@ -3,4 +3,6 @@
 pub mod adapters;
 pub mod generate;
 pub mod memory;
+pub mod products;
+pub mod scoring;
 pub mod training;
