@@ -4,7 +4,6 @@ mod world;
 
 use experiments::experiment::registry;
 use std::path::PathBuf;
-use std::process::Output;
 use world::{World, config, refused, run, text};
 
 #[test]
