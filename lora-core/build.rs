@@ -12,6 +12,8 @@ const NODES: &[&str] = &[
     "linear.cpp",
     "layers.cpp",
     "optim.cpp",
+    "packed.cpp",
+    "decode.cpp",
 ];
 
 /// Namespace of the loops, and the compiler's flags.

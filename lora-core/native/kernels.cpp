@@ -234,11 +234,85 @@ void adamw(float* p, float* g, float* m, float* v, int64_t n, const Adam& a) {
   }
 }
 
+inline float number(const float* x, int64_t i) { return x[i]; }
+inline float number(const uint16_t* x, int64_t i) { return from_bits(static_cast<uint32_t>(x[i]) << 16); }
+
+template <typename T>
+void scores_of(const Own& own, const T* keys, const float* q, float* scores, int64_t ld) {
+  for (int64_t t = 0; t < own.count; t++) {
+    for (int64_t b = 0; b < own.beams; b++) {
+      const T* key = keys + t * own.step + own.table[b * own.table_step + t] * own.beam;
+      for (int64_t row = b * own.group; row < (b + 1) * own.group; row++) {
+        const float* query = q + row * own.width;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < own.width; i++) sum += query[i] * number(key, i);
+        scores[row * ld + t] = sum;
+      }
+    }
+  }
+}
+
+void own_scores(const Own& own, const float* q, float* scores, int64_t ld) {
+  if (own.half)
+    scores_of(own, static_cast<const uint16_t*>(own.keys), q, scores, ld);
+  else
+    scores_of(own, static_cast<const float*>(own.keys), q, scores, ld);
+}
+
+template <typename T>
+void values_of(const Own& own, const T* values, const float* p, int64_t ld, float* out) {
+  for (int64_t t = 0; t < own.count; t++) {
+    for (int64_t b = 0; b < own.beams; b++) {
+      const T* value = values + t * own.step + own.table[b * own.table_step + t] * own.beam;
+      for (int64_t row = b * own.group; row < (b + 1) * own.group; row++) {
+        const float share = p[row * ld + t];
+        float* sum = out + row * own.width;
+#pragma omp simd
+        for (int64_t i = 0; i < own.width; i++) sum[i] += share * number(value, i);
+      }
+    }
+  }
+}
+
+void own_values(const Own& own, const float* p, int64_t ld, float* out) {
+  if (own.half)
+    values_of(own, static_cast<const uint16_t*>(own.values), p, ld, out);
+  else
+    values_of(own, static_cast<const float*>(own.values), p, ld, out);
+}
+
+float block_maxima(const float* x, int64_t n, int64_t block, float* maxima) {
+  float all = -__builtin_inff();
+  for (int64_t start = 0; start < n; start += block) {
+    const int64_t len = n - start < block ? n - start : block;
+    float highest = -__builtin_inff();
+#pragma omp simd reduction(max : highest)
+    for (int64_t i = 0; i < len; i++) highest = x[start + i] > highest ? x[start + i] : highest;
+    *maxima++ = highest;
+    all = highest > all ? highest : all;
+  }
+  return all;
+}
+
+double exp_sum(const float* x, int64_t n, float shift) {
+  double all = 0;
+  for (int64_t start = 0; start < n; start += 1024) {
+    const int64_t len = n - start < 1024 ? n - start : 1024;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < len; i++) sum += exponential(x[start + i] - shift);
+    all += static_cast<double>(sum);
+  }
+  return all;
+}
+
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {softmax, probabilities, drop,     score_gradient, dot,          widen,
-                       narrow,  dropped,       add_norm, norm_gradient,  cross_entropy, relative, adamw};
+const Kernels table = {softmax,  probabilities, drop,          score_gradient, dot,        widen,        narrow,  dropped,
+                       add_norm, norm_gradient, cross_entropy, relative,       adamw,      own_scores,   own_values,
+                       block_maxima, exp_sum};
 
 }  // namespace LORA_ISA
 }  // namespace lora

@@ -19,6 +19,18 @@ struct Adam {
   float fresh1, beta2, fresh2, rate, root, eps, before, after;
 };
 
+// Tokens that the beams of a prompt have generated, at one key head: the keys or values of step t and beam s are `width`
+// numbers (bf16 if `half`, otherwise fp32) from `t * step + s * beam` on. At step t, beam b goes through beam
+// `table[b * table_step + t]`.
+struct Own {
+  const void* keys;
+  const void* values;
+  bool half;
+  int64_t width, step, beam;
+  const int32_t* table;
+  int64_t table_step, beams, group, count;
+};
+
 struct Kernels {
   // Softmax of the rows of `s` [rows, cols], row stride `ld`, in place. Row i reads the first `limit + i` columns if
   // `limit` > 0, otherwise all; the others become 0. `lse[i * lse_step]` receives log sum exp.
@@ -52,6 +64,14 @@ struct Kernels {
                    int64_t reach, float scale);
   // An update of `n` parameters; the gradient becomes 0.
   void (*adamw)(float* p, float* g, float* m, float* v, int64_t n, const Adam& a);
+  // The products of `q` [beams * group, width] with the keys: `scores` [beams * group, count], row stride `ld`.
+  void (*own_scores)(const Own& own, const float* q, float* scores, int64_t ld);
+  // out [beams * group, width] += p times the values, for `p` [beams * group, count], row stride `ld`.
+  void (*own_values)(const Own& own, const float* p, int64_t ld, float* out);
+  // The highest of each `block` values of `x`, and of all; NaN is passed over.
+  float (*block_maxima)(const float* x, int64_t n, int64_t block, float* maxima);
+  // Sum of exp(x - shift).
+  double (*exp_sum)(const float* x, int64_t n, float shift);
 };
 
 const Kernels& kernels();

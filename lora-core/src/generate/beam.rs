@@ -1,8 +1,9 @@
 //! Beam search.
 
 use super::ngram::ban;
-use super::search::{Beam, Live, Rule, generation};
+use super::search::{Beam, Live, Rule, best, continued, generation};
 use super::settings::{Flavour, Generation, GenerationSettings};
+use crate::nn::takes_logits;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -50,6 +51,10 @@ pub(super) fn candidates(
     s: &GenerationSettings,
     flavour: Flavour,
 ) -> Result<Vec<Vec<Beam>>> {
+    let count = count(s, s.rows(), flavour);
+    if takes_logits(&scores) {
+        return best(&scores, live, s, flavour == Flavour::Paper, count);
+    }
     let (vocab, rows) = (scores.size()[1], live.first().map_or(1, |l| l.beams.len()));
     let gained = match flavour {
         Flavour::Paper => ban(scores, live, s, false).log_softmax(-1, Kind::Float),
@@ -58,28 +63,11 @@ pub(super) fn candidates(
     let sums: Vec<f32> = live.iter().flat_map(|l| l.beams.iter().map(|b| b.score)).collect();
     let sums = Tensor::from_slice(&sums).to_device(gained.device()).unsqueeze(-1);
     let totals = (gained + sums).view([live.len() as i64, rows as i64 * vocab]);
-    let count = count(s, s.rows(), flavour);
     let (best, at) = totals.topk(count as i64, 1, true, true);
     let failed = || Error::torch("reading the beams");
     let best: Vec<f32> = Vec::try_from(best.reshape([-1])).map_err(failed())?;
     let at: Vec<i64> = Vec::try_from(at.reshape([-1])).map_err(failed())?;
-    let continued = |l: &Live, at: i64, score: f32| {
-        let parent = (at / vocab) as usize;
-        let mut tokens = l.beams[parent].tokens.clone();
-        tokens.push(at % vocab);
-        Beam { tokens, score, parent }
-    };
-    let of_prompt = |(l, (at, best)): (&Live, (&[i64], &[f32]))| {
-        at.iter()
-            .zip(best)
-            .map(|(at, score)| continued(l, *at, *score))
-            .collect()
-    };
-    Ok(live
-        .iter()
-        .zip(at.chunks(count).zip(best.chunks(count)))
-        .map(of_prompt)
-        .collect())
+    Ok(continued(live, vocab, count, &best, &at))
 }
 
 /// When a text ends, and its score.

@@ -21,6 +21,9 @@ use search::{Beam, Live, Rule};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Device, Tensor};
 
+/// Rows and new tokens from which packing the weights takes less time than it saves.
+const PACK_FROM: (usize, usize) = (4, 6);
+
 /// A finished text, for observers.
 #[derive(Debug)]
 pub struct Done<'a> {
@@ -60,6 +63,9 @@ impl Generator<'_> {
         self.settings.check(self.model)?;
         check_prompts(prompts, self.settings.max_new_tokens, self.model)?;
         let _guard = tch::no_grad_guard();
+        let rows = self.batch_size.min(prompts.len()) * self.settings.rows();
+        let packs = rows >= PACK_FROM.0 && self.settings.max_new_tokens >= PACK_FROM.1;
+        let _packed = packs.then(|| causal.packed());
         let total = prompts.len();
         let (mut texts, mut done) = (vec![Generation::default(); total], 0);
         // Longest first: prompts of a batch have similar lengths, and a lack of memory shows in the first batch.

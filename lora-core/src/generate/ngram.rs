@@ -23,16 +23,14 @@ fn completing<'a>(history: &'a [i64], words: &'a [Vec<i64>]) -> impl Iterator<It
     })
 }
 
-/// `scores` `[rows, vocab]` with -inf at the banned tokens of each row of `live`. `with_prompt`: bans cover the prompt
-/// too.
-pub(super) fn ban(scores: Tensor, live: &[Live], s: &GenerationSettings, with_prompt: bool) -> Tensor {
+/// The cells (row * vocab + token) of the banned tokens of each row of `live`. `with_prompt`: bans cover the prompt too.
+pub(super) fn cells(vocab: i64, live: &[Live], s: &GenerationSettings, with_prompt: bool) -> Vec<i64> {
     let (n, words) = (s.no_repeat_ngram, &s.bad_words);
-    if n == 0 && words.is_empty() {
-        return scores;
-    }
-    let vocab = scores.size()[1];
-    let rows = live.iter().flat_map(|l| l.beams.iter().map(move |b| (l.prompt, b)));
     let mut cells = Vec::new();
+    if n == 0 && words.is_empty() {
+        return cells;
+    }
+    let rows = live.iter().flat_map(|l| l.beams.iter().map(move |b| (l.prompt, b)));
     for (row, (prompt, beam)) in rows.enumerate() {
         let history = if with_prompt {
             &[prompt, &beam.tokens].concat()
@@ -43,6 +41,13 @@ pub(super) fn ban(scores: Tensor, live: &[Live], s: &GenerationSettings, with_pr
         let tokens = repeated.chain(completing(history, words));
         cells.extend(tokens.map(|token| row as i64 * vocab + token));
     }
+    cells
+}
+
+/// `scores` `[rows, vocab]` with -inf at the banned tokens of each row of `live`, as [`cells`].
+pub(super) fn ban(scores: Tensor, live: &[Live], s: &GenerationSettings, with_prompt: bool) -> Tensor {
+    let vocab = scores.size()[1];
+    let cells = cells(vocab, live, s, with_prompt);
     if cells.is_empty() {
         return scores;
     }

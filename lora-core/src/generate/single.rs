@@ -1,8 +1,9 @@
 //! Strategies with one row per prompt: greedy and sampling.
 
 use super::ngram::ban;
-use super::search::{Beam, Live, Rule, generation};
+use super::search::{Beam, Live, Rule, best, generation};
 use super::settings::{Generation, GenerationSettings};
+use crate::nn::takes_logits;
 use crate::seed::derive;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -45,6 +46,9 @@ impl Rule for Single {
 
 /// The most probable token of each row.
 pub(super) fn greedy(scores: Tensor, live: &[Live], s: &GenerationSettings) -> Result<Vec<Vec<Beam>>> {
+    if takes_logits(&scores) {
+        return best(&scores, live, s, false, 1);
+    }
     let tokens = ban(scores.shallow_clone(), live, s, true).argmax(-1, false);
     continued(&scores, &tokens, live)
 }

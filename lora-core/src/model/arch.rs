@@ -3,7 +3,7 @@
 use super::config;
 use super::shape::ModelShape;
 use crate::batch::Batch;
-use crate::nn::{ActivationCheckpointing, KvCache, Linear, Scope};
+use crate::nn::{ActivationCheckpointing, KvCache, Linear, PackedWeights, Scope};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -66,6 +66,9 @@ pub trait Causal {
     /// The logits of the token after each row of `batch`, `[B, vocab]` in fp32, and a cache that can continue each row
     /// with `beams` beams.
     fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache);
+
+    /// Packs the weights for the products of one generation, as long as the result lives; see [`PackedWeights`].
+    fn packed(&self) -> PackedWeights<'_>;
 
     /// Appends `ids` `[B * beams]`, one token per row, and returns the logits of the next token, `[B * beams, vocab]`
     /// in fp32.

@@ -7,8 +7,8 @@ use super::config::{check_heads, check_rates, check_sizes, config_json, read};
 use super::{Arch, Causal, Matrix, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
-    Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Norm, Role, Scope,
-    SoftPrompt, TapPoint, dropout,
+    Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Norm, Packable,
+    PackedWeights, Role, Scope, SoftPrompt, TapPoint, dropout,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -277,6 +277,14 @@ impl Causal for Gpt2 {
         (self.scores(&x.index_select(0, &batch.layout.last)), cache)
     }
 
+    fn packed(&self) -> PackedWeights<'_> {
+        let mut layers: Vec<&dyn Packable> = vec![&self.wte];
+        for block in &self.blocks {
+            layers.extend(block.linears().map(|linear| linear as &dyn Packable));
+        }
+        PackedWeights::new(layers, self.wte.device(), self.kind)
+    }
+
     fn decode(&self, ids: &Tensor, cache: &mut KvCache) -> Tensor {
         let mut x = self.placed(self.words(ids), &cache.positions(), false);
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -343,6 +351,10 @@ impl Block {
         let f = dropout(&self.ffn_out.forward(&f, train), self.dropout, train);
         let x = self.after_ffn.close(&f, train, |f| f + &x);
         self.after_block.close(&x, train, Tensor::shallow_clone)
+    }
+
+    fn linears(&self) -> [&Linear; 4] {
+        [&self.c_attn, &self.attn_out, &self.ffn_in, &self.ffn_out]
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

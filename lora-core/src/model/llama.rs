@@ -8,8 +8,8 @@ use super::config::{Rope, check_heads, check_rates, check_sizes, config_json, re
 use super::{Arch, Causal, Matrix, Model, ModelShape};
 use crate::batch::Batch;
 use crate::nn::{
-    Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, RmsNorm, Role,
-    Rotary, Rotation, Scope, SoftPrompt, TapPoint,
+    Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Packable,
+    PackedWeights, RmsNorm, Role, Rotary, Rotation, Scope, SoftPrompt, TapPoint,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -328,6 +328,16 @@ impl Causal for Decoder {
         };
         let x = self.run(words, &batch, step);
         (self.scores(&x.index_select(0, &batch.layout.last)), cache)
+    }
+
+    fn packed(&self) -> PackedWeights<'_> {
+        let linears = self.blocks.iter().flat_map(|block| &block.linears);
+        let mut layers: Vec<&dyn Packable> = linears.map(|linear| linear as &dyn Packable).collect();
+        match &self.head {
+            Some(head) => layers.push(head),
+            None => layers.push(&self.tokens),
+        }
+        PackedWeights::new(layers, self.tokens.device(), self.kind)
     }
 
     fn decode(&self, ids: &Tensor, cache: &mut KvCache) -> Tensor {

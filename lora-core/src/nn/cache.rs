@@ -1,5 +1,6 @@
 //! The key/value cache of generation: each new token costs one token's work.
 
+use super::{native, native_decode};
 use crate::batch::Batch;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -15,14 +16,72 @@ struct LayerCache {
 }
 
 impl LayerCache {
-    /// Stores the keys and values `[B * beams, d]` of one token at `at`; doubles the capacity if needed.
-    fn write(&mut self, at: i64, k: &Tensor, v: &Tensor) {
-        for (own, new) in [(&mut self.own.0, k), (&mut self.own.1, v)] {
+    /// Doubles the capacity if there is no room for a token at `at`.
+    fn reserve(&mut self, at: i64) {
+        for own in [&mut self.own.0, &mut self.own.1] {
             if at == own.size()[0] {
                 *own = Tensor::cat(&[&*own, &own.empty_like()], 0);
             }
-            own.get(at).copy_(new);
         }
+    }
+
+    /// Stores the keys and values `[B * beams, d]` of one token at `at`.
+    fn write(&mut self, at: i64, k: &Tensor, v: &Tensor) {
+        self.own.0.get(at).copy_(k);
+        self.own.1.get(at).copy_(v);
+    }
+}
+
+/// The beams of its prompt in which each row's tokens were generated: beams are reordered here, while their keys and
+/// values stay where they are, and are read from there (`native/decode.cpp`).
+#[derive(Debug)]
+struct Lineage {
+    /// Filled columns of each prompt's keys.
+    reach: Vec<i64>,
+    beams: usize,
+    /// `[rows, capacity]`.
+    table: Vec<i32>,
+    capacity: usize,
+}
+
+impl Lineage {
+    fn new(reach: Vec<i64>, beams: usize) -> Lineage {
+        let mut lineage = Lineage {
+            table: vec![0; reach.len() * beams * ROOM as usize],
+            reach,
+            beams,
+            capacity: ROOM as usize,
+        };
+        lineage.begin(0);
+        lineage
+    }
+
+    /// Lets every row write its token number `at` itself.
+    fn begin(&mut self, at: usize) {
+        if at == self.capacity {
+            let longer = |row: &[i32]| [row, row].concat();
+            self.table = self.table.chunks(self.capacity).flat_map(longer).collect();
+            self.capacity *= 2;
+        }
+        for (i, row) in self.table.chunks_mut(self.capacity).enumerate() {
+            row[at] = (i % self.beams) as i32;
+        }
+    }
+
+    /// Lets row i continue row `parents[i]`, which have `written` tokens.
+    fn reorder(&mut self, parents: &[i64], written: usize) {
+        let before = self.table.clone();
+        for (row, parent) in self.table.chunks_mut(self.capacity).zip(parents) {
+            let start = *parent as usize * self.capacity;
+            row[..written].copy_from_slice(&before[start..start + written]);
+        }
+    }
+
+    fn keep(&mut self, prompts: &[i64]) {
+        let of_prompt = self.beams * self.capacity;
+        let rows = |p: &i64| &self.table[*p as usize * of_prompt..(*p as usize + 1) * of_prompt];
+        self.table = prompts.iter().flat_map(rows).copied().collect();
+        self.reach = prompts.iter().map(|p| self.reach[*p as usize]).collect();
     }
 }
 
@@ -36,6 +95,10 @@ pub struct KvCache {
     /// Added to the scores of prompt tokens: -inf beyond a prompt's end, `[B, 1, 1, W]`. None if all prompts have the
     /// same length.
     mask: Option<Tensor>,
+    /// Where attention is computed by `native/`.
+    lineage: Option<Lineage>,
+    /// Tokens of each prompt.
+    lengths: Vec<i64>,
     /// Position of the first generated token of each row, `[B * beams]`.
     next: Tensor,
     beams: i64,
@@ -49,6 +112,8 @@ impl KvCache {
         KvCache {
             layers: Vec::new(),
             mask: batch.layout.mask.as_ref().map(Tensor::shallow_clone),
+            lineage: None,
+            lengths: batch.lengths.clone(),
             next: lengths.repeat_interleave_self_int(beams, 0, None),
             beams,
             written: 0,
@@ -68,6 +133,9 @@ impl KvCache {
     /// Counts a token once all blocks have stored it.
     pub fn advance(&mut self) {
         self.written += 1;
+        if let Some(lineage) = &mut self.lineage {
+            lineage.begin(self.written as usize);
+        }
     }
 
     /// Stores the prompts' keys and values of the next block, `[B, H, W, d / H]`, with a method's own before them.
@@ -75,6 +143,11 @@ impl KvCache {
         let (size, options) = (keys.size(), (keys.kind(), keys.device()));
         if let Some(mask) = &self.mask {
             self.mask = Some(mask.constant_pad_nd([size[2] - mask.size()[3], 0]));
+        }
+        if self.layers.is_empty() && native::takes(keys) {
+            let before = size[2] - self.lengths.iter().copied().max().unwrap_or(0);
+            let reach = self.lengths.iter().map(|len| len + before).collect();
+            self.lineage = Some(Lineage::new(reach, self.beams as usize));
         }
         let own = || Tensor::empty([ROOM, size[0] * self.beams, size[1] * size[3]], options);
         let layer = LayerCache {
@@ -90,6 +163,10 @@ impl KvCache {
     /// [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn reorder(&mut self, parents: &[i64]) -> Result<()> {
         if self.written == 0 || parents.iter().enumerate().all(|(i, p)| i as i64 == *p) {
+            return Ok(());
+        }
+        if let Some(lineage) = &mut self.lineage {
+            lineage.reorder(parents, self.written as usize);
             return Ok(());
         }
         let failed = || Error::torch("reordering beams");
@@ -110,6 +187,9 @@ impl KvCache {
     /// [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn keep(&mut self, prompts: &[i64]) -> Result<()> {
         let beams = self.beams;
+        if let Some(lineage) = &mut self.lineage {
+            lineage.keep(prompts);
+        }
         let rows: Vec<i64> = prompts.iter().flat_map(|p| p * beams..(p + 1) * beams).collect();
         let (prompts, rows) = (self.index(prompts), self.index(&rows));
         let select = |t: &Tensor, dim, index: &Tensor| {
@@ -140,6 +220,22 @@ impl KvCache {
         let (rows, dim) = (q.size()[0], q.size()[1]);
         let (beams, width, group) = (self.beams, dim / all, all / heads);
         let (at, count) = (self.written, self.written + 1);
+        self.layers[layer].reserve(at);
+        if let Some(lineage) = &self.lineage {
+            let LayerCache { read, own } = &self.layers[layer];
+            let cached = native_decode::Cached {
+                prompts: [&read.0, &read.1],
+                own: [&own.0, &own.1],
+                reach: &lineage.reach,
+                table: &lineage.table,
+                table_step: lineage.capacity,
+                beams,
+                heads: all,
+                kv_heads: heads,
+                written: at,
+            };
+            return native_decode::attend(&cached, [q, k, v]);
+        }
         self.layers[layer].write(at, k, v);
         let layer = &self.layers[layer];
         // [rows, H, count, d / H], without a copy

@@ -1,5 +1,6 @@
 //! The linear layer of all models: a weight, an optional bias, and the branches of a method.
 
+use super::packed::{Packable, PackedWeight};
 use super::tensors::{cast_like, copy};
 use super::{Branch, LowRank, dropout, native};
 use crate::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Linear {
     slots: Vec<Slot>,
     /// While merged, a copy of the weight with the branches' changes added; the weight itself is never modified.
     merged: Option<Tensor>,
+    /// A packed copy of the weight with the branches' changes added.
+    packed: PackedWeight,
 }
 
 impl Linear {
@@ -32,6 +35,7 @@ impl Linear {
             bias,
             slots: Vec::new(),
             merged: None,
+            packed: PackedWeight::default(),
         }
     }
 
@@ -52,7 +56,8 @@ impl Linear {
 
     /// [`Linear::forward`] of several layers for the same `x`, which costs less than one after the other.
     pub fn forward_all<const N: usize>(layers: [&Linear; N], x: &Tensor, train: bool) -> [Tensor; N] {
-        if native::takes(x) && x.dim() == 2 && layers.iter().all(|layer| layer.is_low_rank()) {
+        let packed = || !train && layers.iter().any(|layer| layer.packed.is_some());
+        if native::takes(x) && x.dim() == 2 && !packed() && layers.iter().all(|layer| layer.is_low_rank()) {
             let outputs = native::linears(x, &layers.map(|layer| layer.as_native(x, train)));
             if let Ok(outputs) = outputs.try_into() {
                 return outputs;
@@ -108,6 +113,9 @@ impl Linear {
 
     /// [`Linear::forward`] by libtorch's operators.
     fn plain(&self, x: &Tensor, train: bool) -> Tensor {
+        if !train && let Some(y) = self.packed.linear(x, self.bias.as_ref(), false) {
+            return y;
+        }
         let bias = self.bias.as_ref().map(|bias| cast_like(bias, x));
         if let Some(merged) = &self.merged {
             return x.linear(&cast_like(merged, x), bias.as_ref());
@@ -151,17 +159,20 @@ impl Linear {
         if self.merged.is_some() || self.slots.is_empty() {
             return Ok(());
         }
+        let merged = self.with_changes();
+        let merged = merged.ok_or_else(|| Error::Config("this method cannot be merged into the weights".into()))?;
+        self.merged = Some(merged.to_kind(self.weight.kind()));
+        Ok(())
+    }
+
+    /// The weight with the branches' changes in fp32; none if one of them is not equivalent to a change.
+    fn with_changes(&self) -> Option<Tensor> {
         let _guard = tch::no_grad_guard();
         let merged = self.weight.to_kind(Kind::Float).copy();
         for slot in &self.slots {
-            let delta = slot
-                .branch
-                .delta()
-                .ok_or_else(|| Error::Config("this method cannot be merged into the weights".into()))?;
-            let _ = merged.narrow(0, slot.start, slot.len).g_add_(&delta);
+            let _ = merged.narrow(0, slot.start, slot.len).g_add_(&slot.branch.delta()?);
         }
-        self.merged = Some(merged.to_kind(self.weight.kind()));
-        Ok(())
+        Some(merged)
     }
 
     /// Overwrites the weight with the merged weight and drops the branches, to save a merged model. Cannot be undone.
@@ -185,6 +196,25 @@ impl Linear {
     /// The low-rank changes of this layer, with the first output feature of each.
     pub fn low_rank(&self) -> impl Iterator<Item = (i64, LowRank<'_>)> {
         self.slots.iter().filter_map(|s| Some((s.start, s.branch.low_rank()?)))
+    }
+}
+
+impl Packable for Linear {
+    fn elements(&self) -> usize {
+        self.weight.numel()
+    }
+
+    fn pack(&self, kind: Kind) {
+        match (&self.merged, self.slots.is_empty()) {
+            (Some(merged), _) => self.packed.pack(merged, kind),
+            (None, true) => self.packed.pack(&self.weight, kind),
+            // A branch that is not a change of the weight stays beside it, and the weight as it is.
+            (None, false) => self.with_changes().iter().for_each(|w| self.packed.pack(w, kind)),
+        }
+    }
+
+    fn unpack(&self) {
+        self.packed.unpack();
     }
 }
 

@@ -370,7 +370,7 @@ pub(crate) fn fused_adamw(updated: &[Updated], lr: f64, betas: (f64, f64), decay
 }
 
 /// A new tensor from `native/`.
-fn tensor(pointer: *mut C_tensor) -> Tensor {
+pub(super) fn tensor(pointer: *mut C_tensor) -> Tensor {
     if pointer.is_null() {
         fail();
     }
@@ -380,7 +380,7 @@ fn tensor(pointer: *mut C_tensor) -> Tensor {
 
 /// Panics with libtorch's message, as tch's operators do; [`crate::device::guarded`] makes it an error.
 #[allow(clippy::panic)]
-fn fail() -> ! {
+pub(super) fn fail() -> ! {
     // SAFETY: the text lives until this thread's next failure.
     let text = unsafe { CStr::from_ptr(lora_native_error()) };
     panic!("{}", text.to_string_lossy())
