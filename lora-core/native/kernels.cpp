@@ -237,16 +237,18 @@ void adamw(float* p, float* g, float* m, float* v, int64_t n, const Adam& a) {
 inline float number(const float* x, int64_t i) { return x[i]; }
 inline float number(const uint16_t* x, int64_t i) { return from_bits(static_cast<uint32_t>(x[i]) << 16); }
 
-template <typename T>
+// The width of a head as a constant for the compiler (0: any).
+template <int64_t Width, typename T>
 void scores_of(const Own& own, const T* keys, const float* q, float* scores, int64_t ld) {
+  const int64_t width = Width ? Width : own.width;
   for (int64_t t = 0; t < own.count; t++) {
     for (int64_t b = 0; b < own.beams; b++) {
       const T* key = keys + t * own.step + own.table[b * own.table_step + t] * own.beam;
       for (int64_t row = b * own.group; row < (b + 1) * own.group; row++) {
-        const float* query = q + row * own.width;
+        const float* query = q + row * width;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < own.width; i++) sum += query[i] * number(key, i);
+        for (int64_t i = 0; i < width; i++) sum += query[i] * number(key, i);
         scores[row * ld + t] = sum;
       }
     }
@@ -255,9 +257,11 @@ void scores_of(const Own& own, const T* keys, const float* q, float* scores, int
 
 void own_scores(const Own& own, const float* q, float* scores, int64_t ld) {
   if (own.half)
-    scores_of(own, static_cast<const uint16_t*>(own.keys), q, scores, ld);
+    scores_of<0>(own, static_cast<const uint16_t*>(own.keys), q, scores, ld);
+  else if (own.width == 64)
+    scores_of<64>(own, static_cast<const float*>(own.keys), q, scores, ld);
   else
-    scores_of(own, static_cast<const float*>(own.keys), q, scores, ld);
+    scores_of<0>(own, static_cast<const float*>(own.keys), q, scores, ld);
 }
 
 template <typename T>

@@ -4,6 +4,9 @@
 #include <ATen/ops/empty.h>
 #include <cstdlib>
 #include <memory>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "native.h"
 
@@ -81,9 +84,12 @@ struct Packed {
     }
     const int m = static_cast<int>(out), k = static_cast<int>(in);
     const float one = 1;
-    const size_t bytes = (sgemm_pack_get_size_("A", &m, &kRows, &k) + 63) / 64 * 64;
-    memory.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    const size_t page = size_t{1} << 21, bytes = (sgemm_pack_get_size_("A", &m, &kRows, &k) + page - 1) / page * page;
+    memory.reset(static_cast<float*>(std::aligned_alloc(page, bytes)));
     TORCH_CHECK(memory, "no memory for a packed weight of ", bytes, " bytes");
+#ifdef __linux__
+    madvise(memory.get(), bytes, MADV_HUGEPAGE);  // 5 % of the products' time
+#endif
     sgemm_pack_("A", "T", &m, &kRows, &k, &one, from.const_data_ptr<float>(), &k, memory.get());
   }
 
