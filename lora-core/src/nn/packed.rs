@@ -34,7 +34,7 @@ impl PackedWeight {
         self.0.borrow().is_some()
     }
 
-    /// x Wᵀ + bias, in fp32 or the data type of `x` if `wide`, otherwise in the latter.
+    /// x Wᵀ + bias in the data type of `x`, or in that of the products if `wide`; none without a packed weight.
     pub(super) fn linear(&self, x: &Tensor, bias: Option<&Tensor>, wide: bool) -> Option<Tensor> {
         self.0.borrow().as_ref().map(|packed| packed.linear(x, bias, wide))
     }
@@ -42,9 +42,10 @@ impl PackedWeight {
 
 /// Packed copies of a model's weights, until it is dropped.
 ///
-/// Their products need no repacking at each call. The copies are in fp32, with the changes of methods that can be merged
-/// added, where the processor multiplies fp32 faster than bf16; results then are closer to exact than bf16's. They take
-/// the memory of the weights once more, and are not made where less than twice that is available.
+/// Their products need no repacking at each call. Low-rank and other changes of the weights are added to the copies, so
+/// that they cost nothing: logits are those of the branches to 1e-5. Where the processor multiplies fp32 faster than bf16,
+/// the copies of bf16 weights are in fp32 too, and logits closer to exact than bf16's. Copies take the memory of the
+/// weights in fp32 once more, and are not made where less than twice that is available.
 pub struct PackedWeights<'m>(Vec<&'m dyn Packable>);
 
 impl Debug for PackedWeights<'_> {
