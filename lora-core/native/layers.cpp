@@ -127,7 +127,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
 };
 
 // Rows of logits that are computed together.
-constexpr int64_t kLogits = 512;
+constexpr int64_t kLogits = 256;
 
 struct LossSettings {
   float smoothing, scale;  // scale: of the sum over rows
