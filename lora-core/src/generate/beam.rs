@@ -1,7 +1,8 @@
 //! Beam search.
 
+use super::candidates::{best, continued};
 use super::ngram::ban;
-use super::search::{Beam, Live, Rule, best, continued, generation};
+use super::search::{Beam, Live, Rule, generation};
 use super::settings::{Flavour, Generation, GenerationSettings};
 use crate::nn::takes_logits;
 use crate::{Error, Result};

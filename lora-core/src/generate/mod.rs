@@ -6,6 +6,7 @@
 //! the choice between two equal candidates.
 
 mod beam;
+mod candidates;
 mod ngram;
 mod search;
 mod settings;

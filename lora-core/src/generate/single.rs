@@ -1,7 +1,8 @@
 //! Strategies with one row per prompt: greedy and sampling.
 
+use super::candidates::best;
 use super::ngram::ban;
-use super::search::{Beam, Live, Rule, best, generation};
+use super::search::{Beam, Live, Rule, generation};
 use super::settings::{Generation, GenerationSettings};
 use crate::nn::takes_logits;
 use crate::seed::derive;
