@@ -56,7 +56,13 @@ fn main() {
 
 fn compiler(x86: bool) -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(3).pic(true).warnings(true);
+    build
+        .cpp(true)
+        .std("c++17")
+        .opt_level(3)
+        .debug(false)
+        .pic(true)
+        .warnings(true);
     build.flag_if_supported("-Wno-unused-parameter");
     if x86 {
         build.define("LORA_X86", None);
