@@ -23,7 +23,7 @@ const X86: &[(&str, &[&str])] = &[
     ("avx512", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
 ];
 
-fn main() {
+fn main() -> Result<(), &'static str> {
     println!("cargo:rerun-if-changed=native");
     let target = env::var("TARGET").unwrap_or_default();
     let x86 = target.starts_with("x86_64");
@@ -40,7 +40,7 @@ fn main() {
         build.compile(&format!("lora_kernels_{name}"));
     }
     let mut build = compiler(x86);
-    for folder in include_folders() {
+    for folder in include_folders()? {
         // As a system folder: the warnings of its headers are not ours.
         build.flag("-isystem").flag(folder);
     }
@@ -52,6 +52,7 @@ fn main() {
     build.file("native/dispatch.cpp");
     build.files(NODES.iter().map(|file| Path::new("native").join(file)));
     build.compile("lora_native");
+    Ok(())
 }
 
 fn compiler(x86: bool) -> cc::Build {
@@ -71,14 +72,14 @@ fn compiler(x86: bool) -> cc::Build {
 }
 
 /// The headers' folders: beside the library's folder, unless `LIBTORCH_INCLUDE` names another, as for torch-sys.
-fn include_folders() -> Vec<PathBuf> {
+fn include_folders() -> Result<Vec<PathBuf>, &'static str> {
     let beside = || {
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
         lib.and_then(|lib| lib.parent().map(Path::to_path_buf))
     };
     let home = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from).or_else(beside);
-    let home = home.unwrap_or_else(|| panic!("torch-sys did not say where libtorch lies"));
+    let home = home.ok_or("torch-sys did not say where libtorch lies")?;
     let home = fs::canonicalize(&home).unwrap_or(home);
     let include = home.join("include");
-    vec![include.join("torch/csrc/api/include"), include]
+    Ok(vec![include.join("torch/csrc/api/include"), include])
 }
