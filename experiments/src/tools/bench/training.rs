@@ -32,7 +32,7 @@ const LABELS: i64 = 2;
 pub struct TrainArgs {
     /// Folder with config.json, model.safetensors and workload.json
     pub dir: PathBuf,
-    /// A method's name, with its default settings, or its settings as YAML: {kind: lora, r: 4, targets: [qkv]}
+    /// A method's name, with its default settings, or its settings as YAML: {kind: ft_top, layers: 2}
     #[arg(long, value_name = "NAME|YAML", default_value = "lora")]
     pub method: String,
     /// Rank of the method `lora`, which adapts query and value; 8 by default
