@@ -68,7 +68,9 @@ pub trait Causal {
     fn prefill(&self, batch: &Batch, beams: i64) -> (Tensor, KvCache);
 
     /// Packs the weights for the products of one generation, as long as the result lives; see [`PackedWeights`].
-    fn packed(&self) -> PackedWeights<'_>;
+    fn packed(&self) -> PackedWeights<'_> {
+        PackedWeights::default()
+    }
 
     /// Appends `ids` `[B * beams]`, one token per row, and returns the logits of the next token, `[B * beams, vocab]`
     /// in fp32.

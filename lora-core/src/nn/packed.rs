@@ -46,6 +46,7 @@ impl PackedWeight {
 /// that they cost nothing: logits are those of the branches to 1e-5. Where the processor multiplies fp32 faster than bf16,
 /// the copies of bf16 weights are in fp32 too, and logits closer to exact than bf16's. Copies take the memory of the
 /// weights in fp32 once more, and are not made where less than twice that is available.
+#[derive(Default)]
 pub struct PackedWeights<'m>(Vec<&'m dyn Packable>);
 
 impl Debug for PackedWeights<'_> {
