@@ -7,6 +7,7 @@ use std::{env, fs};
 /// Files that know of libtorch.
 const NODES: &[&str] = &[
     "native.cpp",
+    "profile.cpp",
     "attention.cpp",
     "disentangled.cpp",
     "linear.cpp",
@@ -64,6 +65,8 @@ fn compiler(x86: bool) -> cc::Build {
         .debug(false)
         .pic(true)
         .warnings(true);
+    // As libtorch is compiled: some of its classes have other members without it.
+    build.define("NDEBUG", None);
     build.flag_if_supported("-Wno-unused-parameter");
     if x86 {
         build.define("LORA_X86", None);

@@ -102,6 +102,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q0, const at::Tensor& k0, const at::Tensor& v0,
                             std::shared_ptr<Shape> shape) {
+    const Timed timed(Operation::Attention, "attention");
     const at::Tensor q = rowwise(q0), k = rowwise(k0), v = rowwise(v0);
     at::Tensor lse;
     const at::Tensor out = attend(*shape, q, k, v, lse);
@@ -111,6 +112,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list above) {
+    const Timed timed(Operation::Attention, "attention, backward");
     const auto saved = ctx->get_saved_variables();
     const Shape& s = held<Shape>(ctx->saved_data["shape"]);
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3];

@@ -181,6 +181,7 @@ struct Search {
 // fp32 or bf16, computed in fp32.
 extern "C" at::Tensor* lora_attend(const LoraCache* cache, const at::Tensor* q, const at::Tensor* k, const at::Tensor* v) {
   return lora::guarded([&]() -> at::Tensor* {
+    const lora::Timed timed(lora::Operation::Attention, "attention of one token");
     for (const at::Tensor* t : {q, k, v})
       TORCH_CHECK(t->stride(1) == 1 && t->scalar_type() == cache->keys->scalar_type(), "the cache does not take ", t->toString());
     if (q->scalar_type() == at::kBFloat16) return lora::handed(lora::attended<uint16_t>(*cache, *q, *k, *v));
@@ -197,6 +198,7 @@ extern "C" const void* lora_candidates(at::Tensor* logits, int64_t beams, const 
                                        int64_t bans, bool before, int64_t count, float* totals, int64_t* cells) {
   lora::last_error().clear();
   return lora::guarded([&]() -> const void* {
+    const lora::Timed timed(lora::Operation::Other, "candidates");
     TORCH_CHECK(logits->is_contiguous() && logits->scalar_type() == at::kFloat, "logits must be contiguous in fp32");
     const int64_t rows = logits->size(0), vocab = logits->size(1);
     std::vector<size_t> starts(static_cast<size_t>(rows) + 1, static_cast<size_t>(bans));

@@ -167,6 +167,7 @@ at::Tensor attend(const Relative& s, const Tensors& t, at::Tensor& lse) {
 class Disentangled : public torch::autograd::Function<Disentangled> {
  public:
   static at::Tensor forward(AutogradContext* ctx, at::TensorList given, std::shared_ptr<Relative> shape) {
+    const Timed timed(Operation::Attention, "disentangled attention");
     const Tensors t{given[0], given[1], given[2], given[3], given[4]};
     at::Tensor lse;
     const at::Tensor out = attend(*shape, t, lse);
@@ -176,6 +177,7 @@ class Disentangled : public torch::autograd::Function<Disentangled> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list above) {
+    const Timed timed(Operation::Attention, "disentangled attention, backward");
     const auto saved = ctx->get_saved_variables();
     const Relative& s = held<Relative>(ctx->saved_data["shape"]);
     const Tensors t{saved[0], saved[1], saved[2], saved[3], saved[4]};

@@ -48,12 +48,14 @@ at::Tensor dropped(const at::Tensor& x, const Mask& mask) {
 class Dropout : public torch::autograd::Function<Dropout> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, std::shared_ptr<Mask> mask) {
+    const Timed timed(Operation::Dropout, "dropout");
     const at::Tensor y = dropped(x.contiguous(), *mask);
     ctx->saved_data["mask"] = hold(std::move(mask));
     return y;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list above) {
+    const Timed timed(Operation::Dropout, "dropout, backward");
     return {dropped(above[0].contiguous(), held<Mask>(ctx->saved_data["mask"])), at::Tensor()};
   }
 };
@@ -90,6 +92,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& a, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& bias, double eps) {
+    const Timed timed(Operation::Norm, "add and norm");
     at::Tensor sum = at::empty_like(a), stats = at::empty({a.size(0), 2}, a.options().dtype(at::kFloat));
     const at::Tensor y = add_norm(a, x, weight, bias, static_cast<float>(eps), sum, stats);
     ctx->save_for_backward({sum, stats, weight});
@@ -97,6 +100,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list above) {
+    const Timed timed(Operation::Norm, "add and norm, backward");
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &sum = saved[0], &stats = saved[1], w = saved[2].to(at::kFloat), dy = above[0].contiguous();
     const int64_t rows = sum.size(0), n = sum.size(1);
@@ -185,6 +189,7 @@ class VocabularyLoss : public torch::autograd::Function<VocabularyLoss> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h, const at::Tensor& w, const at::Tensor& targets,
                             std::shared_ptr<LossSettings> settings) {
+    const Timed timed(Operation::Loss, "vocabulary loss");
     const auto fp32 = h.options().dtype(at::kFloat);
     at::Tensor dh, dw;
     if (ctx->needs_input_grad(0)) dh = at::empty({h.size(0), h.size(1)}, fp32);

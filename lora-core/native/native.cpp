@@ -59,6 +59,7 @@ void product(at::Tensor& out, bool accumulate, float alpha, const at::Tensor& a,
               "matrices of ", a.sizes(), " and ", b.sizes(), " do not make one of ", out.sizes());
   TORCH_CHECK(out.stride(1) == 1 && a.stride(1) == 1 && b.stride(1) == 1, "rows must be contiguous");
   if (m == 0 || n == 0) return;
+  const Timed timed(Operation::Product, "product", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
   divided(ta, tb, m, n, k, alpha, a.const_data_ptr<float>(), a.stride(0), b.const_data_ptr<float>(), b.stride(0),
           accumulate ? 1.0f : 0.0f, out.mutable_data_ptr<float>(), out.stride(0));
 }

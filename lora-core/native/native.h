@@ -11,6 +11,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "profile.h"
 
 namespace lora {
 

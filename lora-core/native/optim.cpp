@@ -31,6 +31,7 @@ extern "C" struct LoraParam {
 // success.
 extern "C" const void* lora_adamw(const LoraParam* params, int64_t count, const lora::Adam* adam) {
   return lora::guarded([&]() -> const void* {
+    const lora::Timed timed(lora::Operation::Optimiser, "AdamW");
     std::vector<lora::Piece> pieces;
     for (const LoraParam* one = params; one < params + count; one++) {
       for (const at::Tensor* t : {one->param, one->gradient, one->mean, one->square})
@@ -56,6 +57,7 @@ extern "C" const void* lora_adamw(const LoraParam* params, int64_t count, const 
 extern "C" const void* lora_fused_adamw(const LoraParam* params, int64_t count, double lr, double beta1, double beta2,
                                         double decay, double eps, int64_t step) {
   return lora::guarded([&]() -> const void* {
+    const lora::Timed timed(lora::Operation::Optimiser, "fused AdamW");
     for (const bool decays : {true, false}) {
       std::vector<at::Tensor> p, g, m, v, steps;
       for (const LoraParam* one = params; one < params + count; one++) {

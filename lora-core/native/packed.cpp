@@ -95,6 +95,8 @@ struct Packed {
 
   // x Wᵀ + bias for x [T, in], in the data type of the products.
   at::Tensor times(const at::Tensor& x, const at::Tensor& bias) const {
+    const double flop = 2.0 * static_cast<double>(x.size(0)) * static_cast<double>(in) * static_cast<double>(out);
+    const Timed timed(Operation::Product, "product with a packed weight", flop);
     const at::Tensor input = x.scalar_type() == kind ? x.contiguous() : x.to(kind);
     const at::Tensor shift = bias.defined() ? bias.to(kind) : bias;
     if (engine == kOneDnn) return product_with(input, weight, shift);

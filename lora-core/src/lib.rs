@@ -66,6 +66,7 @@ mod load_report;
 pub mod method;
 pub mod model;
 pub mod nn;
+pub mod profile;
 pub mod seed;
 pub mod train;
 pub mod weights;

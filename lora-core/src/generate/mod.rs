@@ -17,6 +17,7 @@ pub use settings::{Flavour, Generation, GenerationSettings, Strategy};
 use crate::batch::Batch;
 use crate::device::guarded;
 use crate::model::{Causal, Model};
+use crate::profile::{Phase, phase};
 use crate::{Error, Result};
 use search::{Beam, Live, Rule};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,7 @@ impl Generator<'_> {
         self.settings.check(self.model)?;
         check_prompts(prompts, self.settings.max_new_tokens, self.model)?;
         let _guard = tch::no_grad_guard();
+        let _decoding = phase(Phase::Decoding, self.device);
         let rows = self.batch_size.min(prompts.len()) * self.settings.rows();
         let packs = rows >= PACK_FROM.0 && self.settings.max_new_tokens >= PACK_FROM.1;
         let _packed = packs.then(|| causal.packed());

@@ -35,6 +35,10 @@ pub struct FitConfig {
     /// Variant of AdamW.
     #[serde(default, skip_serializing_if = "AdamForm::is_torch")]
     pub adamw: AdamForm,
+    /// Steps whose rows are sorted by length and divided anew, so that rows of a step have similar lengths: less padding on a
+    /// GPU, none to save on a CPU. 0 keeps the random order. It changes which rows stand in one step, and so every number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub length_window: usize,
     /// Whether activations inside a block are recomputed in the backward pass instead of stored: less memory, a third
     /// more work, the same values ([`crate::nn::ActivationCheckpointing`]).
     #[serde(default, skip_serializing)]
@@ -69,6 +73,7 @@ impl Default for FitConfig {
             beta2: 0.999,
             eps: 1e-8,
             adamw: AdamForm::Torch,
+            length_window: 0,
             recompute: false,
             checkpoint_every: 0,
             objective: classes(),
@@ -76,6 +81,10 @@ impl Default for FitConfig {
             device: cpu(),
         }
     }
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn classes() -> Objective {

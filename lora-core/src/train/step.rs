@@ -5,6 +5,7 @@ use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::model::Model;
 use crate::nn::{ActivationCheckpointing, Params};
+use crate::profile::{Phase, phase};
 use crate::seed::{derive, seed_step};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -66,9 +67,16 @@ impl<'a> Stepper<'a> {
             let pass = done * c.accumulate as u64 + part as u64;
             seed_step(c.seed, pass);
             let checkpointing = ActivationCheckpointing::training(derive(c.seed, "blocks", pass), c.recompute);
-            let batch = Batch::new(rows, c.device)?;
-            let features = self.model.features(&batch, true, &checkpointing);
-            let loss = training_loss(self.model, &features, &batch, c.objective) * share;
+            let batch = {
+                let _data = phase(Phase::Data, c.device);
+                Batch::new(rows, c.device)?
+            };
+            let loss = {
+                let _forward = phase(Phase::Forward, c.device);
+                let features = self.model.features(&batch, true, &checkpointing);
+                training_loss(self.model, &features, &batch, c.objective) * share
+            };
+            let _backward = phase(Phase::Backward, c.device);
             loss.f_backward().map_err(Error::torch("the backward pass"))?;
             checkpointing.backward();
             total += loss.detach();
@@ -79,6 +87,7 @@ impl<'a> Stepper<'a> {
                 return Err(Error::NoGradient(without.join(", ")));
             }
         }
+        let _optimiser = phase(Phase::Optimiser, c.device);
         if let Some(clip) = c.clip {
             self.optim.clip(clip);
         }

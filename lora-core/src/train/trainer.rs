@@ -6,6 +6,7 @@ use crate::batch::Row;
 use crate::device::synchronize;
 use crate::model::Model;
 use crate::nn::Params;
+use crate::profile::{Phase, phase};
 use crate::seed::derive;
 use crate::weights;
 use crate::{Error, Result};
@@ -16,6 +17,27 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::Tensor;
+
+/// The order of the rows in an epoch: random, or with rows of similar lengths together within windows of some steps.
+fn order(rows: &[Row], c: &FitConfig, epoch: u64) -> Vec<usize> {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(derive(c.seed, "shuffle", epoch));
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.shuffle(&mut random);
+    let step = c.batch_size * c.accumulate;
+    if c.length_window < 2 {
+        return order;
+    }
+    let mut out = Vec::with_capacity(order.len());
+    for window in order.chunks_mut(c.length_window.saturating_mul(step)) {
+        window.sort_by_key(|i| rows[*i].ids.len());
+        let mut steps: Vec<&[usize]> = window.chunks(step).collect();
+        // A last step with fewer rows stays last, so that the others keep their boundaries.
+        let whole = window.len() / step;
+        steps[..whole].shuffle(&mut random);
+        out.extend(steps.concat());
+    }
+    out
+}
 
 /// An event of a run, for observers.
 #[derive(Debug)]
@@ -160,10 +182,7 @@ impl<'a> Trainer<'a> {
         observe: &mut dyn FnMut(Event),
     ) -> Result<()> {
         let c = self.config;
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(derive(
-            c.seed, "shuffle", epoch,
-        )));
+        let order = order(rows, c, epoch);
         let done = (state.progress.step % per_epoch) as usize;
         state.since = Instant::now();
         for group in order.chunks(c.batch_size * c.accumulate).skip(done) {
@@ -228,7 +247,10 @@ impl<'a> Trainer<'a> {
         synchronize(self.config.device);
         state.progress.train_seconds += state.since.elapsed().as_secs_f64();
         let started = Instant::now();
-        let metrics = evaluate(self.model)?;
+        let metrics = {
+            let _evaluation = phase(Phase::Evaluation, self.config.device);
+            evaluate(self.model)?
+        };
         state.progress.eval_seconds += started.elapsed().as_secs_f64();
         let train_loss = state.progress.epoch_loss / per_epoch as f64;
         state.progress.epoch_loss = 0.0;
@@ -277,5 +299,44 @@ impl<'a> Trainer<'a> {
             Some(checkpoint) => checkpoint.save(&state.stepper.optim, &state.progress),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Target;
+
+    #[test]
+    fn a_window_of_steps_has_rows_of_similar_lengths_and_all_of_them() {
+        let row = |n: usize| Row {
+            ids: vec![7; n],
+            types: Vec::new(),
+            prompt: None,
+            target: Target::Class(0),
+        };
+        let rows: Vec<Row> = (0..50).map(|i| row(1 + (i * 37) % 50)).collect();
+        let config = |length_window| FitConfig {
+            batch_size: 4,
+            length_window,
+            ..FitConfig::default()
+        };
+        let spread = |order: &[usize]| -> usize {
+            let length = |i: &usize| rows[*i].ids.len();
+            let of = |step: &[usize]| step.iter().map(length).max().unwrap() - step.iter().map(length).min().unwrap();
+            order.chunks(4).map(of).sum()
+        };
+        let (random, sorted) = (order(&rows, &config(0), 3), order(&rows, &config(6), 3));
+        assert!(
+            spread(&sorted) * 3 < spread(&random),
+            "{} {}",
+            spread(&sorted),
+            spread(&random)
+        );
+        let mut all = sorted.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+        assert_ne!(order(&rows, &config(6), 4), sorted);
+        assert_eq!(order(&rows, &config(6), 3), sorted);
     }
 }

@@ -116,6 +116,7 @@ fn pairs(count: usize) -> Vec<Row> {
 
 pub fn fit_config(model_type: &str) -> FitConfig {
     FitConfig {
+        length_window: 0,
         epochs: 2,
         batch_size: 4,
         accumulate: 2,

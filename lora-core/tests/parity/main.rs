@@ -130,6 +130,7 @@ fn merging_keeps_the_function_and_unmerging_restores_it() {
 
 fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize, accumulate: usize) -> FitConfig {
     FitConfig {
+        length_window: 0,
         epochs: 1,
         batch_size,
         accumulate,
