@@ -131,6 +131,11 @@ impl GlueTask {
             .collect()
     }
 
+    /// The columns of the first sentence, and of the second if there is one, in the TSV files.
+    pub(crate) fn text_columns(&self) -> (&'static str, Option<&'static str>) {
+        (self.layout.first, self.layout.second)
+    }
+
     /// The task's folder in the data set on the hub.
     pub(crate) fn hub_config(&self) -> String {
         self.id.replace('-', "")

@@ -51,6 +51,10 @@ const WEIGHTS: [[&str; 2]; 2] = [
     ["pytorch_model.bin", "pytorch_model.bin.index.json"],
 ];
 
+/// The files of a PEFT adapter; its weights as safetensors or as a pickle (which is read without executing it).
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
 /// A repository at one commit, in the cache.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
@@ -170,6 +174,36 @@ impl Hub {
     pub fn model(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
         let repo = Repo::new(RepoType::Model, id, revision)?;
         self.snapshot(&repo, |listing| self.bring_model(&repo, listing), missing_of_model)
+    }
+
+    /// The folder of a PEFT adapter: its configuration and its weights. `revision` as in [`Hub::model`].
+    ///
+    /// # Errors
+    /// Any [`HubError`] but `Data`.
+    pub fn adapter(&self, id: &str, revision: Option<&str>) -> Result<Snapshot, HubError> {
+        let repo = Repo::new(RepoType::Model, id, revision)?;
+        let weights = |has: &dyn Fn(&str) -> bool| ADAPTER_WEIGHTS.into_iter().find(|file| has(file));
+        let bring = |listing: &Listing| {
+            let has = |file: &str| listing.files.iter().any(|f| f == file);
+            let weights = weights(&has).ok_or_else(|| no_file(&repo, ADAPTER_WEIGHTS[0]))?;
+            let config = Some(ADAPTER_CONFIG).filter(|file| has(file));
+            let config = config.ok_or_else(|| no_file(&repo, ADAPTER_CONFIG))?;
+            [config, weights]
+                .iter()
+                .try_for_each(|file| self.bring(&repo, listing, file))
+        };
+        let missing = |dir: &Path| {
+            let has = |file: &str| dir.join(file).is_file();
+            let wanted = [
+                (has(ADAPTER_CONFIG), ADAPTER_CONFIG),
+                (weights(&has).is_some(), ADAPTER_WEIGHTS[0]),
+            ];
+            Ok(wanted
+                .iter()
+                .find(|(there, _)| !there)
+                .map(|(_, file)| (*file).to_owned()))
+        };
+        self.snapshot(&repo, bring, missing)
     }
 
     /// A GLUE task from the data set [`GLUE`], with the snapshot that it was read from.

@@ -1,0 +1,229 @@
+//! Rows of a user's own file, whatever its columns are: CSV, TSV, JSON lines, parquet, or one text a line.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::text_file::TextFile;
+use crate::{DataError, parquet_rows};
+
+/// The column of a file without columns.
+pub const TEXT: &str = "text";
+
+/// A file's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnRows {
+    /// The columns' names.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<OwnRow>,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnRow {
+    /// Its line in the file, from 1; of parquet its number, from 1.
+    pub line: usize,
+    /// Its values, one a column; none where there is none.
+    pub cells: Vec<Option<String>>,
+}
+
+impl OwnRows {
+    /// The place of a column.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] with the columns that there are.
+    pub fn column(&self, path: &Path, name: &str) -> Result<usize, DataError> {
+        let found = self.columns.iter().position(|column| column == name);
+        found.ok_or_else(|| {
+            malformed(
+                path,
+                1,
+                format!("no column \"{name}\"; the file has: {}", self.columns.join(", ")),
+            )
+        })
+    }
+}
+
+/// Reads a file by the ending of its name: `.csv` (quoted as in RFC 4180), `.tsv` (quotes are text), `.jsonl` (objects),
+/// `.parquet`; any other has a text on each line, in the column `text`. The first line of CSV and TSV names the columns. `.gz` and
+/// `.bz2` behind these are unpacked.
+///
+/// # Errors
+/// Files that cannot be read, with the line of what is wrong.
+pub fn read(path: &Path) -> Result<OwnRows, DataError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let plain = name.trim_end_matches(".gz").trim_end_matches(".bz2");
+    let ending = plain.rsplit_once('.').map_or("", |(_, ending)| ending);
+    if ending == "parquet" {
+        return parquet(path);
+    }
+    let file = TextFile::read(path.to_path_buf(), |_| ())?;
+    match ending {
+        "csv" => separated(&file, b',', true),
+        "tsv" => separated(&file, b'\t', false),
+        "jsonl" | "ndjson" | "json" => objects(&file),
+        _ => Ok(texts(&file)),
+    }
+}
+
+fn malformed(path: &Path, line: usize, problem: String) -> DataError {
+    DataError::Malformed {
+        path: path.to_path_buf(),
+        line,
+        problem,
+    }
+}
+
+fn separated(file: &TextFile, delimiter: u8, quoted: bool) -> Result<OwnRows, DataError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .quoting(quoted)
+        .flexible(true)
+        .from_reader(file.text().as_bytes());
+    let broken = |e: csv::Error| {
+        let line = e.position().map_or(1, |at| at.line() as usize);
+        malformed(&file.path, line, e.to_string())
+    };
+    let columns: Vec<String> = reader.headers().map_err(broken)?.iter().map(String::from).collect();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(broken)?;
+        let line = record.position().map_or(1, |at| at.line() as usize);
+        if record.len() != columns.len() {
+            let (found, wanted) = (record.len(), columns.len());
+            return Err(malformed(
+                &file.path,
+                line,
+                format!("{found} columns, and the first line names {wanted}"),
+            ));
+        }
+        rows.push(OwnRow {
+            line,
+            cells: record.iter().map(|cell| Some(cell.to_owned())).collect(),
+        });
+    }
+    Ok(OwnRows { columns, rows })
+}
+
+fn objects(file: &TextFile) -> Result<OwnRows, DataError> {
+    let mut all = Vec::new();
+    for (line, text) in file.lines().filter(|(_, text)| !text.trim().is_empty()) {
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| malformed(&file.path, line, format!("not JSON: {e}")))?;
+        if !value.is_object() {
+            return Err(malformed(&file.path, line, "not a JSON object".into()));
+        }
+        all.push((line, value));
+    }
+    Ok(of_objects(all))
+}
+
+fn parquet(path: &Path) -> Result<OwnRows, DataError> {
+    let bytes = std::fs::read(path).map_err(|source| DataError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(of_objects((1..).zip(parquet_rows::read(path, bytes)?).collect()))
+}
+
+/// Rows of objects; the columns are the keys of all, in the order in which they appear. Values that are not text are written as
+/// JSON.
+fn of_objects(all: Vec<(usize, Value)>) -> OwnRows {
+    let mut columns: Vec<String> = Vec::new();
+    for key in all
+        .iter()
+        .filter_map(|(_, value)| value.as_object())
+        .flat_map(|object| object.keys())
+    {
+        if !columns.contains(key) {
+            columns.push(key.clone());
+        }
+    }
+    let cell = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let row = |(line, value): (usize, Value)| OwnRow {
+        line,
+        cells: columns.iter().map(|column| value.get(column).and_then(cell)).collect(),
+    };
+    let rows = all.into_iter().map(row).collect();
+    OwnRows { columns, rows }
+}
+
+fn texts(file: &TextFile) -> OwnRows {
+    let row = |(line, text): (usize, &str)| OwnRow {
+        line,
+        cells: vec![Some(text.to_owned())],
+    };
+    OwnRows {
+        columns: vec![TEXT.to_owned()],
+        rows: file.lines().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(name: &str, text: &str) -> Result<OwnRows, DataError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read(&path)
+    }
+
+    fn cells(rows: &OwnRows) -> Vec<(usize, Vec<&str>)> {
+        let mut all = Vec::new();
+        for OwnRow { line, cells } in &rows.rows {
+            all.push((
+                *line,
+                cells.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect(),
+            ));
+        }
+        all
+    }
+
+    #[test]
+    fn each_form_has_rows_with_their_lines() {
+        let csv = rows("a.csv", "text,label\n\"two\nlines, \"\"so\"\"\",1\nplain,0\n").unwrap();
+        assert_eq!(csv.columns, ["text", "label"]);
+        assert_eq!(
+            cells(&csv),
+            [(2, vec!["two\nlines, \"so\"", "1"]), (4, vec!["plain", "0"])]
+        );
+        let tsv = rows("a.tsv", "a\tb\n\"x\ty\n").unwrap();
+        assert_eq!(cells(&tsv), [(2, vec!["\"x", "y"])]);
+        let json = rows("a.jsonl", "{\"a\": \"x\"}\n\n{\"b\": 2.5, \"a\": null}\n").unwrap();
+        assert_eq!(json.columns, ["a", "b"]);
+        assert_eq!(cells(&json), [(1, vec!["x", ""]), (3, vec!["", "2.5"])]);
+        assert_eq!(json.rows[1].cells, [None, Some("2.5".to_owned())]);
+        assert_eq!(
+            cells(&rows("a.txt", "one\ntwo\n").unwrap()),
+            [(1, vec!["one"]), (2, vec!["two"])]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_file_and_line() {
+        for (name, text, said) in [
+            ("a.csv", "a,b\n1,2\n3\n", "a.csv:3: 1 columns"),
+            ("a.jsonl", "{}\n[1]\n", "a.jsonl:2: not a JSON object"),
+            ("a.jsonl", "{}\n{\n", "a.jsonl:2: not JSON"),
+            ("a.parquet", "no", "not a sound parquet file"),
+        ] {
+            let error = rows(name, text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let table = rows("a.tsv", "a\tb\n").unwrap();
+        assert!(
+            table
+                .column(Path::new("a.tsv"), "c")
+                .unwrap_err()
+                .to_string()
+                .contains("the file has: a, b")
+        );
+    }
+}
