@@ -2,15 +2,17 @@
 
 use crate::experiment::Experiment;
 use crate::experiment::flags::ExperimentArgs;
+use crate::experiment::rates::{self, Stage};
 use crate::experiment::registry;
 use crate::experiment::resolved::Resolved;
 use crate::plan::{Plan, dry_run};
 use crate::report::console::{Console, LineWriter, OutputArgs};
 use crate::report::json_events::JsonEvents;
+use crate::report::profile::{Ceiling, Profiling};
 use crate::report::tensorboard::TensorBoard;
 use crate::report::{Report, Status};
-use crate::runner;
 use crate::runner::events::{Observer, RunEvent};
+use crate::runner::{self, Outcome};
 use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result};
 use clap::{Args, Command, FromArgMatches};
@@ -30,10 +32,21 @@ pub fn main(name: &str) -> ExitCode {
 
 /// Runs the experiment of that name with these flags, under the program's name `program`.
 pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let flags: Vec<OsString> = flags.into_iter().collect();
+    if let [word, preset] = &flags[..]
+        && word.as_os_str() == "config"
+    {
+        let text = registry::find(name).and_then(|experiment| experiment.preset(&preset.to_string_lossy()));
+        return finish(text.map(|text| {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }));
+    }
     let words = std::iter::once(OsString::from(program)).chain(flags);
     let cli = registry::find(name).and_then(|experiment| Cli::parse(experiment, program, words));
     finish(cli.and_then(|cli| match &cli.args {
         args if args.list => cli.list(),
+        args if args.print_config => cli.print_config(),
         args if args.dry_run => cli.dry_run(),
         _ => cli.run(),
     }))
@@ -87,10 +100,39 @@ impl Cli {
         let resolved = Resolved::new(self.experiment, &self.args)?;
         let mut observers = self.observers()?;
         let mut emit = |event: &RunEvent| observers.iter_mut().for_each(|observer| observer.on_event(event));
-        let plan = Plan::new(resolved, self.show.quiet)?;
-        let outcome = runner::run(plan, &self.scorers, &STOP, &mut emit)?;
+        let profiling = Profiling::start(self.args.profile.as_deref())?;
+        let (outcome, ceiling) = self.outcome(resolved, &mut emit)?;
         let report = Report::new(outcome)?;
-        Ok(exit_code(report.publish(&mut emit)?))
+        let status = report.publish(&mut emit)?;
+        drop(observers);
+        if let Some(profiling) = profiling {
+            eprint!("\n{}", profiling.finish(ceiling.measure())?);
+        }
+        Ok(exit_code(status))
+    }
+
+    /// Computes the runs, after those that try learning rates where the configuration asks for them.
+    fn outcome(&self, mut resolved: Resolved, emit: &mut (dyn FnMut(&RunEvent) + Send)) -> Result<(Outcome, Ceiling)> {
+        let mut compute = |resolved: Resolved| {
+            let plan = Plan::new(resolved, self.show.quiet)?;
+            let ceiling = Ceiling::of(&plan)?;
+            Ok::<_, anyhow::Error>((runner::run(plan, &self.scorers, &STOP, &mut *emit)?, ceiling))
+        };
+        if let Some(tries) = resolved.tries() {
+            let (tried, ceiling) = compute(tries)?;
+            if tried.interrupted {
+                return Ok((tried, ceiling));
+            }
+            let runs = tried.runs.iter().map(|run| (&run.config, run.id.as_str()));
+            resolved.stage = Stage::Chosen(rates::choose(runs, &tried.store)?);
+        }
+        compute(resolved)
+    }
+
+    /// Prints the configuration.
+    fn print_config(&self) -> Result<ExitCode> {
+        print!("{}", self.args.config(self.experiment)?.commented()?);
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Prints presets, tasks and methods.
@@ -99,9 +141,21 @@ impl Cli {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Prints the plan. Nothing is written.
+    /// Prints the plan; where learning rates are tried, that of the tries, and then that of the runs that count. Nothing is
+    /// written.
     fn dry_run(&self) -> Result<ExitCode> {
         let resolved = Resolved::new(self.experiment, &self.args)?;
+        if let Some(tries) = resolved.tries() {
+            self.show_plan(tries)?;
+            if !self.show.json {
+                println!("Then, with the best rate of each task and method in place of the configured one:\n");
+            }
+        }
+        self.show_plan(resolved)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn show_plan(&self, resolved: Resolved) -> Result<()> {
         let plan = Plan::new(resolved, self.show.quiet)?;
         dry_run::check_rows(&plan)?;
         if self.show.json {
@@ -112,7 +166,7 @@ impl Cli {
         } else {
             print!("{}", dry_run::describe(&plan)?);
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
     fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {

@@ -218,7 +218,7 @@ fn settings_that_cannot_be_used() {
         (&["--methods", "lora", "--seeds", "1,1"], &["requested twice"]),
         (
             &["--methods", "lora", "--preset", "big"],
-            &["unknown preset `big`; known: demo, minilm"],
+            &["unknown preset `big`; known: demo, quick"],
         ),
         (&["--methods", "lora", "--config", "nothing.yaml"], &["nothing.yaml"]),
         (
@@ -428,4 +428,43 @@ fn help_begins_with_what_the_experiment_is() {
         let help = experiments::app::command(experiment).render_long_help().to_string();
         assert!(help.starts_with(&*experiment.about), "{help}");
     }
+}
+
+#[test]
+fn a_configuration_is_printed_with_the_layer_of_each_value() {
+    let world = World::new();
+    world.write(
+        "mine.yaml",
+        "extends: fair\ntasks: [rte]\nmethods: [head, full]\nseeds: [4]\n",
+    );
+    let output = world.glue(&["--config", "mine.yaml", "--set", "train.lr=0.5", "--print-config"]);
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    for line in [
+        "seeds: [4]  # mine.yaml",
+        "  batch_size: 32  # the preset `fair`",
+        "  clip: 1.0  # the defaults",
+        "  lr: 0.5  # --set train.lr=0.5",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let plan = world.glue(&["--config", "mine.yaml", "--set", "rates=null", "--dry-run"]);
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(
+        plan.contains("2 runs") && plan.contains("head") && plan.contains("full"),
+        "{plan}"
+    );
+
+    let preset = run(env!("CARGO_BIN_EXE_glue"), &["config", "fair"], world.dir.path());
+    assert_eq!(
+        String::from_utf8_lossy(&preset.stdout),
+        include_str!("../configs/fair.yaml")
+    );
+    let unknown = run(env!("CARGO_BIN_EXE_glue"), &["config", "none"], world.dir.path());
+    refused(&unknown, &["unknown preset `none`", "fair"]);
+    world.write("mine.yaml", "extends: nothing\n");
+    refused(
+        &world.glue(&["--config", "mine.yaml", "--methods", "head"]),
+        &["mine.yaml: `extends`", "unknown preset"],
+    );
 }

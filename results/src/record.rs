@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::json;
 
 /// Version of the JSON layout; increases when a field is added, renamed or changes its meaning.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// One run: its config, its results and their provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,12 @@ pub struct RunRecord {
     pub best: Option<Best>,
     /// Selection rule: "best epoch on dev".
     pub selection: String,
+    /// The names of the classes, of a task that is a user's own file. Since schema 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// How the learning rate was chosen, where several were tried. Since schema 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<RateChoice>,
     /// Parameter counts.
     pub params: Params,
     /// Program, inputs and machine.
@@ -113,6 +119,51 @@ pub struct Best {
     pub epoch: u32,
     /// Value of [`RunRecord::metric`] in that evaluation.
     pub value: f64,
+}
+
+/// A learning rate chosen by runs on a part of the training rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateChoice {
+    /// The chosen rate.
+    pub rate: f64,
+    /// The metric that decided, such as `held_out/accuracy`.
+    pub metric: String,
+    /// One training row of so many was held out.
+    pub held_out: u64,
+    /// All rates, ascending.
+    pub tried: Vec<TriedRate>,
+}
+
+/// A learning rate that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TriedRate {
+    /// The rate.
+    pub rate: f64,
+    /// The metric of each run; `None` if undefined, or if the run failed.
+    pub scores: Vec<Option<f64>>,
+    /// Ids of these runs.
+    pub runs: Vec<String>,
+}
+
+impl TriedRate {
+    /// The mean score; `None` if one is undefined.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        let scores: Option<Vec<f64>> = self.scores.iter().copied().collect();
+        let scores = scores.filter(|scores| !scores.is_empty())?;
+        Some(scores.iter().sum::<f64>() / scores.len() as f64)
+    }
+}
+
+impl RateChoice {
+    /// Whether the best rate is the lowest or the highest that was tried, so that a better one may lie beyond.
+    #[must_use]
+    pub fn at_an_end(&self) -> bool {
+        let ends = [self.tried.first(), self.tried.last()];
+        ends.into_iter().flatten().any(|tried| tried.rate == self.rate)
+    }
 }
 
 /// Parameter counts. Trained parameters are split by owner.
@@ -340,6 +391,12 @@ impl RunRecord {
     #[must_use]
     pub fn finished(&self) -> bool {
         self.status == Status::Finished
+    }
+
+    /// Whether the run tries a learning rate on a part of the training rows. It stands in no table or figure.
+    #[must_use]
+    pub fn tries_a_rate(&self) -> bool {
+        self.config.pointer("/limit/held_out").is_some()
     }
 
     /// The evaluation that [`RunRecord::best`] refers to.

@@ -261,9 +261,9 @@ impl Store {
         filter: &Filter,
     ) -> Selection {
         let done: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
-        failed.retain(|run| filter.admits(run) && !done.contains(&run.id));
+        failed.retain(|run| filter.admits(run) && !run.tries_a_rate() && !done.contains(&run.id));
         runs = runs.iter().flat_map(RunRecord::under_each_name).collect();
-        runs.retain(|run| filter.admits(run));
+        runs.retain(|run| filter.admits(run) && !run.tries_a_rate());
         analyses.retain(|analysis| filter.admits_analysis(analysis));
         Selection { runs, failed, analyses }
     }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use experiments::app;
 use experiments::tools::bench;
-use experiments::tools::{adapter, doctor, examples, params, score, upgrade};
+use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, submit, upgrade};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -31,6 +31,14 @@ enum Cli {
     Examples(examples::ExamplesArgs),
     /// Score generated texts against references with the field's metrics
     Score(score::ScoreCommand),
+    /// Answer for texts of your own with a trained adapter
+    Predict(predict::PredictArgs),
+    /// Continue contexts of your own with a trained adapter of a language model
+    Generate(generate::GenerateArgs),
+    /// Measure a trained adapter on a task's dev set
+    Evaluate(predict::EvaluateArgs),
+    /// Write predictions for GLUE's test sets, as the leaderboard takes them
+    Submit(submit::SubmitArgs),
     /// Import, export, merge and inspect adapters
     #[command(subcommand)]
     Adapter(adapter::AdapterCommand),
@@ -66,6 +74,10 @@ fn main() -> ExitCode {
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),
         Cli::Score(args) => score::run(&args),
+        Cli::Predict(args) => predict::predict(&args),
+        Cli::Generate(args) => generate::generate(&args),
+        Cli::Evaluate(args) => predict::evaluate(&args),
+        Cli::Submit(args) => submit::submit(&args),
         Cli::Upgrade(args) => upgrade::upgrade(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench::adapters::measure(&args),

@@ -3,6 +3,7 @@
 pub mod grids;
 pub mod identity;
 pub(crate) mod overrides;
+pub mod rates;
 pub mod run_config;
 pub mod settings;
 

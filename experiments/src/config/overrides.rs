@@ -57,6 +57,24 @@ impl Layer {
         }
     }
 
+    /// Replaces lists of names, such as `tasks: [cola, rte]`, by mappings with empty entries, and returns the lists: they select,
+    /// as `--tasks` and `--methods` do.
+    pub(crate) fn take_lists(&mut self) -> Result<Vec<(&'static str, Vec<String>)>> {
+        let mut lists = Vec::new();
+        for key in ["tasks", "methods"] {
+            let Some(value) = self.value.get_mut(key).filter(|value| value.is_sequence()) else {
+                continue;
+            };
+            let names = value.as_sequence().into_iter().flatten();
+            let names = names.map(|name| name.as_str().map(String::from));
+            let names: Option<Vec<String>> = names.collect();
+            let names = names.with_context(|| format!("`{key}`: a list must be of names, such as [cola, rte]"))?;
+            *value = Value::Mapping(names.iter().map(|name| (name.as_str().into(), Value::Null)).collect());
+            lists.push((key, names));
+        }
+        Ok(lists)
+    }
+
     /// Replaces the names of tasks by their ids (`STS-B`, `stsb` and `sts-b` are one task), which `id` gives.
     pub(crate) fn name_tasks(&mut self, id: TaskId) -> Result<()> {
         if let Some(tasks) = self.value.get_mut("tasks") {
@@ -101,6 +119,19 @@ fn by_id(tasks: &mut Value, id: TaskId, at: &str) -> Result<()> {
     }
     *map = out;
     Ok(())
+}
+
+/// Leaves of the mapping `key` of `merged` what a list names, in its order.
+pub(crate) fn select(merged: &mut Value, key: &str, names: &[String]) {
+    let Some(map) = merged.get_mut(key).and_then(Value::as_mapping_mut) else {
+        return;
+    };
+    let mut all = std::mem::take(map);
+    for name in names {
+        if let Some(entry) = all.remove(name.as_str()) {
+            map.insert(name.as_str().into(), entry);
+        }
+    }
 }
 
 /// Merges `over` into `base`: mappings key by key, anything else replaced.
@@ -195,6 +226,46 @@ pub(crate) fn run_mappings() -> impl Iterator<Item = &'static str> {
 }
 
 impl Layers {
+    /// All layers merged, as YAML in which a comment names the layer of each value.
+    pub(crate) fn commented(&self) -> Result<String> {
+        let mut merged = Merged::new();
+        for (index, layer) in self.0.iter().enumerate() {
+            merged.apply_override(index, &layer.value);
+        }
+        let mut text = String::new();
+        self.write(&merged, &merged.value, &mut Vec::new(), &mut text)?;
+        Ok(text)
+    }
+
+    fn write(&self, merged: &Merged, value: &Value, path: &mut Vec<String>, text: &mut String) -> Result<()> {
+        for (key, value) in value.as_mapping().into_iter().flatten() {
+            let key = key.as_str().unwrap_or("?").to_owned();
+            *text += &"  ".repeat(path.len());
+            path.push(key.clone());
+            match value.as_mapping().filter(|map| !map.is_empty()) {
+                Some(_) => {
+                    *text += &format!("{key}:\n");
+                    self.write(merged, value, path, text)?;
+                }
+                None => {
+                    let layer = merged
+                        .from
+                        .get(&path.join("."))
+                        .map_or("", |layer| self.0[*layer].name.as_str());
+                    let shown = serde_json::to_string(value).context("writing a value")?;
+                    let comment = if layer.is_empty() {
+                        String::new()
+                    } else {
+                        format!("  # {layer}")
+                    };
+                    *text += &format!("{key}: {shown}{comment}\n");
+                }
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+
     /// `train` for one task and method.
     pub(crate) fn train(&self, task: &str, method: &str) -> Merged {
         self.merged(&[

@@ -2,6 +2,7 @@
 
 use crate::config::settings::{DecodeConfig, Dtype, IdleSetting, Limit, TrainConfig};
 use anyhow::{Context, Result};
+use results::record::RateChoice;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -41,6 +42,9 @@ pub struct RunConfig {
     /// Whether the trained weights are kept, because other tasks start from them or `--keep` asks for it. Changes no number.
     #[serde(skip)]
     pub keep: bool,
+    /// How `train.lr` was chosen, where rates were tried. The rate decides the numbers, not how it was found.
+    #[serde(skip)]
+    pub rates: Option<RateChoice>,
 }
 
 /// A start from trained weights: adapter and head of the best of several runs (the head's last layer only where the number of

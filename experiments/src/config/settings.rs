@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 pub use lora_core::generate::Flavour;
 use lora_core::generate::Strategy;
 use lora_core::model::Dropout;
+use lora_core::seed::derive;
 pub use lora_core::train::Select;
 use lora_core::train::{FitConfig, Objective};
 use rand::{Rng, SeedableRng};
@@ -242,6 +243,9 @@ pub struct Limit {
     /// Draws the rows to train on at random with this seed, the same rows for every method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
+    /// One training row of so many is held out, and the run is judged by these in place of dev.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<u64>,
 }
 
 impl Limit {
@@ -261,7 +265,21 @@ impl Limit {
                 "`limit.{key}` is 0; leave it out, or give a number above 0"
             );
         }
+        ensure!(
+            self.held_out.is_none_or(|of| of > 1),
+            "`limit.held_out` is {}; it must be 2 or more: one training row of so many is held out",
+            self.held_out.unwrap_or_default()
+        );
         Ok(())
+    }
+
+    /// The rows to train on and those held out. The hash of a row's `text` decides, so that rows of one text stay together.
+    pub fn hold_out<T>(&self, rows: Vec<T>, text: impl Fn(&T) -> String) -> (Vec<T>, Vec<T>) {
+        let Some(of) = self.held_out else {
+            return (rows, Vec::new());
+        };
+        let stays = |row: &T| !derive(0, &format!("held out {}", text(row)), 0).is_multiple_of(of);
+        rows.into_iter().partition(stays)
     }
 
     /// The rows to train on, in their order.
@@ -422,6 +440,22 @@ impl DecodeConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenth_is_held_out_and_equal_texts_stay_together() {
+        let limit = Limit {
+            held_out: Some(10),
+            ..Limit::default()
+        };
+        let rows: Vec<usize> = (0..20_000).map(|i| i / 2).collect();
+        let (train, judges) = limit.hold_out(rows.clone(), usize::to_string);
+        assert!((1700..2300).contains(&judges.len()), "{}", judges.len());
+        assert!(judges.iter().all(|row| !train.contains(row)));
+        assert_eq!(
+            Limit::default().hold_out(rows.clone(), usize::to_string),
+            (rows, vec![])
+        );
+    }
 
     #[test]
     fn a_sample_is_as_large_as_asked_for_and_the_same_again() {

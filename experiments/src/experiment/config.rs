@@ -3,7 +3,8 @@
 //! The module `config::overrides` has the rule of precedence.
 
 use crate::config::grids;
-use crate::config::overrides::{Layer, Layers, merge};
+use crate::config::overrides::{Layer, Layers, merge, select};
+use crate::config::rates::Rates;
 use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail, ensure};
@@ -26,8 +27,12 @@ pub struct ExperimentConfig {
     /// The weights and data that label and model name describe, where `model` and `data` do not name them.
     #[serde(default)]
     pub made_for: Option<MadeFor>,
-    /// Where the data come from: see [`crate::inputs::locator::DataSource`].
+    /// Where the data come from: see [`crate::inputs::locator::DataSource`]. A mapping is kept as YAML on one line.
+    #[serde(default, deserialize_with = "word_or_mapping")]
     pub data: Option<String>,
+    /// The preset below a file (`extends: NAME`).
+    #[serde(default)]
+    pub extends: Option<String>,
     /// Task name to the task's own settings.
     pub tasks: Mapping,
     /// Method name to its settings, those of the grids included.
@@ -49,9 +54,25 @@ pub struct ExperimentConfig {
     pub limit: Limit,
     /// Decoding settings, for tasks that generate text.
     pub decode: Option<DecodeConfig>,
+    /// Learning rates to choose from, for each method and task.
+    #[serde(default)]
+    pub rates: Option<Rates>,
     /// The layers, to tell which one set what.
     #[serde(skip)]
     pub(super) layers: Layers,
+}
+
+fn word_or_mapping<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(word) => Ok(Some(word)),
+        mapping @ Value::Mapping(_) => serde_json::to_string(&mapping)
+            .map(Some)
+            .map_err(serde::de::Error::custom),
+        _ => Err(serde::de::Error::custom(
+            "`data` must be a word, or a mapping such as {kind: classification, train: FILE, text: COLUMN, label: COLUMN}",
+        )),
+    }
 }
 
 /// SHA-256 of the weights and data that a configuration describes without naming where they lie.
@@ -95,8 +116,20 @@ impl ExperimentConfig {
         let mut last = "the configuration";
         for (name, text) in texts {
             let mut layer = Layer::yaml(name, text)?;
+            let lists = layer.take_lists().with_context(|| format!("in {name}"))?;
             layer.name_tasks(&id).with_context(|| format!("in {name}"))?;
             merge(&mut merged, layer.value.clone());
+            for (key, names) in lists {
+                let known = |name: &String| {
+                    if key == "tasks" {
+                        Ok(id(name)?.to_owned())
+                    } else {
+                        Ok(name.clone())
+                    }
+                };
+                let names = names.iter().map(known).collect::<Result<Vec<_>>>()?;
+                select(&mut merged, key, &names);
+            }
             // Read after each layer, so that a mistake is attributed to the layer that made it.
             ExperimentConfig::deserialize(merged.clone()).with_context(|| format!("in {name}"))?;
             layers.push(layer);
@@ -149,6 +182,14 @@ impl ExperimentConfig {
             flag: false,
             value: Value::Mapping(value),
         })
+    }
+
+    /// The configuration after all layers, as YAML in which a comment names the layer of each value.
+    ///
+    /// # Errors
+    /// Values that YAML cannot hold.
+    pub fn commented(&self) -> Result<String> {
+        self.layers.commented()
     }
 
     /// The names of the methods that the grids make.

@@ -5,6 +5,7 @@ use crate::config::settings::Dtype;
 use crate::experiment::Experiment;
 use crate::experiment::config::{ExperimentConfig, Flag, refuse_paper_rows};
 use crate::inputs::embedded::PREFIX;
+use crate::task::own::OWN;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
@@ -69,6 +70,9 @@ pub struct ExperimentArgs {
     /// Print the plan (runs, trained parameters, steps, memory, time) and stop
     #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
+    /// Print the configuration with the layer that set each value, and stop. `config NAME` in place of flags prints a preset
+    #[arg(long, conflicts_with_all = ["dry_run", "list", "json"], help_heading = OUTPUT)]
+    pub print_config: bool,
     /// List presets, tasks and methods, and stop
     #[arg(long, conflicts_with = "json", help_heading = OUTPUT)]
     pub list: bool,
@@ -78,6 +82,9 @@ pub struct ExperimentArgs {
     /// Keep the trained weights of the best epoch of each run in OUT/weights, for `lora adapter`
     #[arg(long, help_heading = OUTPUT)]
     pub keep: bool,
+    /// Print where the time of this process went, by phases and operations, and write a trace in Chrome's format. Slower
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "list"], help_heading = OUTPUT)]
+    pub profile: Option<PathBuf>,
 }
 
 impl ExperimentArgs {
@@ -93,8 +100,8 @@ impl ExperimentArgs {
     /// # Errors
     /// Those of [`ExperimentConfig::read`], unknown presets, tasks or methods.
     pub fn config(&self, experiment: &Experiment) -> Result<ExperimentConfig> {
-        let file = self.file(experiment)?;
-        let mut config = ExperimentConfig::read(experiment, &layers(experiment, file.as_ref()), &self.flags()?)?;
+        let files = self.files(experiment)?;
+        let mut config = ExperimentConfig::read(experiment, &layers(experiment, &files), &self.flags()?)?;
         if let Some(path) = &self.config {
             refuse_paper_rows(&config.methods, &path.display().to_string())?;
         }
@@ -102,6 +109,9 @@ impl ExperimentArgs {
             config.tasks = selected(&self.tasks, &config.tasks, |name| {
                 Ok(experiment.task(name)?.id().to_string())
             })?;
+        }
+        if config.tasks.is_empty() && config.data.as_deref().is_some_and(|data| data.starts_with('{')) {
+            config.tasks.insert(OWN.into(), Value::Null);
         }
         if !self.methods.is_empty() {
             config.methods = selected(&self.methods, &config.methods, |name| Ok(name.to_string()))?;
@@ -121,18 +131,34 @@ impl ExperimentArgs {
     /// # Errors
     /// Those of [`ExperimentConfig::read`], unknown presets.
     pub fn base(&self, experiment: &Experiment) -> Result<Option<ExperimentConfig>> {
-        let file = self.file(experiment)?;
-        let read = |file| ExperimentConfig::read(experiment, &layers(experiment, Some(file)), &[]);
-        file.as_ref().map(read).transpose()
+        let files = self.files(experiment)?;
+        let read = || ExperimentConfig::read(experiment, &layers(experiment, &files), &[]);
+        (!files.is_empty()).then(read).transpose()
     }
 
-    /// The layer above the defaults: the user's file or the preset, as (name for error messages, text).
-    fn file(&self, experiment: &Experiment) -> Result<Option<(String, String)>> {
-        Ok(match (&self.config, self.preset()) {
-            (Some(path), _) => Some((path.display().to_string(), read_file(path)?)),
-            (None, Some(preset)) => Some((format!("the preset `{preset}`"), experiment.preset(preset)?.into())),
-            (None, None) => None,
-        })
+    /// The layers above the defaults, as (name for error messages, text): the preset, or the user's file above the preset that it
+    /// extends.
+    fn files(&self, experiment: &Experiment) -> Result<Vec<(String, String)>> {
+        let preset =
+            |name: &str| Ok::<_, anyhow::Error>((format!("the preset `{name}`"), experiment.preset(name)?.into()));
+        let Some(path) = &self.config else {
+            return self.preset().map(preset).into_iter().collect();
+        };
+        let (name, text) = (path.display().to_string(), read_file(path)?);
+        let top: Option<Value> = serde_yaml::from_str(&text).ok();
+        let extended = top
+            .as_ref()
+            .and_then(|top| top.get("extends"))
+            .filter(|extended| !extended.is_null());
+        let extended = extended.map(|value| {
+            let extended = value
+                .as_str()
+                .with_context(|| format!("{name}: `extends` must be the name of a preset"))?;
+            preset(extended).with_context(|| format!("{name}: `extends`"))
+        });
+        let mut files: Vec<_> = extended.into_iter().collect::<Result<_>>()?;
+        files.push((name, text));
+        Ok(files)
     }
 
     /// The flags that set something in the configuration, lowest priority first.
@@ -193,9 +219,9 @@ impl ExperimentArgs {
 }
 
 /// The layers below the flags.
-fn layers<'a>(experiment: &'a Experiment, file: Option<&'a (String, String)>) -> Vec<(&'a str, &'a str)> {
+fn layers<'a>(experiment: &'a Experiment, files: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
     let mut layers = experiment.layers();
-    layers.extend(file.map(|(name, text)| (name.as_str(), text.as_str())));
+    layers.extend(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     layers
 }
 

@@ -4,6 +4,7 @@ use crate::config::DEFAULTS;
 use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::Task;
+use crate::task::own::Own;
 use datasets::TASKS;
 
 /// The experiment. To add a preset: a file in `configs/` and a line here.
@@ -17,6 +18,7 @@ pub fn glue() -> Experiment {
   glue --list
   glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
   glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
+  glue --preset fair --model DIR --data DIR --tasks mrpc,rte --methods full,lora,head --dry-run
   glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
   glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
   tensorboard --logdir results/tensorboard
@@ -26,7 +28,9 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that resumes
         defaults: vec![("the defaults".into(), DEFAULTS)],
         presets: vec![
             ("demo", include_str!("../../configs/demo.yaml")),
+            ("quick", include_str!("../../configs/quick.yaml")),
             ("minilm", include_str!("../../configs/minilm.yaml")),
+            ("fair", include_str!("../../configs/fair.yaml")),
             ("roberta-base", include_str!("../../configs/roberta-base.yaml")),
             ("roberta-large", include_str!("../../configs/roberta-large.yaml")),
             (
@@ -43,8 +47,12 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that resumes
             ),
             ("deberta-v3-base", include_str!("../../configs/deberta-v3-base.yaml")),
         ],
-        tasks: TASKS.iter().map(|task| task as &'static dyn Task).collect(),
-        tables: vec!["table2"],
+        tasks: TASKS
+            .iter()
+            .map(|task| task as &'static dyn Task)
+            .chain([&Own as &dyn Task])
+            .collect(),
+        tables: vec!["table2", "fair"],
         flags: &[],
         data: DataChoices {
             folder: "the folder that holds the tasks' folders (CoLA/, MRPC/, ...)",

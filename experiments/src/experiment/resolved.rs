@@ -3,12 +3,14 @@
 use crate::experiment::Experiment;
 use crate::experiment::config::ExperimentConfig;
 use crate::experiment::flags::ExperimentArgs;
+use crate::experiment::rates::Stage;
 use crate::inputs::environment::set_threads;
 use anyhow::Result;
 use results::Store;
 use tch::Device;
 
 /// An experiment with all settings known, before model and data are read.
+#[derive(Clone)]
 pub struct Resolved {
     /// The experiment.
     pub experiment: &'static Experiment,
@@ -20,9 +22,12 @@ pub struct Resolved {
     pub preset: Option<String>,
     /// Where and how runs are computed.
     pub execution: Execution,
+    /// Which of its runs are meant.
+    pub stage: Stage,
 }
 
 /// Where and how runs are computed; no part of what they compute.
+#[derive(Clone)]
 pub struct Execution {
     /// Where records go.
     pub store: Store,
@@ -60,6 +65,16 @@ impl Resolved {
                 resume: args.resume,
                 keep: args.keep,
             },
+            stage: Stage::default(),
         })
+    }
+
+    /// The same with the runs that try rates; none where the configuration names none.
+    pub fn tries(&self) -> Option<Resolved> {
+        let rates = self.config.rates.clone()?;
+        let mut tries = self.clone();
+        tries.stage = Stage::Tries(rates);
+        tries.execution.keep = false;
+        Some(tries)
     }
 }

@@ -146,6 +146,11 @@ impl ExperimentConfig {
         let limit: Limit =
             serde_yaml::from_value(self.layers.part("limit", method).value).with_context(|| at("limit"))?;
         limit.validate().with_context(|| at("limit"))?;
+        ensure!(
+            limit.held_out.is_none(),
+            "{}.held_out is for the runs that try rates; set `rates.held_out`",
+            at("limit")
+        );
         let settings = lora_core::method::resolved(&self.layers.method(method).value);
         let settings = settings.with_context(|| format!("`methods.{method}`"))?;
         let dtype = self.layers.value("dtype", method).map(|found| found.value.clone());
@@ -167,6 +172,7 @@ impl ExperimentConfig {
             prompt: self.prompt(task)?,
             start: start.map(|of| warm_start(experiment, of, task)).transpose()?,
             keep: self.starts_others(experiment, method, task),
+            rates: None,
         };
         known.check(&run)?;
         let idle = idle_settings(known, &run);
@@ -211,6 +217,14 @@ impl ExperimentConfig {
         let (mut used, mut idle) = (BTreeSet::new(), BTreeMap::new());
         for key in ["label", "closing", "model", "model_name", "data", "seeds", "grid"] {
             used.extend(self.layers.top(&[key]).map(|found| found.layer));
+        }
+        for path in [
+            &["rates"][..],
+            &["rates", "factors"],
+            &["rates", "held_out"],
+            &["rates", "seeds"],
+        ] {
+            used.extend(self.layers.top(path).map(|found| found.layer));
         }
         used.extend(self.layers.with_entry("grids", |grid| {
             self.grid.is_empty() || self.grid.iter().any(|g| g == grid)

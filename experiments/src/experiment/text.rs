@@ -50,7 +50,7 @@ The texts of each run are in OUT/texts/ID.jsonl."
         defaults: shared.into_iter().chain(own).collect(),
         presets,
         tasks: vec![dataset],
-        tables: vec![table],
+        tables: vec![table, "fair"],
         flags: &[<DataArgs as clap::Args>::augment_args],
         data: DataChoices {
             folder: dataset.folder,

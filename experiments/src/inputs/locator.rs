@@ -4,6 +4,7 @@ use crate::inputs::download;
 use crate::inputs::embedded::{EMBEDDED, Embedded, PREFIX};
 use anyhow::{Context, Result, bail};
 use datasets::Hub;
+use datasets::own::OwnData;
 use std::path::{Path, PathBuf};
 
 /// Where a model comes from.
@@ -26,6 +27,8 @@ pub enum DataSource {
     Folder(PathBuf),
     /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
     Hub(Repository),
+    /// `{kind: ..., train: ..., ...}`: files of the user's own.
+    Own(Box<OwnData>),
 }
 
 /// The values that `--data` takes, beside `embedded`.
@@ -132,6 +135,19 @@ impl ModelSource {
     }
 }
 
+/// The folder of the PEFT adapter `OWNER/NAME[@REVISION]` on the hub; none for a word of another form.
+///
+/// # Errors
+/// Settings of the hub that cannot be used; the hub's refusals.
+pub fn adapter_folder(word: &str) -> Result<Option<PathBuf>> {
+    let Some(r) = Repository::parse(word, false)? else {
+        return Ok(None);
+    };
+    let snapshot = r.hub.adapter(&r.id, r.revision());
+    let snapshot = snapshot.with_context(|| format!("{}: no such path here, so the hub was asked", r.id))?;
+    Ok(Some(snapshot.dir))
+}
+
 impl DataSource {
     /// Reads `embedded`, a folder's path, or `OWNER/NAME[@REVISION]` of one of the data sets among `choices`.
     ///
@@ -141,6 +157,10 @@ impl DataSource {
         let folder = Path::new(word);
         if word == "embedded" {
             return Ok(DataSource::Embedded);
+        }
+        if word.starts_with('{') {
+            let own = serde_yaml::from_str(word).with_context(|| format!("data: {word}"))?;
+            return Ok(DataSource::Own(own));
         }
         if folder.is_dir() {
             return Ok(DataSource::Folder(folder.into()));

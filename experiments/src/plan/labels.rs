@@ -132,6 +132,10 @@ fn same_data(base: &ExperimentConfig, config: &ExperimentConfig, runs: &[Planned
 fn data(source: &DataSource) -> String {
     match source {
         DataSource::Embedded => "generated data".into(),
+        DataSource::Own(own) => format!(
+            "the file {}",
+            own.train.file_name().unwrap_or_default().to_string_lossy()
+        ),
         DataSource::Folder(dir) => folder(dir),
         DataSource::Hub(repository) => repository.id().into(),
     }
@@ -190,7 +194,13 @@ mod tests {
         let mut assets = Assets::open(&experiment.data, config.model.as_deref(), config.data.as_deref(), true).unwrap();
         clear_borrowed_name(&mut config, base.as_ref(), &assets);
         let store = Store::open(std::env::temp_dir().join("no such store")).unwrap();
-        let runs = plan::runs(&experiment, &config, &mut assets, &store).unwrap();
+        let runs = plan::runs(
+            &experiment,
+            (&config, &crate::experiment::rates::Stage::default()),
+            &mut assets,
+            &store,
+        )
+        .unwrap();
         let model = runs[0].config.model.clone();
         (
             Labels::new(&config, base.as_ref(), args.preset(), &assets, &runs),
@@ -266,6 +276,11 @@ mod tests {
                 let layers = [experiment.layers(), vec![(*name, *text)]].concat();
                 let raw = ExperimentConfig::read(experiment, &layers, &[]).unwrap();
                 let at = format!("{} {name}", experiment.name);
+                if raw.label.is_none() {
+                    let any = raw.model.is_none() && raw.data.is_none() && raw.made_for.is_none();
+                    assert!(any, "{at}: a label, or any model and data");
+                    continue;
+                }
                 let named = raw.model.is_some() && raw.data.is_some();
                 assert!(
                     named != raw.made_for.is_some(),

@@ -12,6 +12,7 @@ use crate::config::identity;
 use crate::config::run_config::RunConfig;
 use crate::experiment::Experiment;
 use crate::experiment::config::ExperimentConfig;
+use crate::experiment::rates::Stage;
 use crate::experiment::resolved::Resolved;
 use crate::plan::assets::Assets;
 use crate::plan::labels::Labels;
@@ -59,11 +60,12 @@ impl Plan {
             base,
             preset,
             execution,
+            stage,
         } = resolved;
         let (model, data) = (config.model.as_deref(), config.data.as_deref());
         let mut assets = Assets::open(&experiment.data, model, data, quiet)?;
         labels::clear_borrowed_name(&mut config, base.as_ref(), &assets);
-        let mut runs = runs(experiment, &config, &mut assets, &execution.store)?;
+        let mut runs = runs(experiment, (&config, &stage), &mut assets, &execution.store)?;
         runs.iter_mut().for_each(|run| run.config.keep |= execution.keep);
         let (jobs, threads, device) = (execution.jobs, execution.threads, execution.device);
         let parallelism = Parallelism::new(jobs, threads, &runs, &assets.model, device)?;
@@ -107,12 +109,12 @@ fn name(config: &RunConfig) -> RunName {
 /// Every run of the experiment with its state; runs of one id are one run.
 fn runs(
     experiment: &Experiment,
-    settings: &ExperimentConfig,
+    (settings, stage): (&ExperimentConfig, &Stage),
     assets: &mut Assets,
     store: &Store,
 ) -> Result<Vec<Planned>> {
     let mut planned: Vec<Planned> = Vec::new();
-    for mut config in settings.runs(experiment)? {
+    for mut config in stage.runs(settings, experiment)? {
         let sources = settings.sources(experiment, &config)?;
         if let Some(start) = &mut config.start {
             let ids = sources.iter().map(|source| Ok(identify(experiment, source, assets)?.0));

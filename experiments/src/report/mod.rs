@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod json_events;
+pub mod profile;
 pub mod resume_command;
 pub mod samples;
 pub mod tables;

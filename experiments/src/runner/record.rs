@@ -5,6 +5,7 @@ use crate::inputs::environment;
 use crate::plan::planned::Planned;
 use crate::runner::session::Session;
 use crate::task::StageScores;
+use crate::task::own::OWN;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::nn::BuiltParams;
@@ -34,7 +35,18 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
         metric: criterion.metric.clone(),
         evals: Vec::new(),
         best: None,
-        selection: selection(run.config.train.select, &criterion),
+        selection: selection(run),
+        rates: run.config.rates.clone(),
+        classes: match run.config.task.as_str() {
+            OWN => run
+                .rows
+                .evaluator
+                .classes()
+                .iter()
+                .map(|class| (*class).to_owned())
+                .collect(),
+            _ => Vec::new(),
+        },
         params: Params::default(),
         provenance: Provenance {
             commit,
@@ -98,12 +110,30 @@ pub(crate) fn add_training(
     record.timing.resumed = progress.resumed;
 }
 
-/// The rule of selection, in words.
-fn selection(select: Select, criterion: &Criterion) -> String {
+/// The rule of selection of epoch and learning rate, in words.
+fn selection(run: &Planned) -> String {
+    let (config, criterion) = (&run.config, run.rows.evaluator.criterion());
+    let on = if config.limit.held_out.is_some() {
+        "held-out training rows"
+    } else {
+        "dev"
+    };
+    let epoch = epoch_rule(config.train.select, &criterion, on);
+    match &config.rates {
+        None => epoch,
+        Some(choice) => format!(
+            "{epoch}; the learning rate is the best of {} by one training row in {}, held out",
+            choice.tried.len(),
+            choice.held_out
+        ),
+    }
+}
+
+fn epoch_rule(select: Select, criterion: &Criterion, on: &str) -> String {
     match select {
         Select::Last => "last epoch".into(),
-        Select::Best if criterion.lower_is_better => "epoch of the lowest loss on dev".into(),
-        Select::Best => "best epoch on dev".into(),
+        Select::Best if criterion.lower_is_better => format!("epoch of the lowest loss on {on}"),
+        Select::Best => format!("best epoch on {on}"),
     }
 }
 
@@ -172,8 +202,12 @@ mod tests {
     #[test]
     fn the_rule_of_selection_is_stated() {
         let loss = Criterion::new("dev/loss");
-        assert_eq!(selection(Select::Best, &loss), "epoch of the lowest loss on dev");
-        assert_eq!(selection(Select::Best, &Criterion::new("dev/f1")), "best epoch on dev");
-        assert_eq!(selection(Select::Last, &loss), "last epoch");
+        assert_eq!(
+            epoch_rule(Select::Best, &loss, "dev"),
+            "epoch of the lowest loss on dev"
+        );
+        let f1 = Criterion::new("dev/f1");
+        assert_eq!(epoch_rule(Select::Best, &f1, "dev"), "best epoch on dev");
+        assert_eq!(epoch_rule(Select::Last, &loss, "dev"), "last epoch");
     }
 }

@@ -3,8 +3,8 @@
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::DataSource;
-use crate::task::{DataReader, Evaluator, HeadKind, Metrics, Task, TaskRows};
-use anyhow::{Result, ensure};
+use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, Task, TaskRows};
+use anyhow::{Result, bail, ensure};
 use datasets::{Encoded, Example, GlueData, Label, TaskKind};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
@@ -56,12 +56,21 @@ impl Task for datasets::GlueTask {
                 .encode_cached(&examples, run.train.max_len, reader.cache)?;
             Ok(rows.into_iter().map(row).collect())
         };
-        let train = encode(run.limit.train(data.train.examples))?;
+        let text = |e: &Example| format!("{}\t{}", e.first, e.second.as_deref().unwrap_or_default());
+        let (train, held_out) = run.limit.hold_out(run.limit.train(data.train.examples), text);
+        let train = encode(train)?;
+        let evals: Vec<(String, Vec<Example>)> = match run.limit.held_out {
+            Some(_) => vec![(HELD_OUT.to_owned(), held_out)],
+            None => data
+                .evals
+                .into_iter()
+                .map(|split| (split.name, Limit::cut(split.examples, run.limit.dev)))
+                .collect(),
+        };
         let mut splits = Vec::new();
-        for split in data.evals {
-            let examples = Limit::cut(split.examples, run.limit.dev);
+        for (name, examples) in evals {
             splits.push(EvalSplit {
-                name: split.name,
+                name,
                 labels: examples.iter().map(|e| e.label).collect(),
                 rows: encode(examples)?,
             });
@@ -87,9 +96,13 @@ impl Task for datasets::GlueTask {
 }
 
 /// The task's examples, and repository and commit of those from the hub.
-fn read(task: &'static datasets::GlueTask, data: &DataSource) -> Result<(GlueData, Option<String>)> {
+///
+/// # Errors
+/// Data that are missing or malformed.
+pub(crate) fn read(task: &'static datasets::GlueTask, data: &DataSource) -> Result<(GlueData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (datasets::synthetic::load(task)?, None),
+        DataSource::Own(_) => bail!("`data: {{...}}` is for the task own; {} has its own files", task.id),
         DataSource::Folder(dir) => (datasets::load(task, dir)?, None),
         DataSource::Hub(r) => {
             let (data, snapshot) = r.hub().glue(task, r.revision())?;
@@ -98,7 +111,7 @@ fn read(task: &'static datasets::GlueTask, data: &DataSource) -> Result<(GlueDat
     })
 }
 
-fn row(encoded: Encoded) -> Row {
+pub(super) fn row(encoded: Encoded) -> Row {
     let wide = |v: Vec<u32>| v.into_iter().map(i64::from).collect();
     let target = match encoded.label {
         Label::Class(class) => Target::Class(class as i64),
@@ -164,7 +177,9 @@ impl Evaluator for GlueEvaluator {
     }
 
     fn criterion(&self) -> Criterion {
-        Criterion::new(format!("{}/{}", self.task.primary_split(), self.task.primary().name()))
+        let held_out = self.splits.iter().any(|split| split.name == HELD_OUT);
+        let split = if held_out { HELD_OUT } else { self.task.primary_split() };
+        Criterion::new(format!("{split}/{}", self.task.primary().name()))
     }
 
     fn splits(&self) -> Vec<&[Row]> {

@@ -5,6 +5,7 @@
 pub mod finite;
 pub mod generation;
 pub mod glue;
+pub mod own;
 pub mod run_paths;
 pub mod text;
 
@@ -26,6 +27,9 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use tch::Device;
+
+/// The name of the split of held-out training rows, which judge a run in place of dev.
+pub const HELD_OUT: &str = "held_out";
 
 /// Metric name (`dev/accuracy`) to value; none where the metric is undefined.
 pub type Metrics = BTreeMap<String, Option<f64>>;

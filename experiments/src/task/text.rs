@@ -7,8 +7,8 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
 use crate::task::generation::GenerationTask;
-use crate::task::{DataReader, Evaluator, HeadKind, Metrics, PostTraining, Task, TaskRows};
-use anyhow::{Context, Result, ensure};
+use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, NoStage, PostTraining, Task, TaskRows};
+use anyhow::{Context, Result, bail, ensure};
 use datasets::text::encode::{self, Cut, Frame};
 use datasets::text::{self, DATASETS, Dataset, TextData};
 use lora_core::batch::{Row, Target, UNSCORED};
@@ -68,13 +68,24 @@ impl Task for Dataset {
             }
             Ok(encoded.pairs.into_iter().map(row).collect())
         };
-        let train = rows("train", run.limit.train(pairs("train")))?;
-        let dev = rows("dev", Limit::cut(pairs("dev"), run.limit.dev))?;
-        let prompts = data.split(&decode.split).map(|s| s.prompts.clone());
+        let (train, held_out) = run
+            .limit
+            .hold_out(run.limit.train(pairs("train")), |pair| pair.context.clone());
+        let train = rows("train", train)?;
+        let judged = if run.limit.held_out.is_some() { HELD_OUT } else { "dev" };
+        let dev = match judged {
+            HELD_OUT => rows(judged, held_out)?,
+            _ => rows(judged, Limit::cut(pairs("dev"), run.limit.dev))?,
+        };
+        let prompts = data
+            .split(&decode.split)
+            .filter(|_| judged == "dev")
+            .map(|s| s.prompts.clone());
         let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
         Ok(TaskRows {
             train,
             evaluator: Box::new(TextEvaluator {
+                split: judged,
                 dev,
                 generation: GenerationTask::new(dataset, prompts, (reader, frame), (decode, max_len))?,
             }),
@@ -145,6 +156,10 @@ fn read(
 ) -> Result<(TextData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (dataset.generate(prompt)?, None),
+        DataSource::Own(_) => bail!(
+            "{} has its own files; `data: {{...}}` is for the task own of glue",
+            dataset.id
+        ),
         DataSource::Folder(dir) => (dataset.load(dir, splits, prompt)?, None),
         DataSource::Hub(r) => {
             let (data, snapshot) = r.hub().texts(dataset, splits, prompt, r.revision())?;
@@ -153,9 +168,11 @@ fn read(
     })
 }
 
-/// The loss on dev, and the texts to generate after training.
+/// The loss on dev, and the texts to generate after training; on held-out training rows the loss alone.
 #[derive(Debug)]
 struct TextEvaluator {
+    /// `dev`, or [`HELD_OUT`].
+    split: &'static str,
     dev: Vec<Row>,
     generation: GenerationTask,
 }
@@ -174,7 +191,7 @@ impl Evaluator for TextEvaluator {
     }
 
     fn criterion(&self) -> Criterion {
-        Criterion::new("dev/loss")
+        Criterion::new(format!("{}/loss", self.split))
     }
 
     fn splits(&self) -> Vec<&[Row]> {
@@ -184,10 +201,13 @@ impl Evaluator for TextEvaluator {
     /// The mean loss of a scored token, without label smoothing.
     fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
         let scores = token_scores(model, &self.dev, batch, device)?;
-        Ok(Metrics::from([("dev/loss".to_string(), Some(scores.loss))]))
+        Ok(Metrics::from([(format!("{}/loss", self.split), Some(scores.loss))]))
     }
 
     fn post_training(&self) -> &dyn PostTraining {
+        if self.split == HELD_OUT {
+            return &NoStage;
+        }
         &self.generation
     }
 }

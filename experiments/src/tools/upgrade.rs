@@ -124,6 +124,12 @@ fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTre
             start.clone_from(new);
         }
     }
+    let tried = run.rates.iter_mut().flat_map(|choice| &mut choice.tried);
+    for id in tried.flat_map(|tried| &mut tried.runs) {
+        if let Some(new) = ids.get(id) {
+            id.clone_from(new);
+        }
+    }
     run.id = identity::of(&config, &contents)?;
     run.config = serde_json::to_value(&config).context("writing the configuration")?;
     run.schema = SCHEMA;

@@ -1,6 +1,7 @@
 //! Registry of tables. To add one: a file in this folder with a [`TableKind`], a `mod` line, and a line in [`TABLES`].
 
 mod efficiency;
+mod fair;
 mod other_texts;
 mod paper_grid;
 mod render;
@@ -44,6 +45,7 @@ pub static TABLES: &[&dyn TableKind] = &[
     &table16::TABLE,
     &table18::TABLE,
     &efficiency::TABLE,
+    &fair::Fair,
     &other_texts::OtherTexts,
 ];
 

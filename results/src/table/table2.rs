@@ -10,6 +10,7 @@ use super::value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 use crate::error::Result;
 use crate::frame::{Summary, frame, summary};
 use crate::paper::{Origin, PaperRow, PaperTable, PaperTask, Setup};
+use crate::record::RunRecord;
 use crate::store::Selection;
 
 pub(super) struct Table2;
@@ -27,6 +28,18 @@ impl TableKind for Table2 {
     /// (preset, label).
     fn tables(&self, stored: &Selection) -> Result<Vec<Table>> {
         let paper = PaperTable::table2()?;
+        let own = |runs: &[RunRecord]| {
+            runs.iter()
+                .filter(|run| run.rates.is_none())
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        // The others have a table of their own.
+        let stored = &Selection {
+            runs: own(&stored.runs),
+            failed: own(&stored.failed),
+            ..Selection::default()
+        };
         each_part(stored, &["glue"], self.name(), |label, part| one(&paper, label, part))
     }
 
@@ -101,16 +114,17 @@ fn columns(paper: &PaperTable, all: bool, part: &Selection) -> Vec<PaperTask> {
         task: "WNLI".to_owned(),
         metric: "accuracy".to_owned(),
     };
-    let present: BTreeSet<String> = part
-        .runs
-        .iter()
-        .chain(&part.failed)
-        .map(|run| plain(&run.task))
-        .collect();
+    let runs = || part.runs.iter().chain(&part.failed);
+    let present: BTreeSet<String> = runs().map(|run| plain(&run.task)).collect();
     let wanted = |task: &PaperTask| present.contains(&plain(&task.task));
     let mut tasks = paper.order.clone();
     tasks.retain(|task| all || wanted(task));
     tasks.extend(Some(wnli).filter(|task| !all && wanted(task)));
+    let own = runs().filter(|run| run.task == "own").map(|run| PaperTask {
+        task: run.task.clone(),
+        metric: run.metric.rsplit('/').next().unwrap_or_default().to_owned(),
+    });
+    tasks.extend(own.take(1).filter(|_| !all));
     tasks
 }
 

@@ -45,6 +45,8 @@ pub fn run(n: u64, method: &str, task: &str, seed: u64, value: f64) -> RunRecord
         evals: vec![eval(1, value - 0.1), eval(2, value)],
         best: Some(Best { epoch: 2, value }),
         selection: "best epoch on dev".into(),
+        classes: Vec::new(),
+        rates: None,
         params: Params {
             base,
             method: added,

@@ -13,6 +13,7 @@ use datasets::text::encode::{self, Frame};
 use datasets::text::{Dataset, Prompt};
 use lora_core::generate::{GenerationSettings, Generator};
 use lora_core::model::Model;
+use lora_core::profile::{Phase, phase};
 use lora_core::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -140,6 +141,7 @@ impl GenerationTask {
 
     /// Scores `texts`, one a context, as `test/BLEU` and so on.
     fn score(&self, texts: &[String], scorers: &Scorers) -> Result<StageScores> {
+        let _scoring = phase(Phase::Scoring, Device::Cpu);
         let metrics = self.dataset.score(&self.decode.split, &self.prompts, texts, scorers)?;
         finite::metrics(&metrics).context("scoring the texts")?;
         let with_data = |name: &String| ["METEOR", "TER", "bleu_nltk"].iter().any(|score| name.ends_with(score));

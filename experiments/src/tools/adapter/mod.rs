@@ -169,24 +169,14 @@ fn export(args: &ExportArgs) -> Result<String> {
 }
 
 fn merge(args: &MergeArgs) -> Result<String> {
-    let place = AdapterSource::of(&args.adapter)?;
-    let (stored, found) = match place {
-        AdapterSource::Peft(_) | AdapterSource::Loralib(_) => {
-            let base = args.base.as_deref().context("a base is needed: name it with --base")?;
-            let found = BaseModel::open(base)?;
-            (
-                foreign(&args.adapter, args.alpha, &found, (None, args.fresh_head))?,
-                found,
-            )
-        }
-        own => {
-            let mut stored = Stored::open(&own)?;
-            let found = BaseModel::of(&stored.about, args.base.as_deref())?;
-            stored.about.fresh_head |= args.fresh_head;
-            head::check(&found, &stored.about, &stored.trained)?;
-            (stored, found)
-        }
-    };
+    let (stored, found) = Beside {
+        adapter: &args.adapter,
+        base: args.base.as_deref(),
+        alpha: args.alpha,
+        task: None,
+        fresh_head: args.fresh_head,
+    }
+    .open()?;
     let mut note = String::new();
     atomic_folder(&args.out, |dir| {
         note = merged::write(dir, &stored, &found)?;
@@ -194,6 +184,38 @@ fn merge(args: &MergeArgs) -> Result<String> {
     })?;
     let text = format!("{}: a whole model{note}\n", args.out.display());
     pushed(text, args.push.as_deref(), &args.out)
+}
+
+/// An adapter in any form, and the base to put it beside.
+pub(crate) struct Beside<'a> {
+    pub(crate) adapter: &'a Path,
+    pub(crate) base: Option<&'a str>,
+    pub(crate) alpha: Option<f64>,
+    pub(crate) task: Option<&'a GlueTask>,
+    pub(crate) fresh_head: bool,
+}
+
+impl Beside<'_> {
+    /// Reads the adapter and finds the base: the named one, else the one that the adapter names.
+    ///
+    /// # Errors
+    /// Adapters and bases that are missing or do not fit.
+    pub(crate) fn open(&self) -> Result<(Stored, BaseModel)> {
+        let place = AdapterSource::of(self.adapter)?;
+        if let AdapterSource::Peft(_) | AdapterSource::Loralib(_) = place {
+            let named = || Ok::<_, anyhow::Error>(open_foreign(&place, self.alpha)?.base);
+            let base = self.base.map_or_else(named, |base| Ok(Some(base.to_owned())))?;
+            let base = base.context("a base is needed: name it with --base")?;
+            let found = BaseModel::open(&base)?;
+            let stored = foreign(self.adapter, self.alpha, &found, (self.task, self.fresh_head))?;
+            return Ok((stored, found));
+        }
+        let mut stored = Stored::open(&place)?;
+        let found = BaseModel::of(&stored.about, self.base)?;
+        stored.about.fresh_head |= self.fresh_head;
+        head::check(&found, &stored.about, &stored.trained)?;
+        Ok((stored, found))
+    }
 }
 
 /// Fills a temporary folder and renames it to `out`, so that `out` is complete or missing.

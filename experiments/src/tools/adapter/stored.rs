@@ -1,6 +1,6 @@
 //! Adapters on disk: what a word on the command line names, and what is known of it beside its tensors.
 
-use crate::inputs::locator::ModelSource;
+use crate::inputs::locator::{ModelSource, adapter_folder};
 use crate::task::run_paths::RunPaths;
 use anyhow::{Context, Result, bail, ensure};
 use datasets::{GlueTask, TaskKind, Tokenizer};
@@ -13,7 +13,7 @@ use serde_yaml::Value;
 use std::path::{Path, PathBuf};
 
 /// The forms that an adapter may have on the command line.
-pub const FORMS: &str = "RESULTS/ID, a run of glue whose weights were kept (glue --keep); its file RESULTS/weights/ID.safetensors; a folder that `lora adapter import` wrote; a PEFT folder; or a loralib checkpoint (.bin, .pt)";
+pub const FORMS: &str = "RESULTS/ID, a run of glue whose weights were kept (glue --keep); its file RESULTS/weights/ID.safetensors; a folder that `lora adapter import` wrote; a PEFT folder; OWNER/NAME[@REVISION] of one on the hub; or a loralib checkpoint (.bin, .pt)";
 
 const ABOUT: &str = "adapter.json";
 const WEIGHTS: &str = "adapter.safetensors";
@@ -59,6 +59,13 @@ impl AdapterSource {
             Some(out) if recorded(&out) => return Ok(AdapterSource::Run(out, stem)),
             _ if recorded(&parent) => return Ok(AdapterSource::Run(parent, stem)),
             _ => {}
+        }
+        // A path below a folder that is here is one, and not the name of a repository.
+        if !path.exists() && !parent.is_dir() {
+            let word = path.to_str().unwrap_or_default();
+            if let Some(dir) = adapter_folder(word)? {
+                return Ok(AdapterSource::Peft(dir));
+            }
         }
         ensure!(path.is_file(), "{}: no such adapter; expected {FORMS}", path.display());
         let torch = ["bin", "pt", "pth", "ckpt"]
@@ -293,7 +300,7 @@ fn about_run(record: &RunRecord) -> Result<AdapterInfo> {
         Some((name, commit)) => (name.to_string(), Some(commit.to_string())),
         None => (record.model.clone(), None),
     };
-    let labels = datasets::find(&record.task).map_or_else(|_| Vec::new(), labels);
+    let labels = datasets::find(&record.task).map_or_else(|_| record.classes.clone(), labels);
     Ok(AdapterInfo {
         version: VERSION,
         base: BaseName {

@@ -3,15 +3,19 @@
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
 use crate::inputs::environment::set_threads;
+use crate::report::profile::Profiling;
+use crate::tools::bench::products::best_gflops;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use lora_core::generate::{Flavour, GenerationSettings, Generator, Strategy};
-use lora_core::nn::{BaseInit, Build, BuiltParams};
+use lora_core::model::Model;
+use lora_core::nn::{BaseInit, Build};
 use lora_core::weights::Weights;
 use lora_core::{device, method, model};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tch::Device;
 
 /// `lora bench generate`
 #[derive(Args, Debug)]
@@ -52,6 +56,9 @@ pub struct GenerateArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub device: String,
+    /// Print where the time went, by phases and operations, and write a trace in Chrome's format. Slower
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
 }
 
 /// A beam search.
@@ -90,23 +97,7 @@ pub struct Written {
 pub fn generate(args: &GenerateArgs) -> Result<Written> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
-    let dir = Path::new(&args.model);
-    let config = if dir.is_dir() {
-        model::read_config(dir)?
-    } else {
-        model::known_config(&args.model)?
-    };
-    let method = method::from_yaml("{kind: head}")?;
-    let build = Build::new(method.as_ref(), 1)
-        .device(device)
-        .base_kind(args.dtype.kind())
-        .base_init(BaseInit::Random);
-    let model = model::arch(&config)?.language_model(&config, &build.scope())?;
-    let BuiltParams { params, .. } = build.finish()?;
-    if dir.join("model.safetensors").exists() {
-        let arch = model::arch(&config)?;
-        Weights::open(dir)?.load_into(&params, arch)?.require_complete()?;
-    }
+    let (model, hidden) = language_model(args, device)?;
     ensure!(
         args.prompts > 0 && args.prompt_len > 0,
         "there must be prompts, and tokens in them"
@@ -122,6 +113,7 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
     let prompts = prompts(args, model.vocab());
     generator.generate(&prompts[..1], &mut |_| ())?; // the first launch of a kernel is slow
     device::synchronize(device);
+    let profiling = Profiling::start(args.profile.as_deref())?;
     let since = Instant::now();
     let texts = generator.generate(&prompts, &mut |_| ())?;
     device::synchronize(device);
@@ -129,6 +121,13 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         since.elapsed().as_secs_f64(),
         texts.iter().map(|t| t.tokens.len()).sum::<usize>(),
     );
+    if let Some(profiling) = profiling {
+        let rows = (args.batch.min(args.prompts) * args.beams) as i64;
+        eprint!(
+            "{}",
+            profiling.finish(best_gflops(rows, hidden, (device, args.dtype.kind())))?
+        );
+    }
     Ok(Written {
         model: args.model.clone(),
         dtype: args.dtype.name(),
@@ -143,6 +142,27 @@ pub fn generate(args: &GenerateArgs) -> Result<Written> {
         scores: texts.iter().map(|t| t.score).collect(),
         texts: args.texts.then(|| texts.into_iter().map(|t| t.tokens).collect()),
     })
+}
+
+/// The model with the folder's weights or random ones, and its width.
+fn language_model(args: &GenerateArgs, device: Device) -> Result<(Box<dyn Model>, i64)> {
+    let dir = Path::new(&args.model);
+    let config = if dir.is_dir() {
+        model::read_config(dir)?
+    } else {
+        model::known_config(&args.model)?
+    };
+    let (method, arch) = (method::from_yaml("{kind: head}")?, model::arch(&config)?);
+    let build = Build::new(method.as_ref(), 1)
+        .device(device)
+        .base_kind(args.dtype.kind())
+        .base_init(BaseInit::Random);
+    let model = arch.language_model(&config, &build.scope())?;
+    let built = build.finish()?;
+    if dir.join("model.safetensors").exists() {
+        Weights::open(dir)?.load_into(&built.params, arch)?.require_complete()?;
+    }
+    Ok((model, (arch.shape)(&config)?.hidden))
 }
 
 /// Beam search, or greedy.

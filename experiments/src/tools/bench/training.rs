@@ -3,6 +3,7 @@
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
 use crate::inputs::environment::set_threads;
+use crate::report::profile::Profiling;
 use crate::tools::bench::products;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -57,6 +58,9 @@ pub struct TrainArgs {
     /// head that it lacks is not trained, as in PEFT
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+    /// Print where the time went, by phases and operations, and write a trace in Chrome's format. Slower
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +113,7 @@ pub fn train(args: &TrainArgs) -> Result<TrainingReport> {
     let start = Start::new(args)?;
     let imported = started.elapsed().as_secs_f64();
     let mut stepper = start.stepper(args.lr)?;
+    let profiling = Profiling::start(args.profile.as_deref())?;
     let (mut losses, mut seconds, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     let (mut gflop, mut gflops) = (Vec::new(), Vec::new());
     for batch in &start.work.batches {
@@ -122,6 +127,9 @@ pub fn train(args: &TrainArgs) -> Result<TrainingReport> {
     }
     let peak_mib = environment::peak_rss_mib().unwrap_or_default();
     let (best, rate) = (start.best_gflops(args.dtype), median(&gflops[WARM_UP..]));
+    if let Some(profiling) = profiling {
+        eprint!("{}", profiling.finish(best)?);
+    }
     let counts = start.built.params.trainable().map(|e| e.tensor.numel() as i64);
     let round = |value: f64, to: f64| (value * to).round() / to;
     Ok(TrainingReport {
@@ -162,6 +170,7 @@ pub struct StartupReport {
 /// # Errors
 /// Those of [`train`].
 pub fn startup(args: &TrainArgs) -> Result<StartupReport> {
+    ensure!(args.profile.is_none(), "--profile is of `lora bench train`");
     let start = Start::new(args)?;
     let mut stepper = start.stepper(args.lr)?;
     let ready_s = environment::process_age();
