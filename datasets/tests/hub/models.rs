@@ -273,3 +273,28 @@ fn two_at_once_fetch_a_file_once() {
     assert_eq!(bench.stand_in.count(Host::Cdn, "GET", "/blob/"), 1);
     assert_eq!(std::fs::read(models[0].dir.join("model.safetensors")).unwrap(), WEIGHTS);
 }
+
+#[test]
+fn an_adapter_arrives_without_the_rest_of_its_repository() {
+    let bench = Bench::with_model();
+    let files: [(&str, &[u8]); 4] = [
+        ("README.md", b"# Card\n"),
+        ("adapter_config.json", b"{\"peft_type\": \"LORA\"}"),
+        ("adapter_model.safetensors", WEIGHTS),
+        ("optimizer.pt", b"no"),
+    ];
+    bench.stand_in.commit(REPO, "main", SECOND, &files);
+    let adapter = bench.hub.adapter(ID, None).unwrap();
+    assert_eq!(adapter.commit, SECOND);
+    assert_eq!(
+        names(&adapter.dir),
+        ["adapter_config.json", "adapter_model.safetensors"]
+    );
+    let offline = bench.hub.clone().offline(true);
+    assert_eq!(offline.adapter(ID, None).unwrap(), adapter);
+
+    // A repository without an adapter is refused by the file that it lacks.
+    bench.stand_in.commit(REPO, "main", FIRST, MODEL);
+    let error = bench.hub.adapter(ID, None).unwrap_err();
+    assert!(error.to_string().contains("adapter_model.safetensors"), "{error}");
+}
