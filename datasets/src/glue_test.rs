@@ -95,19 +95,14 @@ impl TestSet {
     pub fn read(&self, path: &Path) -> Result<Vec<TestRow>, DataError> {
         let task = self.task()?;
         let OwnRows { columns, rows } = rows::read(path)?;
-        let names = OwnRows {
-            columns,
-            rows: Vec::new(),
-        };
-        let index = names
-            .column(path, "index")
-            .or_else(|e| names.column(path, "id").map_err(|_| e))?;
+        let index =
+            rows::column(path, &columns, "index").or_else(|e| rows::column(path, &columns, "id").map_err(|_| e))?;
         let (first, second) = match self.name {
             "AX" => ("sentence1", Some("sentence2")),
             _ => task.text_columns(),
         };
-        let first = names.column(path, first)?;
-        let second = second.map(|name| names.column(path, name)).transpose()?;
+        let first = rows::column(path, &columns, first)?;
+        let second = second.map(|name| rows::column(path, &columns, name)).transpose()?;
         let text = |row: &rows::OwnRow, at: usize| row.cells[at].clone().unwrap_or_default();
         let rows: Vec<TestRow> = rows
             .iter()

@@ -100,13 +100,9 @@ impl OwnData {
 
     fn rows(&self, path: &Path) -> Result<Vec<Parts>, DataError> {
         let OwnRows { columns, rows } = rows::read(path)?;
-        let names = OwnRows {
-            columns,
-            rows: Vec::new(),
-        };
         let wanted = [Some(&self.text), self.text_pair.as_ref(), Some(&self.label)];
         let places = wanted.map(|name| {
-            name.map(|name| Ok::<_, DataError>((name, names.column(path, name)?)))
+            name.map(|name| Ok::<_, DataError>((name, rows::column(path, &columns, name)?)))
                 .transpose()
         });
         let [text, pair, label]: [Option<(&String, usize)>; 3] = {

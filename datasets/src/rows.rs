@@ -28,21 +28,14 @@ pub struct OwnRow {
     pub cells: Vec<Option<String>>,
 }
 
-impl OwnRows {
-    /// The place of a column.
-    ///
-    /// # Errors
-    /// [`DataError::Malformed`] with the columns that there are.
-    pub fn column(&self, path: &Path, name: &str) -> Result<usize, DataError> {
-        let found = self.columns.iter().position(|column| column == name);
-        found.ok_or_else(|| {
-            malformed(
-                path,
-                1,
-                format!("no column \"{name}\"; the file has: {}", self.columns.join(", ")),
-            )
-        })
-    }
+/// The place of a column among the `columns` of the file `path`.
+///
+/// # Errors
+/// [`DataError::Malformed`] with the columns that there are.
+pub fn column(path: &Path, columns: &[String], name: &str) -> Result<usize, DataError> {
+    let found = columns.iter().position(|column| column == name);
+    let all = columns.join(", ");
+    found.ok_or_else(|| malformed(path, 1, format!("no column \"{name}\"; the file has: {all}")))
 }
 
 /// Reads a file by the ending of its name: `.csv` (quoted as in RFC 4180), `.tsv` (quotes are text), `.jsonl` (objects),
@@ -217,13 +210,7 @@ mod tests {
             let error = rows(name, text).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
-        let table = rows("a.tsv", "a\tb\n").unwrap();
-        assert!(
-            table
-                .column(Path::new("a.tsv"), "c")
-                .unwrap_err()
-                .to_string()
-                .contains("the file has: a, b")
-        );
+        let error = column(Path::new("a.tsv"), &["a".into(), "b".into()], "c").unwrap_err();
+        assert!(error.to_string().contains("the file has: a, b"), "{error}");
     }
 }

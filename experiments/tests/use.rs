@@ -134,6 +134,27 @@ fn what_cannot_be_answered_is_refused() {
         ),
         &["was trained on rte"],
     );
+    // An adapter that names neither task nor classes is held against the task by its number of outputs.
+    done(&lora(
+        &world,
+        &["adapter", "export", &adapter, "--base", "model", "--out", "peft"],
+    ));
+    done(&lora(
+        &world,
+        &["adapter", "import", "peft", "--base", "model", "--out", "own"],
+    ));
+    let other = [
+        "evaluate",
+        "--adapter",
+        "own",
+        "--base",
+        "model",
+        "--data",
+        "embedded",
+        "--task",
+        "mnli",
+    ];
+    refused(&lora(&world, &other), &["2 outputs, and mnli has 3"]);
     refused(
         &lora(&world, &["predict", "--adapter", "nowhere", "a"]),
         &["nowhere: no such adapter"],

@@ -4,3 +4,4 @@ pub mod download;
 pub mod embedded;
 pub mod environment;
 pub mod locator;
+pub mod texts;

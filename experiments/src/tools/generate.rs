@@ -2,6 +2,7 @@
 
 use crate::config::settings::{Dtype, Flavour};
 use crate::inputs::environment::set_threads;
+use crate::inputs::texts;
 use crate::tools::adapter::Beside;
 use crate::tools::adapter::stored::{BaseModel, Stored};
 use anyhow::{Context, Result, bail, ensure};
@@ -13,7 +14,7 @@ use lora_core::generate::{GenerationSettings, Generator, Strategy};
 use lora_core::model::{self, Model};
 use lora_core::{device, method};
 use serde_json::json;
-use std::io::{IsTerminal, Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use tch::Device;
 
@@ -228,34 +229,13 @@ fn strategy(args: &GenerateArgs) -> Result<Strategy> {
 fn contexts(args: &GenerateArgs) -> Result<Vec<String>> {
     if let Some(path) = &args.file {
         let OwnRows { columns, rows } = rows::read(path)?;
-        let names = OwnRows {
-            columns,
-            rows: Vec::new(),
-        };
         let name = args.text.as_deref().unwrap_or(TEXT);
-        let at = names
-            .column(path, name)
-            .context("name the column of the contexts with --text")?;
+        let at = rows::column(path, &columns, name).context("name the column of the contexts with --text")?;
         let cell = |row: rows::OwnRow| {
             let missing = || format!("{}:{}: no value in column \"{name}\"", path.display(), row.line);
             row.cells[at].clone().with_context(missing)
         };
         return rows.into_iter().map(cell).collect();
     }
-    if !args.contexts.is_empty() {
-        return Ok(args.contexts.clone());
-    }
-    ensure!(
-        !std::io::stdin().is_terminal(),
-        "there are no contexts: name some, or a --file, or write them to standard input"
-    );
-    let mut all = String::new();
-    std::io::stdin()
-        .read_to_string(&mut all)
-        .context("reading standard input")?;
-    Ok(all
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(String::from)
-        .collect())
+    texts::given(&args.contexts, "contexts")
 }

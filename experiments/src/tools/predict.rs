@@ -3,6 +3,7 @@
 use crate::config::settings::Dtype;
 use crate::inputs::environment::set_threads;
 use crate::inputs::locator::{DataChoices, DataSource};
+use crate::inputs::texts;
 use crate::task::glue::read;
 use crate::tools::adapter::Beside;
 use crate::tools::adapter::stored::{BaseModel, Stored};
@@ -16,7 +17,6 @@ use lora_core::model::Model;
 use lora_core::{device, method, train};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
-use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -107,7 +107,7 @@ pub(crate) struct Answerer {
     model: Box<dyn Model>,
     tokenizer: Tokenizer,
     /// The names of the outputs, where known.
-    pub(crate) labels: Vec<String>,
+    labels: Vec<String>,
     max_len: usize,
     batch: usize,
     device: Device,
@@ -182,6 +182,27 @@ impl Answerer {
         bar.finish_and_clear();
         Ok(outputs)
     }
+
+    /// The outputs for each example in the order of the classes of `task`, one after the other.
+    ///
+    /// # Errors
+    /// An adapter with the outputs of another task.
+    pub(crate) fn logits(&self, task: &GlueTask, examples: &[Example]) -> Result<Vec<f32>> {
+        let order = order(task, &self.labels)?;
+        let outputs = self.outputs(examples)?;
+        let mut logits = Vec::with_capacity(outputs.len() * order.len());
+        for output in &outputs {
+            ensure!(
+                output.len() == order.len(),
+                "the adapter's head has {} outputs, and {} has {}: it is an adapter of another task",
+                output.len(),
+                task.id,
+                order.len()
+            );
+            logits.extend(order.iter().filter_map(|class| output.get(*class)));
+        }
+        Ok(logits)
+    }
 }
 
 /// Answers for the texts.
@@ -216,22 +237,8 @@ fn examples(args: &PredictArgs) -> Result<Vec<Example>> {
     if let Some(path) = &args.file {
         return of_file(path, args.text.as_deref(), args.text_pair.as_deref());
     }
-    if !args.texts.is_empty() {
-        return Ok(args.texts.iter().map(|text| example(text)).collect());
-    }
-    ensure!(
-        !std::io::stdin().is_terminal(),
-        "there are no texts: name some, or a --file, or write them to standard input"
-    );
-    let mut all = String::new();
-    std::io::stdin()
-        .read_to_string(&mut all)
-        .context("reading standard input")?;
-    Ok(all
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(example)
-        .collect())
+    let texts = texts::given(&args.texts, "texts")?;
+    Ok(texts.iter().map(|text| example(text)).collect())
 }
 
 /// A text, or a pair divided by a tab.
@@ -246,21 +253,15 @@ fn example(text: &str) -> Example {
 
 fn of_file(path: &Path, text: Option<&str>, pair: Option<&str>) -> Result<Vec<Example>> {
     let OwnRows { columns, rows } = rows::read(path)?;
-    let table = OwnRows {
-        columns,
-        rows: Vec::new(),
-    };
-    if text.is_none() && pair.is_none() && table.columns == [TEXT] {
+    if text.is_none() && pair.is_none() && columns == [TEXT] {
         let all = rows
             .into_iter()
             .filter_map(|row| row.cells.into_iter().next().flatten());
         return Ok(all.map(|text| example(&text)).collect());
     }
     let text = text.unwrap_or(TEXT);
-    let first = table
-        .column(path, text)
-        .with_context(|| "name the column of the texts with --text")?;
-    let second = pair.map(|pair| table.column(path, pair)).transpose()?;
+    let first = rows::column(path, &columns, text).with_context(|| "name the column of the texts with --text")?;
+    let second = pair.map(|pair| rows::column(path, &columns, pair)).transpose()?;
     let of = |row: rows::OwnRow| {
         let cell = |at: usize, name: &str| {
             let cell = row.cells[at].clone();
@@ -385,14 +386,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<String> {
         repositories: vec![datasets::hub::GLUE],
     };
     let (data, _) = read(task, &DataSource::parse(&args.data, &choices, false)?)?;
-    let order = order(task, &answerer.labels)?;
     let (mut text, mut all) = (String::new(), Map::new());
     for split in &data.evals {
-        let outputs = answerer.outputs(&split.examples)?;
-        let logits: Vec<f32> = outputs
-            .iter()
-            .flat_map(|output| order.iter().map(|i| output[*i]))
-            .collect();
+        let logits = answerer.logits(task, &split.examples)?;
         let labels: Vec<Label> = split.examples.iter().map(|e| e.label).collect();
         let scores = task.score(&task.predictions(&logits)?, &labels)?;
         for (metric, value) in scores {
@@ -415,7 +411,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<String> {
 }
 
 /// The output of the head for each class of the task, in the task's order.
-pub(crate) fn order(task: &GlueTask, labels: &[String]) -> Result<Vec<usize>> {
+fn order(task: &GlueTask, labels: &[String]) -> Result<Vec<usize>> {
     let TaskKind::Classification { labels: classes } = task.kind else {
         return Ok(vec![0]);
     };

@@ -1,7 +1,7 @@
 //! `lora submit`: predictions for GLUE's test sets, as the leaderboard takes them.
 
 use crate::config::settings::Dtype;
-use crate::tools::predict::{AdapterArgs, Answerer, order};
+use crate::tools::predict::{AdapterArgs, Answerer};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use datasets::glue_test::{TEST_SETS, archive};
@@ -77,12 +77,7 @@ pub fn submit(args: &SubmitArgs) -> Result<String> {
                 let path = path.with_context(|| format!("{}: no test file of {}", args.data.display(), set.name))?;
                 let rows = set.read(&path)?;
                 let examples: Vec<Example> = rows.iter().map(|row| row.example.clone()).collect();
-                let order = order(task, &answerer.labels)?;
-                let outputs = answerer.outputs(&examples)?;
-                let logits: Vec<f32> = outputs
-                    .iter()
-                    .flat_map(|output| order.iter().map(|i| output[*i]))
-                    .collect();
+                let logits = answerer.logits(task, &examples)?;
                 let indices: Vec<String> = rows.into_iter().map(|row| row.index).collect();
                 said += &format!("{}: {} rows\n", set.name, indices.len());
                 set.predictions(&indices, &task.predictions(&logits)?, task.kind)
