@@ -207,6 +207,11 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// Whether a token of a byte-level vocabulary opens a word, by the blank before it.
+    pub fn opens_word(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some_and(|token| token.starts_with('Ġ'))
+    }
+
     /// SHA-256, in hex, over the files that this tokenizer was made from.
     pub fn sha256(&self) -> &str {
         &self.sha256

@@ -1,6 +1,7 @@
 //! The generated tasks: stable, balanced, and with labels that follow from the sentences.
 
 use datasets::sql::Query;
+use datasets::synthetic::{Document, Verdict};
 use datasets::{DataError, Example, GlueData, Label, TASKS, TaskKind, find, synthetic, text};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -218,3 +219,61 @@ fn the_generated_texts_are_the_same_on_every_machine() {
 
 const TEXT_HASHES: [&str; 6] = ["58dd15f3", "e82148e2", "7430b84d", "91d2f2a2", "a487531f", "c9e31c2c"];
 const PROSE_HASH: &str = "ff23447a";
+
+/// The verdict on a second part, and those on its words.
+#[test]
+fn what_a_verdict_sums_up_the_words_bear_out() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut seen: BTreeMap<(&str, bool), usize> = BTreeMap::new();
+    for _ in 0..4000 {
+        let document = synthetic::document(&mut rng);
+        let (Some(second), Some(verdict)) = (&document.second, document.verdict) else {
+            continue;
+        };
+        assert_eq!(second.split(' ').count(), document.verdicts.len(), "{document:?}");
+        let has = |verdict| document.verdicts.contains(&Some(verdict));
+        let is_question = document.first.ends_with('?');
+        let word = match verdict {
+            Verdict::Agrees => "Yes",
+            Verdict::Differs => "No",
+            Verdict::Open => "Perhaps",
+        };
+        match verdict {
+            Verdict::Agrees => assert!(!has(Verdict::Differs), "{document:?}"),
+            Verdict::Differs => assert!(has(Verdict::Differs) || is_question, "{document:?}"),
+            Verdict::Open => assert!(
+                is_question || has(Verdict::Open) || has(Verdict::Differs),
+                "{document:?}"
+            ),
+        }
+        let replied = second.starts_with(&format!("{word}, "));
+        assert_eq!(replied, second.contains(", "), "{document:?}");
+        *seen.entry((word, replied)).or_default() += 1;
+    }
+    assert!(seen.len() == 6 && seen.values().all(|n| *n > 50), "{seen:?}");
+}
+
+/// A reader's check, written without the generator: what is told of days.
+#[test]
+fn a_day_that_the_first_part_does_not_name_is_open_or_differs() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let mut checked = 0;
+    for _ in 0..4000 {
+        let Document {
+            first,
+            second,
+            verdicts,
+            ..
+        } = synthetic::document(&mut rng);
+        let asks_for_a_day = first.starts_with("When") || first.contains("n which day");
+        for (word, verdict) in second.unwrap_or_default().split(' ').zip(verdicts) {
+            let day = word.trim_end_matches(['.', '?']);
+            // Of two facts, one may name the day of the other.
+            if day.ends_with("day") && !asks_for_a_day && first.matches('.').count() == 1 {
+                assert_eq!(first.contains(day), verdict == Some(Verdict::Agrees), "{first} {word}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 200, "{checked}");
+}

@@ -13,6 +13,7 @@ pub(crate) mod relation;
 mod review;
 pub(crate) mod structured;
 mod tasks;
+mod verdict;
 pub(crate) mod words;
 pub(crate) mod world;
 
@@ -22,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 pub use prose::{Document, document, prose};
+pub use verdict::Verdict;
 
 /// Training rows of each task.
 pub const TRAIN_ROWS: usize = 1024;

@@ -2,6 +2,7 @@
 
 mod efficiency;
 mod fair;
+mod in_words;
 mod other_texts;
 mod paper_grid;
 mod render;

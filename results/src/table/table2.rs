@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::in_words::in_words;
 use super::render::grouped;
 use super::shared::{
     RowKey, difference_row, distinct, each_part, failures, marks, not_run, plain, provenance, seeds, undefined,
@@ -105,6 +106,8 @@ fn one(paper: &PaperTable, label: Option<&str>, part: &Selection) -> Result<Tabl
         .collect();
     table.notes = notes(paper, &quoted, &used, part, &tasks);
     table.notes.extend(marks(&table.rows));
+    let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
+    table.notes.extend(label.and_then(|_| in_words(&table.rows, &names)));
     Ok(table)
 }
 

@@ -100,7 +100,7 @@ impl Corpus {
             } => {
                 let texts = if held_out { kept } else { train };
                 let first = texts[rng.random_range(0..texts.len())].clone();
-                Document { first, second: None }
+                first.into()
             }
         }
     }

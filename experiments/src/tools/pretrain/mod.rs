@@ -2,21 +2,24 @@
 //! language modelling, GPT-2 by causal language modelling.
 
 pub mod corpus;
+mod masking;
 
 use crate::inputs::environment::set_threads;
 use crate::tools::pretrain::corpus::{Corpus, Source};
+use crate::tools::pretrain::masking::{Masking, only_verdicts};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use datasets::synthetic::Document;
 use datasets::tokenize::END_OF_TEXT;
 use datasets::{Example, Label, Tokenizer, tokenize};
 use indicatif::{ProgressBar, ProgressStyle};
-use lora_core::batch::{Row, Target, UNSCORED};
+use lora_core::batch::{Row, Target};
 use lora_core::model::{self, Model};
 use lora_core::nn::{BaseInit, Build, BuiltParams, Params};
 use lora_core::train::{Checkpoint, FitConfig, Objective, Progress, Schedule, Stepper, TokenScores, token_scores};
 use lora_core::weights::{Precision, published, save_as};
 use lora_core::{device, method, seed};
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,20 +90,6 @@ struct PretrainConfig {
     hide: Option<Masking>,
 }
 
-/// The tokens to predict, and their replacements in the input.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Masking {
-    /// Share of the tokens to predict.
-    mask: f64,
-    /// Share of these replaced by `<mask>`.
-    masked: f64,
-    /// Share of these replaced by a random token.
-    random: f64,
-    /// Share of the documents in which the first word of the second part is among these.
-    opening: f64,
-}
-
 /// The report beside the weights, `pretrain.json`.
 #[derive(Debug, Serialize)]
 struct PretrainReport {
@@ -113,6 +102,9 @@ struct PretrainReport {
     seconds: f64,
     held_out_loss: f64,
     held_out_accuracy: f64,
+    /// Share of the verdicts on words that are right, and of those on whole second parts, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out_verdicts: Option<[f64; 2]>,
 }
 
 /// Pretrains, from the checkpoint if there is one, writes the folder, and returns the held-out accuracy as text.
@@ -142,7 +134,8 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         max_len: model.max_len() as usize,
     };
     let progress = train(&maker, model.as_ref(), &params, device, &out)?;
-    let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
+    let rows = maker.held_out()?;
+    let TokenScores { loss, accuracy, .. } = token_scores(model.as_ref(), &rows, 64, device)?;
     let report = PretrainReport {
         config: config.clone(),
         corpus: corpus.sources().to_vec(),
@@ -151,6 +144,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         seconds: progress.train_seconds.round(),
         held_out_loss: loss,
         held_out_accuracy: accuracy,
+        held_out_verdicts: maker.verdicts(model.as_ref(), &rows, device)?,
     };
     save_as(
         &out.join("model.safetensors"),
@@ -210,13 +204,9 @@ fn read(name: &str, path: Option<&Path>) -> Result<PretrainConfig> {
         }
     };
     let config: PretrainConfig = serde_yaml::from_str(&text).with_context(|| format!("in {name}"))?;
-    let share = |x: f64| (0.0..=1.0).contains(&x);
-    let hidden = config.hide.iter();
-    let mut shares = hidden.flat_map(|h| [h.mask, h.masked, h.random, h.opening, h.masked + h.random]);
-    ensure!(
-        shares.all(share),
-        "{name}: `mask`, `masked`, `random`, `opening` and `masked` + `random` must be from 0 to 1"
-    );
+    if let Some(hide) = &config.hide {
+        hide.check().with_context(|| format!("in {name}"))?;
+    }
     ensure!(
         config.rows > 0 && config.model.is_object(),
         "{name}: `rows` must be above 0 and `model` a mapping"
@@ -272,18 +262,42 @@ impl BatchMaker<'_> {
         let Some(hide) = &self.config.hide else {
             return (0..count).map(|_| self.stretch(held_out, &mut rng)).collect();
         };
-        let examples: Vec<Example> = (0..count)
-            .map(|_| {
-                let document = self.corpus.document(held_out, &mut rng);
-                Example {
-                    first: document.first,
-                    second: document.second,
-                    label: Label::Class(0),
-                }
-            })
-            .collect();
-        let encoded = self.tokenizer.encode_all(&examples, self.max_len)?;
-        Ok(encoded.into_iter().map(|e| self.hide(&e.ids, hide, &mut rng)).collect())
+        let documents: Vec<Document> = (0..count).map(|_| self.corpus.document(held_out, &mut rng)).collect();
+        let example = |document: &Document| Example {
+            first: document.first.clone(),
+            second: document.second.clone(),
+            label: Label::Class(0),
+        };
+        let examples: Vec<Example> = documents.iter().map(example).collect();
+        let encoded = self.tokenizer.encode_all(&examples, self.max_len)?.into_iter();
+        let hidden = encoded.zip(&documents);
+        Ok(hidden
+            .map(|(e, document)| hide.row(self.tokenizer, &e.ids, document, &mut rng))
+            .collect())
+    }
+
+    /// Rows of held-out text.
+    fn held_out(&self) -> Result<Vec<Row>> {
+        let rows = if self.config.hide.is_some() {
+            MEASURED
+        } else {
+            MEASURED / 16
+        };
+        self.rows(HELD_OUT, 0, rows)
+    }
+
+    /// The shares of the verdicts in `rows` that the model gives rightly: those on words, and those on whole second parts.
+    fn verdicts(&self, model: &dyn Model, rows: &[Row], device: Device) -> Result<Option<[f64; 2]>> {
+        let mut shares = [0.0; 2];
+        for (share, whole) in shares.iter_mut().zip([false, true]) {
+            let rows = rows.iter().filter_map(|row| only_verdicts(self.tokenizer, row, whole));
+            let rows: Vec<Row> = rows.collect();
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            *share = token_scores(model, &rows, 64, device)?.accuracy;
+        }
+        Ok(Some(shares))
     }
 
     /// A row of the model's length, filled document after document as in the training of GPT-2; each next token is predicted.
@@ -305,39 +319,6 @@ impl BatchMaker<'_> {
             prompt: None,
             target: Target::Tokens(wanted),
         })
-    }
-
-    /// Masks some tokens, at least one; with the configured probability the first of the second part, which names its topic. `<s>`
-    /// and `</s>`, whose ids are below those of text, are never masked.
-    fn hide(&self, ids: &[u32], hide: &Masking, rng: &mut ChaCha8Rng) -> Row {
-        const TEXT: u32 = 5;
-        const MASK: i64 = 4;
-        const END: u32 = 2;
-        let vocab = self.tokenizer.vocab_size() as i64;
-        let text: Vec<usize> = (0..ids.len()).filter(|i| ids[*i] >= TEXT).collect();
-        let opening = ids.windows(2).position(|w| w == [END, END]).map(|at| at + 2);
-        let any = text.get(rng.random_range(0..text.len().max(1))).copied();
-        let sure = opening.filter(|_| rng.random_bool(hide.opening)).or(any);
-        let mut shown: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-        let mut wanted = vec![UNSCORED; ids.len()];
-        for at in text {
-            if Some(at) != sure && !rng.random_bool(hide.mask) {
-                continue;
-            }
-            wanted[at] = shown[at];
-            let way: f64 = rng.random();
-            if way < hide.masked {
-                shown[at] = MASK;
-            } else if way < hide.masked + hide.random {
-                shown[at] = rng.random_range(i64::from(TEXT)..vocab);
-            }
-        }
-        Row {
-            ids: shown,
-            types: Vec::new(),
-            prompt: None,
-            target: Target::Tokens(wanted),
-        }
     }
 }
 
@@ -362,6 +343,7 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
     let bar = ProgressBar::new(c.steps).with_style(ProgressStyle::with_template(
         "pretraining {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
     )?);
+    let measured = maker.held_out()?;
     let mut since = std::time::Instant::now();
     let mut sum = Tensor::zeros([], (Kind::Float, device));
     for step in progress.step..c.steps {
@@ -381,24 +363,22 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
             progress.train_seconds += since.elapsed().as_secs_f64();
             since = std::time::Instant::now();
             checkpoint.save(&stepper.optim, &progress)?;
-            bar.set_message(format!("loss {loss:.3}"));
+            let verdicts = maker.verdicts(model, &measured, device)?;
+            let verdicts = verdicts.map(|[words, whole]| {
+                format!(
+                    ", verdicts {:.1} % of words, {:.1} % of wholes",
+                    100.0 * words,
+                    100.0 * whole
+                )
+            });
+            let message = format!("loss {loss:.3}{}", verdicts.unwrap_or_default());
             if bar.is_hidden() {
-                eprintln!("step {}: loss {loss:.4}", progress.step);
+                eprintln!("step {}: {message}", progress.step);
             }
+            bar.set_message(message);
         }
     }
     progress.train_seconds += since.elapsed().as_secs_f64();
     bar.finish_and_clear();
     Ok(progress)
-}
-
-/// Loss and accuracy of predicted tokens on held-out text.
-fn held_out(maker: &BatchMaker, model: &dyn Model, device: Device) -> Result<TokenScores> {
-    let rows = if maker.config.hide.is_some() {
-        MEASURED
-    } else {
-        MEASURED / 16
-    };
-    let rows = maker.rows(HELD_OUT, 0, rows)?;
-    Ok(token_scores(model, &rows, 64, device)?)
 }
