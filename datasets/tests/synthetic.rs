@@ -131,7 +131,7 @@ fn comparison(text: &str) -> Option<(usize, &str, &str)> {
 }
 
 const HASHES: [&str; 8] = [
-    "74f49108", "abaedbb1", "8202015e", "0503d00a", "b4b65ab7", "2997815e", "e9f1b577", "2476e693",
+    "74f49108", "abaedbb1", "12326cf9", "0503d00a", "b4b65ab7", "2997815e", "e9f1b577", "2476e693",
 ];
 
 /// The data sets of texts: every reference follows from its context.

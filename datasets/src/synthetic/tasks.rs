@@ -1,6 +1,6 @@
 //! Eight tasks about the little world, each of the shape of one of GLUE. Every label follows from what the sentences mean.
 
-use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unlike, unsaid};
+use super::relation::{contradiction, near_miss, not_asked, some_details, some_of, tell, unsaid};
 use super::review::review;
 use super::words::REPORTS;
 use super::world::{Fact, FactKind, Slot, one, question, sentence};
@@ -77,13 +77,12 @@ fn sentiment(rng: &mut ChaCha8Rng) -> Example {
     }
 }
 
-/// MRPC's shape. 1: both sentences say the same. Those that do not have no more in common than the details, which a model
-/// of a million parameters can learn to see from a thousand examples.
+/// MRPC's shape. 1: both sentences say the same. Those that do not may differ in one word, or in who does it to whom.
 fn paraphrase(rng: &mut ChaCha8Rng) -> Example {
     let (fact, same) = (Fact::any(rng), rng.random_bool(0.5));
     let with = some_details(&fact, rng);
     let (first, second) = two_voices(fact.kind, rng);
-    let other = if same { fact } else { unlike(&fact, rng) };
+    let other = if same { fact } else { near_miss(&fact, rng) };
     pair(
         sentence(&fact.tell(first, &with, rng)),
         sentence(&other.tell(second, &with, rng)),
