@@ -3,6 +3,7 @@
 
 pub mod corpus;
 
+use crate::config::identity;
 use crate::inputs::environment::set_threads;
 use crate::tools::pretrain::corpus::{Corpus, Source};
 use anyhow::{Context, Result, bail, ensure};
@@ -115,7 +116,7 @@ struct PretrainReport {
     held_out_accuracy: f64,
 }
 
-/// Pretrains, from the checkpoint if there is one, writes the folder, and returns the held-out accuracy as text.
+/// Pretrains, from the checkpoint of the same configuration and texts if there is one, writes the folder, and returns the held-out accuracy as text.
 ///
 /// # Errors
 /// Settings that cannot be used, files that cannot be written, a loss that is not a number.
@@ -141,7 +142,8 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         tokenizer: &tokenizer,
         max_len: model.max_len() as usize,
     };
-    let progress = train(&maker, model.as_ref(), &params, device, &out)?;
+    let checkpoint = checkpoint(&maker, &out)?;
+    let progress = train(&maker, model.as_ref(), &params, device, &checkpoint)?;
     let TokenScores { loss, accuracy, .. } = held_out(&maker, model.as_ref(), device)?;
     let report = PretrainReport {
         config: config.clone(),
@@ -159,7 +161,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         Precision::Half,
     )?;
     write(&out.join("pretrain.json"), &pretty(&report)?)?;
-    checkpoint(&out).remove()?;
+    checkpoint.remove()?;
     Ok(format!(
         "{} parameters, {} tokens; predicts {:.1} % of held-out tokens (loss {loss:.3}). Written to {}\n",
         report.parameters,
@@ -181,6 +183,7 @@ fn prepare(args: &PretrainArgs) -> Result<(PretrainConfig, Corpus, PathBuf)> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    support::sweep_unfinished(&out)?;
     Ok((config, corpus, out))
 }
 
@@ -252,8 +255,11 @@ fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn checkpoint(out: &Path) -> Checkpoint {
-    Checkpoint::new(&out.join("pretrain.checkpoint.safetensors"), "pretrain")
+/// The checkpoint of this configuration on these texts.
+fn checkpoint(maker: &BatchMaker, out: &Path) -> Result<Checkpoint> {
+    let id = identity::hash(&(maker.config, maker.corpus.sources()))?;
+    let path = out.join("pretrain.checkpoint.safetensors");
+    Ok(Checkpoint::new(&path, &format!("pretrain {id}")))
 }
 
 /// Makes batches of text.
@@ -341,7 +347,13 @@ impl BatchMaker<'_> {
     }
 }
 
-fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device, out: &Path) -> Result<Progress> {
+fn train(
+    maker: &BatchMaker,
+    model: &dyn Model,
+    params: &Params,
+    device: Device,
+    checkpoint: &Checkpoint,
+) -> Result<Progress> {
     let c = maker.config;
     let fit = FitConfig {
         batch_size: c.rows,
@@ -357,8 +369,9 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
     };
     let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, c.steps);
     let mut stepper = Stepper::new(model, params, &fit, schedule)?;
-    let checkpoint = checkpoint(out);
-    let mut progress = checkpoint.restore(&mut stepper.optim)?.unwrap_or_default();
+    let warn = |why: &str| eprintln!("warning: {}", support::printable(why));
+    let progress = checkpoint.restore_or_start_anew(&mut stepper.optim, warn)?;
+    let mut progress = progress.unwrap_or_default();
     let bar = ProgressBar::new(c.steps).with_style(ProgressStyle::with_template(
         "pretraining {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
     )?);
