@@ -7,6 +7,7 @@ mod seal;
 mod stored_head;
 
 pub use crate::load_report::LoadReport;
+pub(crate) use seal::REMEDY;
 pub use stored_head::StoredHead;
 
 use crate::fsutil::sha256_file;
@@ -320,11 +321,6 @@ fn parse<'m>(file: &Path, map: &'m Mmap) -> Result<SafeTensors<'m>> {
             format!("is not a whole safetensors file ({e}); download or copy it again"),
         )
     })
-}
-
-/// The length of the header that begins at byte 8, if the file is long enough to say it.
-fn header_length(file: &[u8]) -> Option<usize> {
-    usize::try_from(u64::from_le_bytes(*file.first_chunk()?)).ok()
 }
 
 fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {

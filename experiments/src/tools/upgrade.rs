@@ -132,7 +132,11 @@ fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTre
     }
     let before = run.clone();
     run.id = identity::of(&config, &contents)?;
-    run.config = serde_json::to_value(&config).context("writing the configuration")?;
+    let config = serde_json::to_value(&config).context("writing the configuration")?;
+    // The same settings in another order stay as they are.
+    if run.config != config {
+        run.config = config;
+    }
     if *run != before {
         run.schema = SCHEMA;
     }

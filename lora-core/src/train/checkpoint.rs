@@ -1,7 +1,7 @@
 //! Checkpoints: the full state of a run, for exact resume.
 
 use super::{AdamW, Eval};
-use crate::weights::{self, Weights};
+use crate::weights::{self, REMEDY, Weights};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -78,11 +78,11 @@ impl Checkpoint {
         }
         let fault = |what: String| Error::format(&self.path, what);
         let inner = |e: Error| match e {
-            Error::Format { what, .. } | Error::Config(what) => fault(what),
+            Error::Format { what, .. } | Error::Config(what) => fault(what.trim_end_matches(REMEDY).to_string()),
             other => other,
         };
-        let file = Weights::open(&self.path)?;
-        let metadata = file.metadata()?;
+        let file = Weights::open(&self.path).map_err(inner)?;
+        let metadata = file.metadata().map_err(inner)?;
         let get = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
         if get("version") != VERSION || get("run") != self.run {
             return Err(fault(format!(

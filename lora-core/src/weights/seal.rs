@@ -1,6 +1,5 @@
 //! The checksum inside a safetensors file: SHA-256 of the whole file, with the digits of the checksum itself as zeros.
 
-use super::header_length;
 use crate::fsutil::hex;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
@@ -13,6 +12,9 @@ use std::path::Path;
 const KEY: &str = "lora.checksum";
 const KIND: &str = "lora-sha256:";
 const DIGITS: usize = 64;
+
+/// What to do about a file that was damaged, in the end of the error.
+pub(crate) const REMEDY: &str = ". Restore it from a copy, or delete it and run the command that made it again";
 
 /// What the header of a file with metadata begins with.
 const METADATA: &str = "{\"__metadata__\":";
@@ -61,11 +63,7 @@ fn foreign() -> io::Error {
 /// # Errors
 /// What is wrong with the file.
 pub(super) fn verify(file: &[u8]) -> Result<bool, String> {
-    let damaged = || {
-        "does not have the checksum that is written in it: it was damaged or changed. Restore it from a copy, or delete it and run \
-         the command that made it again"
-            .to_string()
-    };
+    let damaged = || format!("does not have the checksum that is written in it: it was damaged or changed{REMEDY}");
     let Some(header) = header_length(file).and_then(|length| file[8..].get(..length)) else {
         return Ok(false);
     };
@@ -87,6 +85,11 @@ pub(super) fn verify(file: &[u8]) -> Result<bool, String> {
     } else {
         Err(damaged())
     }
+}
+
+/// The length of the header that begins at byte 8, if the file is long enough to say it.
+fn header_length(file: &[u8]) -> Option<usize> {
+    usize::try_from(u64::from_le_bytes(*file.first_chunk()?)).ok()
 }
 
 /// Where the digits of the checksum are in the header.
