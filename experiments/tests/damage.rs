@@ -6,25 +6,24 @@ use experiments::experiment::config::ExperimentConfig;
 use experiments::experiment::registry;
 use results::RunRecord;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use testing::mutate::survives;
-use world::{World, refused, text};
+use world::{World, text};
 
-const RUN: [&str; 9] = [
-    "--methods",
-    "lora",
-    "--set",
-    "methods.lora.train.epochs=6",
-    "--set",
-    "train.batch_size=2",
-    "--set",
-    "train.select=best",
-    "--keep",
-];
+/// A run of six epochs that keeps its best weights, not yet started.
+fn long_run(world: &World) -> Command {
+    let words = "--model model --data data --out out --device cpu --threads 1 --tasks rte --methods lora --keep \
+                 --set train.epochs=6 --set train.batch_size=2 --set train.select=best";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glue"));
+    command.args(words.split_whitespace()).current_dir(world.dir.path());
+    command.env("LORA_CACHE", world.path("cache"));
+    command
+}
 
 /// Kills the run as soon as both its checkpoint and its kept weights are there.
 fn kill_half_way(world: &World) -> (PathBuf, PathBuf) {
-    let mut child = world.command(&RUN).spawn().unwrap();
+    let mut child = long_run(world).spawn().unwrap();
     let since = Instant::now();
     let file = |folder: &str| {
         let mut files = world.records(folder).into_iter();
@@ -58,7 +57,7 @@ fn record(world: &World) -> RunRecord {
 fn a_run_whose_checkpoint_or_weights_are_damaged_starts_anew_and_ends_as_a_quiet_one() {
     let quiet = World::new();
     quiet.rte("train", 200);
-    let output = quiet.glue(&RUN);
+    let output = long_run(&quiet).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     for damaged in [0, 1] {
         let world = World::new();
@@ -66,7 +65,7 @@ fn a_run_whose_checkpoint_or_weights_are_damaged_starts_anew_and_ends_as_a_quiet
         let (checkpoint, weights) = kill_half_way(&world);
         let path = if damaged == 0 { &checkpoint } else { &weights };
         flip(path);
-        let output = world.glue(&RUN);
+        let output = long_run(&world).output().unwrap();
         let said = text(&output);
         assert!(output.status.success(), "{said}");
         let name = path.file_name().unwrap().to_string_lossy();
@@ -79,7 +78,7 @@ fn a_run_whose_checkpoint_or_weights_are_damaged_starts_anew_and_ends_as_a_quiet
 }
 
 #[test]
-fn what_a_kill_left_is_deleted_and_an_edited_record_is_refused_by_name() {
+fn what_a_kill_left_is_deleted_and_an_edited_record_is_left_out_by_name() {
     let world = World::new();
     for folder in ["checkpoints", "runs"] {
         let left = |temporary: &Path| std::fs::copy(temporary, temporary.with_extension("x.tmp")).map(drop);
@@ -98,10 +97,16 @@ fn what_a_kill_left_is_deleted_and_an_edited_record_is_refused_by_name() {
     let sound = std::fs::read_to_string(path).unwrap();
     std::fs::write(path, sound.replace("\"epoch\": 1", "\"epoch\": 2")).unwrap();
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    refused(
-        &world.glue(&args),
-        &[&name, "damaged or edited", "delete it and run the same command again"],
-    );
+    // It stands in no table, which says so.
+    let said = text(&world.glue(&args));
+    for part in [
+        &*name,
+        "Left out",
+        "damaged or edited",
+        "delete it and run the same command again",
+    ] {
+        assert!(said.contains(part), "expected `{part}` in: {said}");
+    }
     std::fs::remove_file(path).unwrap();
     assert!(world.glue(&args).status.success());
     let before: RunRecord = RunRecord::from_json(sound.as_bytes(), path).unwrap();
