@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, DataType, PolarsResult, Series};
@@ -30,7 +29,7 @@ pub(crate) fn frame(bytes: Vec<u8>, wanted: Option<&[String]>) -> Result<DataFra
         let reader = reader.with_columns(wanted.map(<[String]>::to_vec));
         reader.finish().map_err(|e| broken(&e))
     };
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(broken(&"the reader gave up")))
+    support::guarded(read).unwrap_or_else(|panic| Err(broken(&panic)))
 }
 
 /// The rows of a file, an object each.

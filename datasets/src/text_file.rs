@@ -58,13 +58,25 @@ impl TextFile {
     }
 }
 
+/// The most that a packed file may unpack to, in bytes: some twenty times the largest data set here.
+const LONGEST: u64 = 2 << 30;
+
 fn unpacked(path: &Path, bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
     match path.extension().and_then(|e| e.to_str()) {
-        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
-        Some("bz2") => bzip2::read::MultiBzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
-        _ => return Ok(bytes),
-    };
+        Some("gz") => within(flate2::read::MultiGzDecoder::new(bytes.as_slice()), LONGEST),
+        Some("bz2") => within(bzip2::read::MultiBzDecoder::new(bytes.as_slice()), LONGEST),
+        _ => Ok(bytes),
+    }
+}
+
+/// All that `packed` unpacks to, at most `longest` bytes.
+fn within(packed: impl Read, longest: u64) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    packed.take(longest + 1).read_to_end(&mut plain)?;
+    if plain.len() as u64 > longest {
+        let what = format!("it unpacks to more than {longest} bytes; unpack it by hand if that is right");
+        return Err(std::io::Error::other(what));
+    }
     Ok(plain)
 }
 
@@ -169,4 +181,21 @@ pub(crate) fn json_text(
             problem,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn what_unpacks_to_far_more_than_its_size_is_refused() {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gz.write_all(&vec![b'a'; 1 << 20]).unwrap();
+        let packed = gz.finish().unwrap();
+        let unpack = |longest| within(flate2::read::MultiGzDecoder::new(packed.as_slice()), longest);
+        assert_eq!(unpack(1 << 20).unwrap().len(), 1 << 20);
+        let said = unpack((1 << 20) - 1).unwrap_err().to_string();
+        assert!(said.contains("more than 1048575 bytes"), "{said}");
+    }
 }

@@ -160,18 +160,22 @@ impl Tokenizer {
         };
         let mut chars = None;
         let mut inner = if let Some((path, bytes)) = files.read("tokenizer.json")? {
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(&path, e))?
+            sound(&path, || {
+                tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(&path, e))
+            })?
         } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("vocab.json")?, files.read("merges.txt")?) {
-            byte_level_bpe(&vocab, &merges, &config)?
+            sound(&vocab, || byte_level_bpe(&vocab, &merges, &config))?
         } else if let (Some((vocab, _)), Some((merges, _))) = (files.read("encoder.json")?, files.read("vocab.bpe")?) {
-            byte_level_bpe(&vocab, &merges, &config)?
+            sound(&vocab, || byte_level_bpe(&vocab, &merges, &config))?
         } else if let Some((path, bytes)) = files.read("spm.model")? {
             let lower_case = config.do_lower_case.unwrap_or(false);
-            let (tokenizer, map) = spm::tokenizer(&bytes, lower_case).map_err(|e| broken(&path, e))?;
+            let (tokenizer, map) = sound(&path, || {
+                spm::tokenizer(&bytes, lower_case).map_err(|e| broken(&path, e))
+            })?;
             chars = map;
             tokenizer
         } else if let Some((vocab, _)) = files.read("vocab.txt")? {
-            word_piece(&vocab, &config)?
+            sound(&vocab, || word_piece(&vocab, &config))?
         } else {
             return Err(TokenizeError::NoFiles { dir: dir.to_path_buf() });
         };
@@ -223,13 +227,8 @@ impl Tokenizer {
     /// [`TokenizeError::Encode`].
     pub fn ids<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>, TokenizeError> {
         let encode = |(row, text): (usize, &T)| {
-            let encoding = self.inner.encode_fast(self.prepared(text.as_ref()), false);
-            encoding
-                .map(|e| e.get_ids().to_vec())
-                .map_err(|e| TokenizeError::Encode {
-                    row,
-                    problem: e.to_string(),
-                })
+            let encoding = encoded(row, || self.inner.encode_fast(self.prepared(text.as_ref()), false))?;
+            Ok(encoding.get_ids().to_vec())
         };
         texts.par_iter().enumerate().map(encode).collect()
     }
@@ -239,9 +238,12 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizeError::Decode`].
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizeError> {
-        self.inner
-            .decode(ids, false)
-            .map_err(|e| TokenizeError::Decode { problem: e.to_string() })
+        let problem = match support::guarded(|| self.inner.decode(ids, false)) {
+            Ok(Ok(text)) => return Ok(text),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        Err(TokenizeError::Decode { problem })
     }
 
     /// Encodes all examples in parallel, in order; longer ones are cut to `max_len` tokens, special tokens counted, by
@@ -300,13 +302,9 @@ impl Tokenizer {
                 problem: e.to_string(),
             })?;
         let encode = |(row, example): (usize, &Example)| {
-            let encoding = match &example.second {
+            let encoding = encoded(row, || match &example.second {
                 Some(second) => inner.encode_fast((self.prepared(&example.first), self.prepared(second)), true),
                 None => inner.encode_fast(self.prepared(&example.first), true),
-            };
-            let encoding = encoding.map_err(|e| TokenizeError::Encode {
-                row,
-                problem: e.to_string(),
             })?;
             Ok((encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec()))
         };
@@ -398,6 +396,21 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> TokenizeError {
         path: path.to_path_buf(),
         problem: problem.to_string(),
     }
+}
+
+/// A tokenizer that `read` makes of the file `path`, or an error where the crate panics on a damaged one.
+fn sound<T>(path: &Path, read: impl FnOnce() -> Result<T, TokenizeError>) -> Result<T, TokenizeError> {
+    support::guarded(read).unwrap_or_else(|panic| Err(broken(path, panic)))
+}
+
+/// What the crate makes of a row, or an error where it panics, as with a vocabulary that lacks the tokens of its own frame.
+fn encoded<T>(row: usize, encode: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TokenizeError> {
+    let problem = match support::guarded(encode) {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic.to_string(),
+    };
+    Err(TokenizeError::Encode { row, problem })
 }
 
 fn parse_config(path: PathBuf, bytes: &[u8]) -> Result<TokenizerConfig, TokenizeError> {

@@ -1,8 +1,6 @@
 //! Devices, and [`guarded`], which turns libtorch's panics into errors.
 
 use crate::{Error, Result};
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use tch::Device;
 
@@ -78,34 +76,13 @@ pub fn synchronize(device: Device) {
     }
 }
 
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Runs `work` and turns a panic of tch, whose operators panic with libtorch's message, into an [`Error`].
 ///
 /// Model code can therefore use tch's infallible operators; a failure (out of memory, an id beyond the vocabulary)
 /// becomes one clear message. Panics of other threads are reported as usual.
 pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let default = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
-                default(info);
-            }
-        }));
-    });
-    let before = GUARDED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(before);
-    outcome.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("an unknown panic");
-        Err(Error::from_torch_text(doing.to_string(), text))
-    })
+    let panicked = |text: support::Panicked| Err(Error::from_torch_text(doing.to_string(), &text.0));
+    support::guarded(work).unwrap_or_else(panicked)
 }
 
 #[cfg(test)]

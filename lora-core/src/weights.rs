@@ -3,9 +3,11 @@
 //! any of its code.
 
 mod head;
+mod seal;
 mod stored_head;
 
 pub use crate::load_report::LoadReport;
+pub(crate) use seal::REMEDY;
 pub use stored_head::StoredHead;
 
 use crate::fsutil::sha256_file;
@@ -48,7 +50,7 @@ pub struct Weights {
 /// A file, by format.
 #[derive(Debug)]
 enum WeightsFile {
-    Safetensors(Mmap),
+    Safetensors { map: Mmap, sealed: bool },
     Torch(TorchFile),
 }
 
@@ -59,7 +61,7 @@ const NAMES: [[&str; 2]; 2] = [
 ];
 
 impl Weights {
-    /// Opens a file of safetensors or (with the extension `.bin`, `.pt` or `.pth`) of torch.save, or a folder with
+    /// Opens a file of safetensors (a checksum of [`save_sealed`] is compared first) or (with the extension `.bin`, `.pt` or `.pth`) of torch.save, or a folder with
     /// `model.safetensors` or else `pytorch_model.bin`, each a single file or shards with an index.
     ///
     /// # Errors
@@ -81,6 +83,12 @@ impl Weights {
             path,
             format!("has neither {single} nor {index}, and no {pickle}"),
         ))
+    }
+
+    /// Whether every file has a checksum of [`save_sealed`], with which its bytes agree.
+    pub fn is_sealed(&self) -> bool {
+        let sealed = |file: &WeightsFile| matches!(file, WeightsFile::Safetensors { sealed: true, .. });
+        self.files.iter().all(|(_, file)| sealed(file))
     }
 
     fn of_files(path: &Path, paths: Vec<PathBuf>) -> Result<Weights> {
@@ -115,7 +123,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Format`].
     pub fn metadata(&self) -> Result<HashMap<String, String>> {
-        let Some((file, WeightsFile::Safetensors(map))) = self.files.first() else {
+        let Some((file, WeightsFile::Safetensors { map, .. })) = self.files.first() else {
             return Ok(HashMap::new());
         };
         let (_, header) = SafeTensors::read_metadata(map).map_err(|e| Error::format(file, e.to_string()))?;
@@ -147,7 +155,7 @@ impl Weights {
             .get(name)
             .ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
         match &self.files[*number] {
-            (file, WeightsFile::Safetensors(map)) => {
+            (file, WeightsFile::Safetensors { map, .. }) => {
                 let view = parse(file, map)?.tensor(name);
                 let view = view.map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
                 to_tensor(file, name, &view)
@@ -260,12 +268,14 @@ impl WeightsFile {
         let handle = std::fs::File::open(file).map_err(Error::io(file))?;
         // SAFETY: the map is read-only; as with any mapped file, it must not be truncated during a load.
         let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(file))?;
-        Ok(WeightsFile::Safetensors(map))
+        parse(file, &map)?;
+        let sealed = seal::verify(&map).map_err(|what| Error::format(file, what))?;
+        Ok(WeightsFile::Safetensors { map, sealed })
     }
 
     fn names(&self, file: &Path) -> Result<Vec<String>> {
         Ok(match self {
-            WeightsFile::Safetensors(map) => parse(file, map)?.names().into_iter().map(String::from).collect(),
+            WeightsFile::Safetensors { map, .. } => parse(file, map)?.names().into_iter().map(String::from).collect(),
             WeightsFile::Torch(torch) => torch.names().map(String::from).collect(),
         })
     }
@@ -366,6 +376,20 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String,
     save_as(path, tensors, metadata, Precision::Full)
 }
 
+/// [`save`] with a checksum over the whole file in its metadata, which [`Weights::open`] compares with the file. Files of equal
+/// content are equal, byte for byte.
+///
+/// # Errors
+/// Those of [`save`].
+pub fn save_sealed(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String, String>) -> Result<()> {
+    write(
+        path,
+        tensors,
+        seal::with_room(metadata.into_iter().collect()),
+        Precision::Full,
+    )
+}
+
 /// [`save`] in the data type `precision`.
 ///
 /// # Errors
@@ -376,15 +400,26 @@ pub fn save_as(
     metadata: HashMap<String, String>,
     precision: Precision,
 ) -> Result<()> {
+    write(path, tensors, metadata.into_iter().collect(), precision)
+}
+
+fn write(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: BTreeMap<String, String>,
+    precision: Precision,
+) -> Result<()> {
     let plain = tensors
         .iter()
         .map(|(name, t)| Ok((name, Plain::new(name, t, precision)?)))
         .collect::<Result<Vec<_>>>()?;
     support::write_atomic_with(path, |temp| {
-        safetensors::serialize_to_file(plain, Some(metadata), temp).map_err(|e| match e {
+        let written = safetensors::serialize_to_file(plain, Some(metadata.clone().into_iter().collect()), temp);
+        written.map_err(|e| match e {
             safetensors::SafeTensorError::IoError(e) => e,
             other => std::io::Error::other(other),
-        })
+        })?;
+        seal::finish(temp, &metadata)
     })?;
     Ok(())
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{build, fit_config, rows};
 use lora_core::method::{self, METHODS};
 use lora_core::nn::BuiltParams;
-use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Event, Progress, Select, Trainer};
+use lora_core::train::{AdamW, BestCheckpoint, Checkpoint, Criterion, Event, Progress, Select, Trainer};
 use lora_core::weights::Weights;
 use lora_core::{Error, Result};
 use std::collections::BTreeMap;
@@ -187,24 +187,87 @@ fn the_last_epoch_is_kept_if_asked() {
     }
 }
 
+/// The optimiser of a fresh build.
+fn optimiser(kind: &str) -> AdamW {
+    let method = method::from_yaml(&format!("{{kind: {kind}}}")).unwrap();
+    let (_, built) = build("bert", method.as_ref(), 3);
+    AdamW::new(&built.params, (0.9, 0.999), 1e-8, 0.0).unwrap()
+}
+
 #[test]
-fn foreign_and_damaged_checkpoints_are_refused() {
+fn foreign_and_damaged_checkpoints_are_refused_and_the_run_starts_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");
-    assert!(matches!(
-        run("lora", &path, "a", Some(2)).0,
-        Err(Error::Interrupted { .. })
-    ));
-    let text = |id: &str, kind: &str| run(kind, &path, id, None).0.unwrap_err().to_string();
-    assert!(text("b", "lora").contains("not of this run") && text("b", "lora").contains("Delete the file"));
+    let (whole, reference) = run("lora", &dir.path().join("whole"), "a", None);
+    let whole = whole.unwrap();
+    let stopped = run("lora", &path, "a", Some(2)).0;
+    assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
+    let sound = std::fs::read(&path).unwrap();
+    let text = |id: &str, kind: &str| {
+        let restored = Checkpoint::new(&path, id).restore(&mut optimiser(kind));
+        restored.unwrap_err().to_string()
+    };
+    assert!(text("b", "lora").contains("not of this run"));
     assert!(text("a", "full").contains("has no `param/"), "{}", text("a", "full"));
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
-    assert!(
-        text("a", "lora").contains("not a whole safetensors file"),
-        "{}",
-        text("a", "lora")
-    );
-    std::fs::write(&path, b"hello").unwrap();
-    assert!(text("a", "lora").contains("not a whole safetensors file"));
+    let mut flipped = sound.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let mut old = sound.clone();
+    let version = old.windows(13).position(|w| w == b"\"version\":\"2\"").unwrap();
+    old[version + 11] = b'1';
+    let damaged = [
+        (&sound[..sound.len() - 9], "not a whole safetensors file"),
+        (b"hello", "not a whole safetensors file"),
+        (&flipped, "does not have the checksum"),
+        (&old, "does not have the checksum"),
+    ];
+    for (bytes, why) in damaged {
+        std::fs::write(&path, bytes).unwrap();
+        let said = text("a", "lora");
+        assert!(said.contains(why) && said.contains(&*path.to_string_lossy()), "{said}");
+        let (anew, built) = run("lora", &path, "a", None);
+        let anew = anew.unwrap();
+        assert_eq!((anew.resumed, numbers(&anew)), (0, numbers(&whole)), "{why}");
+        for ((name, a), (_, b)) in trained(&built).iter().zip(trained(&reference)) {
+            assert!(a.equal(&b), "{why}: {name} differs");
+        }
+    }
+}
+
+#[test]
+fn equal_states_are_equal_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| {
+        let path = dir.path().join(name);
+        Checkpoint::new(&path, "run")
+            .save(&optimiser("lora"), &Progress::default())
+            .unwrap();
+        std::fs::read(path).unwrap()
+    });
+    assert!(files[0] == files[1]);
+    let kept = ["c", "d"].map(|name| {
+        let path = dir.path().join(name);
+        run("bitfit", &path, "a", None).0.unwrap();
+        std::fs::read(path.with_extension("best")).unwrap()
+    });
+    assert!(kept[0] == kept[1]);
+}
+
+/// The layout of version 1 had no checksum: such a file starts anew, as does one of this version without it.
+#[test]
+fn checkpoints_without_a_checksum_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    let progress = serde_json::to_string(&Progress::default()).unwrap();
+    for (version, why) in [("1", "version `1`"), ("2", "has no checksum")] {
+        let metadata = [("version", version), ("run", "a"), ("progress", &progress)];
+        let metadata = metadata.map(|(k, v)| (k.to_string(), v.to_string())).into();
+        let mut optim = optimiser("lora");
+        lora_core::weights::save(&path, &optim.state(), metadata).unwrap();
+        let said = Checkpoint::new(&path, "a").restore(&mut optim).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+        let mut told = String::new();
+        let none = Checkpoint::new(&path, "a").restore_or_start_anew(&mut optim, |why| told = why.to_string());
+        assert!(none.unwrap().is_none() && !path.exists());
+        assert!(told.contains(why) && told.contains("the run starts anew"), "{told}");
+    }
 }

@@ -81,10 +81,10 @@ fn run(args: &Args) -> Result<Vec<String>> {
 fn digest(stored: &Selection) -> Result<String> {
     let mut hash = Sha256::new();
     for run in &stored.runs {
-        hash.update(run.to_json()?);
+        hash.update(run.content()?);
     }
     for analysis in &stored.analyses {
-        hash.update(analysis.to_json()?);
+        hash.update(analysis.content()?);
     }
     Ok(format!("{:x}", hash.finalize()))
 }

@@ -21,11 +21,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::json;
+use crate::json::{self, Schemas};
 use crate::record::{Provenance, is_id};
 
 /// Version of the JSON layout; increases when a field is added, renamed or changes its meaning.
-pub const SCHEMA: u32 = 1;
+///
+/// Since 2 the file must have a line `"checksum"` behind the schema: SHA-256 of the file without that line. Files of schema 1 may have
+/// it.
+pub const SCHEMA: u32 = 2;
+
+const SCHEMAS: Schemas = Schemas {
+    known: SCHEMA,
+    sealed: 2,
+};
 
 /// One analysis: its config, its findings and their provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -433,18 +441,26 @@ impl Analysis {
     /// Reads an analysis; `path` is used in error messages only.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with line and column, [`Error::NewerSchema`], [`Error::Invalid`].
+    /// [`Error::Corrupt`] with line and column, [`Error::Damaged`], [`Error::NewerSchema`], [`Error::Invalid`].
     pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
-        let analysis: Self = json::versioned(text, SCHEMA, path)?;
+        let analysis: Self = json::versioned(text, SCHEMAS, path)?;
         analysis.validate(path)?;
         Ok(analysis)
     }
 
-    /// The analysis as JSON with a closing newline, indented three levels deep: a grid is one line.
+    /// The analysis as JSON with its checksum and a closing newline, indented three levels deep: a grid is one line.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an analysis that could not be read back.
     pub fn to_json(&self) -> Result<Vec<u8>> {
+        Ok(json::sealed(&self.content()?))
+    }
+
+    /// [`Analysis::to_json`] without the line of the checksum.
+    ///
+    /// # Errors
+    /// As [`Analysis::to_json`].
+    pub fn content(&self) -> Result<Vec<u8>> {
         self.validate(Path::new(&format!("{}.json", self.id)))?;
         json::indented(self, 3).map_err(|source| Error::Serialise {
             id: self.id.clone(),

@@ -24,6 +24,15 @@ pub enum Error {
         /// The parser's error, with line and column.
         source: serde_json::Error,
     },
+    /// A record whose checksum is missing or not that of the file.
+    #[error(
+        "{path}: does not have the checksum of its content: the file was damaged or edited. Restore it from a copy (git checkout, if it is \
+         committed), or delete it and run the same command again to compute it anew"
+    )]
+    Damaged {
+        /// The record's file.
+        path: PathBuf,
+    },
     /// A record written by a newer version of this program.
     #[error("{path}: schema {found} is newer than schema {known}, the newest this program reads; update the program")]
     NewerSchema {

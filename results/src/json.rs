@@ -1,11 +1,14 @@
 //! Reading and writing of records as JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -15,21 +18,65 @@ struct Versioned {
     schema: u32,
 }
 
-/// Reads a value whose `schema` is at most `known`.
-pub fn versioned<T: DeserializeOwned>(text: &[u8], known: u32, path: &Path) -> Result<T> {
+/// A kind of record: the newest schema that this program reads, and the first whose files must have a checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct Schemas {
+    /// The newest.
+    pub known: u32,
+    /// The first whose files must have a checksum; those of earlier ones may.
+    pub sealed: u32,
+}
+
+/// Reads a value whose `schema` is known, and whose checksum, if there is one, is that of the rest of the file.
+pub fn versioned<T: DeserializeOwned>(text: &[u8], schemas: Schemas, path: &Path) -> Result<T> {
     let corrupt = |source| Error::Corrupt {
         path: path.to_owned(),
         source,
     };
+    let damaged = || Error::Damaged { path: path.to_owned() };
     let Versioned { schema } = serde_json::from_slice(text).map_err(corrupt)?;
-    if schema > known {
+    if schema > schemas.known {
         return Err(Error::NewerSchema {
             path: path.to_owned(),
             found: schema,
-            known,
+            known: schemas.known,
         });
     }
-    serde_json::from_slice(text).map_err(corrupt)
+    let rest = match seal_line(text) {
+        Some(line) => {
+            let rest = [&text[..line.start], &text[line.end..]].concat();
+            if text[line.clone()] != *seal(&rest).as_bytes() {
+                return Err(damaged());
+            }
+            Cow::Owned(rest)
+        }
+        None if schema >= schemas.sealed => return Err(damaged()),
+        None => Cow::Borrowed(text),
+    };
+    serde_json::from_slice(&rest).map_err(corrupt)
+}
+
+/// The JSON of a record, whose first key is `schema`, with its checksum behind that: SHA-256 of the file without this line.
+pub fn sealed(text: &[u8]) -> Vec<u8> {
+    let schema = text.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(1);
+    let (before, after) = text.split_at(schema.map_or(0, |(at, _)| at + 1));
+    [before, seal(text).as_bytes(), after].concat()
+}
+
+/// The line of the checksum of `text`.
+fn seal(text: &[u8]) -> String {
+    format!("{SEAL}{:x}\",\n", Sha256::digest(text))
+}
+
+/// What the line of the checksum begins with.
+const SEAL: &str = "  \"checksum\": \"";
+
+/// Where the line of the checksum is.
+fn seal_line(text: &[u8]) -> Option<Range<usize>> {
+    let begin = format!("\n{SEAL}");
+    let start = text.windows(begin.len()).position(|w| w == begin.as_bytes())? + 1;
+    let length = text[start..].iter().position(|b| *b == b'\n')?;
+    Some(start..start + length + 1)
 }
 
 /// `value` as JSON, indented down to the nesting level `deepest`; deeper values are on one line.

@@ -6,10 +6,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::json;
+use crate::json::{self, Schemas};
 
 /// Version of the JSON layout; increases when a field is added, renamed or changes its meaning.
-pub const SCHEMA: u32 = 4;
+///
+/// Since 5 the file must have a line `"checksum"` behind the schema: SHA-256 of the file without that line. Files of earlier schemas
+/// may have it.
+pub const SCHEMA: u32 = 5;
+
+const SCHEMAS: Schemas = Schemas {
+    known: SCHEMA,
+    sealed: 5,
+};
 
 /// One run: its config, its results and their provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -276,10 +284,10 @@ impl RunRecord {
     /// Reads a record; `path` is used in error messages only.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::NewerSchema`],
-    /// [`Error::Invalid`].
+    /// [`Error::Corrupt`] with line and column (half-written, unknown or missing keys), [`Error::Damaged`],
+    /// [`Error::NewerSchema`], [`Error::Invalid`].
     pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
-        let mut record: Self = json::versioned(text, SCHEMA, path)?;
+        let mut record: Self = json::versioned(text, SCHEMAS, path)?;
         record.validate(path)?;
         record.by_matched();
         Ok(record)
@@ -309,11 +317,19 @@ impl RunRecord {
         self.best = best.map(|(epoch, value)| Best { epoch, value });
     }
 
-    /// The record as indented JSON with a closing newline. Numbers that are not finite become `null`.
+    /// The record as indented JSON with its checksum and a closing newline. Numbers that are not finite become `null`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a record that could not be read back.
     pub fn to_json(&self) -> Result<Vec<u8>> {
+        Ok(json::sealed(&self.content()?))
+    }
+
+    /// [`RunRecord::to_json`] without the line of the checksum.
+    ///
+    /// # Errors
+    /// As [`RunRecord::to_json`].
+    pub fn content(&self) -> Result<Vec<u8>> {
         self.validate(Path::new(&format!("{}.json", self.id)))?;
         let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Serialise {
             id: self.id.clone(),

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use support::{sync_folder, write_atomic};
+use support::{sweep_unfinished, sync_folder, write_atomic};
 
 use crate::analysis::Analysis;
 use crate::error::{Error, Result};
@@ -120,6 +120,24 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Deletes the unfinished files that killed processes left in the store and in its folders
+    /// ([`support::sweep_unfinished`]). Returns their number.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a folder cannot be listed.
+    pub fn sweep(&self) -> Result<usize> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(0),
+            other => other.map_err(Error::io(&self.dir, "list the folder"))?,
+        };
+        let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        let mut swept = sweep_unfinished(&self.dir)?;
+        for folder in folders {
+            swept += sweep_unfinished(&folder)?;
+        }
+        Ok(swept)
     }
 
     /// Writes a record atomically and returns its path. A finished run replaces the record of an earlier failure; a failed run

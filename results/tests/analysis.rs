@@ -187,6 +187,9 @@ fn slow_downs_are_over_the_model_alone() {
 fn broken_analyses_are_refused_with_the_reason() {
     let said = |change: fn(&mut Value)| {
         let mut value: Value = serde_json::from_slice(&analysis(all()[0].clone()).to_json().unwrap()).unwrap();
+        // Those of schema 1 need no checksum.
+        value.as_object_mut().unwrap().remove("checksum");
+        value["schema"] = json!(1);
         change(&mut value);
         let error = Analysis::from_json(value.to_string().as_bytes(), Path::new("some/a.json")).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -205,6 +208,18 @@ fn broken_analyses_are_refused_with_the_reason() {
     bad.cells[0].median_ms = f64::NAN;
     let refused = analysis(Findings::Latency(bad)).to_json();
     assert!(matches!(refused, Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn damaged_analyses_are_never_taken_for_whole() {
+    for findings in all() {
+        let text = analysis(findings).to_json().unwrap();
+        let outcomes = testing::mutate::survives("a.json", &text, |bytes| {
+            let read = Analysis::from_json(bytes, Path::new("a.json"));
+            read.map(drop).map_err(|e| e.to_string())
+        });
+        assert_eq!(outcomes.taken, 0, "{outcomes:?}");
+    }
 }
 
 #[test]

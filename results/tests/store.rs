@@ -8,6 +8,7 @@ use common::{failed, run};
 use results::record::SCHEMA;
 use results::{Error, Filter, RunRecord, Store};
 use serde_json::{Value, json};
+use testing::mutate::survives;
 
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -21,6 +22,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn edited(change: impl FnOnce(&mut Value)) -> Result<RunRecord, Error> {
     let mut value: Value = serde_json::from_slice(&run(1, "lora", "mrpc", 1, 0.5).to_json().unwrap()).unwrap();
+    // Those of earlier schemas need no checksum.
+    value.as_object_mut().unwrap().remove("checksum");
+    value["schema"] = json!(4);
     change(&mut value);
     RunRecord::from_json(value.to_string().as_bytes(), Path::new("some/run.json"))
 }
@@ -125,6 +129,87 @@ fn broken_records_are_refused_with_file_and_reason() {
             "{text:?}"
         );
     }
+}
+
+#[test]
+fn an_edited_record_is_refused_and_one_from_before_checksums_is_read() {
+    let record = run(1, "lora", "mrpc", 1, 0.5);
+    let text = String::from_utf8(record.to_json().unwrap()).unwrap();
+    let read = |text: &str| RunRecord::from_json(text.as_bytes(), Path::new("runs/a.json"));
+    assert_eq!(read(&text).unwrap(), record);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[2].starts_with("  \"checksum\": \""), "{text}");
+    let without = text.replace(&format!("{}\n", lines[2]), "");
+    assert_eq!(without.as_bytes(), record.content().unwrap());
+    let edited = [
+        text.replace("0.5", "0.6"),
+        text.replace("\"checksum\": \"", "\"checksum\": \"0"),
+        text.replace("\"made-up numbers\"", "\"made-up  numbers\""),
+        text.trim_end().to_string(),
+        without.clone(),
+    ];
+    for text in edited {
+        let said = chain(&read(&text).unwrap_err());
+        assert!(
+            said.contains("runs/a.json") && said.contains("damaged or edited"),
+            "{said}"
+        );
+    }
+    let old = without.replace(&format!("\"schema\": {SCHEMA}"), "\"schema\": 3");
+    assert_eq!(read(&old).unwrap().schema, 3);
+    // A record of an earlier version gets a checksum when it is stored, and then needs it.
+    let sealed = String::from_utf8(read(&old).unwrap().to_json().unwrap()).unwrap();
+    assert_eq!(read(&sealed).unwrap().schema, 3);
+    assert!(read(&sealed.replace("0.5", "0.6")).is_err());
+}
+
+#[test]
+fn a_sweep_of_the_store_deletes_what_killed_processes_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let path = store.put(&run(1, "lora", "mrpc", 1, 0.5)).unwrap();
+    let left = std::cell::RefCell::new(Vec::new());
+    for folder in ["runs", "weights"] {
+        // What a process that is killed in the middle of a write leaves.
+        let path = dir.path().join(folder).join("0000000000000009.json");
+        let kill = |temporary: &Path| {
+            let copy = temporary.with_file_name(format!("{}x.tmp", temporary.file_name().unwrap().to_string_lossy()));
+            left.borrow_mut().push(copy.clone());
+            std::fs::copy(temporary, copy).map(drop)
+        };
+        support::write_atomic_with(&path, kill).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(store.sweep().unwrap(), 2);
+    assert!(left.into_inner().iter().all(|path| !path.exists()));
+    assert!(path.exists());
+    assert_eq!(Store::open(dir.path().join("none")).unwrap().sweep().unwrap(), 0);
+}
+
+#[test]
+fn damaged_records_are_never_taken_for_whole() {
+    let text = run(1, "lora", "mrpc", 1, 0.5).to_json().unwrap();
+    let outcomes = survives("a.json", &text, |bytes| {
+        RunRecord::from_json(bytes, Path::new("a.json"))
+            .map(drop)
+            .map_err(|e| chain(&e))
+    });
+    assert_eq!(outcomes.taken, 0, "{outcomes:?}");
+}
+
+/// Of the committed records too, which are of earlier schemas.
+#[test]
+fn damaged_committed_records_are_never_taken_for_whole() {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs");
+    let mut paths: Vec<_> = std::fs::read_dir(runs).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let text = std::fs::read(&paths[0]).unwrap();
+    let outcomes = survives("a.json", &text, |bytes| {
+        RunRecord::from_json(bytes, Path::new("a.json"))
+            .map(drop)
+            .map_err(|e| chain(&e))
+    });
+    assert_eq!(outcomes.taken, 0, "{outcomes:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #[path = "../stand_in/mod.rs"]
 mod stand_in;
 
+mod damage;
 mod failures;
 mod glue;
 mod models;

@@ -57,6 +57,8 @@ pub enum Failure {
     Flip,
     /// The range is ignored, and the whole body sent with status 200.
     Whole,
+    /// Another body.
+    Body(Vec<u8>),
 }
 
 struct Fault {
@@ -522,6 +524,7 @@ fn send(mut stream: &TcpStream, request: &Seen, mut answer: Answer, failure: Opt
         Some(Failure::Truncate(after)) => answer.body.truncate(after),
         Some(Failure::Flip) => answer.body[0] ^= 1,
         Some(Failure::Whole) => ranged = false,
+        Some(Failure::Body(body)) => answer.body = body,
         None => {}
     }
     let range = request.headers.get("range").filter(|_| ranged && answer.status == 200);

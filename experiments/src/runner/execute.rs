@@ -16,6 +16,7 @@ use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Progress, Trainer}
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Memory, RunRecord};
+use std::path::Path;
 use std::time::Instant;
 
 fn checkpoint(session: &Session, run: &Planned) -> Checkpoint {
@@ -131,6 +132,9 @@ fn fit(
         }),
         stop: Some(session.stop),
     };
+    if let Some(kept) = &trainer.keep {
+        check_kept(&kept.path, &checkpoint)?;
+    }
     let mut failure = None;
     let fitted = trainer.fit(
         &run.rows.train,
@@ -150,6 +154,25 @@ fn fit(
     let progress = fitted?.progress;
     finite::losses(&progress.evals, &criterion)?;
     Ok(progress)
+}
+
+/// Deletes the kept weights of a run in progress if they are damaged, and its checkpoint with them, so that the run starts anew.
+fn check_kept(kept: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    if !kept.exists() {
+        return Ok(());
+    }
+    match Weights::open(kept) {
+        Err(lora_core::Error::Format { .. }) => {
+            checkpoint.remove()?;
+            std::fs::remove_file(kept).with_context(|| format!("removing {}", kept.display()))?;
+            let kept = kept.display();
+            tracing::warn!(
+                "{kept}: these weights of a run in progress are damaged; they were deleted with its checkpoint, and the run starts anew"
+            );
+            Ok(())
+        }
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Every metric of the model as it is; refuses weights and metrics that are not finite.

@@ -51,6 +51,10 @@ pub fn run(
         scorers,
         stop,
     };
+    let swept = plan.store.sweep()?;
+    if swept > 0 {
+        tracing::info!("{swept} unfinished files of processes that were killed were deleted");
+    }
     // One run at a time is computed on this thread.
     tch::set_num_threads(plan.parallelism.threads as i32);
     emit(&RunEvent::Plan {

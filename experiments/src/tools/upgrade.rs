@@ -1,5 +1,5 @@
-//! `lora upgrade`: gives records of earlier versions the ids of this version, from their settings and the hashes of their inputs.
-//! Nothing is trained and no number is changed.
+//! `lora upgrade`: gives records of earlier versions the ids of this version, from their settings and the hashes of their inputs,
+//! and checksums. Nothing is trained and no number is changed.
 
 use crate::config::identity::{self, Contents};
 use crate::config::run_config::RunConfig;
@@ -92,7 +92,7 @@ pub fn upgrade(args: &UpgradeArgs) -> Result<String> {
     Ok(lines + &analyses(&store)?)
 }
 
-/// Gives a record the form and id of this version.
+/// Gives a record the form and id of this version. One that has them stays as it is.
 fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTreeMap<String, String>) -> Result<()> {
     let weights = run
         .provenance
@@ -130,9 +130,16 @@ fn rename(run: &mut RunRecord, models: &BTreeMap<String, ModelFiles>, ids: &BTre
             id.clone_from(new);
         }
     }
+    let before = run.clone();
     run.id = identity::of(&config, &contents)?;
-    run.config = serde_json::to_value(&config).context("writing the configuration")?;
-    run.schema = SCHEMA;
+    let config = serde_json::to_value(&config).context("writing the configuration")?;
+    // The same settings in another order stay as they are.
+    if run.config != config {
+        run.config = config;
+    }
+    if *run != before {
+        run.schema = SCHEMA;
+    }
     Ok(())
 }
 
@@ -141,8 +148,9 @@ fn analyses(store: &Store) -> Result<String> {
     let mut renamed = 0;
     for mut analysis in all.clone() {
         let old = std::mem::replace(&mut analysis.id, identity::hash(&analysis.config)?);
+        // Also gives one of an earlier version its checksum.
+        store.put_analysis(&analysis)?;
         if old != analysis.id {
-            store.put_analysis(&analysis)?;
             let path = store.dir().join("analyses").join(format!("{old}.json"));
             std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
             renamed += 1;

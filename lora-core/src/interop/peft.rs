@@ -125,6 +125,14 @@ impl PeftConfig {
         if self.r < 1 {
             return Err(format!("`r` is {}; it must be at least 1", self.r));
         }
+        if !(self.lora_alpha > 0.0 && self.lora_alpha.is_finite()) {
+            let alpha = self.lora_alpha;
+            return Err(format!("`lora_alpha` is {alpha}; it must be a positive number"));
+        }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            let rate = self.lora_dropout;
+            return Err(format!("`lora_dropout` is {rate}; it must be from 0 to below 1"));
+        }
         if let Some(bias) = self.bias.as_deref().filter(|b| *b != "none") {
             return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
         }

@@ -35,15 +35,20 @@ pub fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
     )))
 }
 
-/// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
-pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
+/// Whether `from` is finite and has the shape of the variable `to`.
+pub(crate) fn fits(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
     if from.size() != to.size() {
         let (a, b) = (from.size(), to.size());
         return Err(Error::Config(format!(
             "`{name}` is {a:?} in the file and {b:?} in the model"
         )));
     }
-    check_finite(name, from)?;
+    check_finite(name, from)
+}
+
+/// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
+pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
+    fits(from, to, name)?;
     let _guard = tch::no_grad_guard();
     to.shallow_clone()
         .f_copy_(from)

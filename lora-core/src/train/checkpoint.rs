@@ -1,11 +1,12 @@
 //! Checkpoints: the full state of a run, for exact resume.
 
 use super::{AdamW, Eval};
-use crate::weights::{self, Weights};
+use crate::weights::{self, REMEDY, Weights};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use support::excerpt;
 
 /// The progress of a run: everything in a checkpoint except tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,8 +37,8 @@ pub struct Checkpoint {
     run: String,
 }
 
-/// Version of the file's layout.
-const VERSION: &str = "1";
+/// Version of the file's layout. 2: with a checksum over the whole file.
+const VERSION: &str = "2";
 
 impl Checkpoint {
     /// The checkpoint at `path` of the run with the id `run`.
@@ -48,7 +49,7 @@ impl Checkpoint {
         }
     }
 
-    /// Writes the trained variables, the optimiser's state and the progress atomically.
+    /// Writes the trained variables, the optimiser's state and the progress atomically, with a checksum over all of it.
     ///
     /// # Errors
     /// [`Error::Io`]; the previous checkpoint remains.
@@ -59,41 +60,65 @@ impl Checkpoint {
             ("run", self.run.clone()),
             ("progress", progress),
         ];
-        weights::save(
+        weights::save_sealed(
             &self.path,
             &optim.state(),
             metadata.map(|(k, v)| (k.to_string(), v)).into(),
         )
     }
 
-    /// Restores the optimiser's state and returns the progress; none if there is no checkpoint.
+    /// Restores the optimiser's state and returns the progress; none if there is no checkpoint. The state is left as it is
+    /// unless the whole file is sound.
     ///
     /// # Errors
-    /// [`Error::Format`] for a file that is damaged or of another run.
+    /// [`Error::Format`] for a file that is damaged, of another run, or of another version of this program.
     pub fn restore(&self, optim: &mut AdamW) -> Result<Option<Progress>> {
         if !self.path.exists() {
             return Ok(None);
         }
-        let fault =
-            |what: String| Error::format(&self.path, format!("{what}. Delete the file to start the run afresh"));
-        let file = Weights::open(&self.path).map_err(|e| fault(e.to_string()))?;
-        let metadata = file.metadata().map_err(|e| fault(e.to_string()))?;
+        let fault = |what: String| Error::format(&self.path, what);
+        let inner = |e: Error| match e {
+            Error::Format { what, .. } | Error::Config(what) => fault(what.trim_end_matches(REMEDY).to_string()),
+            other => other,
+        };
+        let file = Weights::open(&self.path).map_err(inner)?;
+        let metadata = file.metadata().map_err(inner)?;
         let get = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
         if get("version") != VERSION || get("run") != self.run {
             return Err(fault(format!(
-                "is a checkpoint of run `{}`, version `{}`, not of this run",
-                get("run"),
-                get("version")
+                "is a checkpoint of run `{}`, version `{}`, not of this run in version `{VERSION}`",
+                excerpt(get("run"), 60),
+                excerpt(get("version"), 60)
             )));
+        }
+        if !file.is_sealed() {
+            return Err(fault("has no checksum".into()));
         }
         let progress: Progress =
             serde_json::from_str(get("progress")).map_err(|e| fault(format!("its progress cannot be read: {e}")))?;
         let state = file
             .names()
             .map(|n| Ok((n.to_string(), file.tensor(n)?)))
-            .collect::<Result<HashMap<_, _>>>()?;
-        optim.restore(progress.step, state).map_err(|e| fault(e.to_string()))?;
+            .collect::<Result<HashMap<_, _>>>()
+            .map_err(inner)?;
+        optim.restore(progress.step, state).map_err(inner)?;
         Ok(Some(progress))
+    }
+
+    /// [`Checkpoint::restore`], except that a checkpoint that cannot be used is deleted, so that the run starts anew; `warn` gets
+    /// the reason.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read or deleted, and the errors of the device.
+    pub fn restore_or_start_anew(&self, optim: &mut AdamW, warn: impl FnOnce(&str)) -> Result<Option<Progress>> {
+        match self.restore(optim) {
+            Err(error @ Error::Format { .. }) => {
+                self.remove()?;
+                warn(&format!("{error}. The checkpoint was deleted, and the run starts anew"));
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// Deletes the file, if there is one.

@@ -1,6 +1,6 @@
 //! AdamW over plain tensors: exact resume needs the optimiser's state, which tch's optimisers do not expose.
 
-use crate::nn::{self, AdamUpdate, NamedParam, Params, Updated, copy};
+use crate::nn::{self, AdamUpdate, NamedParam, Params, Updated, copy, fits};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -197,19 +197,24 @@ impl AdamW {
         self.slots.iter().flat_map(parts).collect()
     }
 
-    /// Restores the state after `step` updates.
+    /// Restores the state after `step` updates. Nothing is changed unless all of it fits.
     ///
     /// # Errors
-    /// [`Error::Config`] if a tensor is missing or has another shape.
+    /// [`Error::Config`] if a tensor is missing, has another shape or is not finite.
     pub fn restore(&mut self, step: u64, mut state: HashMap<String, Tensor>) -> Result<()> {
+        let mut whole = Vec::new();
         for slot in &self.slots {
             for (kind, tensor) in [("param", &slot.param), ("mean", &slot.mean), ("square", &slot.square)] {
                 let name = format!("{kind}/{}", slot.name);
                 let saved = state
                     .remove(&name)
                     .ok_or_else(|| Error::Config(format!("the checkpoint has no `{name}`")))?;
-                copy(&saved, tensor, &name)?;
+                fits(&saved, tensor, &name)?;
+                whole.push((saved, tensor, name));
             }
+        }
+        for (saved, tensor, name) in whole {
+            copy(&saved, tensor, &name)?;
         }
         self.step = step;
         Ok(())

@@ -115,7 +115,8 @@ struct State<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Trains on `rows` to the end, resuming from the checkpoint if there is one, and evaluates after each epoch.
+    /// Trains on `rows` to the end, resuming from the checkpoint if there is one, and evaluates after each epoch. A checkpoint
+    /// that is damaged or of another run is deleted with a warning, and training starts anew.
     ///
     /// # Errors
     /// [`Error::Config`] for settings or rows that are not valid, [`Error::NotFinite`], [`Error::NoGradient`],
@@ -161,7 +162,12 @@ impl<'a> Trainer<'a> {
         };
         let mut stepper = Stepper::new(self.model, self.params, c, schedule)?;
         let progress = match self.checkpoint {
-            Some(checkpoint) => checkpoint.restore(&mut stepper.optim)?.unwrap_or_default(),
+            Some(checkpoint) => {
+                let warn = |why: &str| tracing::warn!("{why}");
+                checkpoint
+                    .restore_or_start_anew(&mut stepper.optim, warn)?
+                    .unwrap_or_default()
+            }
             None => Progress::default(),
         };
         Ok(State {
@@ -285,7 +291,7 @@ impl<'a> Trainer<'a> {
             ("value", value.to_string()),
             ("epoch", last.epoch.to_string()),
         ];
-        weights::save(
+        weights::save_sealed(
             &keep.path,
             &self.params.kept(),
             metadata.map(|(k, v)| (k.to_string(), v)).into(),

@@ -1,7 +1,9 @@
-//! Test support: data files outside the repository, and reports of skipped tests.
+//! Test support: data files outside the repository, reports of skipped tests, and damaged files ([`mutate`]).
 //!
 //! A test without its data returns early and passes, and the test harness hides the output of passing tests. Each skip is
 //! therefore also appended to the file named by `LORA_SKIPS`, which `.ci/run` evaluates.
+
+pub mod mutate;
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use sha2::{Digest, Sha256};
+
 use super::error::MeteorError;
 
 /// Magic bytes with the version of the layout; files of other versions are replaced.
-const MAGIC: &[u8; 8] = b"LORAMET\x01";
+const MAGIC: &[u8; 8] = b"LORAMET\x02";
 
 /// The tables, by their place in the file. Those of ends are followed by what ends there: strings, or lists of numbers.
 #[derive(Clone, Copy)]
@@ -89,7 +91,7 @@ impl Builder {
         self.numbers(&all);
     }
 
-    /// The file: magic, the tables' lengths (u64), the tables.
+    /// The file: magic, the tables' lengths (u64), the tables, SHA-256 of all before.
     pub fn finish(self) -> Vec<u8> {
         debug_assert_eq!(self.0.len(), TABLES);
         let mut bytes = MAGIC.to_vec();
@@ -97,6 +99,8 @@ impl Builder {
             .iter()
             .for_each(|t| bytes.extend_from_slice(&(t.len() as u64).to_le_bytes()));
         self.0.iter().for_each(|t| bytes.extend_from_slice(t));
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
         bytes
     }
 }
@@ -116,6 +120,10 @@ impl Index {
     }
 
     fn new(bytes: Bytes) -> Option<Self> {
+        let (whole, digest) = bytes.split_at_checked(bytes.len().checked_sub(Sha256::output_size())?)?;
+        if Sha256::digest(whole)[..] != *digest {
+            return None;
+        }
         let mut at = MAGIC.len() + 8 * TABLES;
         let mut tables = Vec::with_capacity(TABLES);
         let (magic, lengths) = bytes.get(..at)?.split_at(MAGIC.len());
@@ -127,7 +135,7 @@ impl Index {
             tables.push(at..at.checked_add(length)?);
             at = at.checked_add(length)?;
         }
-        (bytes.len() == at).then_some(Self { bytes, tables })
+        (whole.len() == at).then_some(Self { bytes, tables })
     }
 
     pub fn text(&self, table: IndexTable) -> std::borrow::Cow<'_, str> {
@@ -229,4 +237,31 @@ pub(super) fn first(range: Range<usize>, far: impl Fn(usize) -> bool) -> usize {
         if far(middle) { high = middle } else { low = middle + 1 }
     }
     low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_index_is_none() {
+        let mut builder = Builder::default();
+        builder.bytes(b"a\nthe\n");
+        builder.bytes(b"mr\n");
+        for _ in 0..3 {
+            builder.strings(["one", "two"].into_iter());
+            builder.lists([&[1, 2][..], &[3]].into_iter());
+        }
+        builder.strings(["one"].into_iter());
+        let bytes = builder.finish();
+        let path = tempfile::tempdir().unwrap();
+        let path = path.path().join("meteor.index");
+        let outcomes = testing::mutate::survives("meteor.index", &bytes, |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            let index = Index::open(&path).ok_or("meteor.index: not whole")?;
+            assert_eq!(index.strings(IndexTable::WordEnds).find("one"), Some(0));
+            Ok(())
+        });
+        assert_eq!(outcomes.taken, 0, "{outcomes:?}");
+    }
 }

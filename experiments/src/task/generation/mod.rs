@@ -2,9 +2,11 @@
 //! that is stopped goes on from there.
 
 pub mod scorers;
+mod so_far;
 
 use crate::config::settings::DecodeConfig;
 use crate::task::generation::scorers::Scorers;
+use crate::task::generation::so_far::TextsSoFar;
 use crate::task::run_paths::RunPaths;
 use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
 use anyhow::{Context, Result, bail, ensure};
@@ -17,8 +19,6 @@ use lora_core::profile::{Phase, phase};
 use lora_core::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::Write;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use tch::Device;
 
@@ -83,16 +83,15 @@ impl GenerationTask {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<String>> {
         let paths = &context.paths;
-        let mut texts = self.read_so_far(&paths.texts_so_far())?;
-        let mut file = open(&paths.texts_so_far())?;
-        progress(texts.len());
+        let mut so_far = TextsSoFar::open(&paths.texts_so_far(), self.ids.len())?;
+        progress(so_far.texts.len());
         for (number, batch) in self.batches().into_iter().enumerate() {
             let settings = self.settings(derive(context.seed, "texts", number as u64));
-            if batch.iter().all(|row| texts.contains_key(row)) {
+            if batch.iter().all(|row| so_far.texts.contains_key(row)) {
                 continue;
             }
             if context.stop.load(Ordering::Relaxed) {
-                let (done, total) = (texts.len(), self.ids.len());
+                let (done, total) = (so_far.texts.len(), self.ids.len());
                 return Err(lora_core::Error::GenerationStopped { done, total }.into());
             }
             let generator = Generator {
@@ -104,16 +103,14 @@ impl GenerationTask {
             };
             let ids: Vec<Vec<i64>> = batch.iter().map(|row| self.ids[*row].clone()).collect();
             let written = generator.generate(&ids, &mut |_| {})?;
-            let mut lines = String::new();
-            for (row, generation) in batch.iter().zip(written) {
-                let text = self.text(&generation.tokens)?;
-                lines += &line(*row, &text)?;
-                texts.insert(*row, text);
-            }
-            let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
-            written.with_context(|| format!("writing {}", paths.texts_so_far().display()))?;
-            progress(texts.len());
+            let texts = batch
+                .iter()
+                .zip(written)
+                .map(|(row, g)| Ok((*row, self.text(&g.tokens)?)));
+            so_far.add(texts.collect::<Result<_>>()?)?;
+            progress(so_far.texts.len());
         }
+        let mut texts = so_far.texts;
         let all = (0..self.ids.len()).map(|row| texts.remove(&row).unwrap_or_default());
         Ok(all.collect())
     }
@@ -123,20 +120,6 @@ impl GenerationTask {
         let mut order: Vec<usize> = (0..self.ids.len()).collect();
         order.sort_by_key(|row| self.ids[*row].len());
         order.chunks(self.decode.batch_size).map(<[usize]>::to_vec).collect()
-    }
-
-    /// The texts so far. A last line that the end of the process cut short is dropped.
-    fn read_so_far(&self, path: &Path) -> Result<HashMap<usize, String>> {
-        let text = match std::fs::read_to_string(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
-            other => other.with_context(|| format!("reading {}", path.display()))?,
-        };
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        if whole.len() < text.len() {
-            support::write_atomic(path, whole.as_bytes())?;
-        }
-        read_lines(whole, self.ids.len())
-            .with_context(|| format!("{}; delete it to generate the texts again", path.display()))
     }
 
     /// Scores `texts`, one a context, as `test/BLEU` and so on.
@@ -316,14 +299,6 @@ fn read_lines(text: &str, rows: usize) -> Result<HashMap<usize, String>> {
         texts.insert(line.row, line.text);
     }
     Ok(texts)
-}
-
-fn open(path: &Path) -> Result<std::fs::File> {
-    let make = || {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        std::fs::OpenOptions::new().create(true).append(true).open(path)
-    };
-    make().with_context(|| format!("opening {}", path.display()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use datasets::{GlueTask, TaskKind, Tokenizer};
 use lora_core::interop::{AdapterFile, Base, Tensors, open_loralib, open_peft};
 use lora_core::method::{self, Lora};
-use lora_core::weights::{Weights, save};
+use lora_core::weights::{Weights, save_sealed};
 use results::{RunRecord, Store};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -242,7 +242,7 @@ impl Stored {
             .iter()
             .map(|(n, t)| (n.clone(), t.shallow_clone()))
             .collect();
-        save(&dir.join(WEIGHTS), &tensors, Default::default())?;
+        save_sealed(&dir.join(WEIGHTS), &tensors, Default::default())?;
         let text = serde_json::to_vec_pretty(&self.about)?;
         support::write_atomic(dir.join(ABOUT), &[&text[..], b"\n"].concat())?;
         Ok(())

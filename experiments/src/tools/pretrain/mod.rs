@@ -4,6 +4,7 @@
 pub mod corpus;
 mod masking;
 
+use crate::config::identity;
 use crate::inputs::environment::set_threads;
 use crate::tools::pretrain::corpus::{Corpus, Source};
 use crate::tools::pretrain::masking::{Masking, only_verdicts};
@@ -107,7 +108,7 @@ struct PretrainReport {
     held_out_verdicts: Option<[f64; 2]>,
 }
 
-/// Pretrains, from the checkpoint if there is one, writes the folder, and returns the held-out accuracy as text.
+/// Pretrains, from the checkpoint of the same configuration and texts if there is one, writes the folder, and returns the held-out accuracy as text.
 ///
 /// # Errors
 /// Settings that cannot be used, files that cannot be written, a loss that is not a number.
@@ -133,7 +134,8 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         tokenizer: &tokenizer,
         max_len: model.max_len() as usize,
     };
-    let progress = train(&maker, model.as_ref(), &params, device, &out)?;
+    let checkpoint = checkpoint(&maker, &out)?;
+    let progress = train(&maker, model.as_ref(), &params, device, &checkpoint)?;
     let rows = maker.held_out()?;
     let TokenScores { loss, accuracy, .. } = token_scores(model.as_ref(), &rows, 64, device)?;
     let report = PretrainReport {
@@ -153,7 +155,7 @@ pub fn main(args: &PretrainArgs) -> Result<String> {
         Precision::Half,
     )?;
     write(&out.join("pretrain.json"), &pretty(&report)?)?;
-    checkpoint(&out).remove()?;
+    checkpoint.remove()?;
     Ok(format!(
         "{} parameters, {} tokens; predicts {:.1} % of held-out tokens (loss {loss:.3}). Written to {}\n",
         report.parameters,
@@ -175,6 +177,7 @@ fn prepare(args: &PretrainArgs) -> Result<(PretrainConfig, Corpus, PathBuf)> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| Path::new("experiments/embedded").join(&args.name));
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    support::sweep_unfinished(&out)?;
     Ok((config, corpus, out))
 }
 
@@ -242,8 +245,11 @@ fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn checkpoint(out: &Path) -> Checkpoint {
-    Checkpoint::new(&out.join("pretrain.checkpoint.safetensors"), "pretrain")
+/// The checkpoint of this configuration on these texts.
+fn checkpoint(maker: &BatchMaker, out: &Path) -> Result<Checkpoint> {
+    let id = identity::hash(&(maker.config, maker.corpus.sources()))?;
+    let path = out.join("pretrain.checkpoint.safetensors");
+    Ok(Checkpoint::new(&path, &format!("pretrain {id}")))
 }
 
 /// Makes batches of text.
@@ -322,7 +328,13 @@ impl BatchMaker<'_> {
     }
 }
 
-fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device, out: &Path) -> Result<Progress> {
+fn train(
+    maker: &BatchMaker,
+    model: &dyn Model,
+    params: &Params,
+    device: Device,
+    checkpoint: &Checkpoint,
+) -> Result<Progress> {
     let c = maker.config;
     let fit = FitConfig {
         batch_size: c.rows,
@@ -338,8 +350,9 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
     };
     let schedule = Schedule::with_ratio(c.lr, c.warmup_ratio, c.steps);
     let mut stepper = Stepper::new(model, params, &fit, schedule)?;
-    let checkpoint = checkpoint(out);
-    let mut progress = checkpoint.restore(&mut stepper.optim)?.unwrap_or_default();
+    let warn = |why: &str| eprintln!("warning: {}", support::printable(why));
+    let progress = checkpoint.restore_or_start_anew(&mut stepper.optim, warn)?;
+    let mut progress = progress.unwrap_or_default();
     let bar = ProgressBar::new(c.steps).with_style(ProgressStyle::with_template(
         "pretraining {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
     )?);
@@ -363,15 +376,7 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
             progress.train_seconds += since.elapsed().as_secs_f64();
             since = std::time::Instant::now();
             checkpoint.save(&stepper.optim, &progress)?;
-            let verdicts = maker.verdicts(model, &measured, device)?;
-            let verdicts = verdicts.map(|[words, whole]| {
-                format!(
-                    ", verdicts {:.1} % of words, {:.1} % of wholes",
-                    100.0 * words,
-                    100.0 * whole
-                )
-            });
-            let message = format!("loss {loss:.3}{}", verdicts.unwrap_or_default());
+            let message = message(loss, maker.verdicts(model, &measured, device)?);
             if bar.is_hidden() {
                 eprintln!("step {}: {message}", progress.step);
             }
@@ -381,4 +386,12 @@ fn train(maker: &BatchMaker, model: &dyn Model, params: &Params, device: Device,
     progress.train_seconds += since.elapsed().as_secs_f64();
     bar.finish_and_clear();
     Ok(progress)
+}
+
+/// What is said at a checkpoint: the loss since the last one, and the held-out verdicts.
+fn message(loss: f64, verdicts: Option<[f64; 2]>) -> String {
+    let verdicts = verdicts.map(|shares| shares.map(|share| 100.0 * share));
+    let verdicts = verdicts
+        .map(|[words, whole]| format!(", right verdicts on {words:.1} % of words, {whole:.1} % of second parts"));
+    format!("loss {loss:.3}{}", verdicts.unwrap_or_default())
 }
