@@ -243,11 +243,8 @@ impl Claims {
         let Some(known) = seen.get_mut(path) else {
             let (since, changed) = (Instant::now(), false);
             seen.insert(path.to_owned(), Seen { bytes, since, changed });
-            return if self.is_long_dead(path) {
-                Life::Dead
-            } else {
-                Life::Unknown
-            };
+            let silent = self.age(path).is_some_and(|age| age > LONG_DEAD);
+            return if silent { Life::Dead } else { Life::Unknown };
         };
         if known.bytes != bytes {
             (known.bytes, known.since, known.changed) = (bytes, Instant::now(), true);
@@ -259,18 +256,21 @@ impl Claims {
         }
     }
 
-    /// Whether the file has not been written for long, by the clock that gives a new file beside it its time.
-    fn is_long_dead(&self, path: &Path) -> bool {
-        let age = || {
-            let now = tempfile::tempfile_in(&self.dir)
-                .ok()?
-                .metadata()
-                .ok()?
-                .modified()
-                .ok()?;
-            now.duration_since(fs::metadata(path).ok()?.modified().ok()?).ok()
-        };
-        age().is_some_and(|age| age > LONG_DEAD)
+    /// How long the holder of the run `id` has given no sign of life, by the clock of the file system; none where that is unknown.
+    pub fn silence(&self, id: &str) -> Option<Duration> {
+        let files = self.files(id).ok()?;
+        self.age(&files.last()?.1)
+    }
+
+    /// The age of a file by the clock that gives a new file beside it its time.
+    fn age(&self, path: &Path) -> Option<Duration> {
+        let now = tempfile::tempfile_in(&self.dir)
+            .ok()?
+            .metadata()
+            .ok()?
+            .modified()
+            .ok()?;
+        now.duration_since(fs::metadata(path).ok()?.modified().ok()?).ok()
     }
 
     /// Makes the file of a claim; none if it exists.
@@ -285,7 +285,7 @@ impl Claims {
             ..Holder::default()
         };
         let temporary = tempfile::Builder::new()
-            .prefix(".")
+            .prefix(&format!(".{}-", self.host.plain_name()))
             .suffix(".tmp")
             .tempfile_in(&self.dir);
         let (mut file, temporary) = temporary.with_context(making)?.into_parts();
@@ -465,7 +465,8 @@ mod tests {
         for _ in 0..20 {
             let held: Vec<Option<Box<Claim>>> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..8)
-                    .map(|i| scope.spawn(move || mine(&claims(dir.path(), &format!("machine {i}")))))
+                    .map(|i| (dir.path(), format!("machine {i}")))
+                    .map(|(dir, machine)| scope.spawn(move || mine(&claims(dir, &machine))))
                     .collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });

@@ -24,6 +24,14 @@ impl Host {
         !self.machine.is_empty() && self.machine == other.machine
     }
 
+    /// The machine's name in names of files.
+    pub fn plain_name(&self) -> String {
+        let name = self.machine.split(' ').next().unwrap_or_default();
+        name.chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .collect()
+    }
+
     /// Whether this is a process of an earlier start of the job that `other` belongs to: Slurm ends one before the next.
     pub fn is_earlier_start_of(&self, other: &Host) -> bool {
         self.job.is_some() && self.job == other.job && self.restart < other.restart

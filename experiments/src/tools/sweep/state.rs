@@ -1,7 +1,7 @@
 //! The states of a sweep's runs.
 
 use crate::launch::sweep::{PlannedRun, Sweep};
-use crate::runner::claim::{Claims, Holder, Life};
+use crate::runner::claim::{Claims, Holder, Life, PATIENCE};
 use crate::task::run_paths::{CHECKPOINTS, RunPaths};
 use anyhow::Result;
 use results::Store;
@@ -48,7 +48,14 @@ pub struct RunState {
 pub fn of(sweep: &Sweep) -> Result<Vec<RunState>> {
     let out = sweep.out();
     let store = Store::open(out)?;
-    let claims = Claims::new(out.join(CHECKPOINTS), None).all()?;
+    let watch = Claims::new(out.join(CHECKPOINTS), None);
+    let mut claims = watch.all()?;
+    for (id, life, _) in &mut claims {
+        // One look tells nothing of a process on another machine; the age of its last sign of life does.
+        if *life == Life::Unknown && watch.silence(id).is_some_and(|silence| silence > PATIENCE) {
+            *life = Life::Dead;
+        }
+    }
     let claims: BTreeMap<String, (Life, Holder)> =
         claims.into_iter().map(|(id, life, who)| (id, (life, who))).collect();
     let done: BTreeSet<String> = store.listing()?.records.into_iter().map(|record| record.id).collect();
