@@ -1,8 +1,8 @@
 //! The experiments of the LoRA paper: flags and YAML files become validated runs, each run one record, and tables are read from
 //! the records. The binaries in `src/bin` are thin.
 //!
-//! Modules from bottom to top: `config`, `inputs`, `task`, `experiment`, `plan`, `runner`, `launch`, `report`, `app`; each uses those before
-//! it. `tools` and `analyses` are the programs beside the experiments.
+//! Modules from bottom to top: `config`, `inputs`, `task`, `experiment`, `plan`, `runner`, `report`, `launch`, `app`; each uses
+//! those before it. `tools` and `analyses` are the programs beside the experiments.
 
 pub mod analyses;
 pub mod app;

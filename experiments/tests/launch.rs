@@ -276,6 +276,10 @@ fn flags_without_effect_are_refused() {
             "`slurm.cpus` is 0",
         ),
         (&["--preset", "quick", "--only", "abc"], "no run with this id"),
+        (
+            &["--preset", "quick", "--launcher", "processes", "--set", "label=hf_abc"],
+            "set HF_TOKEN in its place",
+        ),
     ] {
         let output = place.command(env!("CARGO_BIN_EXE_glue"), "out", args).output().unwrap();
         assert!(

@@ -2,6 +2,7 @@
 
 use crate::launch::args::Launcher;
 use crate::plan::planned::Planned;
+use crate::report::resume_command;
 use crate::runner::host::Host;
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
@@ -71,6 +72,12 @@ impl Sweep {
         let mut command: Vec<String> = words
             .collect::<Option<_>>()
             .context("a word of the command line is not UTF-8, and cannot be kept for the workers")?;
+        let shown = resume_command::command(std::env::args_os(), true);
+        ensure!(
+            shlex::split(&shown).as_ref() == Some(&command),
+            "the command holds a secret, which a sweep would keep for its workers in {}; set HF_TOKEN in its place: {shown}",
+            out.join(SWEEPS).display()
+        );
         if let (Some(program), Ok(path)) = (command.first_mut(), std::env::current_exe()) {
             *program = path.to_string_lossy().into_owned();
         }
