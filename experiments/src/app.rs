@@ -5,6 +5,13 @@ use crate::experiment::flags::ExperimentArgs;
 use crate::experiment::rates::{self, Stage};
 use crate::experiment::registry;
 use crate::experiment::resolved::Resolved;
+use crate::launch::args::{LaunchArgs, Launcher};
+use crate::launch::journal::Journal;
+use crate::launch::processes::Fleet;
+use crate::launch::sweep::Sweep;
+use crate::launch::worker::{self, Worker};
+use crate::launch::{slurm, stop};
+use crate::plan::planned::State;
 use crate::plan::{Plan, dry_run};
 use crate::report::console::{Console, LineWriter, OutputArgs};
 use crate::report::json_events::JsonEvents;
@@ -12,18 +19,19 @@ use crate::report::profile::{Ceiling, Profiling};
 use crate::report::tensorboard::TensorBoard;
 use crate::report::{Report, Status};
 use crate::runner::events::{Observer, RunEvent};
-use crate::runner::{self, Outcome};
+use crate::runner::scheduler::{self, BatchEnd, Emit, INTERRUPTED};
+use crate::runner::session::Session;
+use crate::runner::sharing::Sharing;
+use crate::runner::{self, Compute, Outcome, host};
 use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result};
 use clap::{Args, Command, FromArgMatches};
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Exit status after Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
 /// Runs the experiment of that name: the whole of its binary.
 pub fn main(name: &str) -> ExitCode {
@@ -48,7 +56,10 @@ pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsStri
         args if args.list => cli.list(),
         args if args.print_config => cli.print_config(),
         args if args.dry_run => cli.dry_run(),
-        _ => cli.run(),
+        _ => match &cli.launch.worker {
+            Some(place) => cli.work(place),
+            None => cli.run(),
+        },
     }))
 }
 
@@ -63,7 +74,8 @@ pub fn finish(result: Result<ExitCode>) -> ExitCode {
 /// The command line of an experiment.
 pub fn command(experiment: &Experiment) -> Command {
     let (short, _) = experiment.about.split_once("\n\n").unwrap_or((&experiment.about, ""));
-    let command = OutputArgs::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
+    let command = LaunchArgs::augment_args(ExperimentArgs::augment_args(Command::new(experiment.name)));
+    let command = OutputArgs::augment_args(command);
     let command = experiment.flags.iter().fold(command, |command, add| add(command));
     // After the groups of flags, whose descriptions would replace it.
     command
@@ -79,6 +91,7 @@ pub fn command(experiment: &Experiment) -> Command {
 struct Cli {
     experiment: &'static Experiment,
     args: ExperimentArgs,
+    launch: LaunchArgs,
     show: OutputArgs,
     scorers: Scorers,
 }
@@ -87,21 +100,35 @@ impl Cli {
     /// Reads the command line; `words` begin with the name of the program.
     fn parse(experiment: &'static Experiment, program: &str, words: impl Iterator<Item = OsString>) -> Result<Cli> {
         let matches = command(experiment).bin_name(program.to_owned()).get_matches_from(words);
-        Ok(Cli {
+        let cli = Cli {
             experiment,
             args: ExperimentArgs::from_arg_matches(&matches)?,
+            launch: LaunchArgs::from_arg_matches(&matches)?,
             show: OutputArgs::from_arg_matches(&matches)?,
             scorers: DataArgs::scorers(&matches)?,
-        })
+        };
+        cli.launch.check(&cli.args, cli.show.json)?;
+        Ok(cli)
     }
 
     /// The phases of an experiment. Observers start before model and data are read, whose warnings go to the log.
     fn run(&self) -> Result<ExitCode> {
-        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let resolved = self.resolved()?;
         let mut observers = self.observers()?;
         let mut emit = |event: &RunEvent| observers.iter_mut().for_each(|observer| observer.on_event(event));
+        stop::watch(&STOP, None)?;
+        if self.launch.launcher == Launcher::Slurm
+            && let Some(said) = self.submit(&resolved)?
+        {
+            print!("{said}");
+            return Ok(ExitCode::SUCCESS);
+        }
         let profiling = Profiling::start(self.args.profile.as_deref())?;
-        let (outcome, ceiling) = self.outcome(resolved, &mut emit)?;
+        let (outcome, ceiling) = match self.launch.launcher {
+            Launcher::Processes => self.outcome_of_processes(resolved, &mut emit)?,
+            // What Slurm's jobs have computed is only shown.
+            Launcher::Local | Launcher::Slurm => self.outcome(resolved, None, &mut scheduler::run_all, &mut emit)?,
+        };
         let report = Report::new(outcome)?;
         let status = report.publish(&mut emit)?;
         drop(observers);
@@ -111,22 +138,159 @@ impl Cli {
         Ok(exit_code(status))
     }
 
+    /// The configuration with all flags, which must have an effect.
+    fn resolved(&self) -> Result<Resolved> {
+        self.launch.check_sets(&self.args.sets)?;
+        let resolved = Resolved::new(self.experiment, &self.args)?;
+        resolved.config.slurm.validate()?;
+        Ok(resolved)
+    }
+
     /// Computes the runs, after those that try learning rates where the configuration asks for them.
-    fn outcome(&self, mut resolved: Resolved, emit: &mut (dyn FnMut(&RunEvent) + Send)) -> Result<(Outcome, Ceiling)> {
-        let mut compute = |resolved: Resolved| {
-            let plan = Plan::new(resolved, self.show.quiet)?;
+    fn outcome(
+        &self,
+        mut resolved: Resolved,
+        sharing: Option<&Sharing>,
+        compute: &mut Compute,
+        emit: &mut Emit,
+    ) -> Result<(Outcome, Ceiling)> {
+        let mut stage = |resolved: Resolved, sharing: Option<&Sharing>| {
+            let plan = self.plan(resolved)?;
             let ceiling = Ceiling::of(&plan)?;
-            Ok::<_, anyhow::Error>((runner::run(plan, &self.scorers, &STOP, &mut *emit)?, ceiling))
+            Ok::<_, anyhow::Error>((
+                runner::run(plan, (&self.scorers, sharing), &STOP, &mut *compute, &mut *emit)?,
+                ceiling,
+            ))
         };
         if let Some(tries) = resolved.tries() {
-            let (tried, ceiling) = compute(tries)?;
+            // A worker waits for all tries, which the runs that count depend on.
+            let all = sharing.map(|sharing| Sharing {
+                stays: true,
+                ..sharing.clone()
+            });
+            let (tried, ceiling) = stage(tries, all.as_ref())?;
             if tried.interrupted {
                 return Ok((tried, ceiling));
             }
             let runs = tried.runs.iter().map(|run| (&run.config, run.id.as_str()));
             resolved.stage = Stage::Chosen(rates::choose(runs, &tried.store)?);
         }
-        compute(resolved)
+        stage(resolved, sharing)
+    }
+
+    /// The plan, or the part of it that --only names.
+    fn plan(&self, resolved: Resolved) -> Result<Plan> {
+        let tries = matches!(resolved.stage, Stage::Tries(_));
+        let mut plan = Plan::new(resolved, self.show.quiet)?;
+        let only = &self.launch.only;
+        let known = |id: &String| plan.runs.iter().any(|run| run.id == *id);
+        if tries && !only.iter().any(known) {
+            return Ok(plan);
+        }
+        if let Some(id) = only.iter().find(|id| !known(id)) {
+            anyhow::bail!("--only {id}: the plan has no run with this id; `--dry-run --json` prints them");
+        }
+        plan.runs
+            .retain(|run| only.is_empty() || run.state == State::Done || only.contains(&run.id));
+        Ok(plan)
+    }
+
+    /// Computes the runs in worker processes.
+    fn outcome_of_processes(&self, resolved: Resolved, emit: &mut Emit) -> Result<(Outcome, Ceiling)> {
+        let mut fleet: Option<Fleet> = None;
+        let threads = resolved.execution.threads;
+        let mut compute = |session: &Session, emit: &mut Emit| {
+            if session.plan.runs.iter().all(|run| run.state == State::Done) {
+                return Ok(BatchEnd::default());
+            }
+            let fleet = match &mut fleet {
+                Some(fleet) => fleet,
+                none => {
+                    let gpus = self.gpus(session.plan.device);
+                    let usual = gpus.unwrap_or(session.plan.parallelism.jobs);
+                    let workers = self.launch.workers.unwrap_or(usual);
+                    let sweep = self.new_sweep(workers)?;
+                    none.insert(Fleet::new(sweep, workers, (threads / workers).max(1), gpus)?)
+                }
+            };
+            fleet.compute(session, emit)
+        };
+        self.outcome(resolved, None, &mut compute, emit)
+    }
+
+    /// The GPUs to spread workers over, where no single one is asked for.
+    fn gpus(&self, device: tch::Device) -> Option<usize> {
+        let any = ["auto", "cuda"].contains(&self.args.device.as_str()) && device != tch::Device::Cpu;
+        any.then(|| (tch::Cuda::device_count() as usize).max(1))
+    }
+
+    fn new_sweep(&self, workers: usize) -> Result<Sweep> {
+        Sweep::create(
+            &self.args.out,
+            self.experiment.name,
+            self.launch.launcher,
+            workers,
+            host::this(),
+        )
+    }
+
+    /// Submits the missing runs to Slurm, and says so; none where no run is missing.
+    fn submit(&self, resolved: &Resolved) -> Result<Option<String>> {
+        let first = resolved.tries().unwrap_or_else(|| resolved.clone());
+        let tries = resolved.tries().is_some();
+        let mut plan = self.plan(first)?;
+        let missing = |plan: &Plan| plan.runs.iter().filter(|run| run.state != State::Done).count();
+        if tries && missing(&plan) == 0 {
+            let mut resolved = resolved.clone();
+            let runs = plan.runs.iter().map(|run| (&run.config, run.id.as_str()));
+            resolved.stage = Stage::Chosen(rates::choose(runs, &plan.store)?);
+            plan = self.plan(resolved)?;
+        }
+        let missing = missing(&plan);
+        if missing == 0 {
+            return Ok(None);
+        }
+        let workers = self.launch.workers.unwrap_or(missing).min(missing);
+        let sweep = self.new_sweep(workers)?;
+        sweep.keep_plan(&plan.runs)?;
+        Ok(Some(slurm::launch(&sweep, workers, &resolved.config.slurm, missing)?))
+    }
+
+    /// Computes runs of a sweep until none is left that another worker does not compute.
+    fn work(&self, place: &Path) -> Result<ExitCode> {
+        let worker = Worker::open(place)?;
+        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let quiet = OutputArgs {
+            quiet: true,
+            json: false,
+            ..self.show.clone()
+        };
+        let console = Console::start(&worker.file("log"), &quiet, &self.args.out)?;
+        on_interrupt(console.aside())?;
+        let signals = stop::watch(&STOP, Some(worker.sweep.clone()))?;
+        if worker.launcher == Launcher::Processes {
+            stop::watch_input(&STOP);
+        }
+        let mut tensorboard = TensorBoard::new(&self.args.out);
+        let (mut console, mut journal) = (console, Journal::open(&worker.file("jsonl"))?);
+        let mut emit = |event: &RunEvent| {
+            let observers: [&mut dyn Observer; 3] = [&mut console, &mut journal, &mut tensorboard];
+            observers.into_iter().for_each(|observer| observer.on_event(event));
+        };
+        let mut compute = |session: &Session, emit: &mut Emit| {
+            worker.sweep.keep_plan(&session.plan.runs)?;
+            scheduler::run_all(session, emit)
+        };
+        let (outcome, _) = self.outcome(resolved, Some(&worker.sharing()), &mut compute, &mut emit)?;
+        if signals.time_is_up() && outcome.interrupted {
+            worker::requeue()?;
+        }
+        Ok(match (outcome.interrupted, worker.launcher) {
+            (true, _) => ExitCode::from(INTERRUPTED as u8),
+            // Slurm is to show it; the process that started this one reads the journal.
+            (false, Launcher::Slurm) if outcome.failed > 0 => ExitCode::FAILURE,
+            (false, _) => ExitCode::SUCCESS,
+        })
     }
 
     /// Prints the configuration.
@@ -144,7 +308,7 @@ impl Cli {
     /// Prints the plan; where learning rates are tried, that of the tries, and then that of the runs that count. Nothing is
     /// written.
     fn dry_run(&self) -> Result<ExitCode> {
-        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let resolved = self.resolved()?;
         if let Some(tries) = resolved.tries() {
             self.show_plan(tries)?;
             if !self.show.json {
@@ -156,7 +320,7 @@ impl Cli {
     }
 
     fn show_plan(&self, resolved: Resolved) -> Result<()> {
-        let plan = Plan::new(resolved, self.show.quiet)?;
+        let plan = self.plan(resolved)?;
         dry_run::check_rows(&plan)?;
         if self.show.json {
             JsonEvents::default().on_event(&RunEvent::Plan {
@@ -171,9 +335,14 @@ impl Cli {
 
     fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {
         let out = &self.args.out;
-        let console = Console::start(self.experiment.name, &self.show, out)?;
+        let log = out.join("logs").join(format!("{}.log", self.experiment.name));
+        let console = Console::start(&log, &self.show, out)?;
         on_interrupt(console.aside())?;
-        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console), Box::new(TensorBoard::new(out))];
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console)];
+        // Workers write their own.
+        if self.launch.launcher == Launcher::Local {
+            observers.push(Box::new(TensorBoard::new(out)));
+        }
         if self.show.json {
             observers.push(Box::new(JsonEvents::default()));
         }

@@ -2,6 +2,7 @@
 
 mod world;
 
+use experiments::runner::claim::Claims;
 use serde_json::Value;
 use std::process::Output;
 use world::{World, text};
@@ -148,9 +149,8 @@ fn a_run_that_another_process_computes_is_left_to_it() {
     let args = ["--methods", "head", "--json"];
     let plan = events(&world.glue(&[&args[..], &["--dry-run"]].concat()));
     let id = plan[0].1["runs"][0]["id"].as_str().unwrap();
-    world.write(&format!("out/checkpoints/{id}.lock"), "");
-    let lock = std::fs::File::open(world.path(&format!("out/checkpoints/{id}.lock"))).unwrap();
-    lock.lock().unwrap();
+    let claims = Claims::new(world.path("out/checkpoints"), None);
+    let claim = claims.take(id).unwrap();
     let output = world.glue(&args);
     let told = events(&output);
     assert_eq!((told.len(), &told[1].1["status"]), (3, &Value::from("elsewhere")));
@@ -160,6 +160,11 @@ fn a_run_that_another_process_computes_is_left_to_it() {
         stderr(&output)
     );
     assert!(world.records("runs").is_empty() && world.records("tensorboard").is_empty());
+    // A process that ends without a word leaves its claim, and nothing that stops the next one.
+    drop(claim);
+    assert!(world.glue(&args).status.success());
+    assert_eq!(world.records("runs").len(), 1);
+    assert_eq!(std::fs::read_dir(world.path("out/checkpoints")).unwrap().count(), 0);
 }
 
 /// Nobody reads on: neither stdout nor stderr takes a byte more.

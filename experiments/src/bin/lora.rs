@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use experiments::app;
 use experiments::tools::bench;
-use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, submit, upgrade};
+use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, submit, sweep, upgrade};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -23,6 +23,9 @@ enum Cli {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<OsString>,
     },
+    /// Show, cancel and repeat sweeps of several processes, and print their logs
+    #[command(subcommand)]
+    Sweep(sweep::SweepCommand),
     /// Print versions, devices and caches, and remedies where something is missing
     Doctor,
     /// Count the parameters that a method trains
@@ -70,6 +73,7 @@ enum Bench {
 fn main() -> ExitCode {
     let text = match Cli::parse() {
         Cli::Run { name, flags } => return app::main_of(&name, &format!("lora run {name}"), flags),
+        Cli::Sweep(command) => return app::finish(sweep::run(&command)),
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
         Cli::Examples(args) => examples::show(&args),

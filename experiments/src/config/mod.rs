@@ -6,6 +6,7 @@ pub(crate) mod overrides;
 pub mod rates;
 pub mod run_config;
 pub mod settings;
+pub mod slurm;
 
 use anyhow::{Context, Result};
 use std::path::Path;

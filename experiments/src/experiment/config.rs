@@ -6,6 +6,7 @@ use crate::config::grids;
 use crate::config::overrides::{Layer, Layers, merge, select};
 use crate::config::rates::Rates;
 use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
+use crate::config::slurm::SlurmConfig;
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -57,6 +58,9 @@ pub struct ExperimentConfig {
     /// Learning rates to choose from, for each method and task.
     #[serde(default)]
     pub rates: Option<Rates>,
+    /// What `--launcher slurm` asks Slurm for.
+    #[serde(default)]
+    pub slurm: SlurmConfig,
     /// The layers, to tell which one set what.
     #[serde(skip)]
     pub(super) layers: Layers,

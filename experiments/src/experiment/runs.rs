@@ -226,6 +226,7 @@ impl ExperimentConfig {
         ] {
             used.extend(self.layers.top(path).map(|found| found.layer));
         }
+        used.extend(self.layers.with_entry("slurm", |_| true));
         used.extend(self.layers.with_entry("grids", |grid| {
             self.grid.is_empty() || self.grid.iter().any(|g| g == grid)
         }));

@@ -64,11 +64,11 @@ struct RunBar {
 }
 
 impl Console {
-    /// Opens the log file of the experiment below `out`, which gets all lines from `info` up; the terminal gets warnings.
+    /// Opens the log file, which gets all lines from `info` up; the terminal gets warnings. `out` is the folder of records.
     ///
     /// # Errors
     /// A log file that cannot be opened.
-    pub fn start(experiment: &str, show: &OutputArgs, out: &Path) -> Result<Console> {
+    pub fn start(log: &Path, show: &OutputArgs, out: &Path) -> Result<Console> {
         match show.color {
             ColorChoice::Always => console::set_colors_enabled_stderr(true),
             ColorChoice::Never => console::set_colors_enabled_stderr(false),
@@ -84,11 +84,7 @@ impl Console {
             ProgressDrawTarget::hidden()
         };
         let aside = LineWriter(MultiProgress::with_draw_target(target));
-        log_to(
-            &out.join("logs").join(format!("{experiment}.log")),
-            aside.clone(),
-            show.quiet,
-        )?;
+        log_to(log, aside.clone(), show.quiet)?;
         Ok(Console {
             show: show.clone(),
             out: out.to_path_buf(),

@@ -1,17 +1,24 @@
 //! The third phase: computes the runs that the store lacks, and keeps their records.
 
+pub mod claim;
 pub mod events;
 pub mod execute;
+pub mod host;
 mod record;
 pub mod scheduler;
 pub mod session;
+pub mod sharing;
 
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::plan::planned::Planned;
+use crate::runner::claim::Claims;
 use crate::runner::events::RunEvent;
+use crate::runner::scheduler::{BatchEnd, Emit};
 use crate::runner::session::Session;
+use crate::runner::sharing::Sharing;
 use crate::task::generation::scorers::Scorers;
+use crate::task::run_paths::CHECKPOINTS;
 use anyhow::Result;
 use results::Store;
 use std::sync::atomic::AtomicBool;
@@ -36,20 +43,28 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Computes the missing runs, then adds to finished ones the names and scores that they lack. `stop` is set by Ctrl-C.
+/// Computes the runs of a session that the store lacks: [`scheduler::run_all`], or several processes.
+pub type Compute<'a> = dyn FnMut(&Session, &mut Emit) -> Result<BatchEnd> + 'a;
+
+/// Lets `compute` compute the missing runs, then adds to finished ones the names and scores that they lack. `stop` is set by Ctrl-C;
+/// `sharing` makes this process one of the workers of a sweep, who leave names and scores to whoever prints the tables.
 ///
 /// # Errors
 /// A store that cannot be written. The failure of a run is recorded and does not stop the others.
 pub fn run(
     plan: Plan,
-    scorers: &Scorers,
+    (scorers, sharing): (&Scorers, Option<&Sharing>),
     stop: &AtomicBool,
-    emit: &mut (dyn FnMut(&RunEvent) + Send),
+    compute: &mut Compute,
+    emit: &mut Emit,
 ) -> Result<Outcome> {
+    let folder = plan.store.dir().join(CHECKPOINTS);
     let session = Session {
         plan: &plan,
         scorers,
         stop,
+        claims: &Claims::new(folder, sharing.map(|sharing| sharing.sweep.clone())),
+        sharing,
     };
     let swept = plan.store.sweep()?;
     if swept > 0 {
@@ -61,9 +76,11 @@ pub fn run(
         runs: &plan.runs,
         device: &lora_core::device::name(plan.device),
     });
-    let ended = scheduler::run_all(&session, emit)?;
-    record::backfill_scores(&session)?;
-    record::add_names(&session)?;
+    let ended = compute(&session, emit)?;
+    if sharing.is_none() {
+        record::backfill_scores(&session)?;
+        record::add_names(&session)?;
+    }
     Ok(Outcome {
         experiment: plan.experiment,
         runs: plan.runs,

@@ -1,14 +1,20 @@
 //! Computes the runs of a plan, several at once.
 
 use crate::plan::planned::{Planned, State};
+use crate::runner::claim::{Claim, Life, Taken};
 use crate::runner::events::RunEvent;
 use crate::runner::session::Session;
+use crate::runner::sharing::MAX_DEATHS;
 use crate::runner::{execute, record};
 use anyhow::{Context, Result};
+use lora_core::train::Event;
 use results::record::Status;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Exit status of a program whose runs were interrupted.
+pub const INTERRUPTED: i32 = 130;
 
 /// How a batch of runs ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +26,7 @@ pub struct BatchEnd {
 }
 
 /// Receives events.
-type Emit<'a> = dyn FnMut(&RunEvent) + Send + 'a;
+pub type Emit<'a> = dyn FnMut(&RunEvent) + Send + 'a;
 
 /// Computes every run that the store lacks, `Parallelism::jobs` at a time. A run that fails is recorded as such and does not stop
 /// the others. The numbers of a run do not depend on the runs beside it.
@@ -32,7 +38,7 @@ pub fn run_all(session: &Session, emit: &mut Emit) -> Result<BatchEnd> {
     let runs = &session.plan.runs;
     // Runs that start from others are the last of the plan, and wait for these.
     let (first, then) = runs.split_at(runs.partition_point(|r| r.config.start.is_none()));
-    for runs in [first, then] {
+    for (runs, last) in [(first, then.is_empty()), (then, true)] {
         let missing: Vec<&Planned> = runs.iter().filter(|r| r.state != State::Done).collect();
         let queue = Queue {
             session,
@@ -44,8 +50,32 @@ pub fn run_all(session: &Session, emit: &mut Emit) -> Result<BatchEnd> {
         let ended = queue.run(session.plan.parallelism.jobs.min(missing.len()))?;
         all.failed += ended.failed;
         all.interrupted |= ended.interrupted;
+        if let Some(sharing) = session.sharing {
+            let ended = queue.wait_for_others(sharing.stays || !last)?;
+            all.failed += ended.failed;
+            all.interrupted |= ended.interrupted;
+        }
     }
+    sweep_up(session)?;
     Ok(all)
+}
+
+/// Deletes what processes have left behind that were killed between keeping a record and cleaning up.
+fn sweep_up(session: &Session) -> Result<()> {
+    let store = &session.plan.store;
+    let claimed = session.claims.all()?;
+    for run in &session.plan.runs {
+        let dead = |(id, life, _): &(String, Life, _)| *id == run.id && *life == Life::Dead;
+        let left = run.paths(store.dir()).checkpoint().exists() || claimed.iter().any(dead);
+        if left
+            && store.has(&run.id)?
+            && let Taken::Mine(claim) = session.claims.take(&run.id)?
+        {
+            execute::clean_up(session, run)?;
+            claim.release()?;
+        }
+    }
+    Ok(())
 }
 
 /// A queue of runs that several threads share.
@@ -60,6 +90,9 @@ struct Queue<'a> {
 
 /// Stack of a thread that computes runs, in bytes: that of a main thread, which libtorch expects.
 const STACK: usize = 8 << 20;
+
+/// Time between looks at the runs of other workers.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Queue<'_> {
     fn run(&self, jobs: usize) -> Result<BatchEnd> {
@@ -104,60 +137,160 @@ impl Queue<'_> {
             }
             let end = self.compute(run);
             self.broken.fetch_or(end.is_err(), Ordering::Relaxed);
-            match end? {
-                RunEnd::Finished => {}
-                RunEnd::Failed => ended.failed += 1,
-                RunEnd::Interrupted => ended.interrupted = true,
-            }
+            ended.add(&end?);
         }
         Ok(ended)
     }
 
-    /// Computes one run, unless another process does.
-    fn compute(&self, run: &Planned) -> Result<RunEnd> {
-        let session = self.session;
-        let store = &session.plan.store;
-        let paths = run.paths(store.dir());
-        let Some(_lock) = lock(&paths.lock())? else {
-            self.emit(&RunEvent::Elsewhere { run, done: false });
-            return Ok(RunEnd::Finished);
-        };
-        if store.has(&run.id)? {
-            self.emit(&RunEvent::Elsewhere { run, done: true });
-            return Ok(RunEnd::Finished);
+    /// Waits for the runs that other workers compute, and computes those whose worker has stopped or died. Unless it `stays`, it
+    /// leaves when all that is left is seen to be computed.
+    fn wait_for_others(&self, stays: bool) -> Result<BatchEnd> {
+        let mut ended = BatchEnd::default();
+        let mut left: Vec<&Planned> = self.runs.to_vec();
+        while !self.session.stop.load(Ordering::Relaxed) {
+            let mut still = Vec::new();
+            let mut alive = true;
+            for run in left {
+                match self.compute(run)? {
+                    RunEnd::Elsewhere(life) => {
+                        alive &= life == Life::Alive;
+                        still.push(run);
+                    }
+                    end => ended.add(&end),
+                }
+            }
+            if still.is_empty() || (alive && !stays) {
+                return Ok(ended);
+            }
+            left = still;
+            std::thread::sleep(LOOK);
         }
+        ended.interrupted = true;
+        Ok(ended)
+    }
+
+    /// Computes one run, unless another process does. A run whose claim was lost is claimed again.
+    fn compute(&self, run: &Planned) -> Result<RunEnd> {
+        let (session, store) = (self.session, &self.session.plan.store);
+        loop {
+            if let Some(sharing) = session.sharing
+                && (sharing.has_failed(&run.id) || store.has(&run.id)?)
+            {
+                return Ok(RunEnd::Settled);
+            }
+            let claim = match session.claims.take(&run.id)? {
+                Taken::Mine(claim) => claim,
+                Taken::Elsewhere(life, _) => {
+                    // A worker waits for it instead.
+                    if session.sharing.is_none() {
+                        self.emit(&RunEvent::Elsewhere { run, done: false });
+                    }
+                    return Ok(RunEnd::Elsewhere(life));
+                }
+            };
+            if store.has(&run.id)? {
+                claim.release()?;
+                self.emit(&RunEvent::Elsewhere { run, done: true });
+                return Ok(RunEnd::Settled);
+            }
+            let end = std::thread::scope(|scope| {
+                scope.spawn(|| claim.keep(session.stop));
+                // Also where a panic ends the run: the scope waits for its thread.
+                let _end = EndOf(&claim);
+                self.claimed(run, &claim)
+            });
+            claim.release()?;
+            match end? {
+                RunEnd::Interrupted if claim.is_lost() && !session.stop.load(Ordering::Relaxed) => {}
+                end => return Ok(end),
+            }
+        }
+    }
+
+    /// Computes a run that this process has claimed.
+    fn claimed(&self, run: &Planned, claim: &Claim) -> Result<RunEnd> {
+        let session = Session {
+            stop: &claim.stop,
+            ..*self.session
+        };
+        let store = &session.plan.store;
         let started = chrono::Local::now();
+        if session.sharing.is_some() && claim.deaths >= MAX_DEATHS {
+            let error = format!(
+                "{} processes have died over this run; `lora sweep logs` shows what they said",
+                claim.deaths
+            );
+            return self.failed(run, &started, error);
+        }
         self.emit(&RunEvent::Started(run));
-        match execute::run(session, run, &mut |event| self.emit(event), &started) {
+        let mut heard = |event: &RunEvent| {
+            if let RunEvent::Training(_, Event::Progress { step, .. } | Event::Resumed(step)) = event {
+                claim.step.store(*step, Ordering::Relaxed);
+            }
+            self.emit(event);
+        };
+        match execute::run(&session, run, &mut heard, &started) {
+            // Another process has finished it: this can only be where the claim was lost. The first record stays.
+            Ok(_) if store.has(&run.id)? => {
+                self.emit(&RunEvent::Elsewhere { run, done: true });
+                Ok(RunEnd::Settled)
+            }
             Ok(record) => {
                 store.put(&record).context("keeping the record")?;
-                execute::clean_up(session, run)?;
-                let _ = std::fs::remove_file(paths.lock());
+                execute::clean_up(&session, run)?;
                 self.emit(&RunEvent::Ended(run, &record));
-                Ok(RunEnd::Finished)
+                Ok(RunEnd::Settled)
             }
             Err(error) if is_interruption(&error) => {
                 self.emit(&RunEvent::Interrupted(run, &support::printable(format!("{error:#}"))));
                 Ok(RunEnd::Interrupted)
             }
-            Err(error) => {
-                let mut record = record::new(session, run, &started);
-                let error = support::printable(format!("{error:#}")).replace('\n', " ");
-                record.status = Status::Failed { error };
-                let kept = store.put(&record);
-                kept.context("keeping the record of a failed run")?;
-                self.emit(&RunEvent::Ended(run, &record));
-                Ok(RunEnd::Failed)
-            }
+            Err(error) => self.failed(run, &started, format!("{error:#}")),
         }
+    }
+
+    /// Records the failure of a run.
+    fn failed(&self, run: &Planned, started: &chrono::DateTime<chrono::Local>, error: String) -> Result<RunEnd> {
+        let mut record = record::new(self.session, run, started);
+        let error = support::printable(error).replace('\n', " ");
+        record.status = Status::Failed { error };
+        let kept = self.session.plan.store.put(&record);
+        kept.context("keeping the record of a failed run")?;
+        if let Some(sharing) = self.session.sharing {
+            sharing.note_failure(&run.id)?;
+        }
+        self.emit(&RunEvent::Ended(run, &record));
+        Ok(RunEnd::Failed)
+    }
+}
+
+/// Ends the signs of life of a claim when it is dropped.
+struct EndOf<'a>(&'a Claim);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
 /// How a run ended.
 enum RunEnd {
-    Finished,
+    /// Its record is kept, or nothing is left to do for it.
+    Settled,
     Failed,
     Interrupted,
+    /// Another process has it.
+    Elsewhere(Life),
+}
+
+impl BatchEnd {
+    fn add(&mut self, end: &RunEnd) {
+        match end {
+            RunEnd::Settled | RunEnd::Elsewhere(_) => {}
+            RunEnd::Failed => self.failed += 1,
+            RunEnd::Interrupted => self.interrupted = true,
+        }
+    }
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
@@ -165,22 +298,4 @@ fn is_interruption(error: &anyhow::Error) -> bool {
         error.downcast_ref::<lora_core::Error>(),
         Some(lora_core::Error::Interrupted { .. } | lora_core::Error::GenerationStopped { .. })
     )
-}
-
-/// Locks the file `path` until the value is dropped; none if another process has locked it.
-fn lock(path: &Path) -> Result<Option<std::fs::File>> {
-    let open = || {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-    };
-    let file = open().with_context(|| format!("making {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", path.display())),
-    }
 }

@@ -1,10 +1,13 @@
 //! What all runs of a plan share.
 
 use crate::plan::Plan;
+use crate::runner::claim::Claims;
+use crate::runner::sharing::Sharing;
 use crate::task::generation::scorers::Scorers;
 use std::sync::atomic::AtomicBool;
 
 /// What all runs of a plan share.
+#[derive(Clone, Copy)]
 pub struct Session<'a> {
     /// The plan.
     pub plan: &'a Plan,
@@ -12,4 +15,8 @@ pub struct Session<'a> {
     pub scorers: &'a Scorers,
     /// Set by Ctrl-C.
     pub stop: &'a AtomicBool,
+    /// Which processes compute which runs.
+    pub claims: &'a Claims,
+    /// What this process shares with the other workers of a sweep; none where it is no worker.
+    pub sharing: Option<&'a Sharing>,
 }

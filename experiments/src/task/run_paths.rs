@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The folder of what runs in progress need: checkpoints, texts so far, and claims.
+pub const CHECKPOINTS: &str = "checkpoints";
+
 /// The files of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunPaths<'a> {
@@ -23,17 +26,12 @@ impl<'a> RunPaths<'a> {
 
     /// The checkpoint of a run in progress.
     pub fn checkpoint(&self) -> PathBuf {
-        self.file("checkpoints", "safetensors")
-    }
-
-    /// The file that the computing process locks.
-    pub fn lock(&self) -> PathBuf {
-        self.file("checkpoints", "lock")
+        self.file(CHECKPOINTS, "safetensors")
     }
 
     /// The texts that a run in progress has generated so far.
     pub fn texts_so_far(&self) -> PathBuf {
-        self.file("checkpoints", "texts.jsonl")
+        self.file(CHECKPOINTS, "texts.jsonl")
     }
 
     /// The trained weights of the selected epoch, where they are kept.

@@ -10,4 +10,5 @@ pub mod predict;
 pub mod pretrain;
 pub mod score;
 pub mod submit;
+pub mod sweep;
 pub mod upgrade;
