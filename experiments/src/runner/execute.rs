@@ -129,6 +129,7 @@ fn fit(
             select: settings.select,
             path: run.paths(session.plan.store.dir()).weights(),
         }),
+        criterion: Some(&criterion),
         stop: Some(session.stop),
     };
     let mut failure = None;
