@@ -5,4 +5,4 @@ mod file;
 mod message;
 
 pub use file::{FileError, sync_folder, write_atomic, write_atomic_with};
-pub use message::{excerpt, printable};
+pub use message::{counted, excerpt, print, printable};
