@@ -4,6 +4,7 @@ mod adapter;
 mod base;
 mod loralib;
 mod peft;
+mod peft_file;
 mod pickle;
 mod torch_file;
 mod vectors;

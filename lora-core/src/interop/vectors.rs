@@ -2,7 +2,7 @@
 
 use super::adapter::{AdapterFile, AdapterForm};
 use super::base::{Base, Layer, Tensors};
-use super::peft::{self, PREFIX, suffixes};
+use super::peft_file::{self, PREFIX, suffixes};
 use crate::method::{self, Lora};
 use crate::nn::{Init, Role};
 use crate::{Error, Result};
@@ -56,7 +56,7 @@ pub(super) fn read(text: &str) -> Result<Option<VectorConfig>, String> {
     if !matches!(kind["peft_type"].as_str(), Some("IA3" | "VERA")) {
         return Ok(None);
     }
-    let keys = peft::relevant(text, &READ)?;
+    let keys = peft_file::relevant(text, &READ)?;
     let config: VectorConfig = serde_json::from_value(serde_json::Value::Object(keys)).map_err(|e| e.to_string())?;
     if let Some(bias) = config.bias.as_deref().filter(|b| *b != "none") {
         return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
@@ -286,8 +286,8 @@ impl VectorExport<'_> {
                 (tensors, own)
             }
         };
-        tensors.extend(peft::head(self.base, self.trained));
-        let (task, saved) = peft::task(self.base, self.trained);
+        tensors.extend(peft_file::head(self.base, self.trained));
+        let (task, saved) = peft_file::task(self.base, self.trained);
         let mut config = json!({
             "auto_mapping": null, "base_model_name_or_path": self.name, "fan_in_fan_out": !self.base.arch.transposed.is_empty(),
             "inference_mode": true, "modules_to_save": saved, "revision": self.revision, "task_type": task,
@@ -295,7 +295,7 @@ impl VectorExport<'_> {
         if let (Some(config), serde_json::Value::Object(own)) = (config.as_object_mut(), own) {
             config.extend(own);
         }
-        peft::write(dir, &config, &tensors)
+        peft_file::write(dir, &config, &tensors)
     }
 
     fn get(&self, name: String) -> Result<Tensor> {

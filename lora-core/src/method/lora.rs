@@ -88,8 +88,7 @@ impl Lora {
 
     /// The factor of B A.
     pub fn scale(&self) -> f64 {
-        let r = self.r as f64;
-        self.alpha / if self.rslora { r.sqrt() } else { r }
+        self.alpha / (self.r as f64).powf(if self.rslora { 0.5 } else { 1.0 })
     }
 
     fn scaled(&self, a: Tensor, b: Tensor) -> Factors {
@@ -145,10 +144,7 @@ impl Method for Lora {
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let one = |role: &Role| {
-            let (i, o) = shape.dims(*role);
-            self.r * (i + o)
-        };
-        (0, shape.layers * self.targets.iter().map(one).sum::<i64>())
+        let sides = self.targets.iter().map(|role| shape.dims(*role));
+        (0, shape.layers * sides.map(|(i, o)| self.r * (i + o)).sum::<i64>())
     }
 }
