@@ -8,6 +8,7 @@ use crate::config::rates::Rates;
 use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail, ensure};
+use results::by_value::BySetting;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -57,6 +58,9 @@ pub struct ExperimentConfig {
     /// Learning rates to choose from, for each method and task.
     #[serde(default)]
     pub rates: Option<Rates>,
+    /// What is swept, in the order of the flags.
+    #[serde(skip)]
+    pub sweeps: Vec<BySetting>,
     /// The layers, to tell which one set what.
     #[serde(skip)]
     pub(super) layers: Layers,

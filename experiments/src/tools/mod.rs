@@ -9,5 +9,6 @@ pub mod params;
 pub mod predict;
 pub mod pretrain;
 pub mod score;
+pub mod shell;
 pub mod submit;
 pub mod upgrade;
