@@ -113,14 +113,14 @@ impl Console {
     fn info(&self, text: &str) {
         tracing::info!(target: SHOWN, "{text}");
         if !self.show.quiet {
-            self.aside.line(text);
+            self.aside.line(&wrapped(text));
         }
     }
 
     /// Shows an error.
     fn error(&self, text: &str) {
         tracing::error!(target: SHOWN, "{text}");
-        self.aside.line(&style(text).red().for_stderr().to_string());
+        self.aside.line(&style(wrapped(text)).red().for_stderr().to_string());
     }
 
     fn plan(&mut self, runs: &[Planned], device: &str) {
@@ -296,7 +296,7 @@ impl Console {
 
     fn closing(&self, closing: Option<&str>, next: Option<&str>, resume_command: Option<&str>) {
         for text in [closing, next].into_iter().flatten() {
-            self.info(&wrapped(text.trim_end()));
+            self.info(text.trim_end());
         }
         if self.failed > 0 {
             let failed = self.out.join("failed");
@@ -379,14 +379,13 @@ fn is_narrow() -> bool {
     console::Term::stderr().size().1 < 110
 }
 
-/// A text in lines that fit the terminal. Lines that begin with a blank are commands, and stay whole.
+/// A text in lines that fit the terminal, if there is one. Lines that begin with a blank are commands, and stay whole.
 fn wrapped(text: &str) -> String {
     let term = console::Term::stderr();
-    let columns = if term.is_term() {
-        usize::from(term.size().1)
-    } else {
-        results::table::TERMINAL_WIDTH
-    };
+    if !term.is_term() {
+        return text.to_owned();
+    }
+    let columns = usize::from(term.size().1);
     let line = |line: &str| match line.starts_with(' ') {
         true => line.to_owned(),
         false => textwrap::fill(line, textwrap::Options::new(columns).break_words(false)),
