@@ -1,5 +1,5 @@
-//! A method defined outside the crate: (IA)³ of Liu et al. (2022) on chosen linear layers. Once it is registered,
-//! configurations name it like any other method, also in combinations.
+//! A method defined outside the crate: SSF of Lian et al. (2022), scaling and shifting of features, on chosen linear
+//! layers. Once it is registered, configurations name it like any other method, also in combinations.
 //!
 //! ```sh
 //! cargo run -p lora-core --example own_method
@@ -15,14 +15,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Scales the output of each target layer feature by feature: y = (1 + s) · (W x + b), with s = 0 at the start.
+/// Scales and shifts the output of each target layer feature by feature: y = (1 + s) · (W x + b) + t, with s = t = 0 at the
+/// start.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Ia3 {
+struct Ssf {
     targets: Vec<Role>,
 }
 
-impl Method for Ia3 {
+impl Method for Ssf {
     fn claims(&self) -> BTreeSet<AttachPoint> {
         self.targets.iter().copied().map(AttachPoint::Linear).collect()
     }
@@ -31,35 +32,41 @@ impl Method for Ia3 {
         if !self.targets.contains(&role) {
             return Ok(None);
         }
-        let scale = scope.var("ia3", ParamKind::NormWeight, &[site.out_dim], Init::Const(0.0))?;
-        Ok(Some(Box::new(Scaled(scale))))
+        let var = |name: &str, kind| scope.var(name, kind, &[site.out_dim], Init::Const(0.0));
+        Ok(Some(Box::new(Scaled {
+            scale: var("ssf_scale", ParamKind::NormWeight)?,
+            shift: var("ssf_shift", ParamKind::NormBias)?,
+        })))
     }
 
-    /// One parameter per output feature of each target.
+    /// Two parameters per output feature of each target.
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
         let outputs: i64 = self.targets.iter().map(|role| shape.dims(*role).1).sum();
-        (0, shape.layers * outputs)
+        (0, 2 * shape.layers * outputs)
     }
 }
 
 #[derive(Debug)]
-struct Scaled(Tensor);
+struct Scaled {
+    scale: Tensor,
+    shift: Tensor,
+}
 
 impl Branch for Scaled {
     fn add_to(&self, y: &Tensor, _: &Tensor, _: bool) -> Tensor {
-        y + y * self.0.to_kind(y.kind())
+        y + y * self.scale.to_kind(y.kind()) + self.shift.to_kind(y.kind())
     }
 }
 
 fn main() -> Result<()> {
-    method::register(Registered::new::<Ia3>(
-        "ia3",
-        "trained scales of the outputs of chosen layers ((IA)³)",
+    method::register(Registered::new::<Ssf>(
+        "ssf",
+        "trained scales and shifts of the outputs of chosen layers (SSF)",
         "{targets: [key, value]}",
     ))?;
 
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/embedded/roberta"));
-    for yaml in ["{kind: ia3}", "{kind: ia3, targets: [query]}", "{kind: ia3+pre_layer}"] {
+    for yaml in ["{kind: ssf}", "{kind: ssf, targets: [query]}", "{kind: ssf+pre_layer}"] {
         let method = method::from_yaml(yaml)?;
         let build = Build::new(method.as_ref(), 1);
         let (model, arch) = model::from_dir(folder, 2, &build)?;

@@ -108,6 +108,7 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
             select: Select::Best,
             path: adapter.clone(),
         }),
+        criterion: None,
         stop: None,
     };
     let mut evaluate = |model: &dyn Model| {

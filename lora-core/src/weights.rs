@@ -206,6 +206,9 @@ impl Weights {
                 Owner::Method => {}
             }
         }
+        if report.missing.is_empty() && report.mismatched.is_empty() {
+            params.start()?;
+        }
         Ok(report)
     }
 

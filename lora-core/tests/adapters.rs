@@ -394,6 +394,8 @@ fn lora(r: i64, targets: &[Role]) -> Lora {
         alpha: 5.0,
         dropout: 0.0,
         shared_mask: false,
+        rslora: false,
+        b_lr_ratio: 1.0,
         init: LoraInit::Kaiming,
         targets: targets.iter().copied().collect(),
     };

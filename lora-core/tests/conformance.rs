@@ -63,9 +63,11 @@ fn counts_equal_the_closed_form() {
             "{kind} on {model}"
         );
         assert_eq!(built.counts.head, shape.head(3), "{kind} on {model}: head");
+        let added = built.params.iter().filter(|e| e.param.owner == Owner::Method);
+        let added: usize = added.map(|e| e.tensor.numel()).sum(); // also VeRA's random matrices, which are not trained
         assert_eq!(
             built.counts.total,
-            shape.total() + shape.head(3) + built.counts.method,
+            shape.total() + shape.head(3) + added as i64,
             "{kind} on {model}: total"
         );
     });
@@ -292,6 +294,10 @@ fn settings_that_do_not_fit_the_model_are_refused() {
             "attaches nothing to the place after_block",
         ),
         ("{kind: lora, r: 17}", "r = 17 is larger than the query matrix"),
+        (
+            "{kind: lora, r: 17, init: pissa}",
+            "r = 17 is larger than the query matrix",
+        ),
         ("{kind: dora, r: 17}", "r = 17 is larger than the query matrix"),
         ("{kind: pre_embed, prefix: 40, infix: 8}", "positions for text"),
         (

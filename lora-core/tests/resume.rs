@@ -45,6 +45,7 @@ fn run_keeping(
             select: if last { Select::Last } else { Select::Best },
             path: checkpoint.with_extension("best"),
         }),
+        criterion: None,
         stop: Some(&stop),
     };
     let mut seen = (0, 0.0);

@@ -15,11 +15,18 @@
 //! # Ok(()) }
 //! ```
 
+/// The folder of a user's own records, below the place where a program is started: git leaves it out.
+pub const OWN: &str = "results/own";
+/// The folder of the published records in this repository.
+pub const PUBLISHED: &str = "results";
+
 pub mod analysis;
+pub mod by_value;
 pub mod claims;
 pub mod compare;
 pub mod error;
 mod estimator;
+pub mod export;
 pub mod figure;
 pub mod frame;
 mod json;

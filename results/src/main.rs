@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use results::table::TERMINAL_WIDTH;
-use results::{Filter, Store, compare, number_blocks, publish, restate};
+use results::{Filter, Store, compare, export, number_blocks, publish, restate};
 
 /// Compares and publishes stored results.
 #[derive(Parser)]
@@ -23,6 +23,14 @@ With fewer than three seeds there is no verdict; with fewer than five, only larg
     Compare(CompareArgs),
     /// Regenerates all tables and figures, and the README that shows them
     Figures(publish::Args),
+    /// Writes every run as one flat table, for pandas, polars, R or a spreadsheet
+    #[command(after_help = "Examples:
+  results export --out runs.csv
+  results export --results results/own --format parquet --out runs.parquet
+  results export --by epoch --format jsonl
+
+docs/results.md lists the columns.")]
+    Export(export::Args),
     /// Rewrites the conclusions in records of analyses by the rules of this program; no number changes
     Restate {
         /// Folder of the store, which contains analyses/
@@ -80,17 +88,15 @@ fn main() -> ExitCode {
         Cli::Figures(args) => publish::publish(&args)
             .map(|written| written.to_string())
             .map_err(Into::into),
+        Cli::Export(args) => export::export(&args).map_err(Into::into),
         Cli::Restate { results } => Store::existing(&results)
             .and_then(|store| restate::restate(&store))
             .map(|changed| changed.iter().map(|id| format!("{id} restated\n")).collect())
             .map_err(Into::into),
         Cli::Readme { page, write } => check_page(&page, write),
     };
-    match done {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+    match done.and_then(|text| Ok(support::print(&text)?)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", support::printable(format!("{error:#}")));
             ExitCode::FAILURE

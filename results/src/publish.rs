@@ -11,22 +11,47 @@ use crate::error::{Error, Result};
 use crate::figure::{FIGURES, Figure};
 use crate::results_readme;
 use crate::store::{Filter, Selection, Store};
-use crate::table::{TABLES, Table};
+use crate::table::{RowKind, TABLES, Table, TableRow};
+use crate::{OWN, PUBLISHED};
 
 /// Regenerates all tables and figures from the records, and the README that shows them.
 ///
 /// The same records give the same bytes. Nothing is written unless everything can be generated.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the store, which contains runs/ and analyses/
-    #[arg(long, value_name = "DIR", default_value = "results")]
-    pub results: PathBuf,
+    /// Folder of the store, which contains runs/ and analyses/ [default: results/own if it has records, else as --published]
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// The published records in results/, with --empty
+    #[arg(long, conflicts_with = "results")]
+    pub published: bool,
+    /// Also tables of the paper's numbers alone, and figures with empty panels, where there are no records
+    #[arg(long)]
+    pub empty: bool,
     /// Folder for tables/, figures/ and README.md [default: the store]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Only these, such as fig3 or table5; README.md is left as it is
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
+}
+
+impl Args {
+    /// The store, and whether tables and figures without records are made, too.
+    fn store(&self) -> (PathBuf, bool) {
+        let empty = self.empty || !self.only.is_empty();
+        match &self.results {
+            Some(dir) => (dir.clone(), empty),
+            None if !self.published && has_records(Path::new(OWN)) => (OWN.into(), empty),
+            None => (PUBLISHED.into(), true),
+        }
+    }
+}
+
+/// Whether a folder holds a record of a run or an analysis.
+fn has_records(dir: &Path) -> bool {
+    let some = |kind: &str| fs::read_dir(dir.join(kind)).is_ok_and(|mut entries| entries.next().is_some());
+    some("runs") || some("analyses")
 }
 
 /// The published tables and figures.
@@ -105,9 +130,18 @@ pub fn publish(args: &Args) -> Result<Written> {
         .iter()
         .map(|name| kind(name))
         .collect::<Result<BTreeSet<_>>>()?;
-    let (stored, bad) = Store::existing(&args.results)?.select_readable(&Filter::default())?;
-    let all = gather(&stored, |name| only.is_empty() || only.contains(name))?;
-    let out = args.out.as_ref().unwrap_or(&args.results);
+    let (store, empty) = args.store();
+    let (stored, bad) = Store::existing(&store)?.select_readable(&Filter::default())?;
+    let mut all = gather(&stored, |name| only.is_empty() || only.contains(name))?;
+    if !empty {
+        let ours = |table: &Table| {
+            let measured = |row: &TableRow| row.cells.first().is_some_and(|cell| !cell.is_word("not run yet"));
+            table.rows.iter().any(|row| row.kind == RowKind::Ours && measured(row))
+        };
+        all.tables.retain(ours);
+        all.figures.retain(|figure| !figure.is_empty());
+    }
+    let out = args.out.as_ref().unwrap_or(&store);
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     for table in &all.tables {
         for (extension, text) in table.files()? {

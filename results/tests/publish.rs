@@ -17,7 +17,9 @@ fn published() -> PathBuf {
 
 fn args(results: &Path, out: &Path, only: &[&str]) -> Args {
     Args {
-        results: results.to_owned(),
+        results: Some(results.to_owned()),
+        published: false,
+        empty: true,
         out: Some(out.to_owned()),
         only: only.iter().map(|name| (*name).to_owned()).collect(),
     }
@@ -67,6 +69,31 @@ fn the_published_records_give_the_same_bytes_twice() {
         let is_there = one.join(link).exists() || published().join(link).exists();
         assert!(is_there || link == "../docs/figures.md", "{link} leads nowhere");
     }
+}
+
+#[test]
+fn what_has_no_records_is_left_out_unless_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    Store::open(&store)
+        .unwrap()
+        .put(&run(1, "lora", "mrpc", 1, 0.5))
+        .unwrap();
+    let all = args(&store, &out, &[]);
+    let few = Args {
+        empty: false,
+        ..all.clone()
+    };
+    publish(&few).unwrap();
+    let written = contents(&out);
+    let tables = written.keys().filter(|name| name.starts_with("tables")).count();
+    assert_eq!(tables, 3, "{:?}", written.keys());
+    assert!(written.contains_key(Path::new("README.md")));
+    assert!(!written.keys().any(|name| name.starts_with("figures")));
+    publish(&all).unwrap();
+    assert!(contents(&out).len() > written.len() + 20);
+    publish(&few).unwrap();
+    assert_eq!(contents(&out), written, "what has no records goes again");
 }
 
 #[test]

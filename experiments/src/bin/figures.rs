@@ -10,6 +10,7 @@ use std::process::ExitCode;
     about = "Draws all tables and figures again from the records, and the page that shows them",
     after_help = "Examples:
   figures
+  figures --published
   figures --only fig3,table7
   figures --results my-results --out /tmp/drawn"
 )]

@@ -1,15 +1,15 @@
 //! `cargo run -p experiments --bin lora`: any experiment by its name, and the tools around them.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use experiments::app;
 use experiments::tools::bench;
-use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, submit, sweep, upgrade};
+use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, shell, submit, sweep, upgrade};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Any experiment by its name, and the tools around them.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "lora", version)]
 enum Cli {
     /// Run an experiment by its name, with its own flags
     #[command(
@@ -45,6 +45,10 @@ enum Cli {
     /// Import, export, merge and inspect adapters
     #[command(subcommand)]
     Adapter(adapter::AdapterCommand),
+    /// Print completions for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print a page of the manual, or write all
+    Man(shell::ManArgs),
     /// Give records of earlier versions the ids of this version
     Upgrade(upgrade::UpgradeArgs),
     /// Measure speed and memory
@@ -82,6 +86,8 @@ fn main() -> ExitCode {
         Cli::Generate(args) => generate::generate(&args),
         Cli::Evaluate(args) => predict::evaluate(&args),
         Cli::Submit(args) => submit::submit(&args),
+        Cli::Completions(args) => shell::completions(&args, Cli::command()),
+        Cli::Man(args) => shell::man(&args, Cli::command()),
         Cli::Upgrade(args) => upgrade::upgrade(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench::adapters::measure(&args),
@@ -92,9 +98,9 @@ fn main() -> ExitCode {
         Cli::Bench(Bench::Score(args)) => bench::scoring::measure(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
-    app::finish(text.map(|text| {
-        print!("{text}");
-        ExitCode::SUCCESS
+    app::finish(text.and_then(|text| {
+        support::print(&text)?;
+        Ok(ExitCode::SUCCESS)
     }))
 }
 

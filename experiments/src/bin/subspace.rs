@@ -14,7 +14,7 @@ use std::process::ExitCode;
     after_help = "Examples:
   subspace roberta_base_lora_mnli.bin --alpha 16
   subspace roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --layers all
-  subspace results/1977ecad94f36450 results/2c93f131256b10d9 --base minilm/model --layers 1,3,last
+  subspace results/own/1977ecad94f36450 results/own/2c93f131256b10d9 --base minilm/model --layers 1,3,last
   subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID --base minilm/model
 
 The last is all of the paper's figures for one model: make its four runs with

@@ -163,6 +163,10 @@ impl TrainConfig {
             "`train.warmup_ratio` is {}; it must be from 0 to 1",
             self.fit.warmup_ratio
         );
+        ensure!(
+            self.fit.early_stopping.is_none_or(|stopping| stopping.patience > 0),
+            "`train.early_stopping.patience` is 0; it must be 1 or more, or `train.early_stopping` null"
+        );
         let decay = self.fit.weight_decay;
         ensure!(
             decay.is_finite() && decay >= 0.0,

@@ -9,6 +9,7 @@ use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::config::slurm::SlurmConfig;
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail, ensure};
+use results::by_value::BySetting;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ pub struct ExperimentConfig {
     /// What `--launcher slurm` asks Slurm for.
     #[serde(default)]
     pub slurm: SlurmConfig,
+    /// What is swept, in the order of the flags.
+    #[serde(skip)]
+    pub sweeps: Vec<BySetting>,
     /// The layers, to tell which one set what.
     #[serde(skip)]
     pub(super) layers: Layers,

@@ -52,8 +52,12 @@ pub struct ExperimentArgs {
     /// Any setting by its path, such as train.lr=0.0003 or methods.lora.r=4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = HOW)]
     pub sets: Vec<String>,
+    /// Run each method that has a setting once for each value, such as r=1,2,4 or train.lr=0.001,0.003, and show the scores by value;
+    /// may be repeated
+    #[arg(long = "sweep", value_name = "KEY=V1,V2", help_heading = WHAT)]
+    pub sweeps: Vec<String>,
     /// Folder for records, checkpoints, logs, tables and TensorBoard's files
-    #[arg(long, value_name = "DIR", default_value = "results", help_heading = WHERE)]
+    #[arg(long, value_name = "DIR", default_value = results::OWN, help_heading = WHERE)]
     pub out: PathBuf,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = HOW)]
@@ -123,6 +127,7 @@ impl ExperimentArgs {
                 of_grids.join(", ")
             );
         }
+        self.sweeps.iter().try_for_each(|sweep| config.add_sweep(sweep))?;
         Ok(config)
     }
 

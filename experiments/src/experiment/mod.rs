@@ -8,6 +8,7 @@ pub mod rates;
 pub mod registry;
 pub mod resolved;
 pub mod runs;
+mod sweep;
 pub mod text;
 
 use crate::inputs::locator::DataChoices;

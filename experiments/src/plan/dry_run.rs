@@ -55,13 +55,16 @@ pub fn describe(plan: &Plan) -> Result<String> {
         );
     }
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
+    let all = support::counted(runs.len(), "run");
+    if missing == 0 {
+        return Ok(text + &format!("\n{all}, in the store: nothing to compute.\n"));
+    }
     let beside = match parallelism.jobs {
         1 => String::new(),
         jobs => format!(", {jobs} at a time"),
     };
     text += &format!(
-        "\n{} runs, {missing} to compute: about {} on {}{beside}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
-        runs.len(),
+        "\n{all}, {missing} to compute: about {} on {}{beside},\nby a few steps of each method measured just now. Memory is an estimate of weights,\noptimiser and activations; the process itself takes some 300 MiB more.\n",
         duration(left / parallelism.jobs as f64),
         lora_core::device::name(plan.device)
     );

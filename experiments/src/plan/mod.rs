@@ -22,6 +22,7 @@ use crate::task::TaskRows;
 use crate::task::run_paths::RunPaths;
 use anyhow::{Result, ensure};
 use results::Store;
+use results::by_value::BySetting;
 use results::record::RunName;
 use std::sync::Arc;
 use tch::Device;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub parallelism: Parallelism,
     /// The preset, where the runs use its model and data.
     pub preset: Option<String>,
+    /// What is swept.
+    pub sweeps: Vec<BySetting>,
     /// The text after the tables.
     pub closing: Option<String>,
     /// Whether checkpoints of interrupted runs are used.
@@ -88,6 +91,7 @@ impl Plan {
             device,
             parallelism,
             preset: labels.preset,
+            sweeps: config.sweeps,
             closing: labels.closing,
             resume: execution.resume,
         })

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::counted;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
@@ -108,14 +109,14 @@ impl Console {
     fn info(&self, text: &str) {
         tracing::info!(target: SHOWN, "{text}");
         if !self.show.quiet {
-            self.aside.line(text);
+            self.aside.line(&wrapped(text));
         }
     }
 
     /// Shows an error.
     fn error(&self, text: &str) {
         tracing::error!(target: SHOWN, "{text}");
-        self.aside.line(&style(text).red().for_stderr().to_string());
+        self.aside.line(&style(wrapped(text)).red().for_stderr().to_string());
     }
 
     fn plan(&mut self, runs: &[Planned], device: &str) {
@@ -123,14 +124,17 @@ impl Console {
         let done = runs.len() - missing.len();
         (self.runs, self.done) = (runs.len(), done);
         self.info(&format!(
-            "{} runs, {done} in the store, {} to compute on {device}",
-            runs.len(),
+            "{}, {done} in the store, {} to compute on {device}",
+            counted(runs.len(), "run"),
             missing.len()
         ));
         self.progress = Progress::new(missing.iter().map(|r| r.tokens()).sum());
         if self.bars && !missing.is_empty() {
             self.all = self.bar(
-                "{prefix:<28} {wide_bar} {msg}, {elapsed} gone",
+                match is_narrow() {
+                    true => "{prefix:<26!} {wide_bar} {msg}",
+                    false => "{prefix:<28} {wide_bar} {msg}, {elapsed} gone",
+                },
                 self.progress.total as u64,
             );
             self.all.set_prefix("all runs");
@@ -149,7 +153,10 @@ impl Console {
         let mut bar = ProgressBar::hidden();
         if self.bars {
             bar = self.bar(
-                "{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
+                match is_narrow() {
+                    true => "{prefix:<26!} {wide_bar} {percent:>3}%  {msg}",
+                    false => "{prefix:<28} {wide_bar} {pos}/{len} steps, {eta} left  {msg}",
+                },
                 run.steps(),
             );
             bar.set_prefix(run.title());
@@ -167,14 +174,17 @@ impl Console {
                 self.progress.skip_to(&run.id, *step);
                 in_progress.bar.set_position(*step);
                 in_progress.bar.reset_eta();
+                self.show_progress();
                 self.info(&format!("{}: resumes from step {step}", run.title()));
             }
             Event::Progress { step, loss, lr, .. } => {
                 self.progress.advance_to(&run.id, *step);
                 in_progress.bar.set_position(*step);
-                in_progress
-                    .bar
-                    .set_message(format!("loss {loss:.3}  lr {lr:.1e}  {}", in_progress.last));
+                let message = match is_narrow() {
+                    true => format!("loss {loss:.3}  {}", in_progress.last),
+                    false => format!("loss {loss:.3}  lr {lr:.1e}  {}", in_progress.last),
+                };
+                in_progress.bar.set_message(message);
                 self.show_progress();
             }
             Event::Epoch(eval) => {
@@ -259,10 +269,10 @@ impl Console {
 
     /// `3/12 runs, about 40 minutes left`.
     fn summary(&self) -> String {
-        let (runs, done) = (self.runs, self.done);
+        let (runs, done) = (counted(self.runs, "run"), self.done);
         match self.progress.time_left() {
-            Some(left) => format!("{done}/{runs} runs, about {} left", HumanDuration(left)),
-            None => format!("{done}/{runs} runs"),
+            Some(left) => format!("{done}/{runs}, about {} left", HumanDuration(left)),
+            None => format!("{done}/{runs}"),
         }
     }
 
@@ -280,13 +290,13 @@ impl Console {
         }
     }
 
-    fn closing(&self, closing: Option<&str>, resume_command: Option<&str>) {
-        if let Some(closing) = closing {
-            self.info(closing.trim_end());
+    fn closing(&self, closing: Option<&str>, next: Option<&str>, resume_command: Option<&str>) {
+        for text in [closing, next].into_iter().flatten() {
+            self.info(text.trim_end());
         }
         if self.failed > 0 {
             let failed = self.out.join("failed");
-            let text = format!("{} of {} runs failed", self.failed, self.runs);
+            let text = format!("{} of {} failed", self.failed, counted(self.runs, "run"));
             self.error(&format!(
                 "{text}; the reasons are in {}. The same command retries them.",
                 failed.display()
@@ -318,10 +328,11 @@ impl Observer for Console {
                 tables,
                 texts,
                 closing,
+                next,
                 resume_command,
             } => {
                 self.tables(tables, *texts);
-                self.closing(*closing, *resume_command);
+                self.closing(*closing, *next, *resume_command);
             }
         }
     }
@@ -357,6 +368,25 @@ fn scores(run: &Planned, record: &RunRecord) -> Option<String> {
     let mut metrics = record.best_eval()?.metrics.clone();
     metrics.remove(&record.metric);
     run.rows.evaluator.post_training().summary(&metrics)
+}
+
+/// Whether the terminal of the progress bars has too few columns for all that they can say.
+fn is_narrow() -> bool {
+    console::Term::stderr().size().1 < 110
+}
+
+/// A text in lines that fit the terminal, if there is one. Lines that begin with a blank are commands, and stay whole.
+fn wrapped(text: &str) -> String {
+    let term = console::Term::stderr();
+    if !term.is_term() {
+        return text.to_owned();
+    }
+    let columns = usize::from(term.size().1);
+    let line = |line: &str| match line.starts_with(' ') {
+        true => line.to_owned(),
+        false => textwrap::fill(line, textwrap::Options::new(columns).break_words(false)),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The width of the terminal in columns, or that of files.

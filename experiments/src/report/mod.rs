@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod json_events;
+pub mod next;
 pub mod profile;
 pub mod resume_command;
 pub mod samples;
@@ -13,13 +14,15 @@ use crate::experiment::Experiment;
 use crate::runner::Outcome;
 use crate::runner::events::RunEvent;
 use anyhow::Result;
-use results::{Store, Table};
+use results::{Figure, Store, Table};
 
 /// The tables, and the text around them.
 pub struct Report {
     tables: Vec<Table>,
+    swept: Vec<(Table, Figure)>,
     samples: Option<String>,
     closing: Option<String>,
+    next: Option<String>,
     resume_command: Option<String>,
     status: Status,
     experiment: &'static Experiment,
@@ -51,6 +54,7 @@ impl Report {
         } = outcome;
         let ids = runs.iter().map(|run| run.id.clone());
         let tables = tables::of(experiment, &store, outcome.preset.as_deref(), ids);
+        let swept = tables::swept(&store, &runs, &outcome.sweeps)?;
         if outcome.interrupted {
             let tables = tables.unwrap_or_else(|error| {
                 tracing::warn!("no table: {}", support::printable(format!("{error:#}")));
@@ -58,18 +62,26 @@ impl Report {
             });
             return Ok(Report {
                 tables,
+                swept,
                 samples: None,
                 closing: None,
+                next: None,
                 resume_command: Some(resume_command::command(std::env::args_os(), outcome.resume)),
                 status: Status::Interrupted,
                 experiment,
                 store,
             });
         }
+        let next = next::commands(experiment, &store, &runs);
         Ok(Report {
-            tables: tables?,
+            tables: tables?
+                .into_iter()
+                .chain(swept.iter().map(|(table, _)| table.clone()))
+                .collect(),
+            swept,
             samples: samples::samples(&store, &runs)?,
             closing: outcome.closing,
+            next: Some(next),
             resume_command: None,
             status: if outcome.failed == 0 {
                 Status::Finished
@@ -90,10 +102,12 @@ impl Report {
             tables: &self.tables,
             texts: self.samples.as_deref(),
             closing: self.closing.as_deref(),
+            next: self.next.as_deref(),
             resume_command: self.resume_command.as_deref(),
         });
         if self.status != Status::Interrupted {
             tables::write(self.experiment, &self.store)?;
+            tables::write_swept(&self.store, &self.swept)?;
         }
         Ok(self.status)
     }

@@ -1,8 +1,10 @@
 //! The tables of an experiment, from its records.
 
 use crate::experiment::Experiment;
+use crate::plan::planned::Planned;
 use anyhow::Result;
-use results::{Filter, Store, Table};
+use results::by_value::BySetting;
+use results::{Figure, Filter, RunRecord, Store, Table};
 
 /// The experiment's tables of the runs with these ids, under their names in the experiment.
 ///
@@ -29,6 +31,43 @@ pub fn of(
 pub fn write(experiment: &Experiment, store: &Store) -> Result<()> {
     for table in kinds(experiment, store, &Filter::default())? {
         table.write(&store.dir().join("tables"))?;
+    }
+    Ok(())
+}
+
+/// The tables and figures of what was swept.
+///
+/// # Errors
+/// Records that cannot be read.
+pub fn swept(store: &Store, runs: &[Planned], sweeps: &[BySetting]) -> Result<Vec<(Table, Figure)>> {
+    if sweeps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut records = Vec::new();
+    for run in runs {
+        let names = std::iter::once(&run.config).chain(run.also.iter().map(|(config, _)| config));
+        if let Some(record) = store.get(&run.id)? {
+            // A stored run may have other names, too.
+            records.extend(names.map(|config| RunRecord {
+                method: config.method_name.clone(),
+                ..record.clone()
+            }));
+        }
+    }
+    Ok(sweeps.iter().map(|by| by.report(&records)).collect())
+}
+
+/// Writes them to `OUT/tables` and `OUT/figures`.
+///
+/// # Errors
+/// Folders that cannot be written, figures that cannot be drawn.
+pub fn write_swept(store: &Store, swept: &[(Table, Figure)]) -> Result<()> {
+    for (table, figure) in swept {
+        table.write(&store.dir().join("tables"))?;
+        for (extension, bytes) in figure.files()? {
+            let path = store.dir().join("figures").join(format!("{}.{extension}", figure.name));
+            support::write_atomic(path, &bytes)?;
+        }
     }
     Ok(())
 }

@@ -49,6 +49,8 @@ pub enum RunEvent<'a> {
         closing: Option<&'a str>,
         /// Some generated texts beside their references.
         texts: Option<&'a str>,
+        /// Where everything was written, and the next commands.
+        next: Option<&'a str>,
         /// After Ctrl-C, the command that resumes.
         resume_command: Option<&'a str>,
     },

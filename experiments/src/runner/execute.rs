@@ -130,6 +130,7 @@ fn fit(
             select: settings.select,
             path: run.paths(session.plan.store.dir()).weights(),
         }),
+        criterion: Some(&criterion),
         stop: Some(session.stop),
     };
     if let Some(kept) = &trainer.keep {

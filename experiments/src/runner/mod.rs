@@ -21,6 +21,7 @@ use crate::task::generation::scorers::Scorers;
 use crate::task::run_paths::CHECKPOINTS;
 use anyhow::Result;
 use results::Store;
+use results::by_value::BySetting;
 use std::sync::atomic::AtomicBool;
 
 /// The result of a plan.
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub store: Store,
     /// The preset, where the runs use its model and data.
     pub preset: Option<String>,
+    /// What was swept.
+    pub sweeps: Vec<BySetting>,
     /// The text after the tables.
     pub closing: Option<String>,
     /// Whether checkpoints of interrupted runs were used.
@@ -86,6 +89,7 @@ pub fn run(
         runs: plan.runs,
         store: plan.store,
         preset: plan.preset,
+        sweeps: plan.sweeps,
         closing: plan.closing,
         resume: plan.resume,
         failed: ended.failed,

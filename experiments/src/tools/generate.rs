@@ -1,7 +1,7 @@
 //! `lora generate`: a trained adapter of a language model continues contexts of the user's own.
 
-use crate::config::settings::{Dtype, Flavour};
-use crate::inputs::environment::set_threads;
+use crate::config::settings::Flavour;
+use crate::inputs::compute::ComputeArgs;
 use crate::inputs::texts;
 use crate::tools::adapter::Beside;
 use crate::tools::adapter::stored::{BaseModel, Stored};
@@ -11,8 +11,8 @@ use datasets::Tokenizer;
 use datasets::rows::{self, OwnRows, TEXT};
 use datasets::text::encode::{self, Frame};
 use lora_core::generate::{GenerationSettings, Generator, Strategy};
+use lora_core::method;
 use lora_core::model::{self, Model};
-use lora_core::{device, method};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use tch::Device;
 /// `lora generate`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora generate --adapter results/1977ecad94f36450 \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 --seed 3 < prompts.txt\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
+    after_help = "Examples:\n  lora generate --adapter results/own/1977ecad94f36450 \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 --seed 3 < prompts.txt\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
 )]
 pub struct GenerateArgs {
     /// RESULTS/ID of a run whose weights were kept (--keep), a folder of `lora adapter import`, a PEFT folder or OWNER/NAME of one on
@@ -75,15 +75,8 @@ pub struct GenerateArgs {
     /// Contexts of a batch
     #[arg(long, value_name = "N", default_value_t = 16)]
     batch: usize,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
-    /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE", default_value = "fp32")]
-    dtype: Dtype,
-    /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeArgs,
 }
 
 /// Prints a text for each context, batch by batch.
@@ -94,7 +87,6 @@ pub fn generate(args: &GenerateArgs) -> Result<String> {
     ensure!(args.batch > 0, "--batch must be at least 1");
     let contexts = contexts(args)?;
     ensure!(!contexts.is_empty(), "there are no contexts");
-    set_threads(args.threads)?;
     let writer = Writer::open(args)?;
     let prompts = writer.prompts(args, &contexts)?;
     let settings = writer.settings(args)?;
@@ -137,7 +129,7 @@ struct Writer {
 
 impl Writer {
     fn open(args: &GenerateArgs) -> Result<Writer> {
-        let device = device::parse(&args.device)?;
+        let (_, device) = args.compute.start()?;
         let beside = Beside {
             adapter: &args.adapter,
             base: args.base.as_deref(),
@@ -147,7 +139,7 @@ impl Writer {
         };
         let (Stored { about, trained }, BaseModel { base, .. }) = beside.open()?;
         let method = method::from_value(&about.method)?;
-        let (model, _) = base.load_trained(method.as_ref(), &trained, device, args.dtype.kind())?;
+        let (model, _) = base.load_trained(method.as_ref(), &trained, device, args.compute.dtype.kind())?;
         ensure!(
             model.causal().is_some(),
             "{}: an adapter of a classifier, which writes no texts; `lora predict` asks it",

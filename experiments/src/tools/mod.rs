@@ -9,6 +9,7 @@ pub mod params;
 pub mod predict;
 pub mod pretrain;
 pub mod score;
+pub mod shell;
 pub mod submit;
 pub mod sweep;
 pub mod upgrade;

@@ -87,7 +87,7 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
 fn built(arch: &Arch, config: &serde_json::Value, labels: i64, method: &dyn Method) -> Result<BuiltParams> {
     let build = Build::new(method, 0).to_count();
     let _model = match arch.build {
-        Some(classifier) => classifier(config, labels, &build.scope()),
+        Some(_) => arch.classifier(config, labels, &build.scope()),
         None => arch.language_model(config, &build.scope()),
     }
     .with_context(|| format!("method {method:?}"))?;

@@ -1,7 +1,6 @@
 //! `lora predict` and `lora evaluate`: a trained adapter on texts of the user's own, and on a task's dev set.
 
-use crate::config::settings::Dtype;
-use crate::inputs::environment::set_threads;
+use crate::inputs::compute::ComputeArgs;
 use crate::inputs::locator::{DataChoices, DataSource};
 use crate::inputs::texts;
 use crate::task::glue::read;
@@ -14,7 +13,7 @@ use datasets::{Example, GlueTask, Label, TaskKind, Tokenizer};
 use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
-use lora_core::{device, method, train};
+use lora_core::{method, train};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -42,21 +41,14 @@ pub struct AdapterArgs {
     /// Rows of a forward pass
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub batch: usize,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub device: String,
-    /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE", default_value = "fp32")]
-    pub dtype: Dtype,
-    /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
 }
 
 /// `lora predict`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora predict --adapter results/1977ecad94f36450 \"A sentence.\" \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair."
+    after_help = "Examples:\n  lora predict --adapter results/own/1977ecad94f36450 \"A sentence.\" \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair."
 )]
 pub struct PredictArgs {
     #[command(flatten)]
@@ -86,7 +78,7 @@ pub struct PredictArgs {
 /// `lora evaluate`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora evaluate --adapter results/1977ecad94f36450 --data GLUE\n  lora evaluate --adapter roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --task mnli --data nyu-mll/glue\n\nThe second is the authors' released adapter; it should give 87.5 on the matched dev set of MNLI."
+    after_help = "Examples:\n  lora evaluate --adapter results/own/1977ecad94f36450 --data GLUE\n  lora evaluate --adapter roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --task mnli --data nyu-mll/glue\n\nThe second is the authors' released adapter; it should give 87.5 on the matched dev set of MNLI."
 )]
 pub struct EvaluateArgs {
     #[command(flatten)]
@@ -118,8 +110,7 @@ pub(crate) struct Answerer {
 impl Answerer {
     pub(crate) fn open(args: &AdapterArgs, task: Option<&GlueTask>) -> Result<Answerer> {
         ensure!(args.batch > 0, "--batch must be at least 1");
-        set_threads(args.threads)?;
-        let device = device::parse(&args.device)?;
+        let (_, device) = args.compute.start()?;
         let beside = Beside {
             adapter: &args.adapter,
             base: args.base.as_deref(),
@@ -134,7 +125,7 @@ impl Answerer {
             args.adapter.display()
         );
         let method = method::from_value(&about.method)?;
-        let (model, _) = base.load_trained(method.as_ref(), &trained, device, args.dtype.kind())?;
+        let (model, _) = base.load_trained(method.as_ref(), &trained, device, args.compute.dtype.kind())?;
         let most = (model.max_len() as usize).min(512);
         let max_len = args.max_len.unwrap_or(most);
         ensure!(

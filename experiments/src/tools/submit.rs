@@ -1,6 +1,6 @@
 //! `lora submit`: predictions for GLUE's test sets, as the leaderboard takes them.
 
-use crate::config::settings::Dtype;
+use crate::inputs::compute::ComputeArgs;
 use crate::tools::predict::{AdapterArgs, Answerer};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// `lora submit`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  lora submit results/1977ecad94f36450 results/5e0d19c1a3b9f2c4 --data GLUE --out submission\n\nWrites OUT/CoLA.tsv, OUT/MNLI-m.tsv, ... and OUT/submission.zip for gluebenchmark.com. Each adapter answers the test sets of its task, that of\nMNLI the diagnostic set AX too. A task without an adapter gets one answer for all rows, since the site wants every file."
+    after_help = "Example:\n  lora submit results/own/1977ecad94f36450 results/own/5e0d19c1a3b9f2c4 --data GLUE --out submission\n\nWrites OUT/CoLA.tsv, OUT/MNLI-m.tsv, ... and OUT/submission.zip for gluebenchmark.com. Each adapter answers the test sets of its task, that of\nMNLI the diagnostic set AX too. A task without an adapter gets one answer for all rows, since the site wants every file."
 )]
 pub struct SubmitArgs {
     /// Runs whose weights were kept (RESULTS/ID, glue --keep), or folders of `lora adapter import`, one a task
@@ -30,15 +30,8 @@ pub struct SubmitArgs {
     /// Tokens of a row. By default as many as the model takes, at most 512
     #[arg(long, value_name = "N")]
     max_len: Option<usize>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
-    /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE", default_value = "fp32")]
-    dtype: Dtype,
-    /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeArgs,
 }
 
 /// Writes the files and returns what to know of them.
@@ -103,9 +96,7 @@ impl SubmitArgs {
             fresh_head: false,
             max_len: self.max_len,
             batch: 32,
-            device: self.device.clone(),
-            dtype: self.dtype,
-            threads: self.threads,
+            compute: self.compute.clone(),
         }
     }
 }

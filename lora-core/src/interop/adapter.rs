@@ -12,13 +12,51 @@ use tch::{Kind, Tensor};
 pub(super) const A: &str = ".lora_A.weight";
 pub(super) const B: &str = ".lora_B.weight";
 
-/// A LoRA adapter as stored in a file, with the head if the file has one.
+/// What an adapter's tensors are, apart from the head.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AdapterForm {
+    /// LoRA's factors.
+    Lora {
+        /// Whether the scale is α / √r in place of α / r.
+        rslora: bool,
+        /// Where A and B started. [`LoraInit::Pissa`] says what the base is: the pretrained weights without A and B of
+        /// the start.
+        init: LoraInit,
+    },
+    /// (IA)³'s factors: `LAYER.ia3_l` `[out, 1]`, or `[1, in]` for factors of the input.
+    Ia3,
+    /// VeRA's vectors `LAYER.vera_lambda_d` `[r]` and `LAYER.vera_lambda_b` `[out]`, and `vera_A` and `vera_B` if the file
+    /// has them.
+    Vera {
+        /// The rank.
+        r: i64,
+        /// The seed of the random matrices.
+        key: u32,
+        /// The initial value of the vectors `vera_lambda_d`.
+        d_initial: f64,
+    },
+}
+
+impl AdapterForm {
+    /// LoRA as loralib has it.
+    pub fn plain_lora() -> AdapterForm {
+        AdapterForm::Lora {
+            rslora: false,
+            init: LoraInit::Kaiming,
+        }
+    }
+}
+
+/// An adapter as stored in a file, with the head if the file has one.
 #[derive(Debug)]
 pub struct AdapterFile {
     /// The file, for error messages.
     pub path: PathBuf,
-    /// `LAYER.lora_A.weight` `[r, in]` and `LAYER.lora_B.weight` `[out, r]`; all other tensors belong to the head.
+    /// Of LoRA `LAYER.lora_A.weight` `[r, in]` and `LAYER.lora_B.weight` `[out, r]`, else as [`AdapterForm`] says; all
+    /// other tensors belong to the head.
     pub tensors: Tensors,
+    /// What they are.
+    pub form: AdapterForm,
     /// α, if the file states it.
     pub alpha: Option<f64>,
     /// Dropout rate on the input of A, in training.
@@ -62,6 +100,16 @@ impl AdapterFile {
             }
         };
         Ok(self.pairs()?.into_iter().map(norms).collect())
+    }
+
+    /// The α for which the scale of the updates is α / r, if α is known.
+    pub fn linear_alpha(&self) -> Option<f64> {
+        let alpha = self.alpha?;
+        let a = self.tensors.iter().find(|(name, _)| name.ends_with(A));
+        match (&self.form, a) {
+            (AdapterForm::Lora { rslora: true, .. }, Some((_, a))) => Some(alpha * (a.size()[0] as f64).sqrt()),
+            _ => Some(alpha),
+        }
     }
 
     /// A message for each tensor with NaN or infinity.
@@ -110,9 +158,12 @@ impl AdapterFile {
     /// The LoRA method of this adapter on `base`, and its tensors by the names of that model's variables.
     ///
     /// # Errors
-    /// [`Error::Format`] if the adapter is for another base (names, shapes or the number of layers differ), lacks a
+    /// [`Error::Format`] if it is no LoRA adapter, is for another base (names, shapes or the number of layers differ), lacks a
     /// module of `modules_to_save`, holds NaN or infinity, has no valid α, or has layers of different ranks.
     pub fn fit(&self, base: &Base) -> Result<(Lora, Tensors)> {
+        let AdapterForm::Lora { rslora, init } = self.form else {
+            return Err(self.fault("is not an adapter of LoRA"));
+        };
         if let Some(damage) = self.damage().first() {
             return Err(self.fault(damage));
         }
@@ -139,13 +190,8 @@ impl AdapterFile {
             tensors.insert(format!("{}{A}", layer.name), a.shallow_clone());
             tensors.insert(format!("{}{B}", layer.name), b.shallow_clone());
         }
-        self.check_all_blocks(base, &targets, &tensors)?;
-        for (name, tensor) in self.tensors.iter().filter(|(n, _)| !n.ends_with(A) && !n.ends_with(B)) {
-            let variable = base.find(name, |n| base.head.contains_key(n));
-            let variable = variable.ok_or_else(|| self.fault(self.no_match(base, name)))?;
-            tensors.insert(variable.into_owned(), tensor.shallow_clone());
-        }
-        self.check_saved(base, &tensors)?;
+        self.check_all_blocks(base, &targets, A, &tensors)?;
+        self.add_head(base, |n| n.ends_with(A) || n.ends_with(B), &mut tensors)?;
         let r = match ranks.into_iter().collect::<Vec<_>>().as_slice() {
             [r] => *r,
             several => {
@@ -162,13 +208,25 @@ impl AdapterFile {
             alpha,
             dropout: self.dropout,
             shared_mask: false,
-            init: LoraInit::Kaiming,
+            rslora,
+            b_lr_ratio: 1.0,
+            init,
             targets,
         });
         Ok((lora.map_err(|e| self.fault(e.to_string()))?, tensors))
     }
 
-    fn layer<'b>(&self, base: &'b Base, name: &str) -> Result<&'b Layer> {
+    /// Adds the tensors of the head, which are those for which `of_method` is false.
+    pub(super) fn add_head(&self, base: &Base, of_method: impl Fn(&str) -> bool, tensors: &mut Tensors) -> Result<()> {
+        for (name, tensor) in self.tensors.iter().filter(|(n, _)| !of_method(n)) {
+            let variable = base.find(name, |n| base.head.contains_key(n));
+            let variable = variable.ok_or_else(|| self.fault(self.no_match(base, name)))?;
+            tensors.insert(variable.into_owned(), tensor.shallow_clone());
+        }
+        self.check_saved(base, tensors)
+    }
+
+    pub(super) fn layer<'b>(&self, base: &'b Base, name: &str) -> Result<&'b Layer> {
         let found = base.find(name, |n| base.layers.iter().any(|l| l.name == n));
         let found = found.and_then(|name| base.layers.iter().find(|l| l.name == name));
         found.ok_or_else(|| self.fault(self.no_match(base, name)))
@@ -183,8 +241,14 @@ impl AdapterFile {
     }
 
     /// Fails unless every block has all targets; PEFT's `layers_to_transform` is not supported.
-    fn check_all_blocks(&self, base: &Base, targets: &BTreeSet<Role>, tensors: &Tensors) -> Result<()> {
-        let lacks = |l: &&Layer| targets.contains(&l.role) && !tensors.contains_key(&format!("{}{A}", l.name));
+    pub(super) fn check_all_blocks(
+        &self,
+        base: &Base,
+        targets: &BTreeSet<Role>,
+        end: &str,
+        tensors: &Tensors,
+    ) -> Result<()> {
+        let lacks = |l: &&Layer| targets.contains(&l.role) && !tensors.contains_key(&format!("{}{end}", l.name));
         match base.layers.iter().find(lacks) {
             Some(layer) => Err(self.fault(format!(
                 "has no update for `{}`: the base has more layers than the adapter, or only some layers are adapted, which is not supported",

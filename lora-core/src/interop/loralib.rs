@@ -5,7 +5,7 @@
 //! r]`. The file states neither α nor which slots are adapted; the paper's GPT-2 code adapts query and value
 //! (`enable_lora=[True, False, True]`).
 
-use super::adapter::{A, AdapterFile, B};
+use super::adapter::{A, AdapterFile, AdapterForm, B};
 use super::torch_file::read_torch;
 use crate::nn::Role;
 use crate::{Error, Result};
@@ -58,6 +58,7 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<AdapterFile> {
     Ok(AdapterFile {
         path: path.to_path_buf(),
         tensors,
+        form: AdapterForm::plain_lora(),
         alpha,
         dropout: 0.0,
         saved: Vec::new(),

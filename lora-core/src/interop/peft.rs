@@ -4,67 +4,19 @@
 //! is accepted if its value is null, false or empty. With another value, a key that changes or may change the function
 //! is an error that names it.
 
-use super::adapter::{A, AdapterFile, B};
+use super::adapter::{A, AdapterFile, AdapterForm, B};
 use super::base::{Base, Layer, Tensors, fill};
-use crate::method::Lora;
+use super::peft_file::{CONFIG, PICKLE, PREFIX, WEIGHTS, head, relevant, suffixes, task, write};
+use super::vectors;
+use crate::method::{Lora, LoraInit};
 use crate::nn::{Owner, Params};
-use crate::weights::{Weights, save};
+use crate::weights::Weights;
 use crate::{Error, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
-
-/// The prefix that PEFT adds to the base model's names.
-const PREFIX: &str = "base_model.model.";
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
-/// The weights of old versions.
-const PICKLE: &str = "adapter_model.bin";
-
-/// Keys that do not change the computed function: initialisation, the choice of layers (the tensors' names state it),
-/// and the origin of the file.
-const IRRELEVANT: [&str; 15] = [
-    "auto_mapping",
-    "ensure_weight_tying",
-    "eva_config",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "inference_mode",
-    "layers_pattern",
-    "layers_to_transform",
-    "megatron_core",
-    "merge_weights",
-    "peft_version",
-    "qalora_group_size",
-    "revision",
-    "runtime_config",
-    "task_type",
-];
-
-/// Keys that change the computed function or the base unless they are null, false or empty, with their meaning.
-const UNSUPPORTED: [(&str, &str); 19] = [
-    ("alora_invocation_tokens", "updates from a given token on"),
-    ("alpha_pattern", "layers with an alpha of their own"),
-    ("arrow_config", "routing among adapters"),
-    ("corda_config", "an initialisation that changes the base"),
-    ("enable_lora", "slots of a fused weight, as in versions before 0.3"),
-    ("kasa_config", "KaSA"),
-    ("layer_replication", "a base with repeated layers"),
-    ("loftq_config", "a quantised base"),
-    ("lora_bias", "a bias in B"),
-    ("lora_ga_config", "an initialisation that changes the base"),
-    ("megatron_config", "layers of Megatron"),
-    ("monteclora_config", "MonteCLoRA"),
-    ("rank_pattern", "layers with a rank of their own"),
-    ("target_parameters", "parameters outside linear layers"),
-    ("trainable_token_indices", "trained embeddings"),
-    ("use_bdlora", "block-diagonal factors"),
-    ("use_dora", "DoRA"),
-    ("use_qalora", "QA-LoRA"),
-    ("velora_config", "VeLoRA"),
-];
 
 /// The keys of [`PeftConfig`].
 const READ: [&str; 10] = [
@@ -99,20 +51,7 @@ struct PeftConfig {
 
 impl PeftConfig {
     fn read(text: &str) -> Result<PeftConfig, String> {
-        let mut keys: Map<String, Value> =
-            serde_json::from_str(text).map_err(|e| format!("is not a JSON object: {e}"))?;
-        keys.retain(|key, value| {
-            let key = key.as_str();
-            READ.contains(&key) || !(IRRELEVANT.contains(&key) || is_unset(value))
-        });
-        if let Some((key, value)) = keys.iter().find(|(key, _)| !READ.contains(&key.as_str())) {
-            return Err(match UNSUPPORTED.iter().find(|(known, _)| known == key) {
-                Some((_, what)) => format!("`{key}` is {value}: {what}, which is not supported"),
-                None => format!(
-                    "unknown field `{key}`, which is {value}: it may change what the adapter computes; only the keys of PEFT 0.21 are known"
-                ),
-            });
-        }
+        let keys = relevant(text, &READ)?;
         let config: PeftConfig = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
         config.check()?;
         Ok(config)
@@ -120,7 +59,10 @@ impl PeftConfig {
 
     fn check(&self) -> Result<(), String> {
         if self.peft_type != "LORA" {
-            return Err(format!("`peft_type` is {}; only LORA is supported", self.peft_type));
+            return Err(format!(
+                "`peft_type` is {}; only LORA, IA3 and VERA are supported",
+                self.peft_type
+            ));
         }
         if self.r < 1 {
             return Err(format!("`r` is {}; it must be at least 1", self.r));
@@ -136,8 +78,9 @@ impl PeftConfig {
         if let Some(bias) = self.bias.as_deref().filter(|b| *b != "none") {
             return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
         }
-        // The other initialisations change the base, and the adapter compensates for the change.
-        let harmless = |how: &str| matches!(how, "gaussian" | "eva" | "orthogonal");
+        // The other initialisations change the base, and the adapter compensates for the change. PiSSA's change follows
+        // from the base's weights alone.
+        let harmless = |how: &str| matches!(how, "gaussian" | "eva" | "orthogonal" | "pissa");
         match &self.init_lora_weights {
             Some(Value::String(how)) if !harmless(how) => Err(format!(
                 "`init_lora_weights` is \"{how}\": an initialisation that changes the base, which is not supported"
@@ -146,23 +89,12 @@ impl PeftConfig {
         }
     }
 
-    /// The α for which the scale is α / r.
-    fn alpha(&self) -> f64 {
-        if self.use_rslora == Some(true) {
-            self.lora_alpha * (self.r as f64).sqrt() // rsLoRA's scale is α / √r
-        } else {
-            self.lora_alpha
+    fn form(&self) -> AdapterForm {
+        let pissa = self.init_lora_weights.as_ref().and_then(Value::as_str) == Some("pissa");
+        AdapterForm::Lora {
+            rslora: self.use_rslora == Some(true),
+            init: if pissa { LoraInit::Pissa } else { LoraInit::Kaiming },
         }
-    }
-}
-
-/// Whether a value is null, false or empty: PEFT's defaults of switches and optional parts.
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(items) => items.is_empty(),
-        _ => false,
     }
 }
 
@@ -174,12 +106,16 @@ fn is_unset(value: &Value) -> bool {
 pub fn open_peft(dir: &Path) -> Result<AdapterFile> {
     let path = dir.join(CONFIG);
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let config = PeftConfig::read(&text).map_err(|what| Error::format(&path, what))?;
     let (file, tensors) = tensors(dir)?;
+    if let Some(vectors) = vectors::read(&text).map_err(|what| Error::format(&path, what))? {
+        return Ok(vectors.adapter(file, tensors));
+    }
+    let config = PeftConfig::read(&text).map_err(|what| Error::format(&path, what))?;
     let adapter = AdapterFile {
         path: file,
         tensors,
-        alpha: Some(config.alpha()),
+        form: config.form(),
+        alpha: Some(config.lora_alpha),
         dropout: config.lora_dropout,
         saved: config.modules_to_save.unwrap_or_default(),
         base: config.base_model_name_or_path.filter(|name| !name.is_empty()),
@@ -258,19 +194,8 @@ impl Export<'_> {
             tensors.push((format!("{PREFIX}{module}{A}"), a.shallow_clone()));
             tensors.push((format!("{PREFIX}{module}{B}"), b.shallow_clone()));
         }
-        let head: Vec<&String> = self
-            .trained
-            .keys()
-            .filter(|n| self.base.head.contains_key(*n))
-            .collect();
-        for name in &head {
-            tensors.push((format!("{PREFIX}{name}"), self.trained[*name].shallow_clone()));
-        }
-        let config = self.config(&updates.into_keys().collect(), slots, &head)?;
-        let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
-        save(&dir.join(WEIGHTS), &tensors, [("format".into(), "pt".into())].into())?;
-        let path = dir.join(CONFIG);
-        Ok(support::write_atomic(&path, text.as_bytes())?)
+        tensors.extend(head(self.base, self.trained));
+        write(dir, &self.config(&updates.into_keys().collect(), slots), &tensors)
     }
 
     /// A and B by module, and the number of adapted slots per module (1 for an unfused weight).
@@ -312,6 +237,12 @@ impl Export<'_> {
         if layers[0].name == module {
             return Ok(factors.remove(0));
         }
+        if self.lora.init == LoraInit::Pissa {
+            return Err(Error::Config(format!(
+                "PiSSA started from the singular vectors of each slot of `{module}`, and PEFT's starts from those of the whole weight: \
+                 train `qkv` to export such an adapter"
+            )));
+        }
         let a: Vec<&Tensor> = factors.iter().map(|(a, _)| a).collect();
         let whole = self.base.layers.iter().find(|l| l.name == module);
         let out = whole.map_or(0, |l| l.out_dim);
@@ -325,49 +256,30 @@ impl Export<'_> {
         Ok((Tensor::cat(&a, 0), b))
     }
 
-    fn config(&self, modules: &BTreeSet<String>, slots: i64, head: &[&String]) -> Result<Value> {
-        let base = self.base;
-        let alpha = self.lora.alpha * slots as f64;
+    fn config(&self, modules: &BTreeSet<String>, slots: i64) -> Value {
+        let (base, lora) = (self.base, self.lora);
+        // The rank grows with the slots, so α must, too.
+        let grown = slots as f64;
+        let alpha = lora.alpha * if lora.rslora { grown.sqrt() } else { grown };
         let alpha = if alpha.fract() == 0.0 {
             json!(alpha as i64)
         } else {
             json!(alpha)
         };
-        let top_module = |name: &&String| {
-            let bare = name.strip_prefix(base.arch.prefix).unwrap_or(name);
-            bare.split('.').next().unwrap_or(bare).to_string()
+        let init = match lora.init {
+            LoraInit::Pissa => json!("pissa"),
+            LoraInit::Kaiming | LoraInit::Normal => json!(true),
         };
-        let saved: BTreeSet<String> = head.iter().map(top_module).collect();
-        let (task, saved) = if base.head.is_empty() {
-            ("CAUSAL_LM", Value::Null)
-        } else {
-            ("SEQ_CLS", json!(saved))
-        };
-        Ok(json!({
+        let (task, saved) = task(base, self.trained);
+        json!({
             "alpha_pattern": {}, "auto_mapping": null, "base_model_name_or_path": self.name, "bias": "none",
-            "fan_in_fan_out": !base.arch.transposed.is_empty(), "inference_mode": true, "init_lora_weights": true, "layers_pattern": null,
-            "layers_to_transform": null, "lora_alpha": alpha, "lora_bias": false, "lora_dropout": self.lora.dropout,
-            "modules_to_save": saved, "peft_type": "LORA", "r": self.lora.r * slots, "rank_pattern": {},
+            "fan_in_fan_out": !base.arch.transposed.is_empty(), "inference_mode": true, "init_lora_weights": init, "layers_pattern": null,
+            "layers_to_transform": null, "lora_alpha": alpha, "lora_bias": false, "lora_dropout": lora.dropout,
+            "modules_to_save": saved, "peft_type": "LORA", "r": lora.r * slots, "rank_pattern": {},
             "revision": self.revision, "target_modules": suffixes(modules, &base.modules), "task_type": task,
-            "use_dora": false, "use_rslora": false,
-        }))
+            "use_dora": false, "use_rslora": lora.rslora,
+        })
     }
-}
-
-/// The shortest `target_modules` that select exactly `wanted` among `all` modules. PEFT selects a module whose name
-/// equals an entry or ends with a dot and an entry.
-fn suffixes(wanted: &BTreeSet<String>, all: &BTreeSet<String>) -> BTreeSet<String> {
-    let only_wanted = |end: &str| {
-        let tail = format!(".{end}");
-        let mut matched = all.iter().filter(|m| *m == end || m.ends_with(&tail));
-        matched.all(|m| wanted.contains(m))
-    };
-    let end = |module: &String| {
-        let points = module.rmatch_indices('.').map(|(at, _)| &module[at + 1..]);
-        let mut ends = points.chain(std::iter::once(module.as_str()));
-        ends.find(|end| only_wanted(end)).unwrap_or(module).to_string()
-    };
-    wanted.iter().map(end).collect()
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ impl Method for Combined {
         self.0.iter().any(|method| method.trains_base(param))
     }
 
+    fn lr_factor(&self, param: &Param) -> f64 {
+        self.0.iter().map(|method| method.lr_factor(param)).product()
+    }
+
     fn claims(&self) -> BTreeSet<AttachPoint> {
         self.0.iter().flat_map(|method| method.claims()).collect()
     }

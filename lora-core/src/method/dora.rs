@@ -1,11 +1,11 @@
 //! DoRA (Liu et al., 2024; not in the paper): LoRA changes the direction of each row of a weight, a trained vector its
 //! magnitude.
 
-use super::Lora;
 use super::factors::Factors;
-use crate::Result;
+use super::{Lora, LoraInit};
 use crate::model::ModelShape;
-use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site, cast_like};
+use crate::nn::{AttachPoint, Branch, Init, Method, Param, ParamKind, Role, Scope, Site, cast_like};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -16,8 +16,21 @@ use tch::{Kind, Tensor};
 /// built; the set of functions is the same. As in the DoRA paper (Section 4.3) no gradient flows through ‖W + ΔW‖.
 /// Dropout applies to the input of the low-rank path.
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(transparent)]
+#[serde(try_from = "Lora")]
 pub(super) struct Dora(Lora);
+
+impl TryFrom<Lora> for Dora {
+    type Error = Error;
+
+    fn try_from(lora: Lora) -> Result<Self> {
+        match lora.init {
+            LoraInit::Pissa => Err(Error::Config(
+                "init must be kaiming or normal: PiSSA's start changes the weights whose magnitudes are trained".into(),
+            )),
+            _ => Ok(Dora(lora)),
+        }
+    }
+}
 
 impl Method for Dora {
     fn claims(&self) -> BTreeSet<AttachPoint> {
@@ -35,6 +48,10 @@ impl Method for Dora {
             weight: site.weight.shallow_clone(),
             bias: site.bias.as_ref().map(Tensor::shallow_clone),
         })))
+    }
+
+    fn lr_factor(&self, param: &Param) -> f64 {
+        self.0.lr_factor(param)
     }
 
     /// LoRA's count, and d_out for each matrix.

@@ -14,6 +14,9 @@ pub enum LoraInit {
     /// Normal(0, 0.02): the paper's DeBERTa code, where the initialiser of the whole model runs last. (The paper says
     /// Gaussian, without a standard deviation.)
     Normal,
+    /// From the singular vectors of the weight, whose largest `r` components A and B are at the start; the base keeps
+    /// the rest, which stays frozen (PiSSA, Meng et al., 2024).
+    Pissa,
 }
 
 impl LoraInit {
@@ -24,7 +27,7 @@ impl LoraInit {
     /// For an A with `width` input features.
     pub(super) fn of(self, width: i64) -> Init {
         match self {
-            LoraInit::Kaiming => Init::Uniform(1.0 / (width as f64).sqrt()),
+            LoraInit::Kaiming | LoraInit::Pissa => Init::Uniform(1.0 / (width as f64).sqrt()),
             LoraInit::Normal => Init::Normal(0.02),
         }
     }
@@ -34,6 +37,20 @@ pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+pub(super) fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(super) fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
+pub(super) fn one() -> f64 {
+    1.0
+}
+
 /// ΔW = `scale` · B · A.
 #[derive(Debug)]
 pub(super) struct Factors {
@@ -41,7 +58,7 @@ pub(super) struct Factors {
     pub(super) a: Tensor,
     /// `[out, r]`.
     pub(super) b: Tensor,
-    /// α / r.
+    /// α / r, or α / √r.
     pub(super) scale: f64,
     /// Dropout rate on the input of A.
     pub(super) dropout: f64,

@@ -1,8 +1,9 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
-use super::factors::{Factors, LoraInit, is_false};
+use super::factors::{Factors, LoraInit, is_false, is_one, is_zero, one};
+use super::pissa;
 use crate::model::ModelShape;
-use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site};
+use crate::nn::{AttachPoint, Branch, Init, Method, Param, ParamKind, Role, Scope, Site};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -22,6 +23,13 @@ pub struct LoraSettings {
     pub r: i64,
     /// α; the update is α / r · B A.
     pub alpha: f64,
+    /// Whether the update is α / √r · B A (rsLoRA, Kalajdzievski, 2023).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rslora: bool,
+    /// The learning rate of B as a multiple of A's (LoRA+, Hayou et al., 2024). As in the authors' code and in PEFT, trained
+    /// vectors, such as the biases of the head, have B's rate.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub b_lr_ratio: f64,
     /// Dropout rate on the input of A, in training.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
@@ -34,11 +42,6 @@ pub struct LoraSettings {
     pub init: LoraInit,
     /// The matrices to adapt.
     pub targets: BTreeSet<Role>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
 }
 
 impl Deref for Lora {
@@ -57,6 +60,8 @@ impl TryFrom<LoraSettings> for Lora {
             Some(format!("r must be at least 1, not {}", s.r))
         } else if !s.alpha.is_finite() || s.alpha <= 0.0 {
             Some(format!("alpha must be a positive number, not {}", s.alpha))
+        } else if !s.b_lr_ratio.is_finite() || s.b_lr_ratio <= 0.0 {
+            Some(format!("b_lr_ratio must be a positive number, not {}", s.b_lr_ratio))
         } else if !(0.0..1.0).contains(&s.dropout) {
             Some(format!("dropout must be from 0 to below 1, not {}", s.dropout))
         } else if s.targets.is_empty() {
@@ -81,11 +86,16 @@ impl Lora {
         Box::new(self.scaled(a, b))
     }
 
+    /// The factor of B A.
+    pub fn scale(&self) -> f64 {
+        self.alpha / (self.r as f64).powf(if self.rslora { 0.5 } else { 1.0 })
+    }
+
     fn scaled(&self, a: Tensor, b: Tensor) -> Factors {
         Factors {
             a,
             b,
-            scale: self.alpha / self.r as f64,
+            scale: self.scale(),
             dropout: self.dropout,
             shared_mask: self.shared_mask,
         }
@@ -111,6 +121,9 @@ impl Lora {
             var("lora_A", &[self.r, site.in_dim], self.init.of(site.in_dim))?,
             var("lora_B", &[site.out_dim, self.r], Init::Const(0.0))?,
         );
+        if self.init == LoraInit::Pissa {
+            scope.when_loaded(pissa::start(site, [&a, &b], self.scale()))?;
+        }
         Ok(Some(self.scaled(a, b)))
     }
 }
@@ -120,16 +133,18 @@ impl Method for Lora {
         self.targets.iter().copied().map(AttachPoint::Linear).collect()
     }
 
+    fn lr_factor(&self, param: &Param) -> f64 {
+        let fast = param.name.ends_with(".lora_B.weight") || !param.kind.decays();
+        if fast { self.b_lr_ratio } else { 1.0 }
+    }
+
     fn at_linear(&self, role: Role, site: &Site, scope: &Scope) -> Result<Option<Box<dyn Branch>>> {
         let factors = self.factors(role, site, scope)?;
         Ok(factors.map(|factors| Box::new(factors) as Box<dyn Branch>))
     }
 
     fn expected_params(&self, shape: &ModelShape) -> (i64, i64) {
-        let one = |role: &Role| {
-            let (i, o) = shape.dims(*role);
-            self.r * (i + o)
-        };
-        (0, shape.layers * self.targets.iter().map(one).sum::<i64>())
+        let sides = self.targets.iter().map(|role| shape.dims(*role));
+        (0, shape.layers * sides.map(|(i, o)| self.r * (i + o)).sum::<i64>())
     }
 }

@@ -12,11 +12,14 @@ mod factors;
 mod ft_top;
 mod full;
 mod head;
+mod ia3;
 mod lora;
+mod pissa;
 mod pre_embed;
 mod pre_layer;
 mod prefix_tuning;
 mod registered;
+mod vera;
 
 use crate::nn::Method;
 use crate::{Error, Result};
@@ -81,6 +84,16 @@ pub static METHODS: &[Registered] = &[
         "dora",
         "LoRA of the direction of weights, with trained magnitudes (DoRA)",
         "{r: 8, alpha: 16, targets: [query, value]}",
+    ),
+    Registered::new::<ia3::Ia3>(
+        "ia3",
+        "trained factors of keys, values and feed-forward features ((IA)³)",
+        "{targets: [key, value, ffn_out]}",
+    ),
+    Registered::new::<vera::Vera>(
+        "vera",
+        "trained vectors between two random matrices that all layers share (VeRA)",
+        "{r: 256, d_initial: 0.1, projection_key: 0, targets: [query, value]}",
     ),
     Registered::joined(
         "lora+pre_embed",

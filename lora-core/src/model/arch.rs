@@ -163,7 +163,9 @@ impl Arch {
                 self.model_type
             ))
         };
-        self.build.ok_or_else(none)?(config, labels, scope)
+        let build = self.build.ok_or_else(none)?;
+        scope.set_shape((self.shape)(config)?);
+        build(config, labels, scope)
     }
 
     /// The language model.
@@ -177,6 +179,8 @@ impl Arch {
                 self.model_type
             ))
         };
-        self.build_lm.ok_or_else(none)?(config, scope)
+        let build = self.build_lm.ok_or_else(none)?;
+        scope.set_shape((self.shape)(config)?);
+        build(config, scope)
     }
 }

@@ -20,6 +20,11 @@ pub trait Branch: Debug + Send {
         None
     }
 
+    /// The equivalent change of the bias, `[out]` in fp32, beside that of the weight; none if the bias stays.
+    fn bias_delta(&self) -> Option<Tensor> {
+        None
+    }
+
     /// The factors of [`Branch::delta`], if it has low rank.
     fn low_rank(&self) -> Option<LowRank<'_>> {
         None

@@ -4,6 +4,7 @@ use super::packed::{Packable, PackedWeight};
 use super::tensors::{cast_like, copy};
 use super::{Branch, LowRank, dropout, native};
 use crate::{Error, Result};
+use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 /// A branch for a range of output features.
@@ -22,10 +23,19 @@ pub struct Linear {
     /// `[out]`.
     bias: Option<Tensor>,
     slots: Vec<Slot>,
-    /// While merged, a copy of the weight with the branches' changes added; the weight itself is never modified.
-    merged: Option<Tensor>,
+    /// While merged, copies of weight and bias with the branches' changes added; the originals are never modified.
+    merged: Option<Merged>,
     /// A packed copy of the weight with the branches' changes added.
     packed: PackedWeight,
+    /// The bias beside the packed weight, if a branch changes it.
+    packed_bias: RefCell<Option<Tensor>>,
+}
+
+/// Weight and bias with the branches' changes added.
+#[derive(Debug)]
+struct Merged {
+    weight: Tensor,
+    bias: Option<Tensor>,
 }
 
 impl Linear {
@@ -36,6 +46,7 @@ impl Linear {
             slots: Vec::new(),
             merged: None,
             packed: PackedWeight::default(),
+            packed_bias: RefCell::default(),
         }
     }
 
@@ -80,8 +91,8 @@ impl Linear {
     fn as_native(&self, x: &Tensor, train: bool) -> native::Layer<'_> {
         if let Some(merged) = &self.merged {
             return native::Layer {
-                weight: merged,
-                bias: self.bias.as_ref(),
+                weight: &merged.weight,
+                bias: merged.bias.as_ref(),
                 slots: Vec::new(),
             };
         }
@@ -113,13 +124,17 @@ impl Linear {
 
     /// [`Linear::forward`] by libtorch's operators.
     fn plain(&self, x: &Tensor, train: bool) -> Tensor {
-        if !train && let Some(y) = self.packed.linear(x, self.bias.as_ref(), false) {
-            return y;
+        if !train && self.packed.is_some() {
+            let changed = self.packed_bias.borrow();
+            if let Some(y) = self.packed.linear(x, changed.as_ref().or(self.bias.as_ref()), false) {
+                return y;
+            }
+        }
+        if let Some(merged) = &self.merged {
+            let bias = merged.bias.as_ref().map(|bias| cast_like(bias, x));
+            return x.linear(&cast_like(&merged.weight, x), bias.as_ref());
         }
         let bias = self.bias.as_ref().map(|bias| cast_like(bias, x));
-        if let Some(merged) = &self.merged {
-            return x.linear(&cast_like(merged, x), bias.as_ref());
-        }
         let y = x.linear(&cast_like(&self.weight, x), bias.as_ref());
         let shared = self.slots.iter().find_map(|slot| slot.branch.shared_dropout());
         let dropped = shared.map(|rate| dropout(x, rate, train));
@@ -161,18 +176,29 @@ impl Linear {
         }
         let merged = self.with_changes();
         let merged = merged.ok_or_else(|| Error::Config("this method cannot be merged into the weights".into()))?;
-        self.merged = Some(merged.to_kind(self.weight.kind()));
+        let (kind, bias) = (self.weight.kind(), merged.bias.as_ref().or(self.bias.as_ref()));
+        self.merged = Some(Merged {
+            weight: merged.weight.to_kind(kind),
+            bias: bias.map(Tensor::shallow_clone),
+        });
         Ok(())
     }
 
-    /// The weight with the branches' changes in fp32; none if one of them is not equivalent to a change.
-    fn with_changes(&self) -> Option<Tensor> {
+    /// The weight with the branches' changes in fp32, and the bias if one of them changes it; none if one of them is not
+    /// equivalent to a change.
+    fn with_changes(&self) -> Option<Merged> {
         let _guard = tch::no_grad_guard();
-        let merged = self.weight.to_kind(Kind::Float).copy();
+        let weight = self.weight.to_kind(Kind::Float).copy();
+        let mut changed: Option<Tensor> = None;
         for slot in &self.slots {
-            let _ = merged.narrow(0, slot.start, slot.len).g_add_(&slot.branch.delta()?);
+            let _ = weight.narrow(0, slot.start, slot.len).g_add_(&slot.branch.delta()?);
+            if let (Some(own), Some(delta)) = (&self.bias, slot.branch.bias_delta()) {
+                let bias = changed.get_or_insert_with(|| own.to_kind(Kind::Float).copy());
+                let _ = bias.narrow(0, slot.start, slot.len).g_add_(&delta);
+            }
         }
-        Some(merged)
+        let bias = changed.map(|bias| bias.to_kind(self.bias.as_ref().map_or(Kind::Float, Tensor::kind)));
+        Some(Merged { weight, bias })
     }
 
     /// Overwrites the weight with the merged weight and drops the branches, to save a merged model. Cannot be undone.
@@ -182,10 +208,13 @@ impl Linear {
     pub fn merge_and_drop(&mut self) -> Result<()> {
         self.merge()?;
         self.slots.clear();
-        match self.merged.take() {
-            Some(merged) => copy(&merged, &self.weight, "a merged weight"),
-            None => Ok(()),
+        let Some(merged) = self.merged.take() else {
+            return Ok(());
+        };
+        if let (Some(merged), Some(bias)) = (&merged.bias, &self.bias) {
+            copy(merged, bias, "a merged bias")?;
         }
+        copy(&merged.weight, &self.weight, "a merged weight")
     }
 
     /// Undoes [`Linear::merge`]: the weight is again exactly the original one.
@@ -205,16 +234,22 @@ impl Packable for Linear {
     }
 
     fn pack(&self, kind: Kind) {
+        let pack = |merged: &Merged| {
+            self.packed.pack(&merged.weight, kind);
+            let bias = merged.bias.as_ref();
+            self.packed_bias.replace(bias.map(Tensor::shallow_clone));
+        };
         match (&self.merged, self.slots.is_empty()) {
-            (Some(merged), _) => self.packed.pack(merged, kind),
+            (Some(merged), _) => pack(merged),
             (None, true) => self.packed.pack(&self.weight, kind),
             // A branch that is not a change of the weight stays beside it, and the weight as it is.
-            (None, false) => self.with_changes().iter().for_each(|w| self.packed.pack(w, kind)),
+            (None, false) => self.with_changes().iter().for_each(pack),
         }
     }
 
     fn unpack(&self) {
         self.packed.unpack();
+        self.packed_bias.replace(None);
     }
 }
 
@@ -235,7 +270,7 @@ mod tests {
                 .unwrap();
             let x = Tensor::ones([1, 8], (kind, tch::Device::Cpu));
             linear.merge().unwrap();
-            assert_eq!(linear.merged.as_ref().map(Tensor::kind), Some(kind));
+            assert_eq!(linear.merged.as_ref().map(|m| m.weight.kind()), Some(kind));
             assert_eq!(linear.forward(&x, false).kind(), kind);
         }
     }

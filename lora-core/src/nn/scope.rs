@@ -1,12 +1,12 @@
 //! The interface between models and methods: [`Scope`] creates all variables, [`Method`] decides how they are adapted.
 
-use super::params::{BuiltParams, Counts, ExportFn, Init, Params};
+use super::params::{BuiltParams, Counts, ExportFn, Init, Params, StartFn};
 use super::{
     Adapter, AdapterSite, AttachPoint, Branch, Depth, Owner, Param, ParamKind, PrefixKv, PromptTokens, Role, Site,
 };
 use crate::model::ModelShape;
 use crate::{Error, Result, seed};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use tch::{Device, Kind, Tensor};
@@ -82,6 +82,12 @@ pub trait Method: Debug + Send + Sync {
         None
     }
 
+    /// The factor of this variable's learning rate, for methods that train their parts at different rates. Called once,
+    /// when the variable is created.
+    fn lr_factor(&self, _param: &Param) -> f64 {
+        1.0
+    }
+
     /// Whether everything the method adds can be merged into the weights.
     fn mergeable(&self) -> bool {
         let in_weights = |place: &AttachPoint| matches!(place, AttachPoint::Base | AttachPoint::Linear(_));
@@ -114,6 +120,7 @@ pub struct Build<'m> {
     shifted: Cell<bool>,
     freeze_pooler: bool,
     has_pooler: Cell<bool>,
+    shape: OnceCell<ModelShape>,
 }
 
 impl<'m> Build<'m> {
@@ -132,6 +139,7 @@ impl<'m> Build<'m> {
             shifted: Cell::new(false),
             freeze_pooler: false,
             has_pooler: Cell::new(false),
+            shape: OnceCell::new(),
         }
     }
 
@@ -178,6 +186,7 @@ impl<'m> Build<'m> {
             depth: None,
             output: false,
             train_only: false,
+            frozen: false,
         }
     }
 
@@ -199,6 +208,9 @@ impl<'m> Build<'m> {
             ));
         }
         let params = self.params.into_inner();
+        if self.base_init == BaseInit::Random && !self.to_count && self.base.is_none() {
+            params.start()?;
+        }
         self.method.check(&params)?;
         let mut counts = Counts::default();
         for entry in params.iter() {
@@ -267,6 +279,7 @@ pub struct Scope<'a> {
     depth: Option<Depth>,
     output: bool,
     train_only: bool,
+    frozen: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -324,6 +337,45 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// This scope for variables of the method that are not trained and not saved, since their initial values are known.
+    pub fn frozen(&self) -> Self {
+        Scope {
+            frozen: true,
+            ..self.clone()
+        }
+    }
+
+    /// Calls `start` when the weights of the base are loaded (and again if they are loaded again), for methods that
+    /// compute from them where their own variables start, or change them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the base is shared with other adapters.
+    pub fn when_loaded(&self, start: impl Fn() -> Result<()> + Send + 'static) -> Result<()> {
+        if self.build.base.is_some() {
+            return Err(Error::Config(
+                "the method changes the weights of the base at its start, so the base cannot be shared with other adapters".into(),
+            ));
+        }
+        self.build.params.borrow_mut().starts.push(StartFn(Box::new(start)));
+        Ok(())
+    }
+
+    /// The dimensions of the model that is being built.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the model is built without [`crate::model::Arch`].
+    pub fn shape(&self) -> Result<&'a ModelShape> {
+        let shape = self.build.shape.get();
+        shape.ok_or_else(|| {
+            Error::Config("the method needs the model's shape, which this constructor does not give".into())
+        })
+    }
+
+    /// Sets [`Scope::shape`].
+    pub(crate) fn set_shape(&self, shape: ModelShape) {
+        let _known = self.build.shape.set(shape);
+    }
+
     /// Registers the tensors, by name in this scope, that replace the train-only variables after training.
     pub fn keeps(&self, kept: impl Fn() -> Vec<(&'static str, Tensor)> + Send + 'static) {
         let place = self.full("");
@@ -364,18 +416,20 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`Error::Duplicate`], [`Error::Torch`], [`Error::OutOfMemory`].
     pub fn var(&self, name: &str, kind: ParamKind, dims: &[i64], init: Init) -> Result<Tensor> {
-        let param = Param {
+        let mut param = Param {
             name: self.full(name),
             owner: self.owner,
             kind,
             depth: self.depth,
             output: self.output,
             train_only: self.train_only,
+            lr_factor: 1.0,
         };
+        param.lr_factor = self.build.method.lr_factor(&param);
         if self.build.params.borrow().get(&param.name).is_some() {
             return Err(Error::Duplicate(param.name));
         }
-        let trained = param.owner != Owner::Base || self.build.method.trains_base(&param);
+        let trained = !self.frozen && (param.owner != Owner::Base || self.build.method.trains_base(&param));
         if let Some(base) = self.build.base.filter(|_| param.owner == Owner::Base) {
             let tensor = shared(base, &param.name, dims, trained)?;
             self.build.params.borrow_mut().push(param, &tensor);

@@ -209,4 +209,6 @@ pub struct Param {
     pub output: bool,
     /// Whether it is train-only, that is replaced after training: see [`super::Params::kept`].
     pub train_only: bool,
+    /// The factor of the learning rate: see [`super::Method::lr_factor`].
+    pub lr_factor: f64,
 }

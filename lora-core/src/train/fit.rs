@@ -1,6 +1,6 @@
 //! The settings of training, and which epoch is selected.
 
-use super::{AdamForm, Objective};
+use super::{AdamForm, Objective, ScheduleKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Device;
@@ -24,6 +24,12 @@ pub struct FitConfig {
     /// Steps of warm-up; overrides `warmup_ratio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
+    /// The learning rate after the warm-up.
+    #[serde(default, skip_serializing_if = "ScheduleKind::is_linear")]
+    pub schedule: ScheduleKind,
+    /// Stops a run whose criterion ([`Criterion`]) stays away from its best for some epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Maximal global norm of the gradients; none disables clipping.
     pub clip: Option<f64>,
     /// Adam's first beta.
@@ -68,6 +74,8 @@ impl Default for FitConfig {
             weight_decay: 0.0,
             warmup_ratio: 0.0,
             warmup_steps: None,
+            schedule: ScheduleKind::Linear,
+            early_stopping: None,
             clip: None,
             beta1: 0.9,
             beta2: 0.999,
@@ -93,6 +101,23 @@ fn classes() -> Objective {
 
 fn cpu() -> Device {
     Device::Cpu
+}
+
+/// Stops a run before its last epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// So many epochs in a row without a better value of the criterion end the run.
+    pub patience: u64,
+}
+
+impl EarlyStopping {
+    /// Whether the run ends after the last of `evals`: transformers' `EarlyStoppingCallback` with a threshold of 0. An
+    /// undefined value is no improvement.
+    pub fn ends(&self, evals: &[Eval], criterion: &Criterion) -> bool {
+        let best = select_best(evals, criterion, Select::Best).map_or(0, |eval| eval.epoch);
+        evals.last().is_some_and(|last| last.epoch - best >= self.patience)
+    }
 }
 
 /// The metric that compares epochs.
@@ -205,6 +230,23 @@ mod tests {
         assert_eq!(best("dev/accuracy", &[Some(-0.2), Some(-0.1)]), Some(2));
         assert_eq!(best("dev/accuracy", &[None, None]), None);
         assert_eq!(best("dev/f1", &[Some(1.0)]), None);
+    }
+
+    #[test]
+    fn epochs_without_improvement_end_a_run() {
+        let by = Criterion::new("dev/accuracy");
+        let ends = |patience, values: &[Option<f64>]| {
+            (1..=values.len()).find(|n| EarlyStopping { patience }.ends(&evals("dev/accuracy", &values[..*n]), &by))
+        };
+        let values = [0.5, 0.6, 0.6, 0.7, 0.1, 0.7, 0.9].map(Some);
+        assert_eq!(ends(1, &values), Some(3), "an equal value is no improvement");
+        assert_eq!(ends(2, &values), Some(6));
+        assert_eq!(ends(3, &values), None);
+        assert_eq!(ends(2, &[None, None]), Some(2));
+        let losses = [Some(2.0), Some(1.0), Some(1.5)];
+        let by = Criterion::new("dev/loss");
+        assert!(!EarlyStopping { patience: 1 }.ends(&evals("dev/loss", &losses[..2]), &by));
+        assert!(EarlyStopping { patience: 1 }.ends(&evals("dev/loss", &losses), &by));
     }
 
     #[test]

@@ -11,11 +11,11 @@ mod step;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
-pub use fit::{Criterion, Eval, FitConfig, Select, select_best};
+pub use fit::{Criterion, EarlyStopping, Eval, FitConfig, Select, select_best};
 pub use loss::{Objective, loss, training_loss};
 pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};
 pub use predict::{TokenScores, check_rows, predict, token_scores};
-pub use schedule::Schedule;
+pub use schedule::{Schedule, ScheduleKind};
 pub use step::Stepper;
 pub use trainer::{BestCheckpoint, Evaluate, Event, Fitted, Trainer};

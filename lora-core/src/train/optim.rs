@@ -43,6 +43,8 @@ struct Slot {
     name: String,
     param: Tensor,
     decays: bool,
+    /// The factor of the learning rate.
+    lr_factor: f64,
     mean: Tensor,
     square: Tensor,
 }
@@ -109,20 +111,31 @@ impl AdamW {
         let _guard = tch::no_grad_guard();
         self.step += 1;
         let corrections = [self.beta1, self.beta2].map(|beta| 1.0 - beta.powi(self.step as i32));
-        let updated = self.updated();
-        let on = updated.first().map(|u| u.param.device());
-        if on.is_some_and(Device::is_cuda) && nn::is_fused() {
-            self.step_fused(&updated, lr, corrections);
-        } else if updated.iter().all(|u| nn::takes(u.param) && u.gradient.is_contiguous()) {
-            nn::adamw(&updated, self.update(lr, corrections));
-        } else {
-            self.step_plain(updated, lr, corrections);
+        for factor in self.lr_factors() {
+            let (updated, lr) = (self.updated(factor), lr * factor);
+            let on = updated.first().map(|u| u.param.device());
+            if on.is_some_and(Device::is_cuda) && nn::is_fused() {
+                self.step_fused(&updated, lr, corrections);
+            } else if updated.iter().all(|u| nn::takes(u.param) && u.gradient.is_contiguous()) {
+                nn::adamw(&updated, self.update(lr, corrections));
+            } else {
+                self.step_plain(updated, lr, corrections);
+            }
         }
     }
 
-    /// The variables that have a gradient.
-    fn updated(&self) -> Vec<Updated<'_>> {
-        let all = self.slots.iter().map(|slot| Updated {
+    /// The different factors of the learning rate.
+    fn lr_factors(&self) -> Vec<f64> {
+        let mut factors: Vec<f64> = self.slots.iter().map(|slot| slot.lr_factor).collect();
+        factors.sort_by(f64::total_cmp);
+        factors.dedup();
+        factors
+    }
+
+    /// The variables with this factor of the learning rate that have a gradient.
+    fn updated(&self, lr_factor: f64) -> Vec<Updated<'_>> {
+        let slots = self.slots.iter().filter(|slot| slot.lr_factor == lr_factor);
+        let all = slots.map(|slot| Updated {
             param: &slot.param,
             gradient: slot.param.grad(),
             mean: &slot.mean,
@@ -233,6 +246,7 @@ impl Slot {
             name: entry.param.name.clone(),
             param: entry.tensor.shallow_clone(),
             decays: entry.param.kind.decays(),
+            lr_factor: entry.param.lr_factor,
             mean: zeros()?.set_requires_grad(false),
             square: zeros()?.set_requires_grad(false),
         })
@@ -300,9 +314,9 @@ mod tests {
                 optim.step += 1;
                 let corrections = [0.9, 0.98].map(|beta: f64| 1.0 - beta.powi(step));
                 match way {
-                    0 => optim.step_plain(optim.updated(), 0.01, corrections),
-                    1 => nn::adamw(&optim.updated(), optim.update(0.01, corrections)),
-                    _ => optim.step_fused(&optim.updated(), 0.01, corrections),
+                    0 => optim.step_plain(optim.updated(1.0), 0.01, corrections),
+                    1 => nn::adamw(&optim.updated(1.0), optim.update(0.01, corrections)),
+                    _ => optim.step_fused(&optim.updated(1.0), 0.01, corrections),
                 }
                 assert_eq!(f64::try_from(weight.grad().abs().max()).unwrap(), 0.0);
             }

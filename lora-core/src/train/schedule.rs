@@ -1,21 +1,47 @@
-/// Linear warm-up from 0, then linear decay to 0: transformers' `get_linear_schedule_with_warmup`.
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+
+/// The learning rate after the warm-up, as transformers names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Falls to 0 along a line: `get_linear_schedule_with_warmup`.
+    #[default]
+    Linear,
+    /// Falls to 0 along half a wave of the cosine: `get_cosine_schedule_with_warmup`.
+    Cosine,
+    /// Stays at the peak: `get_constant_schedule_with_warmup`.
+    Constant,
+}
+
+impl ScheduleKind {
+    /// Whether it is the default.
+    pub fn is_linear(&self) -> bool {
+        *self == ScheduleKind::Linear
+    }
+}
+
+/// Linear warm-up from 0, then one of the [`ScheduleKind`]s.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// The peak learning rate.
     pub peak: f64,
     /// Steps of warm-up.
     pub warmup: u64,
-    /// All steps; none disables decay.
-    pub total: Option<u64>,
+    /// All steps.
+    pub total: u64,
+    /// The rate after the warm-up.
+    pub kind: ScheduleKind,
 }
 
 impl Schedule {
-    /// Warm-up over the first `warmup` of `total` steps.
+    /// Warm-up over the first `warmup` of `total` steps, and a linear decay.
     pub fn linear(peak: f64, warmup: u64, total: u64) -> Schedule {
         Schedule {
             peak,
             warmup,
-            total: Some(total),
+            total,
+            kind: ScheduleKind::Linear,
         }
     }
 
@@ -26,19 +52,22 @@ impl Schedule {
 
     /// The same rate at every step.
     pub fn constant(rate: f64) -> Schedule {
-        Schedule {
-            peak: rate,
-            warmup: 0,
-            total: None,
-        }
+        Schedule::linear(rate, 0, 0).kind(ScheduleKind::Constant)
+    }
+
+    /// Selects the rate after the warm-up.
+    pub fn kind(self, kind: ScheduleKind) -> Schedule {
+        Schedule { kind, ..self }
     }
 
     /// The learning rate of `step`, counted from 0; the first step of a warm-up has rate 0.
     pub fn rate(&self, step: u64) -> f64 {
-        let factor = match self.total {
+        let decay = self.total.saturating_sub(self.warmup).max(1) as f64;
+        let factor = match self.kind {
             _ if step < self.warmup => step as f64 / self.warmup as f64,
-            Some(total) => total.saturating_sub(step) as f64 / total.saturating_sub(self.warmup).max(1) as f64,
-            None => 1.0,
+            ScheduleKind::Linear => self.total.saturating_sub(step) as f64 / decay,
+            ScheduleKind::Cosine => 0.5 * (1.0 + (PI * (step - self.warmup) as f64 / decay).cos()),
+            ScheduleKind::Constant => 1.0,
         };
         self.peak * factor
     }

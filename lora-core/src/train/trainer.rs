@@ -96,6 +96,8 @@ pub struct Trainer<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// The file of the best epoch's trained variables; none to write no file.
     pub keep: Option<BestCheckpoint<'a>>,
+    /// The metric of early stopping.
+    pub criterion: Option<&'a Criterion>,
     /// When true (Ctrl-C), the run writes a checkpoint and stops after the current step.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -129,7 +131,7 @@ impl<'a> Trainer<'a> {
             state.progress.resumed += 1;
             observe(Event::Resumed(state.progress.step));
         }
-        while state.progress.step < state.total {
+        while state.progress.step < state.total && !self.ends_early(&state.progress.evals) {
             let epoch = state.progress.step / steps_per_epoch;
             self.epoch(&mut state, rows, epoch, steps_per_epoch, observe)?;
             self.end_epoch(&mut state, epoch, steps_per_epoch, evaluate, observe)?;
@@ -137,6 +139,11 @@ impl<'a> Trainer<'a> {
         Ok(Fitted {
             progress: state.progress,
         })
+    }
+
+    fn ends_early(&self, evals: &[Eval]) -> bool {
+        let both = self.config.early_stopping.zip(self.criterion);
+        both.is_some_and(|(stopping, criterion)| stopping.ends(evals, criterion))
     }
 
     /// Optimiser steps of one epoch over `rows` rows.
@@ -160,7 +167,11 @@ impl<'a> Trainer<'a> {
             Some(warmup) => Schedule::linear(c.lr, warmup, total),
             None => Schedule::with_ratio(c.lr, c.warmup_ratio, total),
         };
-        let mut stepper = Stepper::new(self.model, self.params, c, schedule)?;
+        if c.early_stopping.is_some() && self.criterion.is_none() {
+            let what = "early stopping needs a metric that epochs are compared by, and this run has none";
+            return Err(Error::Config(what.into()));
+        }
+        let mut stepper = Stepper::new(self.model, self.params, c, schedule.kind(c.schedule))?;
         let progress = match self.checkpoint {
             Some(checkpoint) => {
                 let warn = |why: &str| tracing::warn!("{why}");

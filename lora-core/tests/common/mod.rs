@@ -69,7 +69,7 @@ pub fn finish(config: &Value, build: Build) -> Result<(Box<dyn Model>, BuiltPara
     let build = build.base_init(BaseInit::Random);
     let arch = arch(config)?;
     let model = match arch.build {
-        Some(classifier) => classifier(config, 3, &build.scope()),
+        Some(_) => arch.classifier(config, 3, &build.scope()),
         None => arch.language_model(config, &build.scope()),
     };
     Ok((model?, build.finish()?))
@@ -124,6 +124,8 @@ pub fn fit_config(model_type: &str) -> FitConfig {
         weight_decay: 0.1,
         warmup_ratio: 0.1,
         warmup_steps: None,
+        schedule: lora_core::train::ScheduleKind::Linear,
+        early_stopping: None,
         clip: Some(1.0),
         beta1: 0.9,
         beta2: 0.999,

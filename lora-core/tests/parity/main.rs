@@ -12,6 +12,7 @@ mod masked_lm;
 mod methods;
 mod minilm;
 mod pickle;
+mod variants;
 
 use golden::{Golden, close, test_device};
 use lora_core::batch::{Batch, Row};
@@ -138,6 +139,8 @@ fn config(golden: &Golden, method: &str, objective: Objective, batch_size: usize
         weight_decay: golden.number(&["recipe", "weight_decay"]),
         warmup_ratio: golden.number(&["recipe", "warmup"]),
         warmup_steps: None,
+        schedule: lora_core::train::ScheduleKind::Linear,
+        early_stopping: None,
         clip: Some(golden.number(&["recipe", "clip"])),
         beta1: 0.9,
         beta2: 0.999,

@@ -58,7 +58,11 @@ fn compare_with(folder: &str, minimum: usize) {
             let what = format!("{folder} {name} {method}");
             close(&logits, &expected("logits"), 1e-5, &format!("{what} logits"));
             loss(&model.forward(&batch, true), &batch, objective).backward();
-            let own: Vec<_> = built.params.iter().filter(|e| e.param.owner == Owner::Method).collect();
+            let own: Vec<_> = built
+                .params
+                .trainable()
+                .filter(|e| e.param.owner == Owner::Method)
+                .collect();
             assert!(!own.is_empty(), "{what}");
             for entry in own {
                 let reference = expected(&format!("grad/{}", entry.param.name));
@@ -106,6 +110,12 @@ fn methods_match_plain_pytorch() {
 #[test]
 fn methods_match_peft() {
     compare_with("peft", 1);
+}
+
+/// rsLoRA, PiSSA, (IA)³ and VeRA (`make_variants_golden.py`).
+#[test]
+fn variants_match_peft() {
+    compare_with("variants", 4);
 }
 
 /// Houlsby's and Pfeiffer's adapters and prefix tuning (`make_adapters_golden.py`).

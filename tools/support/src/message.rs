@@ -2,6 +2,7 @@
 //! nor controls the terminal.
 
 use std::fmt::Display;
+use std::io::Write;
 
 /// Longest line of an error, in characters.
 const LINE: usize = 1_000;
@@ -24,6 +25,22 @@ pub fn excerpt(text: &str, most: usize) -> String {
         0 => shown,
         rest => format!("{shown}... ({rest} more characters)"),
     }
+}
+
+/// Writes a program's answer to standard output. A reader that has enough of it, such as `head`, ends it without an error.
+///
+/// # Errors
+/// Those of standard output.
+pub fn print(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// A number with its noun: `1 run`, `2 runs`.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// An error for the terminal or a record: at most 100 lines, each an [`excerpt`].

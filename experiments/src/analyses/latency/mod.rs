@@ -7,8 +7,8 @@ mod show;
 
 use crate::analyses::{Question, resolved, whereabouts};
 use crate::config::settings::Dtype;
+use crate::inputs::compute::ComputeArgs;
 use crate::inputs::environment;
-use crate::inputs::environment::set_threads;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -42,17 +42,10 @@ pub struct LatencyArgs {
     /// For --efficiency: one method, measured in this process and printed as JSON
     #[arg(long, hide = true, requires = "efficiency")]
     pub only: Option<String>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub device: String,
-    /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE", default_value = "fp32")]
-    pub dtype: Dtype,
-    /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Where the record goes: OUT/analyses/ID.json
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = results::OWN)]
     pub out: PathBuf,
     /// Measure again even if the store has the record
     #[arg(long)]
@@ -85,15 +78,14 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
     let settings = LatencyConfig::read(&args.preset, args.config.as_deref(), &args.sets)?;
     let config = settings.config()?;
     let params = (arch(&config)?.shape)(&config)?.total();
-    let threads = set_threads(args.threads)?;
-    let device = device::parse(&args.device)?;
+    let (threads, device) = args.compute.start()?;
     if let Some(name) = &args.only {
         ensure!(
             cost::METHODS.contains(&name.as_str()),
             "--only {name}: {} are measured",
             cost::METHODS.join(" and ")
         );
-        let cost = cost::one(name, &settings, &config, device, args.dtype)?;
+        let cost = cost::one(name, &settings, &config, device, args.compute.dtype)?;
         return Ok(serde_json::to_string(&cost)? + "\n");
     }
     let store = Store::open(&args.out)?;
@@ -103,7 +95,7 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
         config: &config,
         device: device::name(device),
         cpu: environment::host().cpu,
-        dtype: args.dtype,
+        dtype: args.compute.dtype,
         threads,
     };
     let question = Question {
@@ -113,7 +105,7 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
         config: resolved(&asked)?,
         weights: (None, None),
         device,
-        dtype: args.dtype.name(),
+        dtype: args.compute.dtype.name(),
         threads,
     };
     let bar = bar(args);
@@ -121,7 +113,7 @@ pub fn run(args: &LatencyArgs) -> Result<String> {
         if args.efficiency {
             return Ok(Findings::Efficiency(cost::all(&settings)?));
         }
-        let mut found = passes::measure(&settings, &config, device, args.dtype, &bar)?;
+        let mut found = passes::measure(&settings, &config, device, args.compute.dtype, &bar)?;
         found.remark = conclude(claims::latency(&found));
         Ok(Findings::Latency(found))
     };

@@ -64,7 +64,7 @@ pub struct SubspaceArgs {
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
     /// Where the record goes: OUT/analyses/ID.json
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = results::OWN)]
     pub out: PathBuf,
     /// CPU threads; 0 = as many as there are cores
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -126,7 +126,7 @@ fn own(place: &AdapterSource) -> Result<Raw> {
         AdapterSource::Peft(path) | AdapterSource::Loralib(path) => bail!("{}: not this project's own", path.display()),
     };
     Ok(Raw {
-        alpha: Some(lora.alpha),
+        alpha: Some(lora.scale() * lora.r as f64),
         origin: stored.about.origin,
         file,
         seed,
@@ -146,8 +146,8 @@ fn foreign(place: &AdapterSource, path: &Path, alpha: Option<f64>) -> Result<Raw
     let files = ["adapter_model.safetensors", "adapter_model.bin"].map(|f| path.join(f));
     let file = files.into_iter().find(|f| f.is_file()).unwrap_or(path.into());
     Ok(Raw {
+        alpha: adapter.linear_alpha(),
         tensors: adapter.tensors,
-        alpha: adapter.alpha,
         origin: format!("{what} {name}"),
         file,
         seed: None,

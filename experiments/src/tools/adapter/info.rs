@@ -3,14 +3,14 @@
 use super::stored::{AdapterInfo, AdapterSource, Stored, open_foreign};
 use anyhow::Result;
 use clap::Args;
-use lora_core::interop::{AdapterFile, Norms};
+use lora_core::interop::{AdapterFile, AdapterForm, Norms};
 use lora_core::method::Lora;
 use std::path::{Path, PathBuf};
 
 /// `lora adapter info`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/1977ecad94f36450"
+    after_help = "Examples:\n  lora adapter info roberta_base_lora_mnli.bin\n  lora adapter info results/own/1977ecad94f36450"
 )]
 pub struct InfoArgs {
     /// An adapter of any form
@@ -33,6 +33,17 @@ pub fn info(args: &InfoArgs) -> Result<String> {
         AdapterSource::Peft(_) => {
             let adapter = open_foreign(&place, args.alpha)?;
             let base = adapter.base.as_deref().unwrap_or("not named");
+            let kind = match adapter.form {
+                AdapterForm::Lora { .. } => None,
+                AdapterForm::Ia3 => Some("(IA)³".to_string()),
+                AdapterForm::Vera { r, key, .. } => Some(format!("VeRA, r {r}, key {key}")),
+            };
+            if let Some(kind) = kind {
+                return Ok(format!(
+                    "PEFT adapter, base {base}\n{kind}: {} tensors\n",
+                    adapter.tensors.len()
+                ));
+            }
             let norms = adapter.norms()?;
             Ok(format!("PEFT adapter, base {base}\n{}", body(&adapter, &norms)))
         }
@@ -95,6 +106,10 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
     let adapter = AdapterFile {
         path: path.into(),
         tensors: stored.trained,
+        form: AdapterForm::Lora {
+            rslora: lora.rslora,
+            init: lora.init,
+        },
         alpha: Some(lora.alpha),
         dropout: lora.dropout,
         saved: Vec::new(),
@@ -106,17 +121,17 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
 /// The scale, the tensors beside the updates, the updates, and damaged tensors.
 fn body(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let damage: String = adapter.damage().iter().map(|line| format!("{line}\n")).collect();
-    format!(
-        "{}{}{}{damage}",
-        scale(adapter.alpha, norms),
-        head(adapter),
-        table(norms)
-    )
+    format!("{}{}{}{damage}", scale(adapter, norms), head(adapter), table(norms))
 }
 
-fn scale(alpha: Option<f64>, norms: &[Norms]) -> String {
+fn scale(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let r = norms.first().map_or(0, |n| n.r);
-    match alpha {
+    let rslora = matches!(adapter.form, AdapterForm::Lora { rslora: true, .. });
+    match adapter.alpha {
+        Some(alpha) if rslora => {
+            let scale = alpha / (r as f64).sqrt();
+            format!("r {r}, alpha {alpha}, rsLoRA: each update is {scale} x BA\n")
+        }
         Some(alpha) => format!("r {r}, alpha {alpha}: each update is {} x BA\n", alpha / r as f64),
         None => format!(
             "r {r}; alpha is not in the file, so neither is the scale alpha / r of the updates. The paper's scripts say 16 for RoBERTa (scale {}) and 32 for GPT-2: --alpha\n",

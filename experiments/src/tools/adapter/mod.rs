@@ -11,7 +11,7 @@ use crate::report::resume_command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use datasets::{GlueTask, Hub};
-use lora_core::interop::Export;
+use lora_core::interop::{Export, VectorExport};
 use std::path::{Path, PathBuf};
 use stored::{AdapterSource, BaseModel, Stored, open_foreign};
 
@@ -56,7 +56,7 @@ pub struct ImportArgs {
 /// `lora adapter export`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter export results/1977ecad94f36450 --base minilm/model --out peft/cola\n  lora adapter export adapters/mrpc --out peft/mrpc --push me/roberta-base-lora-mrpc\n\nIn Python: PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE), \"peft/mrpc\")"
+    after_help = "Examples:\n  lora adapter export results/own/1977ecad94f36450 --base minilm/model --out peft/cola\n  lora adapter export adapters/mrpc --out peft/mrpc --push me/roberta-base-lora-mrpc\n\nIn Python: PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE), \"peft/mrpc\")"
 )]
 pub struct ExportArgs {
     /// RESULTS/ID of a run whose weights were kept (glue --keep), its weights file, or a folder of `lora adapter import`
@@ -78,7 +78,7 @@ pub struct ExportArgs {
 /// `lora adapter merge`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter merge results/1977ecad94f36450 --base minilm/model --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
+    after_help = "Examples:\n  lora adapter merge results/own/1977ecad94f36450 --base minilm/model --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
 )]
 pub struct MergeArgs {
     /// An adapter as for export, a PEFT folder, or a loralib checkpoint
@@ -147,21 +147,41 @@ fn foreign(
 
 fn export(args: &ExportArgs) -> Result<String> {
     let mut stored = Stored::open(&AdapterSource::of(&args.adapter)?)?;
-    let lora = stored
-        .lora()
-        .context("PEFT's format holds LoRA only; `lora adapter merge` writes a whole model")?;
+    let lora = stored.lora();
+    let vectors = matches!(stored.about.method["kind"].as_str(), Some("ia3" | "vera"));
+    ensure!(
+        lora.is_ok() || vectors,
+        "{}: PEFT's format, as it is written here, holds lora, ia3 and vera only; `lora adapter merge` writes a whole model if the method can \
+         be merged",
+        stored.about.origin
+    );
     let found = BaseModel::of(&stored.about, args.base.as_deref())?;
     stored.about.fresh_head |= args.fresh_head;
     head::check(&found, &stored.about, &stored.trained)?;
-    let export = Export {
-        base: &found.base,
-        name: &found.name.name,
-        revision: found.name.revision.as_deref(),
-        lora: &lora,
-        trained: &stored.trained,
-    };
+    let (base, name, revision) = (&found.base, &found.name.name, found.name.revision.as_deref());
+    let trained = &stored.trained;
     atomic_folder(&args.out, |dir| {
-        export.save(dir)?;
+        match &lora {
+            Ok(lora) => Export {
+                base,
+                name,
+                revision,
+                lora,
+                trained,
+            }
+            .save(dir)?,
+            Err(_) => {
+                let method = &stored.about.method;
+                VectorExport {
+                    base,
+                    name,
+                    revision,
+                    method,
+                    trained,
+                }
+                .save(dir)?;
+            }
+        }
         card::write(dir, &card::Card::adapter(&stored.about, &found, &this_command()))
     })?;
     let text = format!("{}: {}\n", args.out.display(), info::line(&stored));

@@ -209,18 +209,23 @@ impl Stored {
     /// # Errors
     /// An adapter of another base; one that is not whole.
     pub fn foreign(adapter: &AdapterFile, base: &BaseModel, origin: String, command: String) -> Result<Stored> {
-        let (lora, trained) = adapter.fit(&base.base)?;
+        let (method, trained) = adapter.method(&base.base)?;
         // Everything is read once as it will be used.
         let (_model, built) = base
             .base
-            .load_trained(&lora, &trained, tch::Device::Cpu, tch::Kind::Float)
+            .load_trained(
+                method::from_value(&method)?.as_ref(),
+                &trained,
+                tch::Device::Cpu,
+                tch::Kind::Float,
+            )
             .with_context(|| adapter.path.display().to_string())?;
         let whole = built.params.trainable();
         let trained = whole.map(|e| (e.param.name.clone(), e.tensor.detach())).collect();
         let about = AdapterInfo {
             version: VERSION,
             base: base.name.clone(),
-            method: lora_value(&lora)?,
+            method,
             labels: Vec::new(),
             fresh_head: false,
             task: None,
@@ -255,15 +260,6 @@ impl Stored {
     pub fn lora(&self) -> Result<Lora> {
         Ok(method::lora(&self.about.method)?)
     }
-}
-
-/// `{kind: lora, r: ..., ...}`.
-fn lora_value(lora: &Lora) -> Result<Value> {
-    let mut value = serde_yaml::to_value(lora)?;
-    if let Some(map) = value.as_mapping_mut() {
-        map.insert("kind".into(), "lora".into());
-    }
-    Ok(method::resolved(&value)?)
 }
 
 /// An adapter of PEFT's or loralib's, without a base.

@@ -103,6 +103,8 @@ impl Models {
             alpha: 16.0,
             dropout: 0.0,
             shared_mask: false,
+            rslora: false,
+            b_lr_ratio: 1.0,
             init: LoraInit::Kaiming,
             targets: [Role::Query, Role::Value].into(),
         })?;

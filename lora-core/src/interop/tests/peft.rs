@@ -15,8 +15,14 @@ fn config(changes: &[(&str, Value)]) -> Result<PeftConfig, String> {
 
 #[test]
 fn the_scale_follows_the_variant() {
-    assert_eq!(config(&[]).unwrap().alpha(), 6.0);
-    assert_eq!(config(&[("use_rslora", json!(true))]).unwrap().alpha() / 4.0, 3.0);
+    let form = |changes: &[(&str, Value)]| config(changes).unwrap().form();
+    let lora = |rslora, init| AdapterForm::Lora { rslora, init };
+    assert_eq!(form(&[]), lora(false, LoraInit::Kaiming));
+    assert_eq!(form(&[("use_rslora", json!(true))]), lora(true, LoraInit::Kaiming));
+    assert_eq!(
+        form(&[("init_lora_weights", json!("pissa"))]),
+        lora(false, LoraInit::Pissa)
+    );
 }
 
 #[test]
@@ -30,8 +36,9 @@ fn keys_that_may_change_the_function_are_refused_by_name() {
         ("loftq_config", json!({"loftq_bits": 4})),
         ("trainable_token_indices", json!([1])),
         ("layer_replication", json!([[0, 2]])),
-        ("init_lora_weights", json!("pissa")),
-        ("peft_type", json!("IA3")),
+        ("init_lora_weights", json!("pissa_niter_4")),
+        ("init_lora_weights", json!("olora")),
+        ("peft_type", json!("LOHA")),
         ("r", json!(0)),
         ("r", json!("many")),
         ("lora_alpha", json!(null)),
@@ -67,7 +74,7 @@ fn unset_and_irrelevant_keys_are_accepted_whether_known_or_not() {
         ("peft_version", json!("0.99.0")),
     ] {
         let read = config(&[(key, value.clone())]);
-        assert_eq!(read.map(|c| c.alpha()), Ok(6.0), "{key}: {value}");
+        assert_eq!(read.map(|c| c.lora_alpha), Ok(6.0), "{key}: {value}");
     }
 }
 

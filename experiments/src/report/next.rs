@@ -1,0 +1,83 @@
+//! The end of an experiment's output: where everything was written, and the next commands.
+
+use crate::experiment::Experiment;
+use crate::plan::planned::Planned;
+use crate::task::run_paths::RunPaths;
+use results::Store;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The paths and commands, one a line.
+pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> String {
+    let out = store.dir();
+    let at = |folder: &str| out.join(folder).display().to_string();
+    let mut text = format!(
+        "Written: {} ({}), {}\n",
+        at("runs"),
+        support::counted(runs.len(), "record"),
+        at("tables")
+    );
+    let shown = shlex::try_quote(&out.to_string_lossy()).map_or_else(|_| out.display().to_string(), Into::into);
+    let own = out == Path::new(results::OWN);
+    let figures = if own {
+        String::new()
+    } else {
+        format!(" --results {shown}")
+    };
+    text += &next("To draw all tables and figures", &program("figures", &figures));
+    let methods: BTreeSet<&str> = runs.iter().map(|run| run.config.method_name.as_str()).collect();
+    let baseline = if methods.contains("lora") {
+        Some("lora")
+    } else {
+        methods.first().copied()
+    };
+    if let Some(baseline) = baseline.filter(|_| methods.len() > 1) {
+        let rest = format!(" compare --baseline {baseline} --results {shown}");
+        text += &next("To compare the methods by a paired test", &program("results", &rest));
+    }
+    let rest = format!(" export --results {shown} --out runs.csv");
+    text += &next("To write one table for pandas", &program("results", &rest));
+    text + &asking(experiment, out, &shown, runs)
+}
+
+/// How to use a run's adapter, or how to keep one.
+fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) -> String {
+    let kept = runs
+        .iter()
+        .rev()
+        .find(|run| RunPaths::new(out, &run.id).weights().is_file());
+    let writes = |run: &Planned| run.config.decode.is_some();
+    match kept {
+        Some(run) => {
+            let verb = if writes(run) { "generate" } else { "predict" };
+            let rest = format!(" {verb} --adapter {shown}/{} \"A text.\"", run.id);
+            next(&format!("To ask {}", run.title()), &program("lora", &rest))
+        }
+        None => format!(
+            "The weights of these runs were not kept: `{} --keep` keeps them for `lora {}`.\n",
+            experiment.name,
+            if runs.iter().any(writes) { "generate" } else { "predict" }
+        ),
+    }
+}
+
+fn next(what: &str, command: &str) -> String {
+    format!("{what}:\n  {command}\n")
+}
+
+/// A program and its arguments as this one was called: through cargo from the sources, or by its name.
+fn program(name: &str, rest: &str) -> String {
+    let by_cargo = std::env::current_exe().is_ok_and(|exe| {
+        let parent = exe.parent().and_then(Path::file_name);
+        parent.is_some_and(|dir| dir == "debug" || dir == "release")
+    });
+    let cargo = match name {
+        "results" => "cargo run -p results".to_owned(),
+        _ => format!("cargo run -p experiments --bin {name}"),
+    };
+    match (by_cargo, rest) {
+        (false, rest) => format!("{name}{rest}"),
+        (true, "") => cargo,
+        (true, rest) => format!("{cargo} --{rest}"),
+    }
+}
