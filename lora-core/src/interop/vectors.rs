@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
+/// Tensors of a PEFT file, by their names there.
+type NamedTensors = Vec<(String, Tensor)>;
+
 const IA3: &str = ".ia3_l";
 const LAMBDA_D: &str = ".vera_lambda_d";
 const LAMBDA_B: &str = ".vera_lambda_b";
@@ -307,11 +310,7 @@ impl VectorExport<'_> {
         self.base.layers.iter().filter(|l| targets.contains(&l.role))
     }
 
-    fn ia3(
-        &self,
-        targets: &BTreeSet<Role>,
-        input: &BTreeSet<Role>,
-    ) -> Result<(Vec<(String, Tensor)>, serde_json::Value)> {
+    fn ia3(&self, targets: &BTreeSet<Role>, input: &BTreeSet<Role>) -> Result<(NamedTensors, serde_json::Value)> {
         let mut factors: BTreeMap<&str, Tensor> = BTreeMap::new();
         let [mut outputs, mut inputs] = [BTreeSet::new(), BTreeSet::new()];
         for layer in self.layers(targets) {
@@ -352,7 +351,7 @@ impl VectorExport<'_> {
         Ok((tensors.collect(), own))
     }
 
-    fn vera(&self, targets: &BTreeSet<Role>) -> Result<(Vec<(String, Tensor)>, BTreeSet<String>)> {
+    fn vera(&self, targets: &BTreeSet<Role>) -> Result<(NamedTensors, BTreeSet<String>)> {
         let mut tensors = Vec::new();
         let mut modules = BTreeSet::new();
         for layer in self.layers(targets) {

@@ -23,8 +23,8 @@ pub struct Masking {
     masked: f64,
     /// Share of these replaced by a random token.
     random: f64,
-    /// Share of the documents of two parts that are not compared in which the first word of the second part is among these: it sums
-    /// up the first.
+    /// Share of the documents of two parts in which the first word of the second part is among these. It sums up the first part, or
+    /// is found in it, which is how a model of this size comes to compare the two.
     opening: f64,
     /// Share of the words on which there is a verdict that stay as they are, and in whose place the verdict is predicted: `yes` if
     /// the first part says so, `no` if it says otherwise, `perhaps` if it says nothing of it. This is the detection of replaced
@@ -56,15 +56,14 @@ impl Masking {
     }
 
     /// The row of `document`, whose tokens are `ids`, in which some have to be predicted, at least one; with the configured
-    /// probability the first of a second part that is not compared. Special tokens never are. A word that the first part does not confirm cannot be
+    /// probability the first of the second part. Special tokens never are. A word that the first part does not confirm cannot be
     /// predicted, and is shown.
     pub fn row(&self, tokenizer: &Tokenizer, ids: &[u32], document: &Document, rng: &mut ChaCha8Rng) -> Row {
         let vocab = tokenizer.vocab_size() as i64;
         let text: Vec<usize> = (0..ids.len()).filter(|i| ids[*i] >= TEXT).collect();
         let opening = ids.windows(2).position(|w| w == [END, END]).map(|at| at + 2);
         let any = text.get(rng.random_range(0..text.len().max(1))).copied();
-        let sums_up = opening.filter(|_| document.verdict.is_none() && rng.random_bool(self.opening));
-        let sure = sums_up.or(any);
+        let sure = opening.filter(|_| rng.random_bool(self.opening)).or(any);
         let verdicts = verdicts(tokenizer, ids, opening, document);
         let summed = text.last().copied().filter(|_| rng.random_bool(self.summed));
         let mut shown: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
