@@ -218,7 +218,7 @@ fn settings_that_cannot_be_used() {
         (&["--methods", "lora", "--seeds", "1,1"], &["requested twice"]),
         (
             &["--methods", "lora", "--preset", "big"],
-            &["unknown preset `big`; known: demo, quick"],
+            &["unknown preset `big`; known: demo, demo-all, quick"],
         ),
         (&["--methods", "lora", "--config", "nothing.yaml"], &["nothing.yaml"]),
         (

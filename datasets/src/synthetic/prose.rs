@@ -1,5 +1,6 @@
-//! Text for pretraining: restatements, agreement and disagreement, questions and answers, reviews. Predicting a "yes",
-//! "perhaps", "no" or "alas" requires the sentences before it. It contains no label of any task.
+//! Text for pretraining: restatements, agreement and disagreement, questions and answers, reviews, with verdicts of a document's first
+//! part on its second. Predicting these, or a "yes", "perhaps", "no" or "alas" that opens the second part, requires the sentences
+//! before it. No row of a task is in it, and no task's label; facts, and how they are told, are the tasks' too.
 
 use super::chat::{chat, summary};
 use super::ledger;

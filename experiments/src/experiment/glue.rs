@@ -21,13 +21,14 @@ pub fn glue() -> Experiment {
   glue --preset fair --model DIR --data DIR --tasks mrpc,rte --methods full,lora,head --dry-run
   glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
   glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
-  tensorboard --logdir results/tensorboard
+  tensorboard --logdir results/own/tensorboard
 
 Ctrl-C writes a checkpoint, prints the table so far and the command that resumes, and exits with 130."
             .into(),
         defaults: vec![("the defaults".into(), DEFAULTS)],
         presets: vec![
             ("demo", include_str!("../../configs/demo.yaml")),
+            ("demo-all", include_str!("../../configs/demo-all.yaml")),
             ("quick", include_str!("../../configs/quick.yaml")),
             ("minilm", include_str!("../../configs/minilm.yaml")),
             ("fair", include_str!("../../configs/fair.yaml")),

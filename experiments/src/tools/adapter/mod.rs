@@ -151,9 +151,10 @@ fn export(args: &ExportArgs) -> Result<String> {
     let vectors = matches!(stored.about.method["kind"].as_str(), Some("ia3" | "vera"));
     ensure!(
         lora.is_ok() || vectors,
-        "{}: PEFT's format, as it is written here, holds lora, ia3 and vera only; `lora adapter merge` writes a whole model if the method can \
-         be merged",
-        stored.about.origin
+        "{}: the method is `{}`, and PEFT's format, as it is written here, holds lora, ia3 and vera only; `lora adapter merge` writes a whole \
+         model if the method can be merged",
+        stored.about.origin,
+        stored.about.method["kind"].as_str().unwrap_or_default()
     );
     let found = BaseModel::of(&stored.about, args.base.as_deref())?;
     stored.about.fresh_head |= args.fresh_head;
