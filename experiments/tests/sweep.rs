@@ -125,7 +125,7 @@ fn records_go_to_a_folder_of_one_s_own_and_the_end_says_what_comes_next() {
 fn early_stopping_ends_a_run_and_is_part_of_its_settings() {
     let world = World::new();
     // So low a rate that no epoch is better than the first.
-    let settings = "--methods lora --epochs 9 --set train.lr=0.000000001 --set train.schedule=cosine";
+    let settings = "--methods lora --set train.epochs=9 --set train.lr=0.000000001 --set train.schedule=cosine";
     let mut flags: Vec<&str> = settings.split(' ').collect();
     flags.extend(["--set", "train.early_stopping={patience: 2}"]);
     let output = world.glue(&flags);

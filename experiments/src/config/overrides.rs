@@ -57,6 +57,16 @@ impl Layer {
         }
     }
 
+    /// [`Layer::flag`] for the setting at `path` of one method, whose name may have dots.
+    pub(crate) fn of_method(name: String, method: &str, path: &str, value: Value) -> Layer {
+        let mut layer = Layer::flag(name, path, value);
+        for key in [method, "methods"] {
+            let inner = std::mem::take(&mut layer.value);
+            layer.value = Value::Mapping([(key.into(), inner)].into_iter().collect());
+        }
+        layer
+    }
+
     /// Replaces lists of names, such as `tasks: [cola, rte]`, by mappings with empty entries, and returns the lists: they select,
     /// as `--tasks` and `--methods` do.
     pub(crate) fn take_lists(&mut self) -> Result<Vec<(&'static str, Vec<String>)>> {

@@ -85,10 +85,9 @@ impl ExperimentConfig {
                 let taken = methods.insert(new.as_str().into(), entry.clone());
                 ensure!(taken.is_none(), "--sweep {text}: there is a method `{new}` already");
                 self.copy_layers(&name, &new);
-                let path = format!("methods.{new}.{}", asked.key);
-                self.layers
-                    .0
-                    .push(Layer::flag(format!("--sweep {text}"), &path, value.clone()));
+                let name_of_layer = format!("--sweep {text}");
+                let layer = Layer::of_method(name_of_layer, &new, &asked.key, value.clone());
+                self.layers.0.push(layer);
                 by.members.push(Swept {
                     name: new,
                     method: name.clone(),
@@ -144,11 +143,7 @@ impl ExperimentConfig {
             }
         }
         // Below all others: a method that is named by its kind alone has none in its settings.
-        let lowest = Layer::flag(
-            "the method's name".into(),
-            &format!("methods.{new}.kind"),
-            kind.unwrap_or_default(),
-        );
+        let lowest = Layer::of_method("the method's name".into(), new, "kind", kind.unwrap_or_default());
         if let Some(first) = self.layers.0.first_mut() {
             let mut value = lowest.value;
             merge(&mut value, std::mem::take(&mut first.value));
