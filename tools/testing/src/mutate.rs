@@ -1,4 +1,5 @@
 //! Damaged files: seeded changes to the bytes of a sound one, and a check that a reader takes or refuses each of them in time.
+#![allow(clippy::panic)] // A panic here is a failed test.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
