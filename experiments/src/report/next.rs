@@ -26,11 +26,8 @@ pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> Str
     };
     text += &next("To draw all tables and figures", &program("figures", &figures));
     let methods: BTreeSet<&str> = runs.iter().map(|run| run.config.method_name.as_str()).collect();
-    let baseline = if methods.contains("lora") {
-        Some("lora")
-    } else {
-        methods.first().copied()
-    };
+    let usual = ["full", "lora"].into_iter().find(|method| methods.contains(method));
+    let baseline = usual.or_else(|| methods.first().copied());
     if let Some(baseline) = baseline.filter(|_| methods.len() > 1) {
         let rest = format!(" compare --baseline {baseline} --results {shown}");
         text += &next("To compare the methods by a paired test", &program("results", &rest));

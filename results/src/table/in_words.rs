@@ -27,9 +27,9 @@ pub(super) fn in_words(rows: &[TableRow], tasks: &[&str]) -> Option<String> {
     if sentences.is_empty() {
         return None;
     }
+    let average = if tasks.len() > 1 { " on average" } else { "" };
     Some(format!(
-        "In words: full fine-tuning scores {:.1} on average. {} (Averages of the cells above, which are no test; `results compare` \
-         tests.)",
+        "In words: full fine-tuning scores {:.1}{average}. {} (This compares cells of the table and is no test; `results compare` tests.)",
         full.average,
         sentences.join(" ")
     ))
