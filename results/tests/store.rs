@@ -186,15 +186,19 @@ fn a_sweep_of_the_store_deletes_what_killed_processes_left() {
     assert_eq!(Store::open(dir.path().join("none")).unwrap().sweep().unwrap(), 0);
 }
 
-#[test]
-fn damaged_records_are_never_taken_for_whole() {
-    let text = run(1, "lora", "mrpc", 1, 0.5).to_json().unwrap();
-    let outcomes = survives("a.json", &text, |bytes| {
+/// Damages a record many times.
+fn is_never_taken_for_whole(record: &[u8]) {
+    let outcomes = survives("a.json", record, |bytes| {
         RunRecord::from_json(bytes, Path::new("a.json"))
             .map(drop)
             .map_err(|e| chain(&e))
     });
     assert_eq!(outcomes.taken, 0, "{outcomes:?}");
+}
+
+#[test]
+fn damaged_records_are_never_taken_for_whole() {
+    is_never_taken_for_whole(&run(1, "lora", "mrpc", 1, 0.5).to_json().unwrap());
 }
 
 /// Of the committed records too, which are of earlier schemas.
@@ -203,13 +207,7 @@ fn damaged_committed_records_are_never_taken_for_whole() {
     let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs");
     let mut paths: Vec<_> = std::fs::read_dir(runs).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
-    let text = std::fs::read(&paths[0]).unwrap();
-    let outcomes = survives("a.json", &text, |bytes| {
-        RunRecord::from_json(bytes, Path::new("a.json"))
-            .map(drop)
-            .map_err(|e| chain(&e))
-    });
-    assert_eq!(outcomes.taken, 0, "{outcomes:?}");
+    is_never_taken_for_whole(&std::fs::read(&paths[0]).unwrap());
 }
 
 #[test]
