@@ -1,5 +1,6 @@
 //! (IA)³ (Liu et al., 2022; not in the paper): trained factors of the features of chosen layers.
 
+use super::checks::no_targets;
 use crate::model::ModelShape;
 use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site, cast_like};
 use crate::{Error, Result};
@@ -26,9 +27,8 @@ impl TryFrom<Ia3Settings> for Ia3 {
     type Error = Error;
 
     fn try_from(s: Ia3Settings) -> Result<Self> {
-        if s.targets.is_empty() {
-            let what = "targets must name at least one role; to train no factors use the method `head`";
-            return Err(Error::Config(what.into()));
+        if let Some(fault) = no_targets(&s.targets) {
+            return Err(Error::Config(fault));
         }
         let usual = || s.targets.iter().copied().filter(|role| *role == Role::FfnOut).collect();
         let feedforward: BTreeSet<Role> = s.feedforward.unwrap_or_else(usual);

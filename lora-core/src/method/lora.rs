@@ -1,5 +1,6 @@
 //! LoRA (Section 4.1): h = W x + (α / r) B A x, with A and B trained and W frozen.
 
+use super::checks::{bad_dropout, no_targets};
 use super::factors::{Factors, LoraInit, is_false, is_one, is_zero, one};
 use super::pissa;
 use crate::model::ModelShape;
@@ -62,12 +63,8 @@ impl TryFrom<LoraSettings> for Lora {
             Some(format!("alpha must be a positive number, not {}", s.alpha))
         } else if !s.b_lr_ratio.is_finite() || s.b_lr_ratio <= 0.0 {
             Some(format!("b_lr_ratio must be a positive number, not {}", s.b_lr_ratio))
-        } else if !(0.0..1.0).contains(&s.dropout) {
-            Some(format!("dropout must be from 0 to below 1, not {}", s.dropout))
-        } else if s.targets.is_empty() {
-            Some("targets must name at least one role; to train no update use the method `head`".into())
         } else {
-            None
+            bad_dropout(s.dropout).or_else(|| no_targets(&s.targets))
         };
         match fault {
             Some(fault) => Err(Error::Config(fault)),

@@ -6,6 +6,7 @@ mod adapter_l;
 mod adapter_p;
 mod bitfit;
 mod bottleneck;
+mod checks;
 mod combined;
 mod dora;
 mod factors;

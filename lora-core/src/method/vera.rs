@@ -1,5 +1,6 @@
 //! VeRA (Kopiczko et al., 2024; not in the paper): two fixed random matrices for all layers, and trained vectors between.
 
+use super::checks::{bad_dropout, no_targets};
 use super::factors::is_zero;
 use crate::model::ModelShape;
 use crate::nn::{AttachPoint, Branch, Init, Method, ParamKind, Role, Scope, Site, cast_like, dropout};
@@ -39,12 +40,8 @@ impl TryFrom<VeraSettings> for Vera {
         } else if !s.d_initial.is_finite() || s.d_initial == 0.0 {
             let what = format!("d_initial must be a number other than 0, not {}", s.d_initial);
             Some(what + ": nothing would be trained")
-        } else if !(0.0..1.0).contains(&s.dropout) {
-            Some(format!("dropout must be from 0 to below 1, not {}", s.dropout))
-        } else if s.targets.is_empty() {
-            Some("targets must name at least one role; to train no update use the method `head`".into())
         } else {
-            None
+            bad_dropout(s.dropout).or_else(|| no_targets(&s.targets))
         };
         fault.map_or(Ok(Vera(s)), |fault| Err(Error::Config(fault)))
     }

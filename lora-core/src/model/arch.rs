@@ -3,7 +3,7 @@
 use super::config;
 use super::shape::ModelShape;
 use crate::batch::Batch;
-use crate::nn::{ActivationCheckpointing, KvCache, Linear, PackedWeights, Scope};
+use crate::nn::{ActivationCheckpointing, KvCache, Linear, PackedWeights, Scope, SoftPrompt};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -33,14 +33,23 @@ pub trait Model: Debug + Send {
     /// All linear layers, for merging.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 
-    /// Length of the longest row that fits.
-    fn max_len(&self) -> i64;
+    /// What rows must keep to.
+    fn sizes(&self) -> Sizes;
 
-    /// Number of token ids.
-    fn vocab(&self) -> i64;
+    /// [`Sizes::max_len`].
+    fn max_len(&self) -> i64 {
+        self.sizes().max_len
+    }
 
-    /// Number of tokens that the method inserts into each row.
-    fn prompt_tokens(&self) -> i64;
+    /// [`Sizes::vocab`].
+    fn vocab(&self) -> i64 {
+        self.sizes().vocab
+    }
+
+    /// [`Sizes::prompt_tokens`].
+    fn prompt_tokens(&self) -> i64 {
+        self.sizes().prompt_tokens
+    }
 
     /// The model as a causal language model, if it is one.
     fn causal(&self) -> Option<&dyn Causal> {
@@ -58,6 +67,28 @@ pub trait Model: Debug + Send {
     /// Undoes [`Model::merge`].
     fn unmerge(&mut self) {
         self.linears_mut().into_iter().for_each(Linear::unmerge);
+    }
+}
+
+/// What the rows of a model must keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Length of the longest row that fits with the method's tokens.
+    pub max_len: i64,
+    /// Number of token ids.
+    pub vocab: i64,
+    /// Number of tokens that the method inserts into each row.
+    pub prompt_tokens: i64,
+}
+
+impl Sizes {
+    /// Of a model with this number of positions and of token ids, and the method's tokens.
+    pub(super) fn new(positions: i64, vocab: i64, prompt: &SoftPrompt) -> Sizes {
+        Sizes {
+            max_len: positions - prompt.count(),
+            vocab,
+            prompt_tokens: prompt.count(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::config::{check_heads, check_rates, check_sizes, read};
 use super::head::Body;
 use super::post_norm::{PostNorm, PostNormConfig};
-use super::{Matrix, ModelShape};
+use super::{Matrix, ModelShape, Sizes};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Role, Scope, SoftPrompt, dropout,
@@ -149,8 +149,7 @@ pub(super) struct Encoder {
     dropout: f64,
     /// Added to positions: 0 in BERT, the padding id + 1 in RoBERTa, plus the method's shift.
     offset: i64,
-    max_len: i64,
-    vocab: i64,
+    sizes: Sizes,
     /// Data type of the activations.
     kind: Kind,
 }
@@ -178,9 +177,8 @@ impl Encoder {
             blocks,
             dropout: c.hidden_dropout_prob,
             offset,
-            max_len: max_len - prompt.count(),
+            sizes: Sizes::new(max_len, c.vocab_size, &prompt),
             prompt,
-            vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
     }
@@ -211,16 +209,8 @@ impl Body for Encoder {
         self.words.scores(x, Some(bias))
     }
 
-    fn max_len(&self) -> i64 {
-        self.max_len
-    }
-
-    fn vocab(&self) -> i64 {
-        self.vocab
-    }
-
-    fn prompt_tokens(&self) -> i64 {
-        self.prompt.count()
+    fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -4,7 +4,7 @@
 //! weight with three roles. Published files store matrices as `[in, out]`; they are transposed on load.
 
 use super::config::{check_heads, check_rates, check_sizes, config_json, read};
-use super::{Arch, Causal, Matrix, Model, ModelShape};
+use super::{Arch, Causal, Matrix, Model, ModelShape, Sizes};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Norm, Packable,
@@ -150,8 +150,7 @@ struct Gpt2 {
     dropout: f64,
     /// Added to positions.
     shift: i64,
-    max_len: i64,
-    vocab: i64,
+    sizes: Sizes,
     /// Data type of the activations.
     kind: Kind,
 }
@@ -171,10 +170,9 @@ impl Gpt2 {
                 .collect::<Result<_>>()?,
             ln_f: t.output().norm("ln_f", c.n_embd, c.layer_norm_epsilon)?,
             dropout: c.embd_pdrop,
-            max_len: c.n_positions - shift - prompt.count(),
+            sizes: Sizes::new(c.n_positions - shift, c.vocab_size, &prompt),
             shift,
             prompt,
-            vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
     }
@@ -248,16 +246,8 @@ impl Model for Gpt2 {
         self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
     }
 
-    fn max_len(&self) -> i64 {
-        self.max_len
-    }
-
-    fn vocab(&self) -> i64 {
-        self.vocab
-    }
-
-    fn prompt_tokens(&self) -> i64 {
-        self.prompt.count()
+    fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     fn causal(&self) -> Option<&dyn Causal> {

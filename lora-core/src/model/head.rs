@@ -1,6 +1,6 @@
 //! Encoders with task heads.
 
-use super::Model;
+use super::{Model, Sizes};
 use crate::Result;
 use crate::batch::Batch;
 use crate::nn::{ActivationCheckpointing, Init, Linear, Norm, ParamKind, Scope};
@@ -28,14 +28,8 @@ pub(super) trait Body: Debug + Send {
     /// All linear layers.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
 
-    /// Length of the longest row that fits with the method's tokens.
-    fn max_len(&self) -> i64;
-
-    /// Number of token ids.
-    fn vocab(&self) -> i64;
-
-    /// Number of tokens that the method inserts into each row.
-    fn prompt_tokens(&self) -> i64;
+    /// What rows must keep to.
+    fn sizes(&self) -> Sizes;
 }
 
 /// A task head.
@@ -75,16 +69,8 @@ impl<B: Body, H: Head> Model for WithHead<B, H> {
         self.body.linears_mut()
     }
 
-    fn max_len(&self) -> i64 {
-        self.body.max_len()
-    }
-
-    fn vocab(&self) -> i64 {
-        self.body.vocab()
-    }
-
-    fn prompt_tokens(&self) -> i64 {
-        self.body.prompt_tokens()
+    fn sizes(&self) -> Sizes {
+        self.body.sizes()
     }
 }
 

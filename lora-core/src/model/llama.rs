@@ -5,7 +5,7 @@
 //! output layer that is tied to the token embedding or separate.
 
 use super::config::{Rope, check_heads, check_rates, check_sizes, config_json, read};
-use super::{Arch, Causal, Matrix, Model, ModelShape};
+use super::{Arch, Causal, Matrix, Model, ModelShape, Sizes};
 use crate::batch::Batch;
 use crate::nn::{
     Activation, ActivationCheckpointing, AdapterSite, Attention, Embedding, Init, KvCache, Linear, Packable,
@@ -209,8 +209,7 @@ struct Decoder {
     rotary: Rotary,
     /// Added to positions.
     shift: i64,
-    max_len: i64,
-    vocab: i64,
+    sizes: Sizes,
     /// Data type of the activations.
     kind: Kind,
 }
@@ -230,10 +229,9 @@ impl Decoder {
             norm: t.output().rms_norm("norm", d, c.rms_norm_eps)?,
             head: (!c.tie_word_embeddings).then(head).transpose()?,
             rotary: Rotary::new(c.heads()[2], c.rope.rope_theta, &c.rope.scaling, s.device()),
-            max_len: c.max_position_embeddings - shift - prompt.count(),
+            sizes: Sizes::new(c.max_position_embeddings - shift, c.vocab_size, &prompt),
             shift,
             prompt,
-            vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
     }
@@ -301,16 +299,8 @@ impl Model for Decoder {
         self.blocks.iter_mut().flat_map(|block| &mut block.linears).collect()
     }
 
-    fn max_len(&self) -> i64 {
-        self.max_len
-    }
-
-    fn vocab(&self) -> i64 {
-        self.vocab
-    }
-
-    fn prompt_tokens(&self) -> i64 {
-        self.prompt.count()
+    fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     fn causal(&self) -> Option<&dyn Causal> {

@@ -21,7 +21,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-pub use arch::{Arch, BuildClassifier, BuildLm, Causal, Dropout, Model};
+pub use arch::{Arch, BuildClassifier, BuildLm, Causal, Dropout, Model, Sizes};
 pub use known::{KNOWN, known_config};
 pub use labels::{label_names, rows_of};
 pub use shape::{Matrix, ModelShape, Relative};

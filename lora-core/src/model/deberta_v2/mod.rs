@@ -6,10 +6,10 @@
 
 mod config;
 
-use super::Arch;
 use super::config::config_json;
 use super::head::{Body, Head, MaskedLmHead, WithHead};
 use super::post_norm::PostNorm;
+use super::{Arch, Sizes};
 use crate::Result;
 use crate::batch::{Batch, Layout};
 use crate::nn::{
@@ -75,8 +75,7 @@ struct Encoder {
     conv: Option<Conv>,
     prompt: SoftPrompt,
     dropout: f64,
-    max_len: i64,
-    vocab: i64,
+    sizes: Sizes,
     /// Data type of the activations.
     kind: Kind,
 }
@@ -99,9 +98,8 @@ impl Encoder {
             blocks,
             conv: conv.transpose()?,
             dropout: c.hidden_dropout_prob,
-            max_len: c.max_position_embeddings - prompt.count(),
+            sizes: Sizes::new(c.max_position_embeddings, c.vocab_size, &prompt),
             prompt,
-            vocab: c.vocab_size,
             kind: s.activation_kind(),
         })
     }
@@ -150,16 +148,8 @@ impl Body for Encoder {
         self.blocks.iter_mut().flat_map(Block::linears_mut).collect()
     }
 
-    fn max_len(&self) -> i64 {
-        self.max_len
-    }
-
-    fn vocab(&self) -> i64 {
-        self.vocab
-    }
-
-    fn prompt_tokens(&self) -> i64 {
-        self.prompt.count()
+    fn sizes(&self) -> Sizes {
+        self.sizes
     }
 }
 
