@@ -163,12 +163,8 @@ fn a_plan_says_how_long_it_takes() {
 
 #[test]
 fn a_task_can_be_looked_at() {
-    let show = |task: &str| {
-        Command::new(env!("CARGO_BIN_EXE_lora"))
-            .args(["examples", task, "--rows", "2"])
-            .output()
-            .unwrap()
-    };
+    let lora = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_lora")).args(args).output().unwrap();
+    let show = |task: &str| lora(&["examples", task, "--rows", "2"]);
     let said = text(&show("mrpc"));
     assert!(
         said.starts_with("mrpc (embedded): train") && said.contains("equivalent"),
@@ -177,6 +173,39 @@ fn a_task_can_be_looked_at() {
     let scores = text(&show("sts-b"));
     assert!(scores.contains("2.50 In the kitchen"), "{scores}");
     assert!(text(&show("boolq")).contains("known tasks"));
+    let nowhere = lora(&["examples", "mrpc", "--split", "exam"]);
+    assert!(text(&nowhere).contains("it has train, dev"), "{}", text(&nowhere));
+}
+
+#[test]
+fn the_rows_of_a_task_are_there_for_programs() {
+    let rows = |args: &[&str]| -> Vec<serde_json::Value> {
+        let output = Command::new(env!("CARGO_BIN_EXE_lora"))
+            .arg("examples")
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let task = datasets::find("sts-b").unwrap();
+    let made = datasets::synthetic::load(task).unwrap();
+    let dev = rows(&["sts-b", "--json", "--split", "dev"]);
+    assert_eq!(dev.len(), made.evals[0].examples.len());
+    for (row, example) in dev.iter().zip(&made.evals[0].examples) {
+        let datasets::Label::Score(score) = example.label else {
+            panic!("sts-b has scores")
+        };
+        let wanted = serde_json::json!({"text": example.first, "text_pair": example.second, "label": score});
+        assert_eq!(*row, wanted);
+    }
+    let few = rows(&["e2e", "--json", "--rows", "3"]);
+    assert_eq!(few.len(), 3);
+    assert!(
+        few.iter()
+            .all(|row| row["prompt"].is_string() && row["completion"].is_string())
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::DataSource;
+use crate::task::shown::{Answer, Shown, ShownRow};
 use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Result, bail, ensure};
 use datasets::{Encoded, Example, GlueData, Label, TaskKind};
@@ -83,15 +84,19 @@ impl Task for datasets::GlueTask {
         })
     }
 
-    fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
+    fn show(&self, data: &DataSource) -> Result<Vec<Shown>> {
         let (data, _) = read(datasets::find(self.id)?, data)?;
-        let sizes: Vec<String> = std::iter::once(&data.train)
-            .chain(&data.evals)
-            .map(|s| format!("{} {}", s.name, s.examples.len()))
-            .collect();
-        let shown = data.train.examples.iter().take(rows);
-        let shown: String = shown.map(|e| line(self, e)).collect();
-        Ok(format!("{} rows\n\n{shown}", sizes.join(", ")))
+        let splits = std::iter::once(data.train).chain(data.evals);
+        Ok(splits
+            .map(|split| Shown {
+                split: split.name,
+                rows: split
+                    .examples
+                    .iter()
+                    .map(|e| ShownRow::of(e, answer(self, e)))
+                    .collect(),
+            })
+            .collect())
     }
 }
 
@@ -125,18 +130,15 @@ pub(super) fn row(encoded: Encoded) -> Row {
     }
 }
 
-/// A label and its sentences.
-fn line(task: &datasets::GlueTask, example: &Example) -> String {
-    let label = match (task.kind, example.label) {
+/// The name of an example's class, or its score.
+fn answer(task: &datasets::GlueTask, example: &Example) -> Answer {
+    match (task.kind, example.label) {
         (TaskKind::Classification { labels }, Label::Class(class)) => {
-            labels.get(class).copied().unwrap_or("?").to_string()
+            Answer::Class(labels.get(class).copied().unwrap_or("?").to_owned())
         }
-        (_, Label::Class(class)) => class.to_string(),
-        (_, Label::Score(score)) => format!("{score:.2}"),
-    };
-    let second = example.second.as_ref();
-    let second = second.map_or(String::new(), |s| format!("\n{:<16} {s}", ""));
-    format!("{label:<16} {}{second}\n", example.first)
+        (_, Label::Class(class)) => Answer::Class(class.to_string()),
+        (_, Label::Score(score)) => Answer::Score(score),
+    }
 }
 
 /// A task's dev sets and metrics.

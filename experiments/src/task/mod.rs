@@ -7,6 +7,7 @@ pub mod generation;
 pub mod glue;
 pub mod own;
 pub mod run_paths;
+pub mod shown;
 pub mod text;
 
 use crate::config::run_config::RunConfig;
@@ -14,6 +15,7 @@ use crate::config::settings::{IdleSetting, TrainConfig};
 use crate::inputs::locator::DataSource;
 use crate::task::generation::scorers::Scorers;
 use crate::task::run_paths::RunPaths;
+use crate::task::shown::Shown;
 use anyhow::{Context, Result, ensure};
 use datasets::Tokenizer;
 use datasets::cache::Cache;
@@ -59,11 +61,11 @@ pub trait Task: Sync {
     /// Data that are missing or malformed, with file and line; the hub's refusals.
     fn load(&self, run: &RunConfig, reader: &DataReader) -> Result<TaskRows>;
 
-    /// The first `rows` training rows as text for a person.
+    /// The rows that are trained on and those of dev as text, training rows first.
     ///
     /// # Errors
     /// As [`Task::load`].
-    fn show(&self, data: &DataSource, rows: usize) -> Result<String>;
+    fn show(&self, data: &DataSource) -> Result<Vec<Shown>>;
 }
 
 /// All settings that have no influence on `run`: because of its other settings, or of its task.

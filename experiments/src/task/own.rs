@@ -4,6 +4,7 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{Encoding, IdleSetting, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::DataSource;
 use crate::task::glue::row;
+use crate::task::shown::{Answer, Shown, ShownRow};
 use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, Task, TaskRows};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::metric::compute;
@@ -81,25 +82,22 @@ impl Task for Own {
         })
     }
 
-    fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
+    fn show(&self, data: &DataSource) -> Result<Vec<Shown>> {
         let data = spec(data)?.load()?;
-        let line = |e: &Example| {
-            let label = match e.label {
-                Label::Class(class) => data.classes.get(class).cloned().unwrap_or_default(),
-                Label::Score(score) => score.to_string(),
+        let row = |e: &Example| {
+            let answer = match e.label {
+                Label::Class(class) => Answer::Class(data.classes.get(class).cloned().unwrap_or_default()),
+                Label::Score(score) => Answer::Score(score),
             };
-            let second = e
-                .second
-                .as_ref()
-                .map_or(String::new(), |second| format!("\n{:<16} {second}", ""));
-            format!("{label:<16} {}{second}\n", e.first)
+            ShownRow::of(e, answer)
         };
-        let shown: String = data.train.iter().take(rows).map(line).collect();
-        Ok(format!(
-            "train {}, dev {} rows\n\n{shown}",
-            data.train.len(),
-            data.dev.len()
-        ))
+        let splits = [("train", &data.train), ("dev", &data.dev)];
+        Ok(splits
+            .map(|(split, examples)| Shown {
+                split: split.to_owned(),
+                rows: examples.iter().map(row).collect(),
+            })
+            .into())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
 use crate::task::generation::GenerationTask;
+use crate::task::shown::{Answer, Shown, ShownRow};
 use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, NoStage, PostTraining, Task, TaskRows};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::text::encode::{self, Cut, Frame};
@@ -94,20 +95,22 @@ impl Task for Dataset {
         })
     }
 
-    fn show(&self, data: &DataSource, rows: usize) -> Result<String> {
+    fn show(&self, data: &DataSource) -> Result<Vec<Shown>> {
         let dataset = text::find(self.id)?;
         let known: Vec<&str> = dataset.splits.iter().map(|s| s.name).collect();
         let (data, _) = read(dataset, data, &known[..2], None)?;
-        let sizes = data.splits.iter().map(|s| {
-            let (texts, contexts) = (s.pairs.len(), s.prompts.len());
-            format!("{} {texts} texts on {contexts} contexts", s.name)
-        });
-        let sizes: Vec<String> = sizes.collect();
-        let shown = data.splits[0].pairs.iter().take(rows);
-        let shown: String = shown
-            .map(|p| format!("{}\n    {}\n", p.context, p.completion))
-            .collect();
-        Ok(format!("{}\n\n{shown}", sizes.join(", ")))
+        let row = |pair: text::Pair| ShownRow {
+            text: pair.context,
+            pair: None,
+            answer: Answer::Completion(pair.completion),
+        };
+        let splits = data.splits.into_iter();
+        Ok(splits
+            .map(|split| Shown {
+                split: split.name.to_owned(),
+                rows: split.pairs.into_iter().map(row).collect(),
+            })
+            .collect())
     }
 }
 
