@@ -1,7 +1,7 @@
 //! Generated blocks of Markdown pages: the text between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` is generated from
 //! records. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without spreads`), `compare BASELINE METHOD MODEL` or
-//! `peer`; DIR is a store (for `peer`, a folder of its records), relative to the page. A block of a missing folder says that there
-//! are no records yet.
+//! `peer`; DIR is a store (for `peer`, its folder `peer`), relative to the page. A block of a missing folder says that there are no
+//! records yet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,10 +73,10 @@ fn block(what: &str, beside: &Path) -> Result<String> {
     }
     let words: Vec<&str> = what.split(' ').collect();
     match words[..] {
-        ["peer"] => peer(
-            &dir,
-            &Store::existing(beside.join("results"))?.select(&Filter::default())?,
-        ),
+        ["peer"] => {
+            let store = Store::existing(dir.parent().unwrap_or(beside))?;
+            peer(&dir, &store.select(&Filter::default())?)
+        }
         ["compare", baseline, method, model] => {
             let filter = Filter {
                 model: Some(model.to_owned()),
@@ -223,11 +223,15 @@ mod tests {
     fn blocks_are_generated() {
         let dir = tempfile::tempdir().unwrap();
         let page = dir.path().join("README.md");
-        let marked = |body: &str| format!("before\n{BEGIN}peer of peer -->\n{body}{END}\nafter 70.0\n");
+        let marked = |body: &str| format!("before\n{BEGIN}peer of results/peer -->\n{body}{END}\nafter 70.0\n");
         std::fs::create_dir_all(dir.path().join("results/runs")).unwrap();
         let record = serde_json::json!({"task": "mrpc", "method": "lora", "model": "tiny", "seed": 1, "best": 0.7654,
             "versions": {"peft": "0.21.0"}, "weights_sha256": "ab"});
-        write_atomic(dir.path().join("peer/mrpc-1.json"), record.to_string().as_bytes()).unwrap();
+        write_atomic(
+            dir.path().join("results/peer/mrpc-lora-1.json"),
+            record.to_string().as_bytes(),
+        )
+        .unwrap();
         std::fs::write(&page, marked("typed 99.9\n")).unwrap();
         assert!(refresh(&page, false).unwrap(), "it differs");
         assert_eq!(std::fs::read_to_string(&page).unwrap(), marked("typed 99.9\n"));
@@ -243,7 +247,11 @@ mod tests {
         );
         assert!(!refresh(&page, false).unwrap());
         // Where there are no records, there is no number.
-        std::fs::write(&page, marked("88.8\n").replace("peer of peer", "table2-x of gone")).unwrap();
+        std::fs::write(
+            &page,
+            marked("88.8\n").replace("peer of results/peer", "table2-x of gone"),
+        )
+        .unwrap();
         assert!(refresh(&page, true).unwrap());
         let gone = std::fs::read_to_string(&page).unwrap();
         assert!(
