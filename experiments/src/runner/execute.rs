@@ -75,6 +75,7 @@ pub(crate) fn run(
 /// The model with its pretrained weights, and with those of the warm start, if there is one.
 fn load(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, BuiltParams)> {
     let (model, built, report) = run.load(&session.plan.assets.model, session.plan.device)?;
+    session.plan.assets.unchanged()?;
     tracing::info!(
         "{}: {} tensors loaded, {} of the head are fresh",
         run.title(),
