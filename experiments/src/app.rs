@@ -10,6 +10,7 @@ use crate::launch::journal::Journal;
 use crate::launch::processes::Fleet;
 use crate::launch::sweep::Sweep;
 use crate::launch::worker::{self, Worker};
+use crate::launch::world::World;
 use crate::launch::{slurm, stop};
 use crate::plan::planned::State;
 use crate::plan::{Plan, dry_run};
@@ -24,8 +25,9 @@ use crate::runner::session::Session;
 use crate::runner::sharing::Sharing;
 use crate::runner::{self, Compute, Outcome, host};
 use crate::task::generation::scorers::{DataArgs, Scorers};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Command, FromArgMatches};
+use lora_core::train::Ranks;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,14 +54,13 @@ pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsStri
     }
     let words = std::iter::once(OsString::from(program)).chain(flags);
     let cli = registry::find(name).and_then(|experiment| Cli::parse(experiment, program, words));
-    finish(cli.and_then(|cli| match &cli.args {
-        args if args.list => cli.list(),
-        args if args.print_config => cli.print_config(),
-        args if args.dry_run => cli.dry_run(),
-        _ => match &cli.launch.worker {
-            Some(place) => cli.work(place),
-            None => cli.run(),
-        },
+    finish(cli.and_then(|cli| {
+        let ended = cli.main();
+        if let (Err(error), false) = (&ended, cli.ranks().is_alone()) {
+            // The others may wait for this rank.
+            cli.ranks().abort(&support::printable(format!("{error:#}")));
+        }
+        ended
     }))
 }
 
@@ -94,21 +95,39 @@ struct Cli {
     launch: LaunchArgs,
     show: OutputArgs,
     scorers: Scorers,
+    world: World,
 }
 
 impl Cli {
+    fn main(&self) -> Result<ExitCode> {
+        self.launch.check(&self.args, self.show.json, self.ranks().size())?;
+        let shows = self.args.list || self.args.print_config || self.args.dry_run;
+        match &self.launch.worker {
+            _ if shows && !self.ranks().is_first() => Ok(ExitCode::SUCCESS),
+            _ if self.args.list => self.list(),
+            _ if self.args.print_config => self.print_config(),
+            _ if self.args.dry_run => self.dry_run(),
+            Some(place) => self.work(place),
+            None => self.run(),
+        }
+    }
+
+    /// The processes that compute each run together.
+    fn ranks(&self) -> &dyn Ranks {
+        self.world.ranks()
+    }
+
     /// Reads the command line; `words` begin with the name of the program.
     fn parse(experiment: &'static Experiment, program: &str, words: impl Iterator<Item = OsString>) -> Result<Cli> {
         let matches = command(experiment).bin_name(program.to_owned()).get_matches_from(words);
-        let cli = Cli {
+        Ok(Cli {
             experiment,
             args: ExperimentArgs::from_arg_matches(&matches)?,
             launch: LaunchArgs::from_arg_matches(&matches)?,
             show: OutputArgs::from_arg_matches(&matches)?,
             scorers: DataArgs::scorers(&matches)?,
-        };
-        cli.launch.check(&cli.args, cli.show.json)?;
-        Ok(cli)
+            world: World::join()?,
+        })
     }
 
     /// The phases of an experiment. Observers start before model and data are read, whose warnings go to the log.
@@ -129,6 +148,9 @@ impl Cli {
             // What Slurm's jobs have computed is only shown.
             Launcher::Local | Launcher::Slurm => self.outcome(resolved, None, &mut scheduler::run_all, &mut emit)?,
         };
+        if !self.ranks().is_first() {
+            return Ok(ExitCode::SUCCESS);
+        }
         let report = Report::new(outcome)?;
         let status = report.publish(&mut emit)?;
         drop(observers);
@@ -141,8 +163,16 @@ impl Cli {
     /// The configuration with all flags, which must have an effect.
     fn resolved(&self) -> Result<Resolved> {
         self.launch.check_sets(&self.args.sets)?;
-        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let mut resolved = Resolved::new(self.experiment, &self.args)?;
         resolved.config.slurm.validate()?;
+        if !self.ranks().is_alone() {
+            let (size, execution) = (self.ranks().size(), &mut resolved.execution);
+            ensure!(
+                execution.device == tch::Device::Cpu,
+                "{size} ranks compute on the CPU, where MPI sums their gradients: say --device cpu, or start one process for each GPU"
+            );
+            execution.jobs = 1;
+        }
         Ok(resolved)
     }
 
@@ -158,7 +188,13 @@ impl Cli {
             let plan = self.plan(resolved)?;
             let ceiling = Ceiling::of(&plan)?;
             Ok::<_, anyhow::Error>((
-                runner::run(plan, (&self.scorers, sharing), &STOP, &mut *compute, &mut *emit)?,
+                runner::run(
+                    plan,
+                    (&self.scorers, sharing),
+                    (self.ranks(), &STOP),
+                    &mut *compute,
+                    &mut *emit,
+                )?,
                 ceiling,
             ))
         };
@@ -178,10 +214,17 @@ impl Cli {
         stage(resolved, sharing)
     }
 
-    /// The plan, or the part of it that --only names.
+    /// The plan, or the part of it that --only names. Rank 0 comes first, and fills the caches of downloads and tokenised rows.
     fn plan(&self, resolved: Resolved) -> Result<Plan> {
         let tries = matches!(resolved.stage, Stage::Tries(_));
-        let mut plan = Plan::new(resolved, self.show.quiet)?;
+        let (ranks, shows) = (self.ranks(), self.args.dry_run);
+        if !ranks.is_first() {
+            ranks.broadcast(&mut Vec::new())?;
+        }
+        let mut plan = Plan::new(resolved, self.show.quiet || !ranks.is_first())?;
+        if ranks.is_first() && !shows {
+            ranks.broadcast(&mut Vec::new())?;
+        }
         let only = &self.launch.only;
         let known = |id: &String| plan.runs.iter().any(|run| run.id == *id);
         if tries && !only.iter().any(known) {
@@ -266,7 +309,7 @@ impl Cli {
             ..self.show.clone()
         };
         let console = Console::start(&worker.file("log"), &quiet, &self.args.out)?;
-        on_interrupt(console.aside())?;
+        on_interrupt(Some(console.aside()))?;
         let signals = stop::watch(&STOP, Some(worker.sweep.clone()))?;
         if worker.launcher == Launcher::Processes {
             stop::watch_input(&STOP);
@@ -334,10 +377,14 @@ impl Cli {
     }
 
     fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {
+        if !self.ranks().is_first() {
+            on_interrupt(None)?;
+            return Ok(Vec::new());
+        }
         let out = &self.args.out;
         let log = out.join("logs").join(format!("{}.log", self.experiment.name));
         let console = Console::start(&log, &self.show, out)?;
-        on_interrupt(console.aside())?;
+        on_interrupt(Some(console.aside()))?;
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(console)];
         // Workers write their own.
         if self.launch.launcher == Launcher::Local {
@@ -359,13 +406,15 @@ fn exit_code(status: Status) -> ExitCode {
 }
 
 /// The first Ctrl-C stops after a checkpoint, the second at once: files are written whole or not at all.
-fn on_interrupt(aside: LineWriter) -> Result<()> {
+fn on_interrupt(aside: Option<LineWriter>) -> Result<()> {
     ctrlc::set_handler(move || {
         if STOP.swap(true, Ordering::Relaxed) {
             // Without the C library's clean-up, which libtorch's running threads do not survive.
             signal_hook::low_level::exit(INTERRUPTED);
         }
-        aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
+        if let Some(aside) = &aside {
+            aside.line("\nStopping after this step; press Ctrl-C again to stop at once.");
+        }
     })
     .context("listening for Ctrl-C")
 }

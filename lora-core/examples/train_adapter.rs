@@ -10,7 +10,7 @@
 use datasets::{Encoded, Example, Label, Tokenizer};
 use lora_core::batch::{Row, Target};
 use lora_core::model::{self, Model};
-use lora_core::train::{BestCheckpoint, Criterion, FitConfig, Select, Trainer, predict};
+use lora_core::train::{Alone, BestCheckpoint, Criterion, FitConfig, Select, Trainer, predict};
 use lora_core::{method, nn::Build, weights::Weights};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -110,6 +110,7 @@ fn train(folder: &Path, rows: Vec<Row>, classes: i64, adapter: PathBuf) -> Resul
         }),
         criterion: None,
         stop: None,
+        ranks: &Alone,
     };
     let mut evaluate = |model: &dyn Model| {
         let answers = predict(model, &held_out, 32, config.device)?;

@@ -34,7 +34,7 @@ void forward_head(const Shape& s, const at::Tensor& q, const at::Tensor& k, cons
       product(false, true, n, m, w, scale, query.at(from), query.stride(), key.at(0), key.stride(), 0, scores, m);
       kernels().softmax(scores, n, m, m, s.limit(from), lse + (s.q_at[row] + from) * s.heads + head, s.heads);
       if (s.mask.threshold)
-        kernels().drop(scores, n, m, m, s.mask, s.index(row, head, from), static_cast<uint64_t>(s.k_width));
+        kernels().drop(scores, n, m, m, s.mask, s.index(row, head, from), static_cast<uint64_t>(s.k_grid));
       product(false, false, n, w, m, 1, scores, m, value.at(0), value.stride(), 0, target.at(from), target.stride());
     }
     target.flush();
@@ -70,7 +70,7 @@ void backward_head(const Shape& s, const at::Tensor& q, const at::Tensor& k, con
     const Target dquery(d.q, s.q_at[row], queries, head, w, r.dq);
     for (int64_t from = 0; from < queries; from += kBlock) {
       const int64_t n = std::min(kBlock, queries - from), m = columns(s, keys, from, n);
-      const uint64_t index = s.index(row, head, from), width = static_cast<uint64_t>(s.k_width);
+      const uint64_t index = s.index(row, head, from), width = static_cast<uint64_t>(s.k_grid);
       for (int64_t i = 0; i < n; i++) r.delta[i] = kernels().dot(output.at(from + i), above.at(from + i), w);
       product(false, true, n, m, w, scale, query.at(from), query.stride(), key.at(0), key.stride(), 0, p, m);
       kernels().probabilities(p, n, m, m, s.limit(from), lse + (s.q_at[row] + from) * s.heads + head, s.heads);
@@ -131,18 +131,18 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 }  // namespace
 }  // namespace lora
 
-// `q` [Tq, heads * w], `k` and `v` [Tk, kv_heads * w], fp32 or bf16 on the CPU; row i has `q_len[i]` and `k_len[i]` tokens.
+// `q` [Tq, heads * w], `k` and `v` [Tk, kv_heads * w], fp32 or bf16 on the CPU; row i has `q_len[i]` and `k_len[i]` tokens, at
+// most `grid[0]` and `grid[1]`.
 extern "C" at::Tensor* lora_attention(const at::Tensor* q, const at::Tensor* k, const at::Tensor* v,
                                       const int64_t* q_len, const int64_t* k_len, int64_t rows, int64_t heads,
-                                      int64_t kv_heads, bool causal, uint64_t seed, uint32_t threshold, float kept) {
+                                      int64_t kv_heads, bool causal, const lora::Mask* mask, const int64_t* grid) {
   return lora::guarded([&] {
     auto s = std::make_shared<lora::Shape>();
-    lora::set_rows(*s, *q, *k, *v, q_len, k_len, rows);
+    lora::set_rows(*s, *q, *k, *v, q_len, k_len, rows, mask, grid);
     s->heads = heads;
     s->kv_heads = kv_heads;
     s->width = q->size(1) / heads;
     s->causal = causal;
-    s->mask = {seed, threshold, kept};
     if (lora::records({*q, *k, *v})) return lora::handed(lora::PackedAttention::apply(*q, *k, *v, std::move(s)));
     at::Tensor lse;
     return lora::handed(lora::attend(*s, lora::rowwise(*q), lora::rowwise(*k), lora::rowwise(*v), lse));

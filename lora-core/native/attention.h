@@ -17,14 +17,15 @@ struct Shape {
   int64_t heads = 0, kv_heads = 0, width = 0;
   bool causal = false;
   Mask mask;
-  int64_t q_width = 0, k_width = 0;  // the longest row: the mask's index is that of the padded grid
+  int64_t q_width = 0, k_width = 0;  // the longest row
+  int64_t q_grid = 0, k_grid = 0;    // the mask's index is that of this padded grid
 
   int64_t rows() const { return static_cast<int64_t>(q_len.size()); }
   int64_t group() const { return heads / kv_heads; }
   // Tokens that the first query of a causal row sees before a block that starts at `from`; 0: all.
   int64_t limit(int64_t from) const { return causal ? from + 1 : 0; }
   uint64_t index(int64_t row, int64_t head, int64_t query) const {
-    return static_cast<uint64_t>(((row * heads + head) * q_width + query) * k_width);
+    return static_cast<uint64_t>(((row * heads + head) * q_grid + query) * k_grid);
   }
 };
 
@@ -94,9 +95,13 @@ inline Room& room() {
 
 inline at::Tensor rowwise(const at::Tensor& t) { return t.stride(1) == 1 ? t : t.contiguous(); }
 
-// Fills the rows of `s`; fails if they do not add up to the tokens.
+// Fills the rows of `s` and its mask, that of a grid `[rows, heads, grid[0], grid[1]]`; fails if the rows do not add up to
+// the tokens.
 inline void set_rows(Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const int64_t* q_len,
-                     const int64_t* k_len, int64_t rows) {
+                     const int64_t* k_len, int64_t rows, const Mask* mask, const int64_t* grid) {
+  s.mask = *mask;
+  s.q_grid = grid[0];
+  s.k_grid = grid[1];
   int64_t q_at = 0, k_at = 0;
   for (int64_t i = 0; i < rows; i++) {
     s.q_len.push_back(q_len[i]);
@@ -110,6 +115,7 @@ inline void set_rows(Shape& s, const at::Tensor& q, const at::Tensor& k, const a
   }
   TORCH_CHECK(q.dim() == 2 && q.size(0) == q_at && k.size(0) == k_at && v.size(0) == k_at,
               "attention: the rows do not add up to the tokens");
+  TORCH_CHECK(s.q_width <= s.q_grid && s.k_width <= s.k_grid, "attention: a row is longer than the mask's grid");
 }
 
 }  // namespace lora

@@ -91,7 +91,7 @@ void forward_head(const Relative& s, const Tensors& t, at::Tensor& out, float* l
     h.scores(from, n, pc, cp, scores);
     kernels().softmax(scores, n, m, m, 0, lse + (s.q_at[row] + from) * s.heads + head, s.heads);
     if (s.mask.threshold)
-      kernels().drop(scores, n, m, m, s.mask, s.index(row, head, from), static_cast<uint64_t>(s.k_width));
+      kernels().drop(scores, n, m, m, s.mask, s.index(row, head, from), static_cast<uint64_t>(s.k_grid));
     product(false, false, n, s.width, m, 1, scores, m, h.value.at(0), h.value.stride(), 0, target.at(from),
             target.stride());
   }
@@ -119,7 +119,7 @@ void backward_head(const Relative& s, const Tensors& t, const at::Tensor& out, c
   for (int64_t from = 0; from < h.queries; from += kBlock) {
     const int64_t n = std::min(kBlock, h.queries - from);
     const float once = from == 0 ? 0.0f : 1.0f;
-    const uint64_t index = s.index(row, head, from), width = static_cast<uint64_t>(s.k_width);
+    const uint64_t index = s.index(row, head, from), width = static_cast<uint64_t>(s.k_grid);
     for (int64_t i = 0; i < n; i++) r.delta[i] = kernels().dot(output.at(from + i), above.at(from + i), w);
     h.scores(from, n, pc, cp, p);
     kernels().probabilities(p, n, m, m, 0, lse + (s.q_at[row] + from) * s.heads + head, s.heads);
@@ -205,15 +205,14 @@ class Disentangled : public torch::autograd::Function<Disentangled> {
 extern "C" at::Tensor* lora_disentangled(const at::Tensor* q, const at::Tensor* k, const at::Tensor* v,
                                          const at::Tensor* pk, const at::Tensor* pq, const int64_t* at,
                                          const int64_t* q_len, const int64_t* k_len, int64_t rows, int64_t heads,
-                                         double scale, uint64_t seed, uint32_t threshold, float kept) {
+                                         double scale, const lora::Mask* mask, const int64_t* grid) {
   return lora::guarded([&] {
     auto s = std::make_shared<lora::Relative>();
-    lora::set_rows(*s, *q, *k, *v, q_len, k_len, rows);
+    lora::set_rows(*s, *q, *k, *v, q_len, k_len, rows, mask, grid);
     s->at.assign(at, at + 2 * s->k_width - 1);
     s->heads = s->kv_heads = heads;
     s->width = q->size(1) / heads;
     s->scale = static_cast<float>(scale);
-    s->mask = {seed, threshold, kept};
     for (const at::Tensor* positions : {pk, pq})
       TORCH_CHECK(!positions || (s->at.front() >= 0 && s->at.back() < positions->size(0)),
                   "attention: a distance has no position embedding");

@@ -67,6 +67,7 @@ inline float factor(const Mask& mask, uint32_t low, uint32_t high, uint32_t inde
 
 // out = in times the mask; a run of indices does not cross a multiple of 2^32 except between calls of the inner loop.
 inline void masked(const float* in, float* out, int64_t n, const Mask& mask, uint64_t start) {
+  start += mask.first;
   const uint32_t low = static_cast<uint32_t>(mask.seed);
   while (n > 0) {
     const uint64_t room = 0x100000000ull - (start & 0xffffffffull);

@@ -6,11 +6,13 @@
 namespace lora {
 
 // Dropout by counter: element `index` of a tensor is dropped if a hash of `seed` and `index` falls below `threshold`
-// of 2^16. The backward pass asks again instead of storing a mask. Rust's `nn::dropout` has the same rule.
+// of 2^16. The backward pass asks again instead of storing a mask. Rust's `nn::dropout` has the same rule, and the same
+// struct.
 struct Mask {
   uint64_t seed = 0;
   uint32_t threshold = 0;  // 0: nothing is dropped
   float kept = 1;          // the factor of elements that stay
+  uint64_t first = 0;      // the index of the first element, which may lie in a larger tensor
 };
 
 // An update of AdamW: p = after (before p + rate m / (sqrt(v) / root + eps)) with m += fresh1 (g - m) and
@@ -38,7 +40,7 @@ struct Kernels {
   // exp(s - lse) in place, with the same columns.
   void (*probabilities)(float* s, int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float* lse,
                         int64_t lse_step);
-  // x times the mask, whose element of row i and column j has the index `start + i * width + j`.
+  // x times the mask, whose element of row i and column j has the index `first + start + i * width + j`.
   void (*drop)(float* x, int64_t rows, int64_t cols, int64_t ld, Mask mask, uint64_t start, uint64_t width);
   // The gradient of scores in place: d = p (d - delta) scale.
   void (*score_gradient)(const float* p, float* d, int64_t rows, int64_t cols, int64_t ld, const float* delta,
@@ -48,7 +50,7 @@ struct Kernels {
   // Conversions; bf16 as its bits, rounded to nearest even.
   void (*widen)(const uint16_t* from, float* to, int64_t n);
   void (*narrow)(const float* from, uint16_t* to, int64_t n);
-  // y = x times the mask from index `start` on.
+  // y = x times the mask from index `first + start` on.
   void (*dropped)(const float* x, float* y, int64_t n, Mask mask, uint64_t start);
   // One row of LN(a + x): `sum` receives a + x, `y` the result, `mean` and `rstd` (1 / deviation) the statistics.
   void (*add_norm)(const float* a, const float* x, const float* weight, const float* bias, float* sum, float* y,

@@ -214,11 +214,10 @@ class VocabularyLoss : public torch::autograd::Function<VocabularyLoss> {
 }  // namespace
 }  // namespace lora
 
-extern "C" at::Tensor* lora_dropout(const at::Tensor* x, uint64_t seed, uint32_t threshold, float kept) {
+extern "C" at::Tensor* lora_dropout(const at::Tensor* x, const lora::Mask* mask) {
   return lora::guarded([&] {
-    const lora::Mask mask{seed, threshold, kept};
-    if (lora::records({*x})) return lora::handed(lora::Dropout::apply(*x, std::make_shared<lora::Mask>(mask)));
-    return lora::handed(lora::dropped(x->contiguous(), mask));
+    if (lora::records({*x})) return lora::handed(lora::Dropout::apply(*x, std::make_shared<lora::Mask>(*mask)));
+    return lora::handed(lora::dropped(x->contiguous(), *mask));
   });
 }
 

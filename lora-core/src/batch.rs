@@ -89,6 +89,20 @@ pub struct Layout {
     pub first: Tensor,
     /// Packed position of each row's last token, `[B]`.
     pub last: Tensor,
+    /// The batch that these rows are a part of.
+    pub whole: Whole,
+}
+
+/// The batch that some rows are a part of, where several ranks share a batch ([`crate::train::ranks`]). What does not depend
+/// on the split, such as dropout, is computed as in that batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whole {
+    /// Rows of the batch before the first of these.
+    pub rows_before: i64,
+    /// Tokens of these rows.
+    pub tokens_before: i64,
+    /// Length of the batch's longest row.
+    pub width: i64,
 }
 
 impl Layout {
@@ -123,6 +137,23 @@ impl Layout {
             to_packed: index(&to),
             first: index(&first),
             last: index(&last),
+            whole: Whole {
+                width,
+                ..Whole::default()
+            },
+        }
+    }
+
+    /// The layout of the same rows with `more` tokens in each.
+    fn lengthened(&self, lengths: &[i64], more: i64, device: Device) -> Layout {
+        let whole = Whole {
+            tokens_before: self.whole.tokens_before + more * self.whole.rows_before,
+            width: self.whole.width + more,
+            ..self.whole
+        };
+        Layout {
+            whole,
+            ..Layout::new(lengths, device)
         }
     }
 
@@ -136,6 +167,7 @@ impl Layout {
             to_packed: self.to_packed.shallow_clone(),
             first: self.first.shallow_clone(),
             last: self.last.shallow_clone(),
+            whole: self.whole,
         }
     }
 
@@ -235,6 +267,22 @@ impl Batch {
         })
     }
 
+    /// Packs the rows `own` of a batch `rows` that several ranks share.
+    ///
+    /// # Errors
+    /// Those of [`Batch::new`].
+    pub fn part(rows: &[&Row], own: std::ops::Range<usize>, device: Device) -> Result<Batch> {
+        let before = &rows[..own.start];
+        let whole = Whole {
+            rows_before: before.len() as i64,
+            tokens_before: before.iter().map(|r| r.ids.len() as i64).sum(),
+            width: rows.iter().map(|r| r.ids.len() as i64).max().unwrap_or(0),
+        };
+        let mut batch = Batch::new(&rows[own], device)?;
+        batch.layout.whole = whole;
+        Ok(batch)
+    }
+
     /// Packs prompts for generation.
     ///
     /// # Errors
@@ -281,7 +329,7 @@ impl Batch {
                 asked: index(&plan.asked),
                 prompt: index(&plan.prompt),
             }),
-            layout: Layout::new(&lengths, device),
+            layout: self.layout.lengthened(&lengths, prefix + infix, device),
             lengths,
         };
         (longer, index(&plan.from))

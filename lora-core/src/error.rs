@@ -73,6 +73,9 @@ pub enum Error {
         /// The optimiser step of the checkpoint.
         step: u64,
     },
+    /// A rank of several failed, or they cannot reach each other ([`crate::train::Ranks`]).
+    #[error("{0}")]
+    Ranks(String),
     /// Generation was stopped (Ctrl-C).
     #[error("stopped after {done} of {total} texts")]
     GenerationStopped {

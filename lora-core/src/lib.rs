@@ -11,7 +11,7 @@
 //! ```
 //! use datasets::{Label, Tokenizer};
 //! use lora_core::batch::{Row, Target};
-//! use lora_core::train::{BestCheckpoint, Criterion, FitConfig, Select, Trainer, predict};
+//! use lora_core::train::{Alone, BestCheckpoint, Criterion, FitConfig, Select, Trainer, predict};
 //! use lora_core::{method, model, nn::Build, weights::Weights};
 //! use std::{collections::BTreeMap, path::Path};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +40,7 @@
 //! let adapter = std::env::temp_dir().join(format!("adapter-{}.safetensors", std::process::id()));
 //! let accuracy = Criterion::new("accuracy");
 //! let keep = Some(BestCheckpoint { criterion: &accuracy, select: Select::Best, path: adapter.clone() });
-//! let trainer = Trainer { model: model.as_ref(), params: &built.params, config: &config, checkpoint: None, keep, criterion: None, stop: None };
+//! let trainer = Trainer { model: model.as_ref(), params: &built.params, config: &config, checkpoint: None, keep, criterion: None, stop: None, ranks: &Alone };
 //! let mut evaluate = |model: &dyn lora_core::model::Model| {
 //!     let right = |(logits, row): (&Vec<f32>, &Row)| Target::Class(i64::from(logits[1] > logits[0])) == row.target;
 //!     let outputs = predict(model, &rows, 32, config.device)?;

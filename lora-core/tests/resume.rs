@@ -5,7 +5,7 @@ mod common;
 use common::{build, fit_config, rows};
 use lora_core::method::{self, METHODS};
 use lora_core::nn::BuiltParams;
-use lora_core::train::{AdamW, BestCheckpoint, Checkpoint, Criterion, Event, Progress, Select, Trainer};
+use lora_core::train::{AdamW, Alone, BestCheckpoint, Checkpoint, Criterion, Event, Progress, Select, Trainer};
 use lora_core::weights::Weights;
 use lora_core::{Error, Result};
 use std::collections::BTreeMap;
@@ -47,6 +47,7 @@ fn run_keeping(
         }),
         criterion: None,
         stop: Some(&stop),
+        ranks: &Alone,
     };
     let mut seen = (0, 0.0);
     let fitted = trainer.fit(

@@ -12,7 +12,7 @@ use crate::json::{self, Schemas};
 ///
 /// Since 5 the file must have a line `"checksum"` behind the schema: SHA-256 of the file without that line. Files of earlier schemas
 /// may have it.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 const SCHEMAS: Schemas = Schemas {
     known: SCHEMA,
@@ -221,14 +221,17 @@ pub struct Provenance {
     pub device: String,
     /// Number type of the computation, such as `fp32`.
     pub dtype: String,
-    /// Threads of the computation.
+    /// Threads of the computation; of each rank, where there are several.
     pub threads: u32,
+    /// The ranks that shared the run, where there were several. Since schema 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<RankShare>,
     /// The machine.
     pub host: Host,
 }
 
 impl Provenance {
-    /// Device, number type and threads: `cpu (AMD EPYC), fp32, 1 thread`.
+    /// Device, number type, threads and ranks: `cpu (AMD EPYC), fp32, 1 thread`.
     #[must_use]
     pub fn place(&self) -> String {
         let cpu = match self.host.cpu.as_str() {
@@ -236,8 +239,29 @@ impl Provenance {
             cpu => format!(" ({cpu})"),
         };
         let (device, dtype, n) = (&self.device, &self.dtype, self.threads);
-        format!("{device}{cpu}, {dtype}, {n} thread{}", if n == 1 { "" } else { "s" })
+        let ranks = match self.ranks {
+            Some(ranks) => format!(" in each of {} ranks", ranks.world_size),
+            None => String::new(),
+        };
+        format!(
+            "{device}{cpu}, {dtype}, {n} thread{}{ranks}",
+            if n == 1 { "" } else { "s" }
+        )
     }
+}
+
+/// The ranks of a run, and what they sent each other in its last attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RankShare {
+    /// The number of ranks.
+    pub world_size: u32,
+    /// Bytes that each rank puts into the sum of a step: the gradients of what is trained.
+    pub bytes_per_step: u64,
+    /// Steps of the attempt.
+    pub steps: u64,
+    /// Microseconds of a step in the sum, including waiting for the slowest rank.
+    pub microseconds_per_step: u64,
 }
 
 /// The machine of a run.

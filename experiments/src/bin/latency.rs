@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use experiments::analyses::latency::{LatencyArgs, run};
+use experiments::launch::world::refuse_several;
 use std::process::ExitCode;
 
 /// Measures the latency of adapters at inference (Table 1, Figure 5), and with --efficiency the cost of training (Section 4.2).
@@ -27,7 +28,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::app::finish(run(&Cli::parse().latency).map(|text| {
+    experiments::app::finish(refuse_several().and_then(|()| run(&Cli::parse().latency)).map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use experiments::app;
+use experiments::launch::world::refuse_several;
 use experiments::tools::bench;
 use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, shell, submit, sweep, upgrade};
 use std::ffi::OsString;
@@ -75,7 +76,13 @@ enum Bench {
 }
 
 fn main() -> ExitCode {
-    let text = match Cli::parse() {
+    let cli = Cli::parse();
+    if !matches!(cli, Cli::Run { .. })
+        && let Err(error) = refuse_several()
+    {
+        return app::finish(Err(error));
+    }
+    let text = match cli {
         Cli::Run { name, flags } => return app::main_of(&name, &format!("lora run {name}"), flags),
         Cli::Sweep(command) => return app::finish(sweep::run(&command)),
         Cli::Doctor => Ok(doctor::report()),

@@ -1,6 +1,7 @@
 //! `cargo run --release -p experiments --bin pretrain`
 
 use clap::Parser;
+use experiments::launch::world::refuse_several;
 use experiments::tools::pretrain::{PretrainArgs, main as pretrain};
 use std::process::ExitCode;
 
@@ -18,8 +19,12 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::app::finish(pretrain(&Cli::parse().pretrain).map(|text| {
-        print!("{text}");
-        ExitCode::SUCCESS
-    }))
+    experiments::app::finish(
+        refuse_several()
+            .and_then(|()| pretrain(&Cli::parse().pretrain))
+            .map(|text| {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }),
+    )
 }

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use experiments::analyses::subspace::{SubspaceArgs, run};
+use experiments::launch::world::refuse_several;
 use std::process::ExitCode;
 
 /// Analyses trained adapters: Figures 3, 4, 6, 7, 8 and Table 7.
@@ -27,7 +28,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::app::finish(run(&Cli::parse().subspace).map(|text| {
+    experiments::app::finish(refuse_several().and_then(|()| run(&Cli::parse().subspace)).map(|text| {
         print!("{text}");
         ExitCode::SUCCESS
     }))

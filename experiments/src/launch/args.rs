@@ -49,15 +49,24 @@ pub struct LaunchArgs {
 }
 
 impl LaunchArgs {
-    /// Refuses flags without effect.
+    /// Refuses flags without effect; this is one of so many `ranks`.
     ///
     /// # Errors
     /// The flag, and why it has none.
-    pub fn check(&self, args: &ExperimentArgs, json: bool) -> Result<()> {
+    pub fn check(&self, args: &ExperimentArgs, json: bool, ranks: usize) -> Result<()> {
+        let name = self.launcher.name();
+        ensure!(
+            ranks == 1 || (self.launcher == Launcher::Local && self.worker.is_none()),
+            "--launcher {name} starts processes of its own, and this is one of {ranks} ranks: start it without mpirun or srun"
+        );
+        ensure!(
+            ranks == 1 || args.jobs <= 1,
+            "--jobs {}: {ranks} ranks compute one run at a time, together",
+            args.jobs
+        );
         if self.worker.is_some() {
             return Ok(());
         }
-        let name = self.launcher.name();
         ensure!(
             self.workers != Some(0),
             "--workers 0: give the number of workers, 1 or more"

@@ -10,3 +10,4 @@ pub mod slurm;
 pub mod stop;
 pub mod sweep;
 pub mod worker;
+pub mod world;

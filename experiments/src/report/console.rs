@@ -8,7 +8,9 @@ use crate::runner::events::{Observer, RunEvent};
 use anyhow::{Context, Result};
 use clap::{Args, ColorChoice};
 use console::style;
-use indicatif::{FormattedDuration, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    BinaryBytes, FormattedDuration, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 use lora_core::train::{Criterion, Eval, Event};
 use results::Table;
 use results::record::{RunRecord, Status};
@@ -232,6 +234,13 @@ impl Console {
                 self.info(&format!("{title}: best {metric} {best}, {time}; {}", self.summary()));
                 if let Some(scores) = scores(run, record) {
                     self.info(&format!("{title}: {scores}"));
+                }
+                if let Some(ranks) = record.provenance.ranks {
+                    let (size, bytes) = (ranks.world_size, BinaryBytes(ranks.bytes_per_step));
+                    let took = Duration::from_micros(ranks.microseconds_per_step);
+                    self.info(&format!(
+                        "{title}: {size} ranks, which sum up {bytes} of gradients a step in {took:.1?}"
+                    ));
                 }
             }
         }

@@ -8,11 +8,11 @@ use crate::runner::events::RunEvent;
 use crate::runner::record;
 use crate::runner::session::Session;
 use crate::task::run_paths::RunPaths;
-use crate::task::{Metrics, StageContext, finite};
+use crate::task::{Metrics, StageContext, agreed, finite};
 use anyhow::{Context, Result};
 use lora_core::model::Model;
 use lora_core::nn::BuiltParams;
-use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Progress, Trainer};
+use lora_core::train::{BestCheckpoint, Checkpoint, Criterion, Fitted, Passes, Progress, Traffic, Trainer};
 use lora_core::weights::Weights;
 use results::Store;
 use results::record::{Memory, RunRecord};
@@ -39,7 +39,8 @@ pub(crate) fn clean_up(session: &Session, run: &Planned) -> Result<()> {
     Ok(())
 }
 
-/// Trains and evaluates one run, and runs the stage after training.
+/// Trains and evaluates one run, and runs the stage after training. Of several ranks all call it, and the first reads and writes the
+/// run's files.
 pub(crate) fn run(
     session: &Session,
     run: &Planned,
@@ -48,18 +49,21 @@ pub(crate) fn run(
 ) -> Result<RunRecord> {
     environment::reset_peak_rss();
     let since = Instant::now();
-    let (model, built) = load(session, run)?;
-    run.rows.evaluator.post_training().check(model.as_ref())?;
-    if !session.plan.resume {
-        clean_up(session, run)?;
-    }
-    let progress = if built.params.trainable().next().is_some() {
+    let (model, built) = agreed(session.ranks, ready(session, run))?;
+    let fitted = if built.params.trainable().next().is_some() {
         fit(session, run, (model.as_ref(), &built), emit)?
     } else {
         untrained(session, run, model.as_ref(), &built)?
     };
     let mut record = record::new(session, run, started);
-    record::add_training(&mut record, run, &progress, &built, since.elapsed().as_secs_f64());
+    record::add_training(
+        &mut record,
+        run,
+        &fitted.progress,
+        &built,
+        since.elapsed().as_secs_f64(),
+    );
+    record::add_ranks(&mut record, session.ranks, fitted.traffic);
     record.memory = Memory {
         // The system counts the process: with several runs at once the peak cannot be attributed to one.
         peak_rss_mib: environment::peak_rss_mib().filter(|_| session.plan.parallelism.jobs == 1),
@@ -70,6 +74,27 @@ pub(crate) fn run(
     // A record that cannot be read back is a failure of this run alone; a store that cannot be written is one of all.
     record.to_json()?;
     Ok(record)
+}
+
+/// The model, with what is left of earlier attempts deleted where it is of no use.
+fn ready(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, BuiltParams)> {
+    let (model, built) = load(session, run)?;
+    run.rows.evaluator.post_training().check(model.as_ref())?;
+    if session.ranks.is_first() {
+        if !session.plan.resume {
+            clean_up(session, run)?;
+        }
+        if keeps(run) {
+            let kept = run.paths(session.plan.store.dir()).weights();
+            check_kept(&kept, &checkpoint(session, run))?;
+        }
+    }
+    Ok((model, built))
+}
+
+/// Whether the weights of the best epoch are written.
+fn keeps(run: &Planned) -> bool {
+    run.config.keep || needs_selected_weights(run)
 }
 
 /// The model with its pretrained weights, and with those of the warm start, if there is one.
@@ -115,28 +140,25 @@ fn fit(
     run: &Planned,
     (model, built): (&dyn Model, &BuiltParams),
     emit: &mut dyn FnMut(&RunEvent),
-) -> Result<Progress> {
+) -> Result<Fitted> {
     let checkpoint = checkpoint(session, run);
     let (settings, evaluator) = (&run.config.train, &run.rows.evaluator);
     let criterion = evaluator.criterion();
     let fit = settings.fit_config(run.config.seed, evaluator.objective(settings), session.plan.device);
-    let keep = run.config.keep || needs_selected_weights(run);
     let trainer = Trainer {
         model,
         params: &built.params,
         config: &fit,
         checkpoint: Some(&checkpoint),
-        keep: keep.then(|| BestCheckpoint {
+        keep: keeps(run).then(|| BestCheckpoint {
             criterion: &criterion,
             select: settings.select,
             path: run.paths(session.plan.store.dir()).weights(),
         }),
         criterion: Some(&criterion),
         stop: Some(session.stop),
+        ranks: session.ranks,
     };
-    if let Some(kept) = &trainer.keep {
-        check_kept(&kept.path, &checkpoint)?;
-    }
     let mut failure = None;
     let fitted = trainer.fit(
         &run.rows.train,
@@ -153,9 +175,9 @@ fn fit(
     if let Some(failure) = failure {
         return Err(finite::explained(failure).context("evaluating"));
     }
-    let progress = fitted?.progress;
-    finite::losses(&progress.evals, &criterion)?;
-    Ok(progress)
+    let fitted = fitted?;
+    finite::losses(&fitted.progress.evals, &criterion)?;
+    Ok(fitted)
 }
 
 /// Deletes the kept weights of a run in progress if they are damaged, and its checkpoint with them, so that the run starts anew.
@@ -180,14 +202,18 @@ fn check_kept(kept: &Path, checkpoint: &Checkpoint) -> Result<()> {
 /// Every metric of the model as it is; refuses weights and metrics that are not finite.
 fn evaluated(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltParams) -> Result<Metrics> {
     finite::weights(&built.params)?;
-    let batch = run.config.train.eval_batch_size;
-    let metrics = run.rows.evaluator.evaluate(model, batch, session.plan.device)?;
+    let passes = Passes {
+        batch_size: run.config.train.eval_batch_size,
+        device: session.plan.device,
+        ranks: session.ranks,
+    };
+    let metrics = run.rows.evaluator.evaluate(model, &passes)?;
     finite::metrics(&metrics)?;
     Ok(metrics)
 }
 
 /// A method that trains nothing, on a model without a head: the model as it is, evaluated once.
-fn untrained(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltParams) -> Result<Progress> {
+fn untrained(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltParams) -> Result<Fitted> {
     let since = Instant::now();
     let metrics = evaluated(session, run, model, built)?;
     let eval = lora_core::train::Eval {
@@ -196,10 +222,14 @@ fn untrained(session: &Session, run: &Planned, model: &dyn Model, built: &BuiltP
         train_loss: f64::NAN,
         metrics,
     };
-    Ok(Progress {
+    let progress = Progress {
         evals: vec![eval],
         eval_seconds: since.elapsed().as_secs_f64(),
         ..Progress::default()
+    };
+    Ok(Fitted {
+        progress,
+        traffic: Traffic::default(),
     })
 }
 
@@ -216,7 +246,7 @@ fn post_training(
     let last = record.evals.last().map(|e| e.epoch);
     let selected = record.best.map(|best| best.epoch).or(last);
     if stage.uses_selected_weights() && selected != last {
-        Weights::open(&paths.weights())?.load_trained(&built.params)?;
+        take_selected(session, &paths, built)?;
     }
     let context = StageContext {
         seed: run.config.seed,
@@ -224,6 +254,7 @@ fn post_training(
         paths,
         scorers: session.scorers,
         stop: session.stop,
+        ranks: session.ranks,
     };
     let total = stage.inputs();
     let scores = stage.run(model, &context, &mut |done| {
@@ -232,4 +263,18 @@ fn post_training(
     record::add_scores(record, selected, scores);
     record.timing.eval_seconds += since.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// Gives the model the weights of the selected epoch.
+fn take_selected(session: &Session, paths: &RunPaths, built: &BuiltParams) -> Result<()> {
+    let load = || anyhow::Ok(Weights::open(&paths.weights())?.load_trained(&built.params)?);
+    if session.ranks.is_alone() {
+        return load().map(drop);
+    }
+    agreed(session.ranks, if session.ranks.is_first() { load() } else { Ok(0) })?;
+    let trained = built.params.trainable();
+    let trained: Vec<_> = trained
+        .map(|entry| (entry.param.name.clone(), entry.tensor.shallow_clone()))
+        .collect();
+    Ok(session.ranks.copy_first(&trained)?)
 }

@@ -4,6 +4,7 @@ pub mod claim;
 pub mod events;
 pub mod execute;
 pub mod host;
+mod orders;
 mod record;
 pub mod scheduler;
 pub mod session;
@@ -20,6 +21,7 @@ use crate::runner::sharing::Sharing;
 use crate::task::generation::scorers::Scorers;
 use crate::task::run_paths::CHECKPOINTS;
 use anyhow::Result;
+use lora_core::train::Ranks;
 use results::Store;
 use results::by_value::BySetting;
 use std::sync::atomic::AtomicBool;
@@ -50,14 +52,15 @@ pub struct Outcome {
 pub type Compute<'a> = dyn FnMut(&Session, &mut Emit) -> Result<BatchEnd> + 'a;
 
 /// Lets `compute` compute the missing runs, then adds to finished ones the names and scores that they lack. `stop` is set by Ctrl-C;
-/// `sharing` makes this process one of the workers of a sweep, who leave names and scores to whoever prints the tables.
+/// `sharing` makes this process one of the workers of a sweep, who leave names and scores to whoever prints the tables. Of several
+/// `ranks` the first does all this, and the others compute what it tells them to.
 ///
 /// # Errors
 /// A store that cannot be written. The failure of a run is recorded and does not stop the others.
 pub fn run(
     plan: Plan,
     (scorers, sharing): (&Scorers, Option<&Sharing>),
-    stop: &AtomicBool,
+    (ranks, stop): (&dyn Ranks, &AtomicBool),
     compute: &mut Compute,
     emit: &mut Emit,
 ) -> Result<Outcome> {
@@ -68,22 +71,20 @@ pub fn run(
         stop,
         claims: &Claims::new(folder, sharing.map(|sharing| sharing.sweep.clone())),
         sharing,
+        ranks,
     };
-    let swept = plan.store.sweep()?;
-    if swept > 0 {
-        tracing::info!("{swept} unfinished files of processes that were killed were deleted");
-    }
     // One run at a time is computed on this thread.
     tch::set_num_threads(plan.parallelism.threads as i32);
-    emit(&RunEvent::Plan {
-        runs: &plan.runs,
-        device: &lora_core::device::name(plan.device),
-    });
-    let ended = compute(&session, emit)?;
-    if sharing.is_none() {
-        record::backfill_scores(&session)?;
-        record::add_names(&session)?;
-    }
+    let ended = if ranks.is_first() {
+        let ended = computed(&session, compute, emit)?;
+        orders::to_leave(&session, ended.interrupted)?;
+        ended
+    } else {
+        BatchEnd {
+            failed: 0,
+            interrupted: orders::follow(&session)?,
+        }
+    };
     Ok(Outcome {
         experiment: plan.experiment,
         runs: plan.runs,
@@ -95,4 +96,23 @@ pub fn run(
         failed: ended.failed,
         interrupted: ended.interrupted,
     })
+}
+
+/// Lets `compute` compute the missing runs, and completes the records of finished ones.
+fn computed(session: &Session, compute: &mut Compute, emit: &mut Emit) -> Result<BatchEnd> {
+    let plan = session.plan;
+    let swept = plan.store.sweep()?;
+    if swept > 0 {
+        tracing::info!("{swept} unfinished files of processes that were killed were deleted");
+    }
+    emit(&RunEvent::Plan {
+        runs: &plan.runs,
+        device: &lora_core::device::name(plan.device),
+    });
+    let ended = compute(session, emit)?;
+    if session.sharing.is_none() {
+        record::backfill_scores(session)?;
+        record::add_names(session)?;
+    }
+    Ok(ended)
 }

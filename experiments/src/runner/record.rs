@@ -9,8 +9,8 @@ use crate::task::own::OWN;
 use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::nn::BuiltParams;
-use lora_core::train::{Criterion, Progress, select_best};
-use results::record::{Best, Eval, Memory, Params, Provenance, RunRecord, SCHEMA, Status, Timing};
+use lora_core::train::{Criterion, Progress, Ranks, Traffic, select_best};
+use results::record::{Best, Eval, Memory, Params, Provenance, RankShare, RunRecord, SCHEMA, Status, Timing};
 use std::collections::BTreeMap;
 
 /// A record with everything that is known before the run.
@@ -62,6 +62,7 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
             device: lora_core::device::name(session.plan.device),
             dtype: run.config.dtype.name().into(),
             threads: session.plan.parallelism.threads as u32,
+            ranks: None,
             host: environment::host(),
         },
         timing: Timing {
@@ -108,6 +109,16 @@ pub(crate) fn add_training(
     record.timing.tokens_per_second =
         (progress.train_seconds > 0.0).then(|| progress.tokens as f64 / progress.train_seconds);
     record.timing.resumed = progress.resumed;
+}
+
+/// Adds the number of ranks, if there are several, and what they have sent each other.
+pub(crate) fn add_ranks(record: &mut RunRecord, ranks: &dyn Ranks, traffic: Traffic) {
+    record.provenance.ranks = (!ranks.is_alone()).then_some(RankShare {
+        world_size: ranks.size() as u32,
+        bytes_per_step: traffic.bytes_per_step,
+        steps: traffic.steps,
+        microseconds_per_step: (traffic.seconds * 1e6 / traffic.steps.max(1) as f64).round() as u64,
+    });
 }
 
 /// The rule of selection of epoch and learning rate, in words.

@@ -5,7 +5,7 @@ use crate::runner::claim::{Claim, Life, Taken};
 use crate::runner::events::RunEvent;
 use crate::runner::session::Session;
 use crate::runner::sharing::MAX_DEATHS;
-use crate::runner::{execute, record};
+use crate::runner::{execute, orders, record};
 use anyhow::{Context, Result};
 use lora_core::train::Event;
 use results::record::Status;
@@ -223,6 +223,7 @@ impl Queue<'_> {
             return self.failed(run, &started, error);
         }
         self.emit(&RunEvent::Started(run));
+        orders::to_compute(self.session, run)?;
         let mut heard = |event: &RunEvent| {
             if let RunEvent::Training(_, Event::Progress { step, .. } | Event::Resumed(step)) = event {
                 claim.step.store(*step, Ordering::Relaxed);

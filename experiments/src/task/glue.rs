@@ -9,8 +9,7 @@ use anyhow::{Result, bail, ensure};
 use datasets::{Encoded, Example, GlueData, Label, TaskKind};
 use lora_core::batch::{Row, Target};
 use lora_core::model::Model;
-use lora_core::train::{Criterion, Objective, predict};
-use tch::Device;
+use lora_core::train::{Criterion, Objective, Passes, predict_by};
 
 impl Task for datasets::GlueTask {
     fn id(&self) -> &'static str {
@@ -189,7 +188,7 @@ impl Evaluator for GlueEvaluator {
     }
 
     /// Every metric of every split, and of all splits together as `dev_pooled` where there are several.
-    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
+    fn evaluate(&self, model: &dyn Model, passes: &Passes) -> Result<Metrics> {
         let mut metrics = Metrics::new();
         let (mut all, mut labels): (Vec<f32>, Vec<Label>) = (Vec::new(), Vec::new());
         let mut score = |name: &str, logits: &[f32], labels: &[Label]| -> Result<()> {
@@ -200,7 +199,7 @@ impl Evaluator for GlueEvaluator {
             Ok(())
         };
         for split in &self.splits {
-            let logits = predict(model, &split.rows, batch, device)?;
+            let logits = predict_by(model, &split.rows, passes)?;
             let logits: Vec<f32> = logits.into_iter().flatten().collect();
             score(&split.name, &logits, &split.labels)?;
             all.extend(logits);

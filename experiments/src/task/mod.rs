@@ -22,7 +22,7 @@ use datasets::cache::Cache;
 use lora_core::batch::Row;
 use lora_core::model::{self, Arch, Dropout, Model};
 use lora_core::nn::Build;
-use lora_core::train::{Criterion, Objective, predict, token_scores};
+use lora_core::train::{Criterion, Objective, Passes, Ranks, predict, token_scores};
 use lora_core::weights::{StoredHead, Weights};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -155,11 +155,11 @@ pub trait Evaluator: Debug + Send + Sync {
     /// The rows of [`Evaluator::evaluate`], split by split.
     fn splits(&self) -> Vec<&[Row]>;
 
-    /// Every metric of the model as it is, with `batch` rows a forward pass.
+    /// Every metric of the model as it is, the same on all ranks of `passes`.
     ///
     /// # Errors
     /// Rows that do not fit the model, outputs that are not finite, not enough memory.
-    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics>;
+    fn evaluate(&self, model: &dyn Model, passes: &Passes) -> Result<Metrics>;
 
     /// The stage between training and the record; by default an empty one.
     fn post_training(&self) -> &dyn PostTraining {
@@ -195,7 +195,8 @@ pub trait PostTraining: Debug + Send + Sync {
         Ok(0.0)
     }
 
-    /// Runs the stage, or what is left of it after an interruption. `progress` gets the number of inputs done.
+    /// Runs the stage, or what is left of it after an interruption. `progress` gets the number of inputs done. Of several ranks the
+    /// first returns the scores.
     ///
     /// # Errors
     /// [`lora_core::Error::GenerationStopped`] after Ctrl-C; metrics that are not finite; files that cannot be written.
@@ -244,6 +245,18 @@ struct NoStage;
 
 impl PostTraining for NoStage {}
 
+/// What comes out of the work of each rank on its own: an error, if any rank has one.
+///
+/// # Errors
+/// This rank's, or another's.
+pub(crate) fn agreed<T>(ranks: &dyn Ranks, own: Result<T>) -> Result<T> {
+    if ranks.is_alone() {
+        return own;
+    }
+    let own = own.map_err(|e| lora_core::Error::Ranks(format!("{e:#}")));
+    Ok(ranks.agree(own)?)
+}
+
 /// Where and with what a stage runs.
 pub struct StageContext<'a> {
     /// The run's seed.
@@ -256,6 +269,8 @@ pub struct StageContext<'a> {
     pub scorers: &'a Scorers,
     /// Set by Ctrl-C.
     pub stop: &'a AtomicBool,
+    /// Who runs it together.
+    pub ranks: &'a dyn Ranks,
 }
 
 /// The metrics of a stage.

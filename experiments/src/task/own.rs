@@ -12,8 +12,7 @@ use datasets::own::{OwnData, OwnKind};
 use datasets::{Example, Label, Metric, Predictions};
 use lora_core::batch::Row;
 use lora_core::model::Model;
-use lora_core::train::{Criterion, Objective, predict};
-use tch::Device;
+use lora_core::train::{Criterion, Objective, Passes, predict_by};
 
 /// The task's id.
 pub const OWN: &str = "own";
@@ -145,8 +144,8 @@ impl Evaluator for OwnEvaluator {
         vec![&self.rows]
     }
 
-    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
-        let outputs = predict(model, &self.rows, batch, device)?;
+    fn evaluate(&self, model: &dyn Model, passes: &Passes) -> Result<Metrics> {
+        let outputs = predict_by(model, &self.rows, passes)?;
         let broken = outputs.iter().flatten().any(|v| !v.is_finite());
         ensure!(!broken, "an output is not a finite number: the model has diverged");
         let best = |output: &Vec<f32>| {

@@ -14,8 +14,7 @@ use datasets::text::encode::{self, Cut, Frame};
 use datasets::text::{self, DATASETS, Dataset, TextData};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::Model;
-use lora_core::train::{Criterion, Objective, token_scores};
-use tch::Device;
+use lora_core::train::{Criterion, Objective, Passes, token_scores_by};
 
 impl Task for Dataset {
     fn id(&self) -> &'static str {
@@ -202,8 +201,8 @@ impl Evaluator for TextEvaluator {
     }
 
     /// The mean loss of a scored token, without label smoothing.
-    fn evaluate(&self, model: &dyn Model, batch: usize, device: Device) -> Result<Metrics> {
-        let scores = token_scores(model, &self.dev, batch, device)?;
+    fn evaluate(&self, model: &dyn Model, passes: &Passes) -> Result<Metrics> {
+        let scores = token_scores_by(model, &self.dev, passes)?;
         Ok(Metrics::from([(format!("{}/loss", self.split), Some(scores.loss))]))
     }
 

@@ -1,8 +1,8 @@
 //! Scaled dot-product attention over packed rows, the only layer that separates tokens by row.
 
-use super::dropout::next_mask;
+use super::dropout::{drop_probabilities, next_mask};
 use super::tensors::cast_like;
-use super::{KvCache, PrefixKv, dropout, native};
+use super::{KvCache, PrefixKv, native};
 use crate::batch::Layout;
 use tch::{Kind, Tensor};
 
@@ -107,7 +107,7 @@ impl Attention {
         if let Some(cache) = cache {
             cache.push(&k, &v);
         }
-        let out = self.attend(&q, &k, &v, mask.as_ref(), square, train);
+        let out = self.attend([&q, &k, &v], mask.as_ref(), square, layout, train);
         let out = out.transpose(1, 2).reshape([-1, dim]); // [B * width, d]
         if first_only { out } else { layout.unpad(&out) }
     }
@@ -126,6 +126,8 @@ impl Attention {
         attend: impl FnOnce(&native::Rows) -> Tensor,
     ) -> Tensor {
         let ones = vec![1; layout.lengths.len()];
+        let width = layout.whole.width;
+        let grid = [if first_only { 1 } else { width }, width];
         attend(&native::Rows {
             q_len: if first_only { &ones } else { &layout.lengths },
             k_len: &layout.lengths,
@@ -133,9 +135,10 @@ impl Attention {
             kv_heads: self.kv_heads,
             causal: self.causal,
             mask: match train && self.dropout > 0.0 {
-                true => next_mask(self.dropout),
+                true => next_mask(self.dropout).of_grid(layout, self.heads, grid),
                 false => native::DropMask::NONE,
             },
+            grid,
         })
     }
 
@@ -167,16 +170,15 @@ impl Attention {
         layout.mask.as_ref().map(|m| m.to_kind(q.kind()))
     }
 
-    /// Attention over keys and values in the padded grid: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, kv_heads, K, d /
-    /// H]`, `mask` added to the scores `[.., Q, K]`; with `square` the causal mask of Q = K, and `mask` none. `[B, H,
-    /// Q, d / H]`.
+    /// Attention over keys and values in the padded grid of `layout`: `q` `[B, H, Q, d / H]`, `k` and `v` `[B, kv_heads,
+    /// K, d / H]`, `mask` added to the scores `[.., Q, K]`; with `square` the causal mask of Q = K, and `mask` none.
+    /// `[B, H, Q, d / H]`.
     pub fn attend(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        [q, k, v]: [&Tensor; 3],
         mask: Option<&Tensor>,
         square: bool,
+        layout: &Layout,
         train: bool,
     ) -> Tensor {
         if train && self.dropout > 0.0 {
@@ -184,7 +186,7 @@ impl Attention {
                 1 => t.shallow_clone(),
                 times => t.repeat_interleave_self_int(times, 1, None),
             };
-            self.with_dropout(q, &shared(k), &shared(v), mask)
+            self.with_dropout([q, &shared(k), &shared(v)], mask, layout)
         } else {
             let grouped = self.kv_heads != self.heads;
             Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, square, None, grouped)
@@ -193,7 +195,7 @@ impl Attention {
 
     /// [`Attention::attend`] with dropout on the probabilities, without libtorch's fused kernels, which lack it on the
     /// CPU.
-    fn with_dropout(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    fn with_dropout(&self, [q, k, v]: [&Tensor; 3], mask: Option<&Tensor>, layout: &Layout) -> Tensor {
         let scale = 1.0 / (q.size()[3] as f64).sqrt();
         let scores = (q * scale).matmul(&k.transpose(-2, -1)); // [B, H, Q, K]
         let scores = match mask {
@@ -201,7 +203,7 @@ impl Attention {
             None => scores,
         };
         let probabilities = scores.softmax(-1, None::<Kind>);
-        dropout(&probabilities, self.dropout, true).matmul(v)
+        drop_probabilities(&probabilities, self.dropout, layout).matmul(v)
     }
 }
 

@@ -27,7 +27,7 @@ pub use attention::{Attention, Prefix};
 pub use cache::KvCache;
 pub use checkpointing::ActivationCheckpointing;
 pub use dropout::dropout;
-pub(crate) use dropout::seed_dropout;
+pub(crate) use dropout::{seed_dropout, shared_by_rows, split_masks};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub(crate) use native::{AdamUpdate, Relative, Updated, adamw, fused_adamw, takes, vocabulary_loss};

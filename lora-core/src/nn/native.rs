@@ -38,9 +38,8 @@ unsafe extern "C" {
         heads: i64,
         kv_heads: i64,
         causal: bool,
-        seed: u64,
-        threshold: u32,
-        kept: f32,
+        mask: *const DropMask,
+        grid: *const i64,
     ) -> *mut C_tensor;
     #[allow(clippy::too_many_arguments)]
     fn lora_disentangled(
@@ -55,9 +54,8 @@ unsafe extern "C" {
         rows: i64,
         heads: i64,
         scale: f64,
-        seed: u64,
-        threshold: u32,
-        kept: f32,
+        mask: *const DropMask,
+        grid: *const i64,
     ) -> *mut C_tensor;
     fn lora_linears(
         x: *const C_tensor,
@@ -66,7 +64,7 @@ unsafe extern "C" {
         slots: *const SlotPtrs,
         outputs: *mut *mut C_tensor,
     ) -> *const c_void;
-    fn lora_dropout(x: *const C_tensor, seed: u64, threshold: u32, kept: f32) -> *mut C_tensor;
+    fn lora_dropout(x: *const C_tensor, mask: *const DropMask) -> *mut C_tensor;
     fn lora_add_norm(
         a: *const C_tensor,
         x: *const C_tensor,
@@ -121,7 +119,9 @@ pub(crate) fn takes(x: &Tensor) -> bool {
     x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16) && is_fused()
 }
 
-/// A dropout mask: element i is dropped if [`DropMask::draw`] of i is below `threshold`.
+/// A dropout mask: element i is dropped if a hash of `seed` and `first` + i is below `threshold`. The same struct is in
+/// `native/kernels.h`.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DropMask {
     pub(super) seed: u64,
@@ -129,6 +129,8 @@ pub(crate) struct DropMask {
     pub(super) threshold: u32,
     /// The factor of the elements that stay.
     pub(super) kept: f32,
+    /// The index of the first element, which may lie in a larger tensor.
+    pub(super) first: u64,
 }
 
 impl DropMask {
@@ -136,6 +138,7 @@ impl DropMask {
         seed: 0,
         threshold: 0,
         kept: 1.0,
+        first: 0,
     };
 }
 
@@ -210,8 +213,10 @@ pub(super) struct Rows<'a> {
     pub(super) heads: i64,
     pub(super) kv_heads: i64,
     pub(super) causal: bool,
-    /// On the probabilities; the index is that of the padded grid `[B, H, longest q, longest k]`.
+    /// On the probabilities; the index is that of the padded grid `[B, H, grid[0], grid[1]]`.
     pub(super) mask: DropMask,
+    /// The most queries and keys that a row may have.
+    pub(super) grid: [i64; 2],
 }
 
 /// Attention of `q` `[Tq, heads · w]` to `k` and `v` `[Tk, kv_heads · w]` within rows: `[Tq, heads · w]`.
@@ -229,9 +234,8 @@ pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, rows: &Rows) -> Tens
             rows.heads,
             rows.kv_heads,
             rows.causal,
-            mask.seed,
-            mask.threshold,
-            mask.kept,
+            mask,
+            rows.grid.as_ptr(),
         )
     })
 }
@@ -268,9 +272,8 @@ pub(super) fn disentangled(q: &Tensor, k: &Tensor, v: &Tensor, rows: &Rows, rela
             q_len.len().min(k_len.len()) as i64,
             rows.heads,
             relative.scale,
-            mask.seed,
-            mask.threshold,
-            mask.kept,
+            mask,
+            rows.grid.as_ptr(),
         )
     })
 }
@@ -278,7 +281,7 @@ pub(super) fn disentangled(q: &Tensor, k: &Tensor, v: &Tensor, rows: &Rows, rela
 /// `x` times the mask.
 pub(super) fn drop(x: &Tensor, mask: DropMask) -> Tensor {
     // SAFETY: a living tensor.
-    tensor(unsafe { lora_dropout(x.as_ptr(), mask.seed, mask.threshold, mask.kept) })
+    tensor(unsafe { lora_dropout(x.as_ptr(), &mask) })
 }
 
 /// LN(a + x) for `a` and `x` `[T, d]` and the LayerNorm with `weight` and `bias` `[d]`.

@@ -1,5 +1,6 @@
 //! AdamW over plain tensors: exact resume needs the optimiser's state, which tch's optimisers do not expose.
 
+use super::ranks;
 use crate::nn::{self, AdamUpdate, NamedParam, Params, Updated, copy, fits};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,58 @@ impl AdamW {
 
     fn gradients(&self) -> impl Iterator<Item = Tensor> {
         self.slots.iter().map(|s| s.param.grad()).filter(Tensor::defined)
+    }
+
+    /// Appends all gradients to `flat`, zeros for a variable without one, and then 1 or 0 for each variable: whether it has
+    /// one.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub(super) fn flatten(&self, flat: &mut Vec<f32>) -> Result<()> {
+        let mut has = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let gradient = slot.param.grad();
+            has.push(if gradient.defined() { 1.0 } else { 0.0 });
+            if gradient.defined() {
+                flat.extend(ranks::read(&gradient)?);
+            } else {
+                flat.resize(flat.len() + slot.param.numel(), 0.0);
+            }
+        }
+        flat.extend(has);
+        Ok(())
+    }
+
+    /// The numbers that [`AdamW::flatten`] appends.
+    pub(super) fn flat_len(&self) -> usize {
+        self.slots.iter().map(|slot| slot.param.numel() + 1).sum()
+    }
+
+    /// Takes the gradients back from `flat`, the sum of several ranks' [`AdamW::flatten`].
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub(super) fn unflatten(&self, flat: &[f32]) -> Result<()> {
+        let (mut rest, has) = flat.split_at(flat.len() - self.slots.len());
+        for (slot, has) in self.slots.iter().zip(has) {
+            let (values, after) = rest.split_at(slot.param.numel());
+            rest = after;
+            if *has == 0.0 {
+                continue;
+            }
+            if !slot.param.grad().defined() {
+                // There is no other way to give a variable a gradient.
+                (&slot.param * 0.0).sum(Kind::Float).backward();
+            }
+            let _guard = tch::no_grad_guard();
+            ranks::write(&slot.param.grad(), values)?;
+        }
+        Ok(())
+    }
+
+    /// Continues after `step` updates, with the variables and the state as they are.
+    pub(super) fn continue_from(&mut self, step: u64) {
+        self.step = step;
     }
 
     /// Updates the variables with learning rate `lr`, then sets the gradients to zero.

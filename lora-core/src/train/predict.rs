@@ -1,6 +1,7 @@
 //! Evaluation: a model's outputs without dropout.
 
-use super::{Objective, loss};
+use super::ranks::floats;
+use super::{Alone, Objective, Ranks, loss};
 use crate::batch::{Batch, Row};
 use crate::device::guarded;
 use crate::model::Model;
@@ -29,26 +30,62 @@ pub fn check_rows<'r>(model: &dyn Model, rows: impl IntoIterator<Item = &'r Row>
     Ok(())
 }
 
+/// Forward passes for evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct Passes<'a> {
+    /// Rows a pass.
+    pub batch_size: usize,
+    /// Where the model is.
+    pub device: Device,
+    /// Who computes them. Each pass is computed by one rank, and all get the results.
+    pub ranks: &'a dyn Ranks,
+}
+
+impl Passes<'_> {
+    /// What `pass` returns for the rows of each pass, in their order.
+    fn each(&self, model: &dyn Model, rows: &[Row], pass: &dyn Fn(&Batch) -> Result<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+        check_rows(model, rows)?;
+        let _guard = tch::no_grad_guard();
+        let chunks: Vec<&[Row]> = rows.chunks(self.batch_size.max(1)).collect();
+        self.ranks.deal(chunks.len(), &mut |i| {
+            let chunk: Vec<&Row> = chunks[i].iter().collect();
+            guarded("evaluating", || pass(&Batch::new(&chunk, self.device)?))
+        })
+    }
+}
+
 /// The outputs of the head for `rows`: one vector per row, in their order, without dropout.
 ///
 /// # Errors
 /// Rows that do not fit the model; [`Error::OutOfMemory`].
 pub fn predict(model: &dyn Model, rows: &[Row], batch_size: usize, device: Device) -> Result<Vec<Vec<f32>>> {
-    check_rows(model, rows)?;
-    let _guard = tch::no_grad_guard();
-    let mut outputs = Vec::with_capacity(rows.len());
-    for chunk in rows.chunks(batch_size.max(1)) {
-        let chunk: Vec<&Row> = chunk.iter().collect();
-        guarded("evaluating", || {
-            let out = model
-                .forward(&Batch::new(&chunk, device)?, false)
-                .to_device(Device::Cpu);
-            let flat: Vec<f32> = Vec::try_from(out.reshape([-1])).map_err(Error::torch("reading the outputs"))?;
-            outputs.extend(flat.chunks(flat.len() / chunk.len()).map(<[f32]>::to_vec));
-            Ok(())
-        })?;
+    predict_by(
+        model,
+        rows,
+        &Passes {
+            batch_size,
+            device,
+            ranks: &Alone,
+        },
+    )
+}
+
+/// [`predict`] by several ranks, all of which get all outputs.
+///
+/// # Errors
+/// As [`predict`], on any rank.
+pub fn predict_by(model: &dyn Model, rows: &[Row], passes: &Passes) -> Result<Vec<Vec<f32>>> {
+    let outputs = passes.each(model, rows, &|batch| {
+        let out = model.forward(batch, false).to_device(Device::Cpu);
+        let flat: Vec<f32> = Vec::try_from(out.reshape([-1])).map_err(Error::torch("reading the outputs"))?;
+        Ok(flat.iter().flat_map(|value| value.to_le_bytes()).collect())
+    })?;
+    let mut all = Vec::with_capacity(rows.len());
+    for (chunk, bytes) in rows.chunks(passes.batch_size.max(1)).zip(outputs) {
+        let flat = floats(&bytes);
+        all.extend(flat.chunks(flat.len() / chunk.len()).map(<[f32]>::to_vec));
     }
-    Ok(outputs)
+    Ok(all)
 }
 
 /// How well a language model predicts the scored tokens of some rows.
@@ -67,23 +104,39 @@ pub struct TokenScores {
 /// # Errors
 /// Rows that do not fit the model or have no scored token; [`Error::OutOfMemory`].
 pub fn token_scores(model: &dyn Model, rows: &[Row], batch_size: usize, device: Device) -> Result<TokenScores> {
-    check_rows(model, rows)?;
-    let _guard = tch::no_grad_guard();
+    token_scores_by(
+        model,
+        rows,
+        &Passes {
+            batch_size,
+            device,
+            ranks: &Alone,
+        },
+    )
+}
+
+/// [`token_scores`] by several ranks, all of which get the scores of all rows.
+///
+/// # Errors
+/// As [`token_scores`], on any rank.
+pub fn token_scores_by(model: &dyn Model, rows: &[Row], passes: &Passes) -> Result<TokenScores> {
+    let scores = passes.each(model, rows, &|batch| {
+        let logits = model.forward(batch, false);
+        let count = logits.size()[0] as f64;
+        let mean = loss(&logits, batch, Objective::Tokens { label_smoothing: 0.0 });
+        let hits = logits.argmax(-1, false).eq_tensor(&batch.targets).sum(Kind::Double);
+        let read = |t: &Tensor| f64::try_from(t).map_err(Error::torch("reading the loss"));
+        let scores = [count * read(&mean)?, read(&hits)?, count];
+        Ok(scores.iter().flat_map(|value| value.to_le_bytes()).collect())
+    })?;
+    // In the order of rows, so that the sums do not depend on who computed them.
     let (mut loss_sum, mut right, mut tokens) = (0.0, 0.0, 0.0);
-    for chunk in rows.chunks(batch_size.max(1)) {
-        let chunk: Vec<&Row> = chunk.iter().collect();
-        guarded("evaluating", || {
-            let batch = Batch::new(&chunk, device)?;
-            let logits = model.forward(&batch, false);
-            let count = logits.size()[0] as f64;
-            let mean = loss(&logits, &batch, Objective::Tokens { label_smoothing: 0.0 });
-            let hits = logits.argmax(-1, false).eq_tensor(&batch.targets).sum(Kind::Double);
-            let read = |t: &Tensor| f64::try_from(t).map_err(Error::torch("reading the loss"));
-            loss_sum += count * read(&mean)?;
-            right += read(&hits)?;
-            tokens += count;
-            Ok(())
-        })?;
+    for bytes in scores {
+        if let ([loss, hits, count], _) = bytes.as_chunks() {
+            loss_sum += f64::from_le_bytes(*loss);
+            right += f64::from_le_bytes(*hits);
+            tokens += f64::from_le_bytes(*count);
+        }
     }
     Ok(TokenScores {
         loss: loss_sum / tokens,

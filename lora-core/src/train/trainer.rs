@@ -1,7 +1,7 @@
 //! The training loop.
 
 use super::predict::check_rows;
-use super::{Checkpoint, Criterion, Eval, FitConfig, Progress, Schedule, Select, Stepper, select_best};
+use super::{Checkpoint, Criterion, Eval, FitConfig, Progress, Ranks, Schedule, Select, Stepper, Traffic, select_best};
 use crate::batch::Row;
 use crate::device::synchronize;
 use crate::model::Model;
@@ -68,6 +68,8 @@ pub enum Event<'a> {
 pub struct Fitted {
     /// All evaluations, and times summed over all attempts.
     pub progress: Progress,
+    /// What the ranks have sent each other in the last attempt.
+    pub traffic: Traffic,
 }
 
 /// Evaluates the model: metric name to value, none if the metric is undefined.
@@ -98,8 +100,10 @@ pub struct Trainer<'a> {
     pub keep: Option<BestCheckpoint<'a>>,
     /// The metric of early stopping.
     pub criterion: Option<&'a Criterion>,
-    /// When true (Ctrl-C), the run writes a checkpoint and stops after the current step.
+    /// When true (Ctrl-C) on any rank, the run writes a checkpoint and stops after the current step.
     pub stop: Option<&'a AtomicBool>,
+    /// Who trains: [`super::Alone`], or several processes that share each batch. Rank 0 reads and writes the files.
+    pub ranks: &'a dyn Ranks,
 }
 
 /// Steps between reads of the loss; each read synchronises with the GPU.
@@ -138,6 +142,7 @@ impl<'a> Trainer<'a> {
         }
         Ok(Fitted {
             progress: state.progress,
+            traffic: state.stepper.traffic(),
         })
     }
 
@@ -171,16 +176,9 @@ impl<'a> Trainer<'a> {
             let what = "early stopping needs a metric that epochs are compared by, and this run has none";
             return Err(Error::Config(what.into()));
         }
-        let mut stepper = Stepper::new(self.model, self.params, c, schedule.kind(c.schedule))?;
-        let progress = match self.checkpoint {
-            Some(checkpoint) => {
-                let warn = |why: &str| tracing::warn!("{why}");
-                checkpoint
-                    .restore_or_start_anew(&mut stepper.optim, warn)?
-                    .unwrap_or_default()
-            }
-            None => Progress::default(),
-        };
+        let stepper = Stepper::new(self.model, self.params, c, schedule.kind(c.schedule));
+        let mut stepper = self.ranks.agree(stepper)?.by(self.ranks);
+        let progress = self.restore(&mut stepper)?;
         Ok(State {
             stepper,
             total,
@@ -188,6 +186,28 @@ impl<'a> Trainer<'a> {
             pending: Vec::new(),
             since: Instant::now(),
         })
+    }
+
+    /// Restores rank 0's checkpoint on all ranks, and returns its progress: the start, if there is none.
+    fn restore(&self, stepper: &mut Stepper) -> Result<Progress> {
+        let warn = |why: &str| tracing::warn!("{why}");
+        let restored = match self.checkpoint.filter(|_| self.ranks.is_first()) {
+            Some(checkpoint) => checkpoint.restore_or_start_anew(&mut stepper.optim, warn),
+            None => Ok(None),
+        };
+        let progress = self.ranks.agree(restored)?.unwrap_or_default();
+        if self.ranks.is_alone() {
+            return Ok(progress);
+        }
+        let fault = |e: serde_json::Error| Error::Ranks(format!("the progress of rank 0 cannot be read: {e}"));
+        let mut text = serde_json::to_vec(&progress).map_err(fault)?;
+        self.ranks.broadcast(&mut text)?;
+        let progress: Progress = serde_json::from_slice(&text).map_err(fault)?;
+        if progress.step > 0 {
+            self.ranks.copy_first(&stepper.optim.state())?;
+            stepper.optim.continue_from(progress.step);
+        }
+        Ok(progress)
     }
 
     fn epoch(
@@ -205,13 +225,13 @@ impl<'a> Trainer<'a> {
         for group in order.chunks(c.batch_size * c.accumulate).skip(done) {
             let group: Vec<&Row> = group.iter().map(|i| &rows[*i]).collect();
             let step = state.progress.step + 1;
-            let loss = state.stepper.step(&group)?;
+            let asked = || self.stop.is_some_and(|s| s.load(Ordering::Relaxed));
+            let (loss, stop) = state.stepper.step_until(&group, &asked)?;
             state.pending.push(loss);
             state.progress.step = step;
             state.progress.tokens += group.iter().map(|r| r.ids.len() as u64).sum::<u64>();
             let end = step.is_multiple_of(per_epoch);
             let save = !end && c.checkpoint_every > 0 && step.is_multiple_of(c.checkpoint_every);
-            let stop = self.stop.is_some_and(|s| s.load(Ordering::Relaxed));
             if state.pending.len() >= LOG_EVERY || end || save || stop {
                 self.log_losses(state, observe)?;
             }
@@ -262,11 +282,15 @@ impl<'a> Trainer<'a> {
         observe: &mut dyn FnMut(Event),
     ) -> Result<()> {
         synchronize(self.config.device);
+        if !self.ranks.is_alone() {
+            // On processors of different kinds the last bits of the updates may differ.
+            self.ranks.copy_first(&state.stepper.optim.state())?;
+        }
         state.progress.train_seconds += state.since.elapsed().as_secs_f64();
         let started = Instant::now();
         let metrics = {
             let _evaluation = phase(Phase::Evaluation, self.config.device);
-            evaluate(self.model)?
+            self.ranks.agree(evaluate(self.model))?
         };
         state.progress.eval_seconds += started.elapsed().as_secs_f64();
         let train_loss = state.progress.epoch_loss / per_epoch as f64;
@@ -277,7 +301,7 @@ impl<'a> Trainer<'a> {
             train_loss,
             metrics,
         });
-        self.keep_best(&state.progress.evals)?;
+        self.ranks.agree(self.keep_best(&state.progress.evals))?;
         state.since = Instant::now();
         self.save(state)?;
         if let Some(eval) = state.progress.evals.last() {
@@ -289,7 +313,7 @@ impl<'a> Trainer<'a> {
     /// Writes the trained variables if the last evaluation is the selected one so far. Before the checkpoint: a run
     /// killed between the two writes them again.
     fn keep_best(&self, evals: &[Eval]) -> Result<()> {
-        let (Some(keep), Some(last)) = (&self.keep, evals.last()) else {
+        let (Some(keep), Some(last), true) = (&self.keep, evals.last(), self.ranks.is_first()) else {
             return Ok(());
         };
         let selected = select_best(evals, keep.criterion, keep.select);
@@ -312,10 +336,11 @@ impl<'a> Trainer<'a> {
     fn save(&self, state: &mut State) -> Result<()> {
         state.progress.train_seconds += state.since.elapsed().as_secs_f64();
         state.since = Instant::now();
-        match self.checkpoint {
-            Some(checkpoint) => checkpoint.save(&state.stepper.optim, &state.progress),
-            None => Ok(()),
-        }
+        self.ranks
+            .agree(match self.checkpoint.filter(|_| self.ranks.is_first()) {
+                Some(checkpoint) => checkpoint.save(&state.stepper.optim, &state.progress),
+                None => Ok(()),
+            })
     }
 }
 

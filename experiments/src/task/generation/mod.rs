@@ -8,12 +8,12 @@ use crate::config::settings::DecodeConfig;
 use crate::task::generation::scorers::Scorers;
 use crate::task::generation::so_far::TextsSoFar;
 use crate::task::run_paths::RunPaths;
-use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs, StageScores, finite};
+use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs, StageScores, agreed, finite};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
 use datasets::text::{Dataset, Prompt};
-use lora_core::generate::{GenerationSettings, Generator};
+use lora_core::generate::{Generation, GenerationSettings, Generator};
 use lora_core::model::Model;
 use lora_core::profile::{Phase, phase};
 use lora_core::seed::derive;
@@ -75,44 +75,73 @@ impl GenerationTask {
         })
     }
 
-    /// Generates all texts, or those that are missing; `progress` gets their number after each batch.
+    /// Generates all texts, or those that are missing; `progress` gets their number. Each rank generates the next batch, and the
+    /// first keeps and returns the texts of all.
     fn generate(
         &self,
         model: &dyn Model,
         context: &StageContext,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<String>> {
-        let paths = &context.paths;
-        let mut so_far = TextsSoFar::open(&paths.texts_so_far(), self.ids.len())?;
+        let ranks = context.ranks;
+        let mut so_far = self.texts_so_far(context)?;
+        let batches = self.batches();
+        let mut missing: Vec<u8> = batches.iter().map(|batch| u8::from(!so_far.has(batch))).collect();
+        ranks.broadcast(&mut missing)?;
         progress(so_far.texts.len());
-        for (number, batch) in self.batches().into_iter().enumerate() {
-            let settings = self.settings(derive(context.seed, "texts", number as u64));
-            if batch.iter().all(|row| so_far.texts.contains_key(row)) {
-                continue;
-            }
-            if context.stop.load(Ordering::Relaxed) {
+        let missing: Vec<usize> = (0..batches.len()).filter(|number| missing[*number] == 1).collect();
+        for round in missing.chunks(ranks.size()) {
+            if ranks.any(context.stop.load(Ordering::Relaxed))? {
                 let (done, total) = (so_far.texts.len(), self.ids.len());
                 return Err(lora_core::Error::GenerationStopped { done, total }.into());
             }
-            let generator = Generator {
-                model,
-                settings: &settings,
-                batch_size: batch.len(),
-                device: context.device,
-                stop: Some(context.stop),
-            };
-            let ids: Vec<Vec<i64>> = batch.iter().map(|row| self.ids[*row].clone()).collect();
-            let written = generator.generate(&ids, &mut |_| {})?;
-            let texts = batch
+            let written = ranks.deal(round.len(), &mut |i| {
+                let texts = self.batch(model, context, (round[i], &batches[round[i]]))?;
+                serde_json::to_vec(&texts).map_err(|e| lora_core::Error::Ranks(e.to_string()))
+            })?;
+            let written: Vec<Vec<(usize, String)>> = written
                 .iter()
-                .zip(written)
-                .map(|(row, g)| Ok((*row, self.text(&g.tokens)?)));
-            so_far.add(texts.collect::<Result<_>>()?)?;
+                .map(|texts| serde_json::from_slice(texts))
+                .collect::<Result<_, _>>()?;
+            let added = so_far.add(written.concat());
+            agreed(ranks, added)?;
             progress(so_far.texts.len());
         }
         let mut texts = so_far.texts;
         let all = (0..self.ids.len()).map(|row| texts.remove(&row).unwrap_or_default());
         Ok(all.collect())
+    }
+
+    /// The texts of an earlier attempt, which the first rank knows.
+    fn texts_so_far(&self, context: &StageContext) -> Result<TextsSoFar> {
+        let opened = match context.ranks.is_first() {
+            true => TextsSoFar::open(&context.paths.texts_so_far(), self.ids.len()),
+            false => Ok(TextsSoFar::elsewhere()),
+        };
+        agreed(context.ranks, opened)
+    }
+
+    /// The texts of the contexts `rows`, the batch with this number.
+    fn batch(
+        &self,
+        model: &dyn Model,
+        context: &StageContext,
+        (number, rows): (usize, &[usize]),
+    ) -> lora_core::Result<Vec<(usize, String)>> {
+        let settings = self.settings(derive(context.seed, "texts", number as u64));
+        let generator = Generator {
+            model,
+            settings: &settings,
+            batch_size: rows.len(),
+            device: context.device,
+            // Several ranks stop together, after a batch.
+            stop: context.ranks.is_alone().then_some(context.stop),
+        };
+        let ids: Vec<Vec<i64>> = rows.iter().map(|row| self.ids[*row].clone()).collect();
+        let written = generator.generate(&ids, &mut |_| {})?;
+        let text = |(row, g): (&usize, Generation)| Ok((*row, self.text(&g.tokens)?));
+        let texts: Result<Vec<_>> = rows.iter().zip(written).map(text).collect();
+        texts.map_err(|e| lora_core::Error::Config(format!("{e:#}")))
     }
 
     /// The contexts of each batch, by length. They are the same in each process, so that a resumed run computes the same texts.
@@ -241,6 +270,9 @@ impl PostTraining for GenerationTask {
 
     fn run(&self, model: &dyn Model, context: &StageContext, progress: &mut dyn FnMut(usize)) -> Result<StageScores> {
         let texts = self.generate(model, context, progress)?;
+        if !context.ranks.is_first() {
+            return Ok(StageScores::default());
+        }
         let scores = self.score(&texts, context.scorers)?;
         let lines: Result<Vec<String>> = texts.iter().enumerate().map(|(row, text)| line(row, text)).collect();
         support::write_atomic(context.paths.texts(), lines?.concat().as_bytes())?;

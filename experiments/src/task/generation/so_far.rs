@@ -42,7 +42,8 @@ fn check(row: usize, text: &str) -> String {
 #[derive(Debug)]
 pub(super) struct TextsSoFar {
     path: PathBuf,
-    file: std::fs::File,
+    /// None on a rank that keeps no texts.
+    file: Option<std::fs::File>,
     /// The text of each context that has one.
     pub texts: HashMap<usize, String>,
 }
@@ -85,9 +86,23 @@ impl TextsSoFar {
         };
         Ok(TextsSoFar {
             path: path.to_path_buf(),
-            file: make().with_context(|| format!("opening {}", path.display()))?,
+            file: Some(make().with_context(|| format!("opening {}", path.display()))?),
             texts,
         })
+    }
+
+    /// Those of a rank that keeps none itself.
+    pub fn elsewhere() -> TextsSoFar {
+        TextsSoFar {
+            path: PathBuf::new(),
+            file: None,
+            texts: HashMap::new(),
+        }
+    }
+
+    /// Whether each of the contexts `rows` has its text.
+    pub fn has(&self, rows: &[usize]) -> bool {
+        rows.iter().all(|row| self.texts.contains_key(row))
     }
 
     /// Adds the texts of a batch, in the file first.
@@ -100,11 +115,10 @@ impl TextsSoFar {
             lines += &serde_json::to_string(&CheckedLine::new(*row, text))?;
             lines.push('\n');
         }
-        let written = self
-            .file
-            .write_all(lines.as_bytes())
-            .and_then(|()| self.file.sync_data());
-        written.with_context(|| format!("writing {}", self.path.display()))?;
+        if let Some(file) = &mut self.file {
+            let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
+            written.with_context(|| format!("writing {}", self.path.display()))?;
+        }
         self.texts.extend(batch);
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::Result;
 use crate::batch::{Batch, Layout};
 use crate::nn::{
     Activation, ActivationCheckpointing, Attention, Embedding, Init, Linear, Norm, Owner, ParamKind, Relative, Role,
-    Scope, SoftPrompt, dropout,
+    Scope, SoftPrompt, dropout, shared_by_rows,
 };
 use config::Config;
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl Body for Encoder {
             None => words,
         };
         let embedded = dropout(&self.norm.forward(&words), self.dropout, train); // [T, d]
-        let near = Near::new(&self.positions, batch.layout.width, embedded.device());
+        let near = Near::new(&self.positions, &batch.layout, embedded.device());
         let (batch, near, positions) = (Rc::new(batch), Rc::new(near), &self.positions);
         let mut x = embedded;
         for (i, block) in self.blocks.iter().enumerate() {
@@ -192,7 +192,7 @@ impl Positions {
             Some(norm) => norm.forward(&x),
             None => x,
         };
-        dropout(&x, self.dropout, train)
+        shared_by_rows(|| dropout(&x, self.dropout, train))
     }
 
     /// The row of the embedding for each of `distances`: one row per distance near zero, then buckets of logarithmic
@@ -212,22 +212,25 @@ impl Positions {
     }
 }
 
-/// The rows of the position embedding that a batch of some width uses; blocks project only these.
+/// The rows of the position embedding that a batch of some width uses; blocks project only these. Ranks that share a batch use
+/// those of the whole batch, on which dropout is the same for all.
 #[derive(Debug)]
 struct Near {
     /// Rows of the embedding, `[W]`, in order.
     rows: Tensor,
-    /// Index into `rows` for each query and key, `[L, L]`.
+    /// Index into `rows` for each query and key of this batch, `[L, L]`.
     index: Tensor,
     /// Likewise for each distance (query - key) from 1 - L to L - 1.
     at: Vec<i64>,
 }
 
 impl Near {
-    fn new(positions: &Positions, width: i64, device: Device) -> Near {
-        let distances = Tensor::arange_start(1 - width, width, (Kind::Int64, Device::Cpu));
+    fn new(positions: &Positions, layout: &Layout, device: Device) -> Near {
+        let (width, whole) = (layout.width, layout.whole.width);
+        let distances = Tensor::arange_start(1 - whole, whole, (Kind::Int64, Device::Cpu));
         let row = positions.row_of(&distances); // increases with the distance
         let (first, last) = (row.int64_value(&[0]), row.int64_value(&[-1]));
+        let row = row.narrow(0, whole - width, 2 * width - 1);
         let places = Tensor::arange(width, (Kind::Int64, Device::Cpu));
         let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1); // [L, L], from 0
         let index = (&row - first).index_select(0, &distance.view(-1)).view([width, width]);
@@ -345,7 +348,7 @@ impl Block {
             (Some(bias), Some(mask)) => Some(bias + mask),
             (bias, mask) => bias.or(mask),
         };
-        let out = self.attention.attend(&q, &k, &v, mask.as_ref(), false, train);
+        let out = self.attention.attend([&q, &k, &v], mask.as_ref(), false, layout, train);
         let out = out.transpose(1, 2).reshape([-1, dim]);
         if first_only { out } else { layout.unpad(&out) }
     }
@@ -363,10 +366,8 @@ impl Block {
             return None;
         }
         let (key, query) = self.projections();
-        let (keys, queries) = (
-            key.map(|l| l.forward(rows, train)),
-            query.map(|l| l.forward(rows, train)),
-        );
+        let of_positions = |linear: &Linear| shared_by_rows(|| linear.forward(rows, train));
+        let (keys, queries) = (key.map(of_positions), query.map(of_positions));
         let width = qkv[0].size()[1] / self.attention.heads;
         let relative = Relative {
             keys: keys.as_ref(),
@@ -401,7 +402,10 @@ impl Block {
     ) -> Option<Tensor> {
         let scale = 1.0 / (q.size()[3] as f64).sqrt();
         let (key, query) = self.projections();
-        let heads = |linear: &Linear| self.attention.split(&linear.forward(rows, train), 1).transpose(-2, -1); // [1, H, d / H, W]
+        let heads = |linear: &Linear| {
+            let projected = shared_by_rows(|| linear.forward(rows, train));
+            self.attention.split(&projected, 1).transpose(-2, -1) // [1, H, d / H, W]
+        };
         let (queries, keys) = (q.size(), k.size());
         let content_to_position = key.map(|key| {
             let at = index.expand([queries[0], queries[1], queries[2], keys[2]], false);
