@@ -55,8 +55,8 @@ pub(crate) fn counted(tables: &[Table], figures: &[Figure]) -> Option<String> {
     let against = |one: &&Conclusion| one.tests.iter().any(|test| test.outcome == Outcome::Contradicted);
     let contradicted = all.iter().filter(against).count();
     let few = |one: &&Conclusion| {
-        let untested = |test: &&Verdict| matches!(&test.outcome, Outcome::NotShown(why) if why.starts_with("n = "));
-        one.tests.iter().all(|test| untested(&test))
+        let untested = |test: &Verdict| matches!(&test.outcome, Outcome::NotShown(why) if why.starts_with("n = "));
+        one.tests.iter().all(|test| untested(test))
     };
     let few = all.iter().filter(few).count();
     (!all.is_empty()).then(|| {

@@ -19,6 +19,17 @@ fn pass(cell: &LatencyCell) -> Result<Estimate, String> {
     enough.then_some(estimate).ok_or_else(|| few(n))
 }
 
+/// The smallest and the largest: `+1.1 % to +6.6 %`.
+fn percents(of: impl Iterator<Item = f64>) -> String {
+    let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+    format!("{low:+.1} % to {high:+.1} %")
+}
+
+/// Batch and length of a place: `4 x 128`.
+fn size((_, batch, length): &(u64, u32, u32)) -> String {
+    format!("{batch} x {length}")
+}
+
 /// Table 1 and Figure 5: adapters slow every pass down, by over 30 % for the smallest input, and less for the largest. Passes take
 /// the place of seeds.
 #[must_use]
@@ -38,10 +49,6 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
     let ratio = |(cell, base, _): &(&LatencyCell, &LatencyCell, f64)| -> Result<Estimate, String> {
         Ok(Estimate::sum(&[(1.0, pass(cell)?), (-1.0, pass(base)?)]))
     };
-    let percents = |of: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-        format!("{low:+.1} % to {high:+.1} %")
-    };
     let slower: Vec<Tested> = slowed.iter().map(|s| above(ratio(s), 0.0)).collect();
     let here = || slowed.iter().filter(|(c, ..)| tokens(c) == *least);
     let much: Vec<Tested> = here().map(|s| above(ratio(s), 1.3f64.ln())).collect();
@@ -49,16 +56,13 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
         Claim {
             statement: "adapters slow every pass down".to_owned(),
             about: String::new(),
-            numbers: percents(&mut slowed.iter().map(|s| s.2)),
+            numbers: percents(slowed.iter().map(|s| s.2)),
             tested: all(&slower),
         },
         Claim {
-            statement: format!(
-                "some adapter slows a pass down by over 30 % at {} x {}",
-                least.1, least.2
-            ),
+            statement: format!("some adapter slows a pass down by over 30 % at {}", size(least)),
             about: String::new(),
-            numbers: percents(&mut here().map(|s| s.2)),
+            numbers: percents(here().map(|s| s.2)),
             tested: any(&much),
         },
     ];
@@ -79,8 +83,9 @@ pub fn latency(found: &Latency) -> Vec<Claim> {
         };
         claims.push(Claim {
             statement: format!(
-                "adapters slow a pass down less at {} x {} than at {} x {}",
-                most.1, most.2, least.1, least.2
+                "adapters slow a pass down less at {} than at {}",
+                size(most),
+                size(least)
             ),
             about: String::new(),
             numbers: format!("{} and {} on average", percent(*most), percent(*least)),

@@ -88,7 +88,7 @@ fn figure(model: &str, runs: &[&RunRecord], name: &str) -> Option<Figure> {
         panels.push(row.iter().map(|task| panel(task, &sizes)).collect());
     }
     let mut foot = vec![format!(
-        "Model: {model}. {} A point: {}; hollow: one seed. A line joins what differs in size alone; letters are the matrices that LoRA \
+        "Model: {model}. {} A point: {}; hollow: one seed; at the edge: with its value. A line joins what differs in size alone; letters are the matrices that LoRA \
         adapts (lr: the learning rate, where they are the same). Dashed: full fine-tuning, its band the spread. Parameters are counted without \
         the task's head, which trains {} besides; the head alone (none) is not drawn.",
         seeds_of(runs),

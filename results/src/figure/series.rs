@@ -105,7 +105,7 @@ fn draw_labels(chart: &mut Chart<'_>, all: &[Series], range: (f64, f64)) -> Draw
         let beyond = |p: &&Point| p.y < range.0 || p.y > range.1;
         labels.extend(series.points.iter().filter(beyond).map(|p| Label {
             at: (p.x, p.y.clamp(range.0, range.1)),
-            text: format!("{} {:.1}", if p.y < range.0 { "below:" } else { "above:" }, p.y),
+            text: format!("at {:.1}", p.y),
             colour: colour(series),
         }));
         let last = series.points.last().filter(|_| !series.label.is_empty());
@@ -153,6 +153,35 @@ fn draw_labels(chart: &mut Chart<'_>, all: &[Series], range: (f64, f64)) -> Draw
     Ok(())
 }
 
+const CROSS: [(i32, i32); 12] = [
+    (-2, -6),
+    (2, -6),
+    (2, -2),
+    (6, -2),
+    (6, 2),
+    (2, 2),
+    (2, 6),
+    (-2, 6),
+    (-2, 2),
+    (-6, 2),
+    (-6, -2),
+    (-2, -2),
+];
+const TIMES: [(i32, i32); 12] = [
+    (-6, -3),
+    (-3, -6),
+    (0, -3),
+    (3, -6),
+    (6, -3),
+    (3, 0),
+    (6, 3),
+    (3, 6),
+    (0, 3),
+    (-3, 6),
+    (-6, 3),
+    (-3, 0),
+];
+
 /// Corners of a marker around its centre, in pixels, closed.
 fn outline(marker: Marker) -> Vec<(i32, i32)> {
     let mut corners: Vec<(i32, i32)> = match marker {
@@ -182,40 +211,8 @@ fn outline(marker: Marker) -> Vec<(i32, i32)> {
             (-7, -2),
             (-2, -2),
         ],
-        Marker::Cross => {
-            let quarter = [
-                (-2, -6),
-                (2, -6),
-                (2, -2),
-                (6, -2),
-                (6, 2),
-                (2, 2),
-                (2, 6),
-                (-2, 6),
-                (-2, 2),
-                (-6, 2),
-                (-6, -2),
-                (-2, -2),
-            ];
-            quarter.to_vec()
-        }
-        Marker::Times => {
-            let arms = [
-                (-6, -3),
-                (-3, -6),
-                (0, -3),
-                (3, -6),
-                (6, -3),
-                (3, 0),
-                (6, 3),
-                (3, 6),
-                (0, 3),
-                (-3, 6),
-                (-6, 3),
-                (-3, 0),
-            ];
-            arms.to_vec()
-        }
+        Marker::Cross => CROSS.to_vec(),
+        Marker::Times => TIMES.to_vec(),
     };
     corners.extend(corners.first().copied());
     corners
