@@ -1,46 +1,126 @@
-//! A report as a self-contained HTML file, with sortable tables and inline SVG figures.
+//! Reports as self-contained HTML files, with a table of contents, sortable tables and inline SVG figures; and their index.
 
 use anyhow::Result;
+use results::figure::Style;
 use results::table::RowKind;
+use results::verdict;
 use results::{Figure, Selection, Table};
 
 use crate::report::{Part, Report, commits};
 
-/// The page.
-pub fn page(report: &Report, stored: &Selection) -> Result<String> {
-    let mut body = format!("<h1>{}</h1>\n<p>{}</p>\n", escape(report.title), escape(report.about));
+/// Most bytes of a page, unless a single figure has more.
+pub const LARGEST: usize = 1_000_000;
+
+/// A page, and what it has.
+pub struct Page {
+    /// Name of the file.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    title: String,
+    about: &'static str,
+    /// Anchors and titles of its sections.
+    sections: Vec<(String, String)>,
+}
+
+/// The pages of a report: one, or as many as [`LARGEST`] asks for.
+pub fn pages(report: &Report, stored: &Selection) -> Result<Vec<Page>> {
+    let mut parts: Vec<(String, Vec<(String, String)>)> = vec![Default::default()];
     for part in report.parts(stored)? {
-        body += &match part {
-            Part::Table(shown) => table(&shown),
-            Part::Figure(shown) => figure(&shown)?,
+        let (anchor, title, shown) = match part {
+            Part::Table(shown) => (shown.name.clone(), shown.title.clone(), table(&shown)),
+            Part::Figure(shown) => (shown.name.clone(), shown.title.clone(), figure(&shown)?),
         };
+        let section = format!("<h2 id=\"{anchor}\">{}</h2>\n{shown}", escape(&title));
+        // A tenth is left for what frames the sections.
+        let full =
+            |(body, _): &&mut (String, Vec<_>)| !body.is_empty() && body.len() + section.len() > LARGEST / 10 * 9;
+        if parts.last_mut().filter(full).is_some() {
+            parts.push(Default::default());
+        }
+        if let Some((body, sections)) = parts.last_mut() {
+            body.push_str(&section);
+            sections.push((anchor, title));
+        }
     }
-    if let Some(commits) = commits(stored) {
-        body += &format!("<footer><p>{}</p></footer>\n", escape(&commits));
+    let several = parts.len() > 1;
+    let page = |(i, (body, sections)): (usize, (String, Vec<(String, String)>))| {
+        let title = match several {
+            true => format!("{}, part {}", report.title, i + 1),
+            false => report.title.to_owned(),
+        };
+        let file = match i {
+            0 => format!("{}.html", report.name),
+            i => format!("{}-{}.html", report.name, i + 1),
+        };
+        let (about, contents) = (escape(report.about), contents(&sections, ""));
+        let head = format!(
+            "<p><a href=\"index.html\">All reports</a></p>\n<h1>{}</h1>\n<p>{about}</p>\n{contents}",
+            escape(&title)
+        );
+        let foot = commits(stored).map(|commits| format!("<footer><p>{}</p></footer>\n", escape(&commits)));
+        Page {
+            text: framed(&title, &(head + &body + &foot.unwrap_or_default())),
+            file,
+            title,
+            about: report.about,
+            sections,
+        }
+    };
+    Ok(parts.into_iter().enumerate().map(page).collect())
+}
+
+/// The page that leads to the others.
+pub fn index(pages: &[Page]) -> String {
+    let mut body = "<h1>Reports</h1>\n".to_owned();
+    for page in pages {
+        body += &format!(
+            "<h2><a href=\"{}\">{}</a></h2>\n<p>{}</p>\n{}",
+            page.file,
+            escape(&page.title),
+            escape(page.about),
+            contents(&page.sections, &page.file)
+        );
     }
-    Ok(include_str!("page.html")
-        .replace("{{title}}", &escape(report.title))
-        .replace("{{body}}", &body))
+    framed("Reports", &body)
+}
+
+fn framed(title: &str, body: &str) -> String {
+    include_str!("page.html")
+        .replace("{{title}}", &escape(title))
+        .replace("{{body}}", body)
+}
+
+/// Links to the sections of a page.
+fn contents(sections: &[(String, String)], file: &str) -> String {
+    let item =
+        |(anchor, title): &(String, String)| format!("<li><a href=\"{file}#{anchor}\">{}</a></li>\n", escape(title));
+    let items: String = sections.iter().map(item).collect();
+    format!("<nav aria-label=\"Contents\"><ol>\n{items}</ol></nav>\n")
 }
 
 fn figure(figure: &Figure) -> Result<String> {
+    let description = escape(&figure.description());
     if figure.is_empty() {
-        return Ok(format!("<p class=\"empty\">{}</p>\n", escape(&figure.caption)));
+        return Ok(format!("<p class=\"empty\">{description}</p>\n"));
     }
+    // The drawing begins with its title and description, which screen readers take for an image.
+    let drawing = figure.svg(Style::Screen)?.replacen("<svg ", "<svg role=\"img\" ", 1);
+    let verdicts = match verdict::text(&figure.verdicts) {
+        text if text.is_empty() => text,
+        text => format!(
+            "<details><summary>The paper's conclusions</summary>{}</details>",
+            escape(&text)
+        ),
+    };
     Ok(format!(
-        "<figure>\n{}<figcaption><b>{}.</b> {}</figcaption>\n</figure>\n",
-        figure.svg()?,
-        escape(&figure.title),
-        escape(&figure.caption)
+        "<figure>\n{drawing}<figcaption>{description}{verdicts}</figcaption>\n</figure>\n"
     ))
 }
 
 /// Each row is a table body of its own, the unit of sorting; rows of differences share the body of the two rows that they compare.
 fn table(table: &Table) -> String {
-    let mut out = format!(
-        "<h2>{}</h2>\n<div class=\"wide\"><table>\n<thead><tr>",
-        escape(&table.title)
-    );
+    let mut out = "<div class=\"wide\"><table>\n<thead><tr>".to_owned();
     for name in &table.header {
         out += &format!("<th><button type=\"button\">{}</button></th>", escape(name));
     }

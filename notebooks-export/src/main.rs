@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use support::write_atomic;
 
-/// Writes reports on GLUE, generated texts and Section 7: notebooks/*.ipynb and html/*.html.
+/// Writes reports on GLUE, generated texts and Section 7: notebooks/*.ipynb, html/*.html and html/index.html, which leads to them.
 ///
 /// The notebooks contain the tables, and Python code (polars, matplotlib) that recomputes them from the records.
 /// `tools/check-notebooks --write` executes them; a notebook that was executed on the same records is left as it is.
@@ -52,6 +52,7 @@ fn run(args: &Args) -> Result<Vec<String>> {
     let (notebooks, pages) = (args.out.join("notebooks"), args.out.join("html"));
     let store = relative(&args.results, &notebooks)?;
     let mut files: Vec<(PathBuf, String, &str)> = Vec::new();
+    let mut reports = Vec::new();
     for report in report::REPORTS {
         let new = notebook::notebook(report, &stored, &store.to_string_lossy(), &digest)?;
         let path = notebooks.join(format!("{}.ipynb", report.name));
@@ -66,15 +67,47 @@ fn run(args: &Args) -> Result<Vec<String>> {
                 " (not executed: tools/check-notebooks --write)",
             ));
         }
-        let path = pages.join(format!("{}.html", report.name));
-        files.push((path, html::page(report, &stored)?, ""));
+        reports.extend(html::pages(report, &stored)?);
+    }
+    files.push((pages.join("index.html"), html::index(&reports), ""));
+    let stale = stale(&pages, &reports);
+    for page in reports {
+        files.push((pages.join(page.file), page.text, ""));
     }
     let mut written = Vec::new();
     for (path, text, note) in files {
         write_atomic(&path, text.as_bytes())?;
         written.push(format!("{}{note}", path.display()));
     }
+    for path in stale {
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        written.push(format!("{} removed", path.display()));
+    }
     Ok(written)
+}
+
+/// Further pages of reports that have fewer now.
+fn stale(dir: &Path, pages: &[html::Page]) -> Vec<PathBuf> {
+    let further = |name: &str| {
+        let number = report::REPORTS
+            .iter()
+            .find_map(|report| name.strip_prefix(report.name)?.strip_prefix('-'));
+        number
+            .and_then(|number| number.strip_suffix(".html"))
+            .is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let entries = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let is_stale = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        further(&name) && !pages.iter().any(|page| page.file == name)
+    };
+    entries.filter(is_stale).collect()
 }
 
 /// Hash of all records.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use results::Selection;
+use results::verdict;
 use serde_json::{Value, json};
 
 use crate::report::{Part, Report, commits};
@@ -58,8 +59,15 @@ fn words(report: &Report, stored: &Selection) -> Result<String> {
     for part in report.parts(stored)? {
         match part {
             Part::Table(table) => text += &format!("{}\n", table.markdown()),
-            Part::Figure(figure) if figure.is_empty() => text += &format!("{}\n\n", figure.caption),
-            Part::Figure(figure) => text += &format!("**{}** {}\n\n", figure.title, figure.caption),
+            Part::Figure(figure) if figure.is_empty() => text += &format!("{}\n\n", figure.description()),
+            Part::Figure(figure) => {
+                text += &format!(
+                    "**{}** {} {}\n\n",
+                    figure.title,
+                    figure.description(),
+                    verdict::text(&figure.verdicts)
+                )
+            }
         }
     }
     text += &commits(stored).unwrap_or_default();

@@ -89,6 +89,45 @@ fn an_empty_store_still_gives_every_report() {
 }
 
 #[test]
+fn pages_have_contents_and_an_index_leads_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    run(&Args {
+        results: published,
+        out: dir.path().join("out"),
+    })
+    .unwrap();
+    let index = read(&dir, "html/index.html");
+    let files: Vec<String> = index
+        .split("<h2><a href=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    assert!(files.len() >= report::REPORTS.len());
+    for file in files {
+        let page = read(&dir, &format!("html/{file}"));
+        assert!(page.len() <= html::LARGEST, "{file}: {} bytes", page.len());
+        assert!(page.contains("href=\"index.html\""));
+        let anchors: Vec<&str> = page
+            .split("<h2 id=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        assert!(!anchors.is_empty());
+        for anchor in anchors {
+            assert!(
+                page.contains(&format!("<a href=\"#{anchor}\">")),
+                "{anchor} is not in the contents"
+            );
+            assert!(index.contains(&format!("<a href=\"{file}#{anchor}\">")), "{anchor}");
+        }
+        let images = page.matches("<svg ").count();
+        assert_eq!(page.matches("<svg role=\"img\" ").count(), images);
+        assert_eq!(page.matches("<desc>").count(), images, "each image says what it shows");
+    }
+}
+
+#[test]
 fn a_broken_record_is_left_out_and_a_folder_that_is_no_store_is_an_error() {
     let dir = exported(|dir| put(dir, &record()));
     let before = read(&dir, "html/glue.html");

@@ -102,6 +102,7 @@ impl BySetting {
             rows: numbers.iter().map(row).collect(),
             notes: self.notes(used),
             show_n: counts.len() > 1,
+            verdicts: Vec::new(),
         }
     }
 
@@ -130,11 +131,13 @@ impl BySetting {
                 x: *column as f64 + 1.0,
                 y: number.value,
                 spread: number.spread,
+                filled: number.n.is_some_and(|n| n > 1),
             };
             let series = Series {
                 name: (*method).to_owned(),
                 method: (*method).to_owned(),
                 points: columns.iter().map(point).collect(),
+                ..Series::default()
             };
             panels.entry((model, task, metric)).or_default().push(series);
         }
@@ -158,7 +161,9 @@ impl BySetting {
             name: self.stem(),
             title: format!("Score by {}", self.key),
             foot,
-            caption: format!("Scores by the value of {}.", self.key),
+            shows: format!("Scores by the value of {}.", self.key),
+            caption: seeds_of(used),
+            verdicts: Vec::new(),
             panels: panels.chunks(columns).map(<[Panel]>::to_vec).collect(),
             widths: vec![1.0; columns],
             height: 270,

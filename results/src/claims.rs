@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analysis::{
-    Comparison, Cost, CostSource, Design, Directions, Efficiency, Latency, LatencyCell, Module, PhiGrid, Projection,
-    Subspace,
-};
+use crate::analysis::{Comparison, Directions, Module, PhiGrid, Projection, Subspace};
 use crate::methods;
-use crate::stats::Estimate;
-use crate::verdict::{Claim, Scores, Tested, above, all, any, below, few, groups, mean, middle, paired};
+use crate::verdict::{Claim, Scores, Tested, above, all, any, below, groups, mean, middle, paired};
+
+mod costs;
+
+pub use costs::{efficiency, latency};
 
 /// Percentage points by which a setting may be behind and still count as equally good: the spread over seeds that the paper
 /// prints for WikiSQL (Tables 4, 5 and 6).
@@ -22,6 +22,21 @@ pub const MARGIN_LITTLE_DATA: f64 = 0.3;
 
 fn level(scores: &Scores) -> String {
     format!("{:.1}", scores.level())
+}
+
+/// A method and full fine-tuning, by averages over the same tasks, seed by seed: it matches or exceeds full fine-tuning.
+#[must_use]
+pub fn beside_full(method: &str, own: &Scores, full: &Scores) -> Claim {
+    Claim {
+        statement: format!("{} {}", methods::name(method), as_good()),
+        about: String::new(),
+        numbers: format!("{} against {}", level(own), level(full)),
+        tested: above(paired(own, full), -MARGIN),
+    }
+}
+
+fn as_good() -> String {
+    format!("matches or exceeds full fine-tuning, within {MARGIN}")
 }
 
 /// A method in one setting: a point of Figure 2.
@@ -44,7 +59,7 @@ pub fn figure2(task: &str, tried: &[TriedSetting]) -> Vec<Claim> {
     let of = |method: &str| tried.iter().filter(|t| t.method == method).collect::<Vec<_>>();
     let lora = of("lora");
     let mut claims = Vec::new();
-    let statement = format!("LoRA matches or exceeds full fine-tuning, within {MARGIN}");
+    let statement = format!("LoRA {}", as_good());
     claims.extend(like_with_like(statement, &lora, &of("full"), -MARGIN));
     for other in ["adapter_h", "pre_embed", "pre_layer"] {
         let statement = format!("LoRA is ahead of {}", methods::name(other));
@@ -61,7 +76,7 @@ pub fn figure2(task: &str, tried: &[TriedSetting]) -> Vec<Claim> {
             .map(|t| above(paired(&t.scores, &largest.scores), 0.0))
             .collect();
         claims.push(Claim {
-            statement: format!("{} fall off at the largest size", methods::name(method)),
+            statement: format!("{} falls off at the largest size", methods::name(method)),
             about: String::new(),
             numbers: format!("{} of {}", level(&largest.scores), largest.setting),
             tested: any(&behind),
@@ -392,7 +407,7 @@ pub fn weight(found: &Subspace, layer: u32) -> Vec<Claim> {
     }];
     if let Some((most, large)) = shares.last_key_value().filter(|(most, _)| *most > least) {
         claims.push(Claim {
-            statement: format!("more of it does at r = {most}"),
+            statement: format!("more of an update of W_q lies there at r = {most}"),
             about: String::new(),
             numbers: format!("{:.2}", middle(large.values().copied())),
             tested: above(groups(&values(large), &values(small)), 0.0),
@@ -456,128 +471,4 @@ fn factor(statement: &str, about: String, logs: &[f64], tested: Tested) -> Optio
         numbers: format!("{:.2} times", middle(logs.iter().copied()).exp()),
         tested,
     })
-}
-
-/// Logarithm of the mean pass, with the standard error of the relative mean.
-fn pass(cell: &LatencyCell) -> Result<Estimate, String> {
-    let n = cell.trials as usize;
-    let enough = n >= crate::verdict::FEWEST && cell.mean_ms > 0.0;
-    let error = cell.sd_ms / cell.mean_ms / (n as f64).sqrt();
-    let estimate = Estimate {
-        value: cell.mean_ms.ln(),
-        error,
-        freedom: n as f64 - 1.0,
-    };
-    enough.then_some(estimate).ok_or_else(|| few(n))
-}
-
-/// Table 1 and Figure 5: adapters slow every pass down, by over 30 % for the smallest input, and less for the largest. Passes take
-/// the place of seeds.
-#[must_use]
-pub fn latency(found: &Latency) -> Vec<Claim> {
-    let adapters = |c: &&LatencyCell| matches!(c.design, Design::AdapterL | Design::AdapterH);
-    let slowed: Vec<(&LatencyCell, &LatencyCell, f64)> = found
-        .cells
-        .iter()
-        .filter(adapters)
-        .filter_map(|c| Some((c, found.base_of(c)?, found.slowdown(c)?)))
-        .collect();
-    let tokens = |c: &LatencyCell| (u64::from(c.batch) * u64::from(c.length), c.batch, c.length);
-    let places: BTreeSet<(u64, u32, u32)> = slowed.iter().map(|(c, ..)| tokens(c)).collect();
-    let (Some(least), Some(most)) = (places.first(), places.last()) else {
-        return Vec::new();
-    };
-    let ratio = |(cell, base, _): &(&LatencyCell, &LatencyCell, f64)| -> Result<Estimate, String> {
-        Ok(Estimate::sum(&[(1.0, pass(cell)?), (-1.0, pass(base)?)]))
-    };
-    let percents = |of: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-        format!("{low:+.1} % to {high:+.1} %")
-    };
-    let slower: Vec<Tested> = slowed.iter().map(|s| above(ratio(s), 0.0)).collect();
-    let here = || slowed.iter().filter(|(c, ..)| tokens(c) == *least);
-    let much: Vec<Tested> = here().map(|s| above(ratio(s), 1.3f64.ln())).collect();
-    let mut claims = vec![
-        Claim {
-            statement: "adapters slow every pass down".to_owned(),
-            about: String::new(),
-            numbers: percents(&mut slowed.iter().map(|s| s.2)),
-            tested: all(&slower),
-        },
-        Claim {
-            statement: format!("by over 30 % with some adapter at {} x {}", least.1, least.2),
-            about: String::new(),
-            numbers: percents(&mut here().map(|s| s.2)),
-            tested: any(&much),
-        },
-    ];
-    if least != most {
-        let sum = |place| -> Result<Estimate, String> {
-            let here: Vec<_> = slowed.iter().filter(|(c, ..)| tokens(c) == place).collect();
-            let share = 1.0 / here.len() as f64;
-            let mut parts = vec![(-1.0, pass(here[0].1)?)];
-            for (cell, ..) in here {
-                parts.push((share, pass(cell)?));
-            }
-            Ok(Estimate::sum(&parts))
-        };
-        let less = || -> Result<Estimate, String> { Ok(Estimate::sum(&[(1.0, sum(*least)?), (-1.0, sum(*most)?)])) };
-        let percent = |place| {
-            let here = slowed.iter().filter(|(c, ..)| tokens(c) == place);
-            format!("{:+.1} %", middle(here.map(|s| s.2)))
-        };
-        claims.push(Claim {
-            statement: format!("less so at {} x {} than at {} x {}", most.1, most.2, least.1, least.2),
-            about: String::new(),
-            numbers: format!("{} and {} on average", percent(*most), percent(*least)),
-            tested: above(less(), 0.0),
-        });
-    }
-    claims
-}
-
-/// Section 4.2: LoRA has smaller checkpoints and trains faster in less memory. Sizes are exact; memory and speed are one
-/// measurement each, hence untested.
-#[must_use]
-pub fn efficiency(found: &Efficiency) -> Vec<Claim> {
-    let of = |name: &str| {
-        found
-            .costs
-            .iter()
-            .find(|c| c.how == CostSource::Measured && c.method == name)
-    };
-    let (Some(full), Some(lora)) = (of("full"), of("lora")) else {
-        return Vec::new();
-    };
-    let numbers = |value: &dyn Fn(&Cost) -> Option<f64>| Some((value(lora)?, value(full)?));
-    let one = || Err(few(1));
-    let mut claims = Vec::new();
-    if let Some((a, b)) = numbers(&|c| c.checkpoint_bytes.map(|n| n as f64)) {
-        claims.push(Claim {
-            statement: format!(
-                "a checkpoint of LoRA is smaller than one of full fine-tuning on {}",
-                full.model
-            ),
-            about: String::new(),
-            numbers: format!("{:.0} times; the paper has 10,000", b / a),
-            tested: Ok(if a < b { (0.0, 1.0) } else { (1.0, 0.0) }),
-        });
-    }
-    if let Some((a, b)) = numbers(&|c| c.memory_mib) {
-        claims.push(Claim {
-            statement: "LoRA trains in less memory".to_owned(),
-            about: String::new(),
-            numbers: format!("{:.2} of it; the paper has 0.29", a / b),
-            tested: one(),
-        });
-    }
-    if let Some((a, b)) = numbers(&|c| c.tokens_per_second) {
-        claims.push(Claim {
-            statement: "LoRA trains faster".to_owned(),
-            about: String::new(),
-            numbers: format!("{:.2} times the tokens a second; the paper has 1.33", a / b),
-            tested: one(),
-        });
-    }
-    claims
 }

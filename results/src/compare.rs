@@ -250,6 +250,7 @@ pub fn table(all: &[Difference]) -> Table {
             "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
         ],
         show_n: false,
+        verdicts: Vec::new(),
     }
 }
 

@@ -1,10 +1,15 @@
 //! What tables, figures and grids know of methods, one entry per kind. A method without an entry is shown under its kind and
 //! with a marker shared by all such methods.
 
+use plotters::style::RGBColor;
+
 use crate::figure::style::{
     BLUE, DARK, GREEN, Look,
-    Marker::{Circle, Cross, Diamond, Down, Left, Right, Square, Triangle},
-    OLIVE, ORANGE, PINK, SKY, YELLOW, filled, hollow,
+    Marker::{
+        self, Bar, Bowtie, Chevron, Circle, Cross, Diamond, Dome, Down, Hourglass, Left, Pentagon, Post, Right, Square,
+        Star, Times, Triangle,
+    },
+    OLIVE, ORANGE, PINK, SKY,
 };
 
 /// What is known of a kind of method, beside how it trains.
@@ -35,8 +40,12 @@ const fn facts(
     }
 }
 
+const fn look_of(colour: RGBColor, marker: Marker) -> Look {
+    Look { colour, marker }
+}
+
 /// Colour and marker of methods without an entry.
-const OTHER: Look = hollow(OLIVE, Left);
+const OTHER: Look = look_of(OLIVE, Pentagon);
 
 const RANK: &[(&str, &str)] = &[("targets", ""), ("r", "r")];
 const BOTTLENECK: &[(&str, &str)] = &[("bottleneck", "r")];
@@ -45,20 +54,28 @@ const TOKENS: &[(&str, &str)] = &[("prefix", "p"), ("infix", "i")];
 /// All entries. Each family of methods has a colour, and each method a marker of its own. Names of grids' methods list sizes in
 /// the order of their first appearance here.
 pub static METHOD_FACTS: &[MethodFacts] = &[
-    facts("lora", "LoRA", RANK, filled(BLUE, Circle)),
-    facts("dora", "DoRA", RANK, hollow(BLUE, Circle)),
-    facts("lora+pre_embed", "LoRA+PreEmbed", &[], hollow(BLUE, Down)),
-    facts("lora+pre_layer", "LoRA+PreLayer", &[], hollow(BLUE, Diamond)),
-    facts("full", "full fine-tuning", &[], filled(ORANGE, Square)),
-    facts("adapter_h", "Adapter^H", BOTTLENECK, filled(GREEN, Triangle)),
-    facts("adapter_l", "Adapter^L", BOTTLENECK, hollow(GREEN, Triangle)),
-    facts("adapter_p", "Adapter^P", BOTTLENECK, filled(GREEN, Right)),
-    facts("adapter_d", "Adapter^D", BOTTLENECK, hollow(GREEN, Right)),
-    facts("pre_embed", "prefixes as embeddings", TOKENS, filled(YELLOW, Down)),
-    facts("pre_layer", "prefixes as activations", TOKENS, filled(PINK, Diamond)),
-    facts("prefix_tuning", "prefix tuning", &[("prefix", "p")], filled(PINK, Left)),
-    facts("ft_top", "FT-Top2", &[("layers", "l")], hollow(DARK, Square)),
-    facts("bitfit", "BitFit", &[], filled(SKY, Cross)),
+    facts("full", "full fine-tuning", &[], look_of(ORANGE, Square)),
+    facts("lora", "LoRA", RANK, look_of(BLUE, Circle)),
+    facts("dora", "DoRA", RANK, look_of(BLUE, Chevron)),
+    facts("vera", "VeRA", RANK, look_of(BLUE, Dome)),
+    facts("lora+pre_embed", "LoRA+PreEmbed", &[], look_of(BLUE, Hourglass)),
+    facts("lora+pre_layer", "LoRA+PreLayer", &[], look_of(BLUE, Bowtie)),
+    facts("adapter_h", "Adapter^H", BOTTLENECK, look_of(GREEN, Triangle)),
+    facts("adapter_l", "Adapter^L", BOTTLENECK, look_of(GREEN, Down)),
+    facts("adapter_p", "Adapter^P", BOTTLENECK, look_of(GREEN, Right)),
+    facts("adapter_d", "Adapter^D", BOTTLENECK, look_of(GREEN, Left)),
+    facts("pre_embed", "PreEmbed", TOKENS, look_of(PINK, Star)),
+    facts("pre_layer", "PreLayer", TOKENS, look_of(PINK, Diamond)),
+    facts(
+        "prefix_tuning",
+        "prefix tuning",
+        &[("prefix", "p")],
+        look_of(PINK, Post),
+    ),
+    facts("ft_top", "FT-Top2", &[("layers", "l")], look_of(ORANGE, Bar)),
+    facts("bitfit", "BitFit", &[], look_of(SKY, Cross)),
+    facts("ia3", "(IA)³", &[], look_of(SKY, Times)),
+    facts("head", "the bare head", &[], look_of(DARK, Square)),
 ];
 
 fn of(kind: &str) -> Option<&'static MethodFacts> {
@@ -89,9 +106,11 @@ mod tests {
 
     #[test]
     fn every_method_has_a_marker_of_its_own() {
-        let marker = |look: Look| (look.marker, look.filled);
-        for (i, facts) in METHOD_FACTS.iter().enumerate() {
-            let others = METHOD_FACTS[..i].iter().map(|other| other.look).chain([OTHER]);
+        let marker = |look: Look| look.marker;
+        // The head alone trains none of the parameters that a figure counts.
+        let drawn: Vec<&MethodFacts> = METHOD_FACTS.iter().filter(|facts| facts.kind != "head").collect();
+        for (i, facts) in drawn.iter().enumerate() {
+            let others = drawn[..i].iter().map(|other| other.look).chain([OTHER]);
             let same = others.map(marker).find(|other| *other == marker(facts.look));
             assert!(same.is_none(), "{} shares the marker {same:?}", facts.kind);
         }

@@ -1,7 +1,7 @@
 //! Generated blocks of Markdown pages: the text between `<!-- numbers: WHAT of DIR -->` and `<!-- end of numbers -->` is generated from
-//! records. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without spreads`), `compare BASELINE METHOD MODEL` or
-//! `peer`; DIR is a store (for `peer`, its folder `peer`), relative to the page. A block of a missing folder says that there are no
-//! records yet.
+//! records. WHAT is the name of a table (`table2-minilm`, or `table2-minilm without spreads`), `compare BASELINE METHOD MODEL`, `peer`,
+//! or `answer`: the project's question in three sentences; DIR is a store (for `peer`, its folder `peer`), relative to the page. A
+//! block of a missing folder says that there are no records yet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,9 +9,11 @@ use std::path::Path;
 use serde::Deserialize;
 use support::write_atomic;
 
+use crate::answer::answer;
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
+use crate::scripts::markdown;
 use crate::store::{Filter, Selection, Store};
 use crate::sweep;
 use crate::table::{Cell, Table, tables};
@@ -20,6 +22,8 @@ const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
 /// Columns of a block.
 const WIDTH: usize = 100;
+/// Columns of sentences, which are not shown as they are wrapped.
+const PROSE: usize = 160;
 
 /// Generates the blocks of a page and returns whether the page changes by that; writes it if `write` is set.
 ///
@@ -53,17 +57,31 @@ fn regenerated(text: &str, page: &Path) -> Result<String> {
             .ok_or_else(|| fail(format!("`{BEGIN}{what} -->` without `{END}`")))?;
         let body = block(what, page.parent().unwrap_or(Path::new(".")))
             .map_err(|error| fail(format!("`{what}`: {}", error.with_causes())))?;
-        out.push_str(&format!("{before}{BEGIN}{what} -->\n```text\n{body}```\n{END}"));
+        out.push_str(&format!("{before}{BEGIN}{what} -->\n{body}{END}"));
         rest = after;
     }
     out.push_str(rest);
     Ok(out)
 }
 
+/// Body of a block: sentences as they are, tables as a block of text.
 fn block(what: &str, beside: &Path) -> Result<String> {
-    let unknown = || Error::UnknownName {
+    let is_prose = what.split(' ').next() == Some("answer");
+    numbers(what, beside).map(|body| {
+        if is_prose {
+            body
+        } else {
+            format!("```text\n{body}```\n")
+        }
+    })
+}
+
+fn numbers(what: &str, beside: &Path) -> Result<String> {
+    let unknown = || {
+        Error::UnknownName {
         name: what.to_owned(),
-        known: "TABLE of DIR, TABLE without spreads of DIR, compare BASELINE METHOD MODEL of DIR, peer of DIR".into(),
+        known: "TABLE of DIR, TABLE without spreads of DIR, compare BASELINE METHOD MODEL of DIR, peer of DIR, answer of DIR".into(),
+    }
     };
     let (what, dir) = what.rsplit_once(" of ").ok_or_else(unknown)?;
     let named = dir;
@@ -76,6 +94,14 @@ fn block(what: &str, beside: &Path) -> Result<String> {
         ["peer"] => {
             let store = Store::existing(dir.parent().unwrap_or(beside))?;
             peer(&dir, &store.select(&Filter::default())?)
+        }
+        ["answer"] => {
+            let answer = answer(&Store::existing(&dir)?.select(&Filter::default())?);
+            let wrapped = answer
+                .in_short()
+                .into_iter()
+                .map(|sentence| crate::table::wrap(&markdown(sentence), PROSE, "  "));
+            Ok(wrapped.map(|sentence| format!("- {sentence}")).collect())
         }
         ["compare", baseline, method, model] => {
             let filter = Filter {
@@ -258,6 +284,11 @@ mod tests {
             gone.contains("no records in gone yet") && !gone.contains("88.8"),
             "{gone}"
         );
+        // Sentences are no block of text.
+        std::fs::write(&page, "<!-- numbers: answer of results -->\n<!-- end of numbers -->\n").unwrap();
+        assert!(refresh(&page, true).unwrap());
+        let said = std::fs::read_to_string(&page).unwrap();
+        assert_eq!(said.lines().nth(1), Some("- No run is stored yet."), "{said}");
         // A number that is changed by hand is found.
         std::fs::write(&page, text.replace("76.5", "86.5")).unwrap();
         assert!(refresh(&page, false).unwrap());

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use support::write_atomic;
 
 use crate::error::{Error, Result};
-use crate::figure::{FIGURES, Figure};
+use crate::figure::{FIGURES, Style};
+pub use crate::gathered::{Published, gather};
 use crate::results_readme;
-use crate::store::{Filter, Selection, Store};
-use crate::table::{RowKind, TABLES, Table, TableRow};
+use crate::store::{Filter, Store};
+use crate::table::TABLES;
 use crate::{OWN, PUBLISHED};
 
 /// Regenerates all tables and figures from the records, and the README that shows them.
@@ -22,12 +23,15 @@ pub struct Args {
     /// Folder of the store, which contains runs/ and analyses/ [default: results/own if it has records, else as --published]
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
-    /// The published records in results/, with --empty
+    /// The published records in results/
     #[arg(long, conflicts_with = "results")]
     pub published: bool,
     /// Also tables of the paper's numbers alone, and figures with empty panels, where there are no records
     #[arg(long)]
     pub empty: bool,
+    /// How figures look: on a page, or in print, without titles and notes, as SVG and PDF in figures/paper/ (only these are written)
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t)]
+    pub style: Style,
     /// Folder for tables/, figures/ and README.md [default: the store]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -37,14 +41,18 @@ pub struct Args {
 }
 
 impl Args {
-    /// The store, and whether tables and figures without records are made, too.
-    fn store(&self) -> (PathBuf, bool) {
-        let empty = self.empty || !self.only.is_empty();
+    /// The store.
+    fn store(&self) -> PathBuf {
         match &self.results {
-            Some(dir) => (dir.clone(), empty),
-            None if !self.published && has_records(Path::new(OWN)) => (OWN.into(), empty),
-            None => (PUBLISHED.into(), true),
+            Some(dir) => dir.clone(),
+            None if !self.published && has_records(Path::new(OWN)) => OWN.into(),
+            None => PUBLISHED.into(),
         }
+    }
+
+    /// Whether tables and figures without records are made, too.
+    fn makes_empty(&self) -> bool {
+        self.empty || !self.only.is_empty()
     }
 }
 
@@ -52,15 +60,6 @@ impl Args {
 fn has_records(dir: &Path) -> bool {
     let some = |kind: &str| fs::read_dir(dir.join(kind)).is_ok_and(|mut entries| entries.next().is_some());
     some("runs") || some("analyses")
-}
-
-/// The published tables and figures.
-#[derive(Clone, Debug, Default)]
-pub struct Published {
-    /// The tables; those without runs show the paper's numbers alone.
-    pub tables: Vec<Table>,
-    /// The figures; those without measurements have empty panels.
-    pub figures: Vec<Figure>,
 }
 
 /// Files written by [`publish`].
@@ -100,25 +99,6 @@ impl std::fmt::Display for Written {
     }
 }
 
-/// The tables and figures of the selected records, of the kinds that `wanted` accepts by name.
-///
-/// # Errors
-/// As [`crate::table::TableKind::tables`] and [`crate::figure::FigureKind::figures`].
-pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Published> {
-    let mut all = Published::default();
-    for kind in TABLES.iter().filter(|kind| wanted(kind.name())) {
-        let built = kind.tables(stored)?;
-        if !built.iter().any(|table| table.name == kind.name()) {
-            all.tables.extend(kind.paper_only()?);
-        }
-        all.tables.extend(built);
-    }
-    for kind in FIGURES.iter().filter(|kind| wanted(kind.name())) {
-        all.figures.extend(kind.figures(stored)?);
-    }
-    Ok(all)
-}
-
 /// Writes tables, figures and README. Records that cannot be read are skipped and listed in [`Written::skipped`].
 ///
 /// # Errors
@@ -130,38 +110,25 @@ pub fn publish(args: &Args) -> Result<Written> {
         .iter()
         .map(|name| kind(name))
         .collect::<Result<BTreeSet<_>>>()?;
-    let (store, empty) = args.store();
+    let store = args.store();
     let (stored, bad) = Store::existing(&store)?.select_readable(&Filter::default())?;
-    let mut all = gather(&stored, |name| only.is_empty() || only.contains(name))?;
-    if !empty {
-        let ours = |table: &Table| {
-            let measured = |row: &TableRow| row.cells.first().is_some_and(|cell| !cell.is_word("not run yet"));
-            table.rows.iter().any(|row| row.kind == RowKind::Ours && measured(row))
-        };
-        all.tables.retain(ours);
-        all.figures.retain(|figure| !figure.is_empty());
-    }
+    let (measured, unmeasured) = gather(&stored, |name| only.is_empty() || only.contains(name))?.parted();
     let out = args.out.as_ref().unwrap_or(&store);
-    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-    for table in &all.tables {
-        for (extension, text) in table.files()? {
-            let path = out.join("tables").join(format!("{}.{extension}", table.name));
-            files.push((path, text.into_bytes()));
-        }
-    }
-    for figure in &all.figures {
-        for (extension, bytes) in figure.files()? {
-            files.push((out.join("figures").join(format!("{}.{extension}", figure.name)), bytes));
-        }
-    }
-    if only.is_empty() {
-        files.push((
-            out.join("README.md"),
-            results_readme::page(&stored, &all.tables, &all.figures).into_bytes(),
-        ));
+    let empty = Some(&unmeasured).filter(|_| args.makes_empty());
+    let made: Vec<&Published> = std::iter::once(&measured).chain(empty).collect();
+    let (dirs, mut files) = match args.style {
+        Style::Screen => (vec![out.join("tables"), out.join("figures")], on_screen(&made, out)?),
+        Style::Paper => (
+            vec![out.join("figures/paper")],
+            in_print(&made, &out.join("figures/paper"))?,
+        ),
+    };
+    if only.is_empty() && args.style == Style::Screen {
+        let pages = results_readme::pages(&stored, &measured, &unmeasured).into_iter();
+        files.extend(pages.map(|(path, text)| (out.join(path), text.into_bytes())));
     }
     let stale = if only.is_empty() {
-        stale(out, &files)?
+        stale(&dirs, &files)?
     } else {
         Vec::new()
     };
@@ -170,6 +137,37 @@ pub fn publish(args: &Args) -> Result<Written> {
         skipped,
         ..write(&files, stale)?
     })
+}
+
+/// Paths and contents of files.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+/// Files of tables and figures for pages.
+fn on_screen(made: &[&Published], out: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    for table in made.iter().flat_map(|all| &all.tables) {
+        for (extension, text) in table.files()? {
+            let path = out.join("tables").join(format!("{}.{extension}", table.name));
+            files.push((path, text.into_bytes()));
+        }
+    }
+    for figure in made.iter().flat_map(|all| &all.figures) {
+        for (extension, bytes) in figure.files()? {
+            files.push((out.join("figures").join(format!("{}.{extension}", figure.name)), bytes));
+        }
+    }
+    Ok(files)
+}
+
+/// Files of figures for print.
+fn in_print(made: &[&Published], dir: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    for figure in made.iter().flat_map(|all| &all.figures) {
+        for (extension, bytes) in figure.printed()? {
+            files.push((dir.join(format!("{}.{extension}", figure.name)), bytes));
+        }
+    }
+    Ok(files)
 }
 
 /// The kind called `name`: `fig3`, `figure3` and `Figure 3` are the same.
@@ -212,22 +210,22 @@ fn write(files: &[(PathBuf, Vec<u8>)], stale: Vec<PathBuf>) -> Result<Written> {
     Ok(written)
 }
 
-/// Files of some kind of table or figure that are not among `files`, such as an empty figure that has been measured since.
-fn stale(out: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>> {
+/// Files in `dirs` of some kind of table or figure that are not among `files`, such as an empty figure that has been measured since.
+fn stale(dirs: &[PathBuf], files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>> {
     let kept: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
     let ours = |name: &str| {
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
         let kind = stem.split('-').next().unwrap_or(stem);
-        kinds().any(|known| known == kind) && ["md", "tex", "csv", "svg", "png"].contains(&extension)
+        kinds().any(|known| known == kind) && ["md", "tex", "csv", "svg", "png", "pdf"].contains(&extension)
     };
     let mut found = Vec::new();
-    for dir in ["tables", "figures"].map(|dir| out.join(dir)) {
-        let entries = match fs::read_dir(&dir) {
+    for dir in dirs {
+        let entries = match fs::read_dir(dir) {
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            other => other.map_err(Error::io(&dir, "list the folder"))?,
+            other => other.map_err(Error::io(dir, "list the folder"))?,
         };
         for entry in entries {
-            let path = entry.map_err(Error::io(&dir, "list the folder"))?.path();
+            let path = entry.map_err(Error::io(dir, "list the folder"))?.path();
             let name = path
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())

@@ -1,66 +1,156 @@
-//! `results/README.md`: the published figures and tables, and the records that they are made from.
+//! `results/README.md`: the answer, the published tables and figures, the paper's conclusions; and the pages beside the tables that
+//! list every test and every record.
 
+use crate::answer::answer;
+use crate::conclusions;
 use crate::figure::Figure;
+use crate::gathered::Published;
+use crate::methods::METHOD_FACTS;
 use crate::record::RunRecord;
+use crate::scripts::markdown;
+use crate::stem::numbered;
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{RowKind, Table, TableRow, markdown_escape};
+use crate::table::{Table, markdown_escape};
 
-/// The page as Markdown, with links relative to the store.
-pub(crate) fn page(stored: &Selection, tables: &[Table], figures: &[Figure]) -> String {
+/// The page that lists the records.
+const RECORDS: &str = "records.md";
+/// Tables of more rows are folded.
+const ROWS: usize = 24;
+/// Beginnings of the notes that say what a table's cells are; the others are on the table's own page.
+const CELLS: [&str; 3] = ["Cells: ", "Columns: ", "A method's own row: "];
+
+/// Pages as paths below the store and Markdown: README.md and those beside the tables. `measured` are the tables and figures to show,
+/// `unmeasured` those without records.
+pub(crate) fn pages(stored: &Selection, measured: &Published, unmeasured: &Published) -> Vec<(String, String)> {
+    let Published { tables, figures } = measured;
     let mut out = include_str!("results_readme.md").to_owned();
-    list_figures(&mut out, figures);
-    list_tables(&mut out, tables);
+    write_answer(&mut out, stored, measured);
+    show_tables(&mut out, tables, &unmeasured.tables);
+    show_figures(&mut out, figures, &unmeasured.figures);
+    out.push_str("\n## The paper's conclusions\n\n");
+    if tables.iter().any(|table| !table.verdicts.is_empty()) || figures.iter().any(|figure| !figure.verdicts.is_empty())
+    {
+        out.push_str(&format!(
+            "Each by a [tested rule](../docs/figures.md#where-the-numbers-come-from), over every place where it could be tested; \
+             [test by test](tables/{}).\n\n",
+            conclusions::PAGE
+        ));
+    }
+    out.push_str(&conclusions::table(tables, figures));
+    out.push_str(include_str!("results_records.md"));
+    vec![
+        ("README.md".to_owned(), out),
+        (
+            format!("tables/{}", conclusions::PAGE),
+            conclusions::page(tables, figures),
+        ),
+        (format!("tables/{RECORDS}"), records(stored)),
+    ]
+}
+
+fn write_answer(out: &mut String, stored: &Selection, measured: &Published) {
+    out.push_str("\n## The answer\n\nDoes LoRA match full fine-tuning, and what do the other methods do? Computed from the records; means over seeds.\n\n");
+    let answer = answer(stored);
+    let counted = conclusions::counted(&measured.tables, &measured.figures);
+    let sentences = answer.in_full().into_iter().map(str::to_owned).chain(counted);
+    for sentence in sentences {
+        out.push_str(&format!("- {}\n", markdown(&sentence)));
+    }
+    let names = METHOD_FACTS
+        .iter()
+        .map(|facts| format!("`{}` is {}", facts.kind, markdown(facts.name)));
+    out.push_str(&format!(
+        "\nNames: {} ([what each trains](../docs/methods.md)). n is the number of seeds; with fewer than three nothing is concluded.\n",
+        names.collect::<Vec<_>>().join(", ")
+    ));
+}
+
+fn show_tables(out: &mut String, tables: &[Table], empty: &[Table]) {
+    out.push_str("\n## Tables\n");
+    for table in tables {
+        let name = &table.name;
+        let (what, label) = table.title.split_once(": ").unwrap_or((&table.title, ""));
+        out.push_str(&format!(
+            "\n### {}. {}\n\n",
+            numbered(name),
+            markdown(&markdown_escape(what))
+        ));
+        if !label.is_empty() {
+            out.push_str(&format!("{}\n\n", markdown_escape(label)));
+        }
+        let body = markdown(&table.markdown_body());
+        if table.rows.len() > ROWS {
+            out.push_str(&format!(
+                "<details><summary>{} rows</summary>\n\n{body}\n</details>\n",
+                table.rows.len()
+            ));
+        } else {
+            out.push_str(&body);
+        }
+        let cells = table
+            .notes
+            .iter()
+            .find(|note| CELLS.iter().any(|start| note.starts_with(start)));
+        let cells = cells
+            .map(|note| markdown(&markdown_escape(note)) + " ")
+            .unwrap_or_default();
+        out.push_str(&format!(
+            "\n{cells}[All notes](tables/{name}.md), [LaTeX](tables/{name}.tex), [CSV](tables/{name}.csv).\n"
+        ));
+    }
+    list_unmeasured(
+        out,
+        empty.iter().map(|table| (table.name.as_str(), table.title.as_str())),
+    );
+}
+
+/// One line for everything without records.
+fn list_unmeasured<'a>(out: &mut String, names: impl Iterator<Item = (&'a str, &'a str)>) {
+    let named = |(name, title): (&str, &str)| {
+        let title = title.split(": runs in").next().unwrap_or(title);
+        format!("{} ({})", numbered(name), markdown_escape(title))
+    };
+    let all: Vec<String> = names.map(named).collect();
+    if !all.is_empty() {
+        out.push_str(&format!(
+            "\nNot measured: {}. `figures --empty --out DIR` writes them with the paper's numbers and the commands that fill them.\n",
+            all.join(", ")
+        ));
+    }
+}
+
+fn show_figures(out: &mut String, figures: &[Figure], empty: &[Figure]) {
+    out.push_str("\n## Figures\n");
+    let mut kind = String::new();
+    for figure in figures {
+        let (name, title) = (&figure.name, &figure.title);
+        if numbered(name) != kind {
+            kind = numbered(name);
+            let about = title.split(':').next().unwrap_or(title);
+            out.push_str(&format!(
+                "\n### {kind}. {}\n\n{}\n",
+                markdown(about),
+                markdown(&figure.shows)
+            ));
+        }
+        out.push_str(&format!(
+            "\n![{title}](figures/{name}.png)\n\n{} [SVG](figures/{name}.svg)\n",
+            markdown(&figure.caption)
+        ));
+    }
+    list_unmeasured(
+        out,
+        empty.iter().map(|figure| (figure.name.as_str(), figure.title.as_str())),
+    );
+}
+
+/// The page that lists runs and analyses.
+fn records(stored: &Selection) -> String {
+    let mut out = "# Records\n".to_owned();
     list_runs(&mut out, stored);
     list_analyses(&mut out, stored);
     out
-}
-
-fn list_figures(out: &mut String, figures: &[Figure]) {
-    out.push_str("\n## Figures\n");
-    for figure in figures.iter().filter(|figure| !figure.is_empty()) {
-        let (name, title, caption) = (&figure.name, &figure.title, &figure.caption);
-        out.push_str(&format!(
-            "\n### {title}\n\n![{title}](figures/{name}.png)\n\n**{}.** {caption} ([SVG](figures/{name}.svg))\n",
-            numbered(name)
-        ));
-    }
-    let empty: Vec<String> = figures
-        .iter()
-        .filter(|figure| figure.is_empty())
-        .map(|figure| numbered(&figure.name))
-        .collect();
-    if !empty.is_empty() {
-        out.push_str(&format!(
-            "\nNot measured yet, with panels that say what to run: {}.\n",
-            empty.join(", ")
-        ));
-    }
-}
-
-/// Printed name of a kind: `Figure 3` for `figure3-minilm`.
-fn numbered(name: &str) -> String {
-    let kind = name.split('-').next().unwrap_or(name);
-    let at = kind.find(|c: char| c.is_ascii_digit()).unwrap_or(kind.len());
-    let (word, number) = kind.split_at(at);
-    let first = word.chars().next().map(|c| c.to_ascii_uppercase()).unwrap_or_default();
-    let named = format!("{first}{} {number}", word.get(1..).unwrap_or_default());
-    named.trim_end().to_owned()
-}
-
-fn list_tables(out: &mut String, tables: &[Table]) {
-    out.push_str("\n## Tables\n\n| Table | What it shows | Rows of ours | Files |\n| --- | --- | ---: | --- |\n");
-    for table in tables {
-        let name = &table.name;
-        let measured =
-            |row: &&TableRow| row.kind == RowKind::Ours && row.cells.first().is_some_and(|c| !c.is_word("not run yet"));
-        out.push_str(&format!(
-            "| {} | {} | {} | [md](tables/{name}.md), [tex](tables/{name}.tex), [csv](tables/{name}.csv) |\n",
-            numbered(name),
-            markdown_escape(&table.title),
-            table.rows.iter().filter(measured).count(),
-        ));
-    }
 }
 
 fn list_runs(out: &mut String, stored: &Selection) {
@@ -95,7 +185,7 @@ fn list_runs(out: &mut String, stored: &Selection) {
             format!("{} ({settings})", run.shown_method())
         };
         out.push_str(&format!(
-            "| [{id}](runs/{id}.json) | {} | {} | {} | {} | {} | {score} | {} | {:.1} |\n",
+            "| [{id}](../runs/{id}.json) | {} | {} | {} | {} | {} | {score} | {} | {:.1} |\n",
             markdown_escape(&run.experiment),
             markdown_escape(&run.model),
             markdown_escape(&run.task),
@@ -117,7 +207,7 @@ fn list_analyses(out: &mut String, stored: &Selection) {
     out.push_str("\n| Record | Kind | Model | What it is | Device |\n| --- | --- | --- | --- | --- |\n");
     for analysis in &stored.analyses {
         out.push_str(&format!(
-            "| [{id}](analyses/{id}.json) | {} | {} | {} | {} |\n",
+            "| [{id}](../analyses/{id}.json) | {} | {} | {} | {} |\n",
             analysis.findings.kind(),
             markdown_escape(&analysis.model),
             markdown_escape(&analysis.label),

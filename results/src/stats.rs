@@ -66,6 +66,19 @@ impl Estimate {
     }
 }
 
+impl Estimate {
+    /// Two-sided interval of Student's t that misses the quantity with probability `level`. `None` if all values are equal.
+    #[must_use]
+    pub fn interval(&self, level: f64) -> Option<(f64, f64)> {
+        if self.error.is_nan() || self.error < NONE {
+            return None;
+        }
+        let student = StudentsT::new(0.0, 1.0, self.freedom).ok()?;
+        let half = student.inverse_cdf(1.0 - level / 2.0) * self.error;
+        Some((self.value - half, self.value + half))
+    }
+}
+
 /// Holm's correction: the smallest p value times the number n of tests, the next times n - 1, and so on, monotone and at most 1.
 #[must_use]
 pub fn holm(all: &[f64]) -> Vec<f64> {
@@ -91,6 +104,16 @@ mod tests {
         let (above, below) = one.beside(0.0).unwrap();
         assert!((2.0 * above - 0.032_677_923_336_802_98).abs() < 1e-9, "{above}");
         assert!((above + below - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_interval_is_scipys() {
+        // scipy.stats.ttest_1samp([1, 2.5, .5, .5, 1.5], 0).confidence_interval(): 0.16114936631643229, 2.2388506336835676
+        let one = Estimate::mean(&[1.0, 2.5, 0.5, 0.5, 1.5]).unwrap();
+        let (low, high) = one.interval(0.05).unwrap();
+        assert!((low - 0.161_149_366_316_432_29).abs() < 1e-6, "{low}");
+        assert!((high - 2.238_850_633_683_567_6).abs() < 1e-6, "{high}");
+        assert_eq!(Estimate::mean(&[1.0, 1.0]).unwrap().interval(0.05), None);
     }
 
     #[test]

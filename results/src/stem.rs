@@ -52,6 +52,16 @@ pub(crate) fn analysis_stem(kind: &str, analysis: &Analysis, stored: &Selection)
     format!("{kind}-{short}-{}", &analysis.id[..analysis.id.len().min(6)])
 }
 
+/// Printed name of a kind of table or figure, from its stem: `Figure 3` for `figure3-minilm`.
+pub(crate) fn numbered(stem: &str) -> String {
+    let kind = stem.split('-').next().unwrap_or(stem);
+    let at = kind.find(|c: char| c.is_ascii_digit()).unwrap_or(kind.len());
+    let (word, number) = kind.split_at(at);
+    let first = word.chars().next().map(|c| c.to_ascii_uppercase()).unwrap_or_default();
+    let named = format!("{first}{} {number}", word.get(1..).unwrap_or_default());
+    named.trim_end().to_owned()
+}
+
 /// Six hex digits of FNV-1a, folded: the same on every platform.
 fn hash(text: &str) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

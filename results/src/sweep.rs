@@ -108,6 +108,12 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// Model and data of a run: the first part of its label.
+pub(crate) fn data_words(run: &RunRecord) -> &str {
+    let first = run.label.split(';').next().unwrap_or(&run.label);
+    first.trim_end_matches(", not a row of the paper")
+}
+
 /// Trained parameters without the head, as the paper counts.
 pub(crate) fn trained(run: &RunRecord) -> i64 {
     run.params.base.saturating_add(run.params.method)

@@ -55,6 +55,8 @@ pub enum Outcome {
 /// A tested [`Claim`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
+    /// The model that it was tested on; empty where `about` names it.
+    pub model: String,
     /// [`Claim::statement`].
     pub statement: String,
     /// [`Claim::about`].
@@ -82,6 +84,7 @@ pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
             },
         };
         settled.push(Verdict {
+            model: String::new(),
             statement: claim.statement,
             about: claim.about,
             numbers: claim.numbers,
@@ -89,6 +92,15 @@ pub fn settle(claims: Vec<Claim>) -> Vec<Verdict> {
         });
     }
     settled
+}
+
+/// Names the model that verdicts are about.
+pub(crate) fn on(model: &str, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    let named = |verdict| Verdict {
+        model: model.to_owned(),
+        ..verdict
+    };
+    verdicts.into_iter().map(named).collect()
 }
 
 /// A statement, and the subjects with numbers that it was tested on.

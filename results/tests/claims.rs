@@ -64,8 +64,8 @@ fn figure_2_holds_lora_against_each_method() {
     for (method, words) in [
         ("full", "matches or exceeds full fine-tuning"),
         ("adapter_h", "ahead of Adapter^H"),
-        ("pre_embed", "ahead of prefixes as embeddings"),
-        ("pre_layer", "ahead of prefixes as activations"),
+        ("pre_embed", "ahead of PreEmbed"),
+        ("pre_layer", "ahead of PreLayer"),
     ] {
         let cases = [
             tried(&HIGH, method, &LOW),
@@ -109,10 +109,7 @@ fn the_best_of_many_settings_is_not_held_against_the_best_of_few() {
 
 #[test]
 fn prefixes_fall_off_with_size_or_do_not() {
-    for (method, words) in [
-        ("pre_embed", "as embeddings fall off"),
-        ("pre_layer", "as activations fall off"),
-    ] {
+    for (method, words) in [("pre_embed", "PreEmbed falls off"), ("pre_layer", "PreLayer falls off")] {
         let sizes = |sizes: [&[f64]; 3]| {
             let tried = sizes.into_iter().enumerate().map(|(i, values)| TriedSetting {
                 method: method.into(),
@@ -393,7 +390,7 @@ fn figure_8_tells_little_from_much_and_ranks_apart() {
         (&wild, &wild),
         (&little[..2], &much),
     ];
-    for words in ["no more than 0.2", "more of it does at r = 4"] {
+    for words in ["no more than 0.2", "lies there at r = 4"] {
         three(rule, words, cases);
     }
 }
@@ -512,7 +509,7 @@ fn latencies_are_tested_over_passes() {
             passes([10.0, 80.0], [14.0, 82.0], 2, 0.01),
         ]
     };
-    for words in ["slow every pass down", "by over 30 %", "less so at 8 x 64"] {
+    for words in ["slow every pass down", "by over 30 %", "less at 8 x 64"] {
         three(rule, words, cases());
     }
     // Slower by a little is slower; it is not what the paper has.

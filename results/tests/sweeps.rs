@@ -135,13 +135,22 @@ fn every_method_and_size_is_a_row_of_table_15_and_a_point_of_figure_2() {
         panic!("no series")
     };
     let points: Vec<_> = series.iter().map(|s| (s.method.as_str(), s.points.len())).collect();
-    // Of LoRA's choices of weights each has a line, and all have one entry in the legend.
-    assert_eq!(points, [("full", 1), ("lora", 1), ("lora", 2)]);
-    assert!(series.iter().all(|series| series.name == series.method));
-    assert!((series[2].points[1].x - 128_000f64.log10()).abs() < 1e-12);
+    // Of LoRA's choices of weights each has a line, and all have one entry in the legend. Full fine-tuning is a level.
+    assert_eq!(points, [("lora", 1), ("lora", 2), ("full", 1)]);
+    assert_eq!([&series[0].name, &series[1].name], ["LoRA", "LoRA"]);
+    assert!(
+        series[2].across && series[2].name == "full fine-tuning (1,000)",
+        "{}",
+        series[2].name
+    );
+    assert_ne!(series[0].label, series[1].label, "their matrices");
+    assert!((series[1].points[1].x - 128_000f64.log10()).abs() < 1e-12);
     let said = "Not shown, the best of many settings is not held against the best of few: LoRA matches or exceeds full fine-tuning, within \
         0.5 (MRPC: 81.0 (best of 3 settings) against 82.0 (1 setting)).";
-    assert!(figure.caption.contains(said), "{}", figure.caption);
+    let verdicts = results::verdict::text(&figure.verdicts);
+    assert!(verdicts.contains(said), "{verdicts}");
+    assert!(figure.verdicts.iter().all(|verdict| verdict.model == "tiny"));
+    assert_eq!(figure.caption, "tiny: made-up numbers; seeds: 1, 2.");
     assert!(
         figure.foot[0].contains("median over seeds ± sample standard deviation"),
         "{}",

@@ -1,83 +1,43 @@
 //! Layout of a [`Figure`], drawn as SVG by plotters.
 
-use plotters::chart::ChartContext;
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::style::{self, INK, Look, Marker, SMALL, TEXT};
-use super::value::{Axis, ColourBar, Content, Figure, Panel, Series};
+use super::canvas::{Along, Area, Chart, Drawn, MARGIN, wide};
+use super::series::{self, draw_legend, legend};
+use super::style::{self, INK, SMALL, Style, TEXT};
+use super::svg;
+use super::value::{Axis, ColourBar, Content, Figure, Panel};
 use crate::error::{Error, Result};
-use crate::methods;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Along, Along>>;
-type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-const MARGIN: i32 = 14;
 const BAR: i32 = 86;
 /// Between rows of panels.
 const GAP: i32 = 12;
 /// Number of colour levels; neighbouring cells of one level are drawn as one rectangle, which keeps files small.
 const LEVELS: f64 = 40.0;
 
-/// An axis for plotters, with given ticks, possibly reversed.
-struct Along {
-    ends: (f64, f64),
-    ticks: Vec<f64>,
-}
-
-impl Along {
-    fn new(axis: &Axis, backwards: bool) -> Self {
-        let (low, high) = axis.range;
-        Self {
-            ends: if backwards { (high, low) } else { (low, high) },
-            ticks: axis.ticks.iter().map(|(at, _)| *at).collect(),
-        }
-    }
-}
-
-impl Ranged for Along {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let share = (value - self.ends.0) / (self.ends.1 - self.ends.0);
-        limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if hint.weight().allow_light_points() {
-            Vec::new()
-        } else {
-            self.ticks.clone()
-        }
-    }
-
-    fn range(&self) -> std::ops::Range<f64> {
-        self.ends.0..self.ends.1
-    }
-}
-
 impl Figure {
     /// The figure as SVG: the same figure gives the same bytes.
     ///
     /// # Errors
     /// [`Error::Draw`].
-    pub fn svg(&self) -> Result<String> {
+    pub fn svg(&self, style: Style) -> Result<String> {
         style::fonts()?;
         let fail = |reason: String| Error::Draw {
             figure: self.name.clone(),
             reason,
         };
         let mut text = String::new();
-        draw(self, &mut text).map_err(|e| fail(e.to_string()))?;
+        draw(self, style, &mut text).map_err(|e| fail(e.to_string()))?;
+        let mut text = svg::finish(&text);
+        if style == Style::Paper {
+            text = in_inches(&text);
+        }
         // Title and description for screen readers; crisp edges, so that scaled cells show no seams.
         let head = format!(
             "<title>{}</title>\n<desc>{}</desc>\n<style>rect{{shape-rendering:crispEdges}}</style>\n",
             escape(&self.title),
-            escape(&self.caption)
+            escape(&self.description())
         );
         let after = text.find('\n').ok_or_else(|| fail("the picture is empty".into()))? + 1;
         text.insert_str(after, &head);
@@ -85,18 +45,50 @@ impl Figure {
     }
 }
 
+/// The SVG with its width and height in inches of print.
+fn in_inches(svg: &str) -> String {
+    let (root, rest) = svg.split_once('\n').unwrap_or((svg, ""));
+    let inches = |side: &str| {
+        let pixels = root.split_once(&format!(" {side}=\""))?.1.split('"').next()?;
+        Some((pixels.to_owned(), pixels.parse::<f64>().ok()? / style::PRINT))
+    };
+    let mut root = root.to_owned();
+    for side in ["width", "height"] {
+        if let Some((pixels, inches)) = inches(side) {
+            root = root.replacen(
+                &format!(" {side}=\"{pixels}\""),
+                &format!(" {side}=\"{inches:.3}in\""),
+                1,
+            );
+        }
+    }
+    format!("{root}\n{rest}")
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn draw(figure: &Figure, out: &mut String) -> Drawn {
+/// Width of a figure in pixels.
+fn width(figure: &Figure, style: Style) -> u32 {
+    match style {
+        Style::Screen => style::WIDTH,
+        Style::Paper if figure.widths.len() == 1 => style::COLUMN,
+        Style::Paper => style::COLUMNS,
+    }
+}
+
+fn draw(figure: &Figure, style: Style, out: &mut String) -> Drawn {
     // A scratch area to measure text before the height is known.
     let mut scratch = String::new();
-    let ruler = SVGBackend::with_string(&mut scratch, (style::WIDTH, 100)).into_drawing_area();
-    let room = style::WIDTH as i32 - 2 * MARGIN;
-    let titles = wrap(&ruler, &figure.title, &style::bold(style::TITLE, INK), room)?;
+    let width = width(figure, style);
+    let ruler = SVGBackend::with_string(&mut scratch, (width, 100)).into_drawing_area();
+    let room = width as i32 - 2 * MARGIN;
+    let on_screen = style == Style::Screen;
+    let title = if on_screen { figure.title.as_str() } else { "" };
+    let titles = wrap(&ruler, title, &style::bold(style::TITLE, INK), room)?;
     let mut foot = Vec::new();
-    for line in &figure.foot {
+    for line in figure.foot.iter().filter(|_| on_screen) {
         foot.extend(wrap(&ruler, line, &style::text(SMALL, style::GREY), room)?);
     }
     let legend = legend(&ruler, figure, room)?;
@@ -105,7 +97,7 @@ fn draw(figure: &Figure, out: &mut String) -> Drawn {
     let below = top + panels + 22 * legend.len() as i32 + 8;
     let height = below + 15 * foot.len() as i32 + MARGIN;
 
-    let root = SVGBackend::with_string(out, (style::WIDTH, height.max(1) as u32)).into_drawing_area();
+    let root = SVGBackend::with_string(out, (width, height.max(1) as u32)).into_drawing_area();
     root.fill(&WHITE)?;
     for (i, line) in titles.iter().enumerate() {
         root.draw_text(line, &style::bold(style::TITLE, INK), (MARGIN, MARGIN + 22 * i as i32))?;
@@ -124,7 +116,7 @@ fn draw(figure: &Figure, out: &mut String) -> Drawn {
     }
     if let Some(bar) = &figure.bar {
         let tall = panels.min(260);
-        let at = (style::WIDTH as i32 - MARGIN - BAR + 14, top + (panels - tall) / 2);
+        let at = (width as i32 - MARGIN - BAR + 14, top + (panels - tall) / 2);
         draw_bar(&root.clone().shrink(at, (BAR - 14, tall)), bar)?;
     }
     draw_legend(&root, &legend, top + panels + 4)?;
@@ -157,10 +149,10 @@ fn draw_panel<'a>(area: &Area<'a>, panel: &Panel, bar: Option<&ColourBar>) -> Dr
         .y_label_area_size(if panel.y.label.is_empty() { 30 } else { 52 })
         .build_cartesian_2d(Along::new(&panel.x, false), Along::new(&panel.y, downwards))?;
     match &panel.content {
-        Content::Cells { rows, written } => draw_cells(&mut chart, rows, *written, bar)?,
+        Content::Cells { rows, texts } => draw_cells(&mut chart, rows, texts, bar)?,
         Content::Series(series) => {
             mesh(&mut chart, panel, true)?;
-            return draw_series(&mut chart, series);
+            return series::draw(&mut chart, series, panel.y.range);
         }
         Content::Empty(_) => {}
     }
@@ -197,7 +189,12 @@ fn mesh(chart: &mut Chart<'_>, panel: &Panel, lines: bool) -> Drawn {
 }
 
 /// Cells, with neighbours of one colour merged into rectangles.
-fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, bar: Option<&ColourBar>) -> Drawn {
+fn draw_cells(
+    chart: &mut Chart<'_>,
+    rows: &[Vec<Option<f64>>],
+    texts: &[Vec<String>],
+    bar: Option<&ColourBar>,
+) -> Drawn {
     let (low, high) = bar.map_or((0.0, 1.0), |bar| bar.range);
     let share = |value: f64| ((value - low) / (high - low)).clamp(0.0, 1.0);
     let level = |value: Option<f64>| value.map(|value| (share(value) * LEVELS).round() as u32);
@@ -215,24 +212,20 @@ fn draw_cells(chart: &mut Chart<'_>, rows: &[Vec<Option<f64>>], written: bool, b
         Rectangle::new(corners, colour.filled())
     });
     chart.draw_series(rectangles)?;
-    if !written {
-        return Ok(());
-    }
-    let mut texts = Vec::new();
-    for (i, row) in rows.iter().enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            let ink = if value.is_some_and(|value| share(value) > 0.5) {
+    let mut written = Vec::new();
+    for (i, (row, texts)) in rows.iter().zip(texts).enumerate() {
+        for (j, (value, text)) in row.iter().zip(texts).enumerate() {
+            let ink = if value.is_some_and(|value| share(value) > 0.6) {
                 WHITE
             } else {
                 INK
             };
-            let shown = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0}"));
             let middle = Pos::new(HPos::Center, VPos::Center);
             let at = (j as f64 + 1.0, i as f64 + 1.0);
-            texts.push(Text::new(shown, at, style::text(SMALL, ink).pos(middle)));
+            written.push(Text::new(text.clone(), at, style::text(SMALL, ink).pos(middle)));
         }
     }
-    chart.draw_series(texts)?;
+    chart.draw_series(written)?;
     Ok(())
 }
 
@@ -264,65 +257,6 @@ fn merged(levels: &[Vec<Option<u32>>]) -> Vec<Block> {
         }
     }
     blocks
-}
-
-fn draw_series(chart: &mut Chart<'_>, all: &[Series]) -> Drawn {
-    for series in all {
-        let look = methods::look(&series.method);
-        let colour = look.colour;
-        let line: Vec<_> = series.points.iter().map(|p| (p.x, p.y)).collect();
-        chart.draw_series(std::iter::once(PathElement::new(line, colour.stroke_width(2))))?;
-        let bars = series.points.iter().filter_map(|p| p.spread.map(|spread| (p, spread)));
-        chart.draw_series(
-            bars.map(|(p, s)| PathElement::new(vec![(p.x, p.y - s), (p.x, p.y + s)], colour.stroke_width(1))),
-        )?;
-        let edge = outline(look.marker);
-        let marks = series.points.iter().map(|p| {
-            EmptyElement::at((p.x, p.y))
-                + Polygon::new(edge.clone(), inside(look).filled())
-                + PathElement::new(edge.clone(), colour.stroke_width(EDGE))
-        });
-        chart.draw_series(marks)?;
-    }
-    Ok(())
-}
-
-/// Width of a marker's edge.
-const EDGE: u32 = 2;
-
-/// Fill colour of a marker.
-fn inside(look: Look) -> RGBColor {
-    if look.filled { look.colour } else { WHITE }
-}
-
-/// Closed outline of a marker around its centre, in pixels.
-fn outline(marker: Marker) -> Vec<(i32, i32)> {
-    let mut corners = match marker {
-        Marker::Circle => vec![(-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2), (-5, -2)],
-        Marker::Square => vec![(-4, -4), (4, -4), (4, 4), (-4, 4)],
-        Marker::Triangle => vec![(0, -6), (6, 4), (-6, 4)],
-        Marker::Down => vec![(0, 6), (6, -4), (-6, -4)],
-        Marker::Left => vec![(-6, 0), (4, -6), (4, 6)],
-        Marker::Right => vec![(6, 0), (-4, -6), (-4, 6)],
-        Marker::Diamond => vec![(0, -6), (6, 0), (0, 6), (-6, 0)],
-        Marker::Cross => [
-            (-2, -6),
-            (2, -6),
-            (2, -2),
-            (6, -2),
-            (6, 2),
-            (2, 2),
-            (2, 6),
-            (-2, 6),
-            (-2, 2),
-            (-6, 2),
-            (-6, -2),
-            (-2, -2),
-        ]
-        .to_vec(),
-    };
-    corners.extend(corners.first().copied());
-    corners
 }
 
 fn draw_empty(area: &Area<'_>, command: &str) -> Drawn {
@@ -364,57 +298,6 @@ fn draw_bar(area: &Area<'_>, bar: &ColourBar) -> Drawn {
     Ok(())
 }
 
-/// Rows of (horizontal position, name, kind of method).
-type Legend = Vec<Vec<(i32, String, String)>>;
-
-/// Names of all series, each once, in rows that fit the width.
-fn legend(ruler: &Area<'_>, figure: &Figure, room: i32) -> Drawn<Legend> {
-    let mut rows: Legend = Vec::new();
-    let mut x = room;
-    let mut seen = Vec::new();
-    for panel in figure.panels.iter().flatten() {
-        let Content::Series(all) = &panel.content else { continue };
-        for series in all.iter().filter(|series| !series.name.is_empty()) {
-            if seen.contains(&&series.name) {
-                continue;
-            }
-            seen.push(&series.name);
-            let width = wide(ruler, &series.name, &style::text(TEXT, INK))? + 44;
-            if x + width > room {
-                rows.push(Vec::new());
-                x = 0;
-            }
-            if let Some(row) = rows.last_mut() {
-                row.push((x, series.name.clone(), series.method.clone()));
-            }
-            x += width;
-        }
-    }
-    Ok(rows)
-}
-
-fn draw_legend(root: &Area<'_>, rows: &Legend, top: i32) -> Drawn {
-    for (r, row) in rows.iter().enumerate() {
-        let y = top + 22 * r as i32 + 8;
-        for (x, name, method) in row {
-            let look = methods::look(method);
-            let colour = look.colour;
-            let x = MARGIN + x;
-            root.draw(&PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(2)))?;
-            let edge = outline(look.marker);
-            let edge = edge
-                .into_iter()
-                .map(|(dx, dy)| (x + 11 + dx, y + dy))
-                .collect::<Vec<_>>();
-            root.draw(&Polygon::new(edge.clone(), inside(look).filled()))?;
-            root.draw(&PathElement::new(edge, colour.stroke_width(EDGE)))?;
-            let left = Pos::new(HPos::Left, VPos::Center);
-            root.draw_text(name, &style::text(TEXT, INK).pos(left), (x + 28, y))?;
-        }
-    }
-    Ok(())
-}
-
 /// Breaks at blanks into lines of at most `room` pixels.
 fn wrap(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>, room: i32) -> Drawn<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
@@ -429,9 +312,4 @@ fn wrap(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>, room: i32) -> Drawn
         }
     }
     Ok(lines)
-}
-
-/// Width in pixels. plotters takes the font's full height as its size, so its estimate is a tenth too small.
-fn wide(ruler: &Area<'_>, text: &str, style: &TextStyle<'_>) -> Drawn<i32> {
-    Ok(ruler.estimate_text_size(text, style)?.0 as i32 * 11 / 10)
 }

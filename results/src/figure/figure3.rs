@@ -1,13 +1,13 @@
 //! Figures 3 and 6 of the paper: similarity of the subspaces learned with a small and a large rank.
 
 use super::phi::{COMMAND, caption, delta, figures, find, foot, layers_in_words, panel};
-use super::value::{ColourBar, Figure, FigureKind, Panel};
+use super::value::{ColourBar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Comparison, Module, Subspace};
 use crate::claims;
 use crate::error::Result;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{on, settle};
 
 /// Similarity of two ranks at the probed layer (Figure 3) or at the others (Figure 6).
 pub(super) struct Ranks {
@@ -28,6 +28,8 @@ pub(super) static FIGURE6: Ranks = Ranks {
     probe: false,
 };
 
+const SHOWS: &str = "φ(i, j): how much of the i strongest directions of the lower rank lies in the j strongest of the higher one (eq. 4); the right \
+    panels enlarge the first columns. Colours end at the largest value, the paper's at 1. The paper shows GPT-3.";
 const MODULES: [Module; 2] = [Module::Query, Module::Value];
 
 impl FigureKind for Ranks {
@@ -52,23 +54,22 @@ impl Ranks {
     fn figure(&self, stored: &Selection, analysis: &Analysis, found: &Subspace, layers: &[u32]) -> Figure {
         let words = layers_in_words(layers);
         let title = "Subspaces learned with two ranks";
-        let what = format!(
-            "How much of the i strongest directions of the lower rank lies in the j strongest of the higher one (phi, eq. 4), \
-                    {words} of {}; the right panels enlarge the first columns",
-            found.layers
-        );
+        let place = format!("{words} of {}", found.layers);
+        let panels: Vec<Vec<Panel>> = layers
+            .iter()
+            .map(|layer| row(found, *layer, layers.len() > 1))
+            .collect();
         Figure {
             name: analysis_stem(self.name, analysis, stored),
-            title: format!("{title}: {}, {words} of {}", analysis.model, found.layers),
+            title: format!("{title}: {}, {place}", analysis.model),
             foot: foot(analysis, found),
-            caption: caption(analysis, found, &what, &conclude(claims::ranks(found, layers))),
-            panels: layers
-                .iter()
-                .map(|layer| row(found, *layer, layers.len() > 1))
-                .collect(),
+            shows: SHOWS.into(),
+            caption: caption(analysis, found, &place),
+            verdicts: on(&analysis.model, settle(claims::ranks(found, layers))),
+            bar: Some(bar(&panels)),
+            panels,
             widths: WIDTHS.to_vec(),
             height: if self.probe { 250 } else { 190 },
-            bar: Some(bar()),
         }
     }
 
@@ -78,21 +79,36 @@ impl Ranks {
             name: self.name.into(),
             title: self.about.into(),
             foot: Vec::new(),
-            caption: format!("{}: not measured yet.", self.about),
+            shows: format!("{}: not measured yet.", self.about),
+            caption: String::new(),
+            verdicts: Vec::new(),
             panels: vec![titles.map(|title| Panel::empty(title, COMMAND)).to_vec()],
             widths: vec![1.0; 4],
             height: 220,
-            bar: Some(bar()),
+            bar: Some(bar(&[])),
         }
     }
 }
 
 const WIDTHS: [f64; 4] = [1.25, 1.25, 0.75, 0.75];
 
-fn bar() -> ColourBar {
+/// Colours from 0 to the largest value, in tenths.
+fn bar(panels: &[Vec<Panel>]) -> ColourBar {
+    let cells = panels.iter().flatten().filter_map(|panel| match &panel.content {
+        Content::Cells { rows, .. } => Some(rows.iter().flatten().flatten()),
+        _ => None,
+    });
+    let most = cells.flatten().copied().fold(0.0, f64::max);
     ColourBar {
         label: "φ(i, j)".into(),
-        range: (0.0, 1.0),
+        range: (
+            0.0,
+            if most > 0.0 {
+                (most * 10.0 - 1e-6).ceil() / 10.0
+            } else {
+                1.0
+            },
+        ),
     }
 }
 
@@ -102,12 +118,16 @@ fn row(found: &Subspace, layer: u32, named: bool) -> Vec<Panel> {
     for zoomed in [false, true] {
         for module in MODULES {
             let mut title = delta(module);
-            if named {
+            // The enlarged panels stand in the same row and have less room.
+            if named && !zoomed {
                 title = format!("{title}, layer {layer}");
             }
             panels.push(match find(found, Comparison::Ranks, Some(layer), Some(module)) {
                 Some(grid) => {
                     let most = zoomed.then_some(grid.i.len);
+                    if zoomed {
+                        title = format!("{title}, j ≤ {}", grid.i.len);
+                    }
                     panel(found, &title, grid, most, if zoomed { (4, 8) } else { (8, 8) })
                 }
                 None => Panel::empty(title, COMMAND),

@@ -7,7 +7,7 @@ use crate::claims;
 use crate::error::Result;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{on, settle};
 
 /// Similarity of two seeds at the probed layer beside a random control (Figure 4), or at the others (Figure 7).
 pub(super) struct Seeds {
@@ -31,6 +31,8 @@ pub(super) static FIGURE7: Seeds = Seeds {
     probe: false,
     range: (0.0, 0.8),
 };
+
+const SHOWS: &str = "φ(i, j): how much of the i strongest directions of one seed lies in the j strongest of another (eq. 4). The paper shows GPT-3.";
 
 impl FigureKind for Seeds {
     fn name(&self) -> &'static str {
@@ -74,11 +76,7 @@ impl Seeds {
         } else {
             format!("colours end at {:.1}, in the paper at {:.1}", bar.range.1, self.range.1)
         };
-        let what = format!(
-            "How much of the i strongest directions of one seed lies in the j strongest of another (phi, eq. 4), {words} of \
-                    {}; {ends}",
-            found.layers
-        );
+        let place = format!("{words} of {}; {ends}", found.layers);
         Figure {
             name: analysis_stem(self.name, analysis, stored),
             title: format!(
@@ -86,7 +84,9 @@ impl Seeds {
                 analysis.model, found.layers
             ),
             foot: foot(analysis, found),
-            caption: caption(analysis, found, &what, &conclude(claims::seeds(found, layers))),
+            shows: SHOWS.into(),
+            caption: caption(analysis, found, &place),
+            verdicts: on(&analysis.model, settle(claims::seeds(found, layers))),
             panels,
             widths: vec![1.0; columns],
             height: if self.probe { 262 } else { 220 },
@@ -104,7 +104,9 @@ impl Seeds {
             name: self.name.into(),
             title: self.about.into(),
             foot: Vec::new(),
-            caption: format!("{}: not measured yet.", self.about),
+            shows: format!("{}: not measured yet.", self.about),
+            caption: String::new(),
+            verdicts: Vec::new(),
             panels: vec![titles.iter().map(|title| Panel::empty(*title, COMMAND)).collect()],
             widths: vec![1.0; titles.len()],
             height: 230,

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use super::phi::data;
 use super::value::{Axis, ColourBar, Content, Figure, FigureKind, Panel};
 use crate::analysis::{Analysis, Design, Findings, Latency, LatencyCell};
 use crate::claims;
 use crate::error::Result;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{on, settle};
 
 pub(super) struct Figure5;
 
+const SHOWS: &str = "Slow-down of a forward pass by adapters over batch size, length and bottleneck, in per cent ± standard error. Colours end at the largest value, the paper's at 35. The paper measured GPT-2 medium on a GPU.";
 const COMMAND: &str = "cargo run -p experiments --bin latency";
 const DESIGNS: [(Design, &str); 3] = [
-    (Design::AdapterH, "Adapterᴴ"),
-    (Design::AdapterL, "Adapterᴸ"),
+    (Design::AdapterH, "Adapter^H"),
+    (Design::AdapterL, "Adapter^L"),
     (Design::LoraUnmerged, "LoRA, not merged"),
 ];
 
@@ -75,7 +77,7 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
         title: format!("Slow-down by adapters: {}", analysis.model),
         foot: vec![format!(
             "Model: {} ({} blocks, width {}). Slow-down of the mean forward pass over the model alone, which merged LoRA is, in \
-            per cent. Device: {device}. Passes a cell: {}, after {} that do not count. Analysis {}.",
+            per cent ± its standard error. Device: {device}. Passes a cell: {}, after {} that do not count. Analysis {}.",
             analysis.model,
             found.layers,
             found.hidden,
@@ -83,35 +85,42 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Latency) -> Figure {
             found.warmup,
             analysis.id
         )],
-        caption: format!(
-            "Slow-down of a forward pass by adapters over batch size, length and bottleneck; {}, on {device}. {}",
-            analysis.label,
-            conclude(claims::latency(found))
-        ),
+        shows: SHOWS.into(),
+        caption: format!("{}: {}; on {device}.", analysis.model, data(analysis)),
+        verdicts: on(&analysis.model, settle(claims::latency(found))),
         widths: vec![1.0; lengths.len().max(1)],
         height: if lengths.len() > 3 { 170 } else { 190 },
         panels,
         bar: Some(ColourBar {
             label: "slow-down (%)".into(),
-            // The paper's ends at 35.
-            range: (0.0, slowest.max(35.0)),
+            range: (
+                0.0,
+                if slowest > 0.0 {
+                    (slowest / 2.0).ceil() * 2.0
+                } else {
+                    35.0
+                },
+            ),
         }),
     }
 }
 
 fn panel(found: &Latency, design: Design, name: &str, length: u32) -> Panel {
-    let here = |c: &&LatencyCell| c.length == length && (c.design == design || c.design == Design::Base);
+    let here = |c: &&LatencyCell| c.length == length && c.design == design;
     let batches: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.batch).collect();
     let sizes: BTreeSet<u32> = found.cells.iter().filter(here).map(|c| c.bottleneck).collect();
-    let value = |size: u32, batch: u32| {
-        let meant = |c: &&LatencyCell| {
-            here(c) && (c.bottleneck, c.batch) == (size, batch) && (size > 0) == (c.design != Design::Base)
-        };
-        found.slowdown(found.cells.iter().find(meant)?)
+    let cell = |size: u32, batch: u32| {
+        let meant = |c: &&LatencyCell| here(c) && (c.bottleneck, c.batch) == (size, batch);
+        found.cells.iter().find(meant)
     };
-    let rows = sizes
+    let by_size = |size: &u32| batches.iter().map(|batch| cell(*size, *batch)).collect::<Vec<_>>();
+    let cells: Vec<Vec<Option<&LatencyCell>>> = sizes.iter().map(by_size).collect();
+    let rows = cells
         .iter()
-        .map(|size| batches.iter().map(|batch| value(*size, *batch)).collect());
+        .map(|row| row.iter().map(|cell| found.slowdown((*cell)?)).collect());
+    let texts = cells
+        .iter()
+        .map(|row| row.iter().map(|cell| printed(found, *cell)).collect());
     let names = |set: &BTreeSet<u32>| set.iter().map(u32::to_string).collect::<Vec<_>>();
     Panel {
         title: format!("{name}, length {length}"),
@@ -126,9 +135,27 @@ fn panel(found: &Latency, design: Design, name: &str, length: u32) -> Panel {
         ),
         content: Content::Cells {
             rows: rows.collect(),
-            written: true,
+            texts: texts.collect(),
         },
     }
+}
+
+/// Slow-down of a cell in per cent ± standard error.
+fn printed(found: &Latency, cell: Option<&LatencyCell>) -> String {
+    let number = cell.and_then(|cell| Some((found.slowdown(cell)?, slowdown_error(found, cell))));
+    match number {
+        None => "–".to_owned(),
+        Some((value, None)) => format!("{value:.1}"),
+        Some((value, Some(error))) => format!("{value:.1} ±{error:.1}"),
+    }
+}
+
+/// Standard error of a slow-down, in per cent: that of a ratio of two means. `None` for single passes.
+fn slowdown_error(found: &Latency, cell: &LatencyCell) -> Option<f64> {
+    let base = found.base_of(cell)?;
+    let relative = |c: &LatencyCell| (c.trials > 1).then(|| (c.sd_ms / c.mean_ms).powi(2) / f64::from(c.trials));
+    let error = (relative(cell)? + relative(base)?).sqrt();
+    Some(100.0 * error * cell.mean_ms / base.mean_ms).filter(|error| error.is_finite())
 }
 
 fn unmeasured() -> Figure {
@@ -141,8 +168,10 @@ fn unmeasured() -> Figure {
         name: "figure5".into(),
         title: "Slow-down of a forward pass by adapters".into(),
         foot: Vec::new(),
-        caption: "Slow-down of a forward pass by adapters: not measured yet.".into(),
-        panels: vec![row("Adapterᴴ"), row("Adapterᴸ")],
+        shows: "Slow-down of a forward pass by adapters: not measured yet.".into(),
+        caption: String::new(),
+        verdicts: Vec::new(),
+        panels: vec![row("Adapter^H"), row("Adapter^L")],
         widths: vec![1.0; 3],
         height: 180,
         bar: Some(ColourBar {

@@ -7,10 +7,12 @@ use crate::claims;
 use crate::error::Result;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{on, settle};
 
 pub(super) struct Figure8;
 
+const SHOWS: &str = "φ(i, j): how much of the j strongest directions of an update lies in the i strongest of W_q (eq. 4). The paper shows GPT-3, with \
+    colours from 0.1 to 0.2.";
 const TICKS: (usize, usize) = (6, 8);
 
 impl FigureKind for Figure8 {
@@ -64,11 +66,7 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
     }
     let range = range(&shown);
     let layer = layer.unwrap_or(found.probe);
-    let what = format!(
-        "How much of the j strongest directions of an update lies in the i strongest of W_q (phi, eq. 4), layer {layer} of {}; \
-        the paper's colours span 0.1 to 0.2",
-        found.layers
-    );
+    let place = format!("layer {layer} of {}", found.layers);
     Figure {
         name: analysis_stem("figure8", analysis, stored),
         title: format!(
@@ -76,7 +74,9 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
             analysis.model, found.layers
         ),
         foot: foot(analysis, found),
-        caption: caption(analysis, found, &what, &conclude(claims::weight(found, layer))),
+        shows: SHOWS.into(),
+        caption: caption(analysis, found, &place),
+        verdicts: on(&analysis.model, settle(claims::weight(found, layer))),
         widths: vec![1.0; panels.len().max(1)],
         panels: vec![panels],
         height: 300,
@@ -100,7 +100,9 @@ fn unmeasured() -> Figure {
         name: "figure8".into(),
         title: "Updates in the strongest directions of W_q".into(),
         foot: Vec::new(),
-        caption: "Directions of updates in the strongest directions of the frozen weight: not measured yet.".into(),
+        shows: "Directions of updates in the strongest directions of the frozen weight: not measured yet.".into(),
+        caption: String::new(),
+        verdicts: Vec::new(),
         panels: vec![
             ["ΔW_q, r=4", "ΔW_q, r=8", "ΔW_q, r=64", "random"]
                 .map(|title| Panel::empty(title, COMMAND))

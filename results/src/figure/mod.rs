@@ -1,18 +1,23 @@
 //! Registry of figures. To add one: a file in this folder with a [`FigureKind`], a `mod` line, and a line in [`FIGURES`].
 //! Layout and style are the same for all: `draw.rs` and `style.rs`.
 
+mod canvas;
 mod draw;
 mod figure2;
 mod figure3;
 mod figure4;
 mod figure5;
 mod figure8;
+mod pdf;
 mod phi;
 mod png;
+mod series;
 mod spectra;
 pub(crate) mod style;
+mod svg;
 mod value;
 
+pub use style::Style;
 pub use value::{Axis, ColourBar, Content, Figure, FigureKind, Panel, Point, Series};
 
 /// All figures.

@@ -1,8 +1,11 @@
 //! Shared parts of the figures of Section 7: selection of grids of phi, and their panels.
 
+use std::collections::BTreeSet;
+
 use super::value::{Axis, Content, Figure, Panel};
 use crate::analysis::{Adapter, Analysis, Comparison, Directions, Findings, Module, PhiGrid, Subspace};
 use crate::store::Selection;
+use crate::table::join;
 
 pub(super) const COMMAND: &str = "cargo run -p experiments --bin subspace";
 
@@ -118,7 +121,7 @@ pub(super) fn panel(
         y: Axis::counted(format!("i ({})", axis(found, grid.i.of, seeds)), grid.i.len, ticks.1),
         content: Content::Cells {
             rows: rows.collect(),
-            written: false,
+            texts: Vec::new(),
         },
     }
 }
@@ -141,11 +144,24 @@ pub(super) fn foot(analysis: &Analysis, found: &Subspace) -> Vec<String> {
     ]
 }
 
-/// Caption: description, label of the analysis, and verdicts.
-pub(super) fn caption(analysis: &Analysis, found: &Subspace, what: &str, claims: &str) -> String {
-    let caption = format!(
-        "{what}; {}. Chance gives max(i, j) / {} on average. {claims}",
-        analysis.label, found.width
-    );
-    caption.trim_end().to_owned()
+/// Label of an analysis without what the paper shows.
+pub(super) fn data(analysis: &Analysis) -> &str {
+    let label = &analysis.label;
+    label.split("; the paper").next().unwrap_or(label)
+}
+
+/// Caption: model, place, label of the analysis, seeds.
+pub(super) fn caption(analysis: &Analysis, found: &Subspace, place: &str) -> String {
+    let seeds: BTreeSet<u64> = found.adapters.iter().filter_map(|adapter| adapter.seed).collect();
+    let seeds = match seeds.len() {
+        0 => String::new(),
+        1 => format!("; seed {}", join(&seeds)),
+        _ => format!("; seeds {}", join(&seeds)),
+    };
+    format!(
+        "{}, {place}: {}{seeds}; chance is max(i, j) / {} on average.",
+        analysis.model,
+        data(analysis),
+        found.width
+    )
 }

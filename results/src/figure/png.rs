@@ -4,7 +4,7 @@
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
 
-use super::style::{PNG_SCALE, database};
+use super::style::{PNG_SCALE, Style, database};
 use super::value::Figure;
 use crate::error::{Error, Result};
 
@@ -14,7 +14,7 @@ impl Figure {
     /// # Errors
     /// [`Error::Draw`].
     pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
-        let svg = self.svg()?;
+        let svg = self.svg(Style::Screen)?;
         let png = rasterised(&self.name, &svg)?;
         Ok([("svg", svg.into_bytes()), ("png", png)])
     }

@@ -1,13 +1,13 @@
 //! Singular values of updates, layer by layer: how few directions carry an update (Section 7.2 of the paper).
 
-use super::phi::{COMMAND, delta, foot};
-use super::value::{Axis, ColourBar, Content, Figure, FigureKind, Panel};
+use super::phi::{COMMAND, data, delta, foot};
+use super::value::{Axis, Content, Figure, FigureKind, Panel, Point, Series};
 use crate::analysis::{Analysis, Findings, Module, Spectrum, Subspace};
 use crate::error::Result;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
 
-/// One panel per adapter and projection: layers downwards, singular values across.
+/// One panel per adapter and projection, with a line per layer.
 pub(super) struct Spectra;
 
 impl FigureKind for Spectra {
@@ -47,20 +47,19 @@ fn figure(stored: &Selection, analysis: &Analysis, found: &Subspace) -> Figure {
         name: analysis_stem("spectra", analysis, stored),
         title: format!("Singular values of updates: {}", analysis.model),
         foot: foot(analysis, found),
+        shows: "Singular values of BA as shares of the layer's largest, a line a layer, the last the darkest. The paper prints no spectrum.".into(),
         caption: format!(
-            "Singular values of BA as shares of the layer's largest, layers downwards; {}. In layer {} nine tenths of the squared norm lie in \
-            {}. The paper prints no spectrum to hold this against.",
-            analysis.label,
+            "{}: {}. In layer {} nine tenths of the squared norm lie in {}.",
+            analysis.model,
+            data(analysis),
             found.probe,
             counts.collect::<Vec<_>>().join(" and ")
         ),
+        verdicts: Vec::new(),
         panels: panels.collect(),
         widths: vec![1.0; modules.len().max(1)],
-        height: 240,
-        bar: Some(ColourBar {
-            label: "share of the largest".into(),
-            range: (0.0, 1.0),
-        }),
+        height: 190,
+        bar: None,
     }
 }
 
@@ -72,12 +71,25 @@ fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
         .collect();
     of.sort_by_key(|s| s.layer);
     let columns = of.iter().map(|s| s.values.len()).max().unwrap_or_default();
-    let rows = of.iter().map(|s| {
-        let largest = s.values.first().map_or(1.0, |v| f64::from(*v).max(f64::MIN_POSITIVE));
-        (0..columns)
-            .map(|i| s.values.get(i).map(|v| f64::from(*v) / largest))
-            .collect()
-    });
+    let line = |spectrum: &&Spectrum| {
+        let largest = spectrum
+            .values
+            .first()
+            .map_or(1.0, |v| f64::from(*v).max(f64::MIN_POSITIVE));
+        let point = |(i, value): (usize, &f32)| Point {
+            x: i as f64 + 1.0,
+            y: f64::from(*value) / largest,
+            ..Point::default()
+        };
+        // The lightest colours are hardly seen on white.
+        let depth = f64::from(spectrum.layer.saturating_sub(1)) / f64::from(found.layers.saturating_sub(1).max(1));
+        Series {
+            name: format!("layer {}", spectrum.layer),
+            points: spectrum.values.iter().enumerate().map(point).collect(),
+            shade: Some(0.3 + 0.7 * depth),
+            ..Series::default()
+        }
+    };
     let whose = found.adapters.get(adapter).map_or_else(String::new, |a| {
         a.seed.map_or_else(
             || format!(", r={}", a.rank),
@@ -87,11 +99,8 @@ fn panel(found: &Subspace, adapter: usize, module: Module) -> Panel {
     Panel {
         title: format!("{}{whose}", delta(module)),
         x: Axis::counted("singular value, from the largest", columns, 8),
-        y: Axis::named("layer", of.iter().map(|s| s.layer.to_string())),
-        content: Content::Cells {
-            rows: rows.collect(),
-            written: false,
-        },
+        y: Axis::exactly("share of the largest", (0.0, 1.0), 6),
+        content: Content::Series(of.iter().map(line).collect()),
     }
 }
 
@@ -126,13 +135,12 @@ fn unmeasured() -> Figure {
         name: "spectra".into(),
         title: "Singular values of updates".into(),
         foot: Vec::new(),
-        caption: "Singular values of updates: not measured yet.".into(),
+        shows: "Singular values of updates: not measured yet.".into(),
+        caption: String::new(),
+        verdicts: Vec::new(),
         panels: vec![vec![Panel::empty("ΔW_q", COMMAND), Panel::empty("ΔW_v", COMMAND)]],
         widths: vec![1.0; 2],
         height: 230,
-        bar: Some(ColourBar {
-            label: "share of the largest".into(),
-            range: (0.0, 1.0),
-        }),
+        bar: None,
     }
 }

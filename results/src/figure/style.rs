@@ -7,8 +7,23 @@ use resvg::usvg::fontdb;
 
 use crate::error::{Error, Result};
 
-/// Width of every figure in pixels. Printed at a text width of 6.5 inches, 12 pixels are 7.4 points.
+/// How figures are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// With title and notes, for pages: SVG and PNG.
+    #[default]
+    Screen,
+    /// Without them, as wide as one or two columns in print: SVG and PDF.
+    Paper,
+}
+
+/// Width on a page, in pixels.
 pub(super) const WIDTH: u32 = 760;
+/// Widths of one column and of two in print, in pixels: 3.25 and 6.75 inches.
+pub(super) const COLUMN: u32 = 380;
+pub(super) const COLUMNS: u32 = 790;
+/// Pixels an inch in print, where 12 pixels are 7.4 points.
+pub(super) const PRINT: f64 = 117.0;
 
 /// Scale of PNGs relative to the SVG.
 pub(super) const PNG_SCALE: f32 = 2.0;
@@ -81,6 +96,15 @@ pub(crate) enum Marker {
     Left,
     Right,
     Cross,
+    Times,
+    Hourglass,
+    Bowtie,
+    Bar,
+    Post,
+    Chevron,
+    Dome,
+    Pentagon,
+    Star,
 }
 
 /// Colour and marker of a series.
@@ -88,8 +112,6 @@ pub(crate) enum Marker {
 pub(crate) struct Look {
     pub(crate) colour: RGBColor,
     pub(crate) marker: Marker,
-    /// Whether the marker is filled with its colour instead of white.
-    pub(crate) filled: bool,
 }
 
 /// Colours that are distinguishable with colour blindness (Okabe and Ito, 2008), one for each family of methods.
@@ -97,28 +119,9 @@ pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub(crate) const PINK: RGBColor = RGBColor(204, 121, 167);
-pub(crate) const YELLOW: RGBColor = RGBColor(230, 159, 0);
 pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
 pub(crate) const DARK: RGBColor = RGBColor(60, 60, 60);
 pub(crate) const OLIVE: RGBColor = RGBColor(150, 130, 20);
-
-/// A marker filled with its colour.
-pub(crate) const fn filled(colour: RGBColor, marker: Marker) -> Look {
-    Look {
-        colour,
-        marker,
-        filled: true,
-    }
-}
-
-/// A marker filled with white.
-pub(crate) const fn hollow(colour: RGBColor, marker: Marker) -> Look {
-    Look {
-        colour,
-        marker,
-        filled: false,
-    }
-}
 
 /// Colours of a colour bar, monotone in lightness, so that it also reads in grey.
 const RAMP: [(u8, u8, u8); 6] = [
@@ -137,6 +140,12 @@ pub(super) fn shade(share: f64) -> RGBColor {
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * (place - low as f64)).round() as u8;
     let (a, b) = (RAMP[low], RAMP[low + 1]);
     RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+/// A light and opaque tint of a colour. (Of several transparent colours svg2pdf writes the list in no fixed order.)
+pub(super) fn tint(colour: RGBColor) -> RGBColor {
+    let mix = |c: u8| (255.0 - 0.15 * (255.0 - f64::from(c))).round() as u8;
+    RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
 }
 
 #[cfg(test)]

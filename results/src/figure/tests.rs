@@ -64,8 +64,8 @@ fn every_figure_is_drawn_with_and_without_anything_stored() {
             let figures = kind.figures(&stored).unwrap();
             assert!(!figures.is_empty(), "{}", kind.name());
             for figure in figures {
-                let svg = figure.svg().unwrap();
-                assert_eq!(svg, figure.svg().unwrap(), "{}", figure.name);
+                let svg = figure.svg(Style::Screen).unwrap();
+                assert_eq!(svg, figure.svg(Style::Screen).unwrap(), "{}", figure.name);
                 assert!(figure.name.starts_with(kind.name()), "{}", figure.name);
                 assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN"), "{}", figure.name);
                 // Nothing that these show is stored here.
@@ -96,7 +96,12 @@ fn captions_say_what_it_is_and_words_cannot_break_the_svg() {
         "{}",
         figure.caption
     );
-    assert!(figure.svg().unwrap().contains("made-up &lt;numbers&gt; &amp; words"));
+    assert!(
+        figure
+            .svg(Style::Screen)
+            .unwrap()
+            .contains("made-up &lt;numbers&gt; &amp; words")
+    );
 }
 
 #[test]
@@ -143,6 +148,44 @@ fn axes_have_round_ticks_inside_their_range() {
 }
 
 #[test]
+fn counts_are_ticked_in_words_and_a_stray_value_does_not_stretch_an_axis() {
+    let said = |axis: &Axis| {
+        axis.ticks
+            .iter()
+            .map(|(_, text)| text.clone())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(said(&Axis::of_counts("", [4_608, 3_548_928])), "10k 100k 1M");
+    assert_eq!(said(&Axis::of_counts("", [300, 9_000])), "500 1k 2k 5k 10k");
+    assert_eq!(said(&Axis::of_counts("", [50_000])), "20k 50k 100k");
+    let most = Axis::of_most("", [84.0, 84.5, 85.0, 85.5, 86.0, 48.6], 6);
+    assert!(most.range.0 > 80.0 && most.range.1 > 86.0, "{most:?}");
+    assert_eq!(Axis::of_most("", [], 3).range, Axis::spanning("", [], 3).range);
+    assert_eq!(
+        Axis::of_most("", [1.0, 1.0, 9.0], 3).range.1,
+        Axis::spanning("", [1.0, 9.0], 3).range.1
+    );
+}
+
+#[test]
+fn in_print_there_is_no_title_and_no_hash() {
+    let figure = FIGURES[1].figures(&stored()).unwrap().remove(0);
+    let (screen, paper) = (figure.svg(Style::Screen).unwrap(), figure.svg(Style::Paper).unwrap());
+    let drawn = |svg: &str| svg.split_once("</desc>").unwrap().1.to_owned();
+    for (svg, has) in [(drawn(&screen), true), (drawn(&paper), false)] {
+        assert_eq!(svg.contains(&figure.title), has);
+        assert_eq!(svg.contains("Analysis 0123456789abcdef"), has);
+    }
+    assert!(
+        paper.contains("width=\"6.752in\"") && !screen.contains("in\" height"),
+        "{}",
+        &paper[..200]
+    );
+    assert!(paper.contains("<tspan dy=\"0.3em\" font-size=\"70%\">q</tspan>"));
+}
+
+#[test]
 fn spectra_say_how_many_directions_carry_an_update() {
     let mut stored = stored();
     let Findings::Subspace(found) = &mut stored.analyses[0].findings else {
@@ -172,8 +215,8 @@ fn spectra_say_how_many_directions_carry_an_update() {
     let kind = FIGURES.iter().find(|kind| kind.name() == "spectra").unwrap();
     let figure = kind.figures(&stored).unwrap().remove(0);
     assert_eq!(figure.panels[0].len(), 2);
-    let said = "In layer 1 nine tenths of the squared norm lie in 3 of 4 directions of ΔW_q and 1 of 4 directions of ΔW_v. \
-        The paper prints no spectrum";
+    let said =
+        "In layer 1 nine tenths of the squared norm lie in 3 of 4 directions of ΔW_q and 1 of 4 directions of ΔW_v.";
     assert!(figure.caption.contains(said), "{}", figure.caption);
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::store::Selection;
+use crate::verdict::Verdict;
 
 /// A kind of figure: a query over the stored records.
 pub trait FigureKind: Sync {
@@ -28,8 +29,12 @@ pub struct Figure {
     pub title: String,
     /// Notes on model, data, seeds and device, below the panels.
     pub foot: Vec<String>,
-    /// Caption for the page that shows the figure: description and verdicts.
+    /// What is shown, in one sentence: the same for all figures of a kind.
+    pub shows: String,
+    /// Caption below that, in one line: model, data, seeds.
     pub caption: String,
+    /// The paper's conclusions, tested on what is shown.
+    pub verdicts: Vec<Verdict>,
     /// Rows of panels, one panel per entry of `widths`.
     pub panels: Vec<Vec<Panel>>,
     /// Relative widths of the columns.
@@ -80,8 +85,8 @@ pub enum Content {
     Cells {
         /// Values by row; `None` where nothing was measured.
         rows: Vec<Vec<Option<f64>>>,
-        /// Whether the values are printed in the cells, without decimals.
-        written: bool,
+        /// Texts in the cells, by row; none at all if empty.
+        texts: Vec<Vec<String>>,
     },
     /// Points joined by lines.
     Series(Vec<Series>),
@@ -90,7 +95,7 @@ pub enum Content {
 }
 
 /// Points of one method, joined by a line in this order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// Name in the legend.
     pub name: String,
@@ -98,10 +103,16 @@ pub struct Series {
     pub method: String,
     /// The points.
     pub points: Vec<Point>,
+    /// Printed beside the last point; may be empty.
+    pub label: String,
+    /// Whether a point is a level over the whole width, its spread a band.
+    pub across: bool,
+    /// For a line without markers: its place among the colours of a colour bar, from 0 to 1.
+    pub shade: Option<f64>,
 }
 
 /// A point.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     /// Horizontal position.
     pub x: f64,
@@ -109,6 +120,8 @@ pub struct Point {
     pub y: f64,
     /// Half the length of the error bar, if any.
     pub spread: Option<f64>,
+    /// Whether the marker is filled.
+    pub filled: bool,
 }
 
 impl Axis {
@@ -158,6 +171,40 @@ impl Axis {
         Self::exactly(label, (low - room, high + room), ticks)
     }
 
+    /// As [`Axis::spanning`], without values far below or above most: by more than three times the distance of the quartiles.
+    #[must_use]
+    pub fn of_most(label: impl Into<String>, values: impl IntoIterator<Item = f64>, ticks: usize) -> Self {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        let quartile = |part: usize| {
+            values
+                .get(part * (values.len().max(1) - 1) / 4)
+                .copied()
+                .unwrap_or_default()
+        };
+        let (low, high) = (quartile(1), quartile(3));
+        let far = 3.0 * (high - low);
+        let near = |value: &f64| far <= 0.0 || (low - far..=high + far).contains(value);
+        Self::spanning(label, values.iter().copied().filter(near), ticks)
+    }
+
+    /// Counts on a logarithmic scale of at least a decade, as their decimal logarithms, with ticks such as `10k`.
+    #[must_use]
+    pub fn of_counts(label: impl Into<String>, counts: impl IntoIterator<Item = i64>) -> Self {
+        let logs = counts.into_iter().map(|count| (count.max(1) as f64).log10());
+        let Self { label, range, .. } = Self::spanning(label, logs, 1);
+        let (middle, half) = ((range.0 + range.1) / 2.0, ((range.1 - range.0) / 2.0).max(0.5));
+        let range = (middle - half, middle + half);
+        let steps: &[i64] = if range.1 - range.0 > 2.0 { &[1] } else { &[1, 2, 5] };
+        let all = (0..18).flat_map(|power| steps.iter().map(move |step| step * 10i64.pow(power)));
+        let ticks = all.map(|count| ((count as f64).log10(), short_count(count)));
+        Self {
+            label,
+            range,
+            ticks: ticks.filter(|(at, _)| (range.0..=range.1).contains(at)).collect(),
+        }
+    }
+
     /// Exactly `range`, with about `ticks` ticks at round numbers.
     #[must_use]
     pub fn exactly(label: impl Into<String>, range: (f64, f64), ticks: usize) -> Self {
@@ -185,6 +232,16 @@ impl Axis {
     }
 }
 
+/// A round count as `500`, `20k`, `1M`.
+fn short_count(count: i64) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}k", count / 1_000),
+        1_000_000..1_000_000_000 => format!("{}M", count / 1_000_000),
+        _ => format!("{}G", count / 1_000_000_000),
+    }
+}
+
 impl Panel {
     /// A panel without measurements, which `command` fills.
     #[must_use]
@@ -199,6 +256,12 @@ impl Panel {
 }
 
 impl Figure {
+    /// What is shown, and the caption.
+    #[must_use]
+    pub fn description(&self) -> String {
+        format!("{} {}", self.shows, self.caption).trim().to_owned()
+    }
+
     /// Whether nothing was measured for any panel.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,7 +5,7 @@ use super::value::{Cell, Table};
 use crate::analysis::{Cost, CostSource, Findings};
 use crate::claims;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{self, settle};
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "efficiency",
@@ -16,7 +16,7 @@ pub(super) static TABLE: GridTable = GridTable {
 
 /// The table of efficiency analyses, one row per model and method, without rows that the records quote from the paper.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
-    let (mut rows, mut notes) = (Vec::new(), Vec::new());
+    let (mut rows, mut notes, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
     for analysis in &stored.analyses {
         let Findings::Efficiency(found) = &analysis.findings else {
             continue;
@@ -30,19 +30,26 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
                 cost.note.trim_end_matches('.')
             ));
         }
+        let settled = settle(claims::efficiency(found));
         notes.push(format!(
             "{}, analysis {}, on {}. {}",
             analysis.label,
             analysis.id,
             analysis.provenance.place(),
-            conclude(claims::efficiency(found))
+            verdict::text(&settled)
         ));
+        verdicts.extend(settled);
     }
     if rows.is_empty() {
         return Vec::new();
     }
     let columns = paper.columns.clone();
-    vec![paper.table(Some(Ours { columns, rows, notes }))]
+    vec![paper.table(Some(Ours {
+        columns,
+        rows,
+        notes,
+        verdicts,
+    }))]
 }
 
 fn row(cost: &Cost) -> Vec<Cell> {

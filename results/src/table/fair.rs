@@ -109,6 +109,7 @@ fn one(label: Option<&str>, part: &Selection) -> Result<Table> {
         show_n: uneven(&rows),
         rows,
         notes,
+        verdicts: Vec::new(),
     })
 }
 

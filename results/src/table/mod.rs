@@ -25,7 +25,7 @@ mod value;
 pub use other_texts::table_of_texts;
 pub use render::TERMINAL_WIDTH;
 pub(crate) use render::{grouped, markdown_escape, wrap};
-pub(crate) use shared::{provenance, seeds_of};
+pub(crate) use shared::{join, provenance, seeds_of};
 pub use value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 
 use crate::error::Result;

@@ -13,6 +13,7 @@ use crate::paper::{self, Score};
 use crate::record::RunRecord;
 use crate::store::Selection;
 use crate::sweep::{self, SweepRow};
+use crate::verdict::{self, Verdict};
 
 /// The paper's rows of a [`GridTable`].
 #[derive(Clone, Debug, Deserialize)]
@@ -90,6 +91,8 @@ pub(super) struct Ours {
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Vec<Cell>>,
     pub(super) notes: Vec<String>,
+    /// The paper's conclusions, tested on the rows; the notes hold them in words.
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 impl PaperGrid {
@@ -99,6 +102,7 @@ impl PaperGrid {
             columns: self.columns.clone(),
             rows: vec![not_run(self.heads.len() + self.columns.len())],
             notes: Vec::new(),
+            verdicts: Vec::new(),
         });
         let columns = ours.columns;
         let header = self.heads.iter().chain(&columns).cloned().collect();
@@ -132,6 +136,7 @@ impl PaperGrid {
             show_n: n.collect::<BTreeSet<_>>().len() > 1,
             rows,
             notes,
+            verdicts: ours.verdicts,
         }
     }
 
@@ -162,14 +167,14 @@ impl PaperGrid {
         self.decimals.get(column).copied().unwrap_or(own)
     }
 
-    /// The table of a sweep over runs; none without rows. `note` describes the cells, and `verdicts` the outcome of the claims.
+    /// The table of a sweep over runs; none without rows. `note` describes the cells, and `verdicts` the outcomes of the claims.
     pub(super) fn sweep(
         &self,
         rows: &[SweepRow<'_>],
         columns: Vec<String>,
         swept: &[&str],
         note: &str,
-        verdicts: String,
+        verdicts: Vec<Verdict>,
     ) -> Vec<Table> {
         if rows.is_empty() {
             return Vec::new();
@@ -184,7 +189,7 @@ impl PaperGrid {
             seeds_of(&runs)
         )];
         notes.extend(matched(&runs));
-        notes.extend(Some(verdicts).filter(|text| !text.is_empty()));
+        notes.extend(Some(verdict::text(&verdicts)).filter(|text| !text.is_empty()));
         notes.extend(rows.iter().flat_map(undefined));
         let uneven = sweep::uneven_settings(rows, swept);
         if !uneven.is_empty() {
@@ -195,6 +200,7 @@ impl PaperGrid {
             columns,
             rows: cells,
             notes,
+            verdicts,
         };
         vec![self.table(Some(ours))]
     }

@@ -86,9 +86,17 @@ impl Table {
     /// Markdown: title, table, notes.
     #[must_use]
     pub fn markdown(&self) -> String {
+        let mut out = format!("**{}**\n\n{}\n", markdown_escape(&self.title), self.markdown_body());
+        for note in &self.notes {
+            out += &format!("- {}\n", markdown_escape(note));
+        }
+        out
+    }
+
+    /// The table alone in Markdown.
+    pub(crate) fn markdown_body(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let mut out = format!("**{}**\n\n", markdown_escape(&self.title));
-        out += &line(self.header.iter().map(|name| markdown_escape(name)).collect());
+        let mut out = line(self.header.iter().map(|name| markdown_escape(name)).collect());
         let rule = |i| {
             if self.is_text(i) {
                 "---".to_owned()
@@ -104,10 +112,6 @@ impl Table {
                     .map(|parts| markdown_escape(&parts.join(" ")))
                     .collect(),
             );
-        }
-        out.push('\n');
-        for note in &self.notes {
-            out += &format!("- {}\n", markdown_escape(note));
         }
         out
     }

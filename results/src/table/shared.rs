@@ -275,7 +275,7 @@ pub(super) fn distinct(items: impl Iterator<Item = String>) -> Option<String> {
 }
 
 /// Seeds, separated by commas.
-pub(super) fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
+pub(crate) fn join<'a>(seeds: impl IntoIterator<Item = &'a u64>) -> String {
     seeds.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 

@@ -9,7 +9,7 @@ use crate::claims;
 use crate::methods;
 use crate::stem::analysis_stem;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{self, settle};
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "table1",
@@ -99,14 +99,16 @@ fn ours(analysis: &Analysis, found: &Latency) -> Ours {
         cells
     });
     let rows = rows.collect();
+    let settled = settle(claims::latency(found));
     Ours {
         columns: columns.collect(),
         rows,
-        notes: notes(analysis, found),
+        notes: notes(analysis, found, &verdict::text(&settled)),
+        verdicts: verdict::on(&analysis.model, settled),
     }
 }
 
-fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
+fn notes(analysis: &Analysis, found: &Latency, verdicts: &str) -> Vec<String> {
     let trials: BTreeSet<u32> = found.cells.iter().map(|c| c.trials).collect();
     let trials: Vec<String> = trials.iter().map(u32::to_string).collect();
     vec![
@@ -116,12 +118,7 @@ fn notes(analysis: &Analysis, found: &Latency) -> Vec<String> {
             trials.join(", "),
             found.warmup
         ),
-        format!(
-            "Ours: {}, analysis {}. {}",
-            analysis.label,
-            analysis.id,
-            conclude(claims::latency(found))
-        ),
+        format!("Ours: {}, analysis {}. {verdicts}", analysis.label, analysis.id),
         format!("Device: {}.", analysis.provenance.place()),
     ]
 }

@@ -63,7 +63,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
         columns,
         &SWEPT,
         "the task's metric on dev in per cent, of texts BLEU or ROUGE-1 on test; what the task's head trains besides stands behind the +",
-        String::new(),
+        Vec::new(),
     )
 }
 

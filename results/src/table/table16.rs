@@ -5,7 +5,7 @@ use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
 use crate::sweep::{self, SweepRow, SweepValue};
-use crate::verdict::conclude;
+use crate::verdict::{Verdict, settle};
 
 const SWEPT: [&str; 3] = ["limit.train", "limit.sample", "task"];
 /// Settings that may differ between cells of a row, and are then noted below: fewer rows are trained for more epochs in smaller
@@ -51,7 +51,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
 }
 
 /// Claims on each setting of LoRA, full fine-tuning and every prefix method of the same model and task.
-fn verdicts(rows: &[SweepRow<'_>]) -> String {
+fn verdicts(rows: &[SweepRow<'_>]) -> Vec<Verdict> {
     let of = |place: &[String], kind: &str| {
         let is = |row: &&SweepRow<'_>| row.heads[..2] == *place && row.heads[2].split(' ').next() == Some(kind);
         rows.iter().filter(is).collect::<Vec<_>>()
@@ -66,5 +66,5 @@ fn verdicts(rows: &[SweepRow<'_>]) -> String {
             claims.extend(claims::table16(&lora.name(3), &scores(lora), &scores(full), &prefixes));
         }
     }
-    conclude(claims)
+    settle(claims)
 }

@@ -57,6 +57,6 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
         columns,
         &SWEPT,
         "loss on dev, all others on test; BLEU in per cent",
-        String::new(),
+        Vec::new(),
     )
 }

@@ -69,6 +69,7 @@ fn empty(label: Option<&str>, tasks: &[PaperTask]) -> Table {
         rows: Vec::new(),
         notes: Vec::new(),
         show_n: false,
+        verdicts: Vec::new(),
     };
     table.header.extend(tasks.iter().map(|task| task.task.clone()));
     table.header.push("Avg".to_owned());

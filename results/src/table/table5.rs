@@ -5,7 +5,7 @@ use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
 use crate::sweep::{self, SweepRow, SweepValue};
-use crate::verdict::conclude;
+use crate::verdict::settle;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -42,6 +42,6 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let claims = rows
         .iter()
         .flat_map(|row| claims::table5(&row.name(3), &row.scores(|weights| Some(weights.to_owned()))));
-    let verdicts = conclude(claims.collect());
+    let verdicts = settle(claims.collect());
     paper.sweep(&rows, columns, &SWEPT, "the task's metric on dev in per cent", verdicts)
 }

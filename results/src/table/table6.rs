@@ -5,7 +5,7 @@ use super::value::Table;
 use crate::claims;
 use crate::store::Selection;
 use crate::sweep::{self, SweepValue};
-use crate::verdict::conclude;
+use crate::verdict::settle;
 
 const SWEPT: [&str; 2] = ["method.r", "method.targets"];
 
@@ -36,7 +36,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let claims = rows
         .iter()
         .flat_map(|row| claims::table6(&row.name(3), &row.heads[2], &row.scores(|column| Some(rank(column)))));
-    let verdicts = conclude(claims.collect());
+    let verdicts = settle(claims.collect());
     paper.sweep(&rows, columns, &SWEPT, "the task's metric on dev in per cent", verdicts)
 }
 

@@ -5,7 +5,7 @@ use super::value::{Cell, Table};
 use crate::analysis::{Analysis, Findings, Module, Projection, Subspace};
 use crate::claims;
 use crate::store::Selection;
-use crate::verdict::conclude;
+use crate::verdict::{self, settle};
 
 pub(super) static TABLE: GridTable = GridTable {
     name: "table7",
@@ -16,7 +16,7 @@ pub(super) static TABLE: GridTable = GridTable {
 
 /// The table of subspace analyses: W_q at the probed layer, one row per adapter.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
-    let (mut rows, mut notes) = (Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW, and holds the factor alpha / r, which by itself makes a smaller rank amplify more.".to_owned()]);
+    let (mut rows, mut verdicts, mut notes) = (Vec::new(), Vec::new(), vec!["All are Frobenius norms of W_q, or of its update dW = alpha / r BA, at the probed layer; amplification is ||dW|| over the projection onto dW, and holds the factor alpha / r, which by itself makes a smaller rank amplify more.".to_owned()]);
     for analysis in &stored.analyses {
         let Findings::Subspace(found) = &analysis.findings else {
             continue;
@@ -28,13 +28,15 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
         let before = rows.len();
         rows.extend(of_q.map(|p| row(analysis, found, p)));
         if rows.len() > before {
+            let settled = settle(claims::amplification(found));
             notes.push(format!(
                 "{}: {}, analysis {}. {}",
                 analysis.model,
                 analysis.label,
                 analysis.id,
-                conclude(claims::amplification(found))
+                verdict::text(&settled)
             ));
+            verdicts.extend(verdict::on(&analysis.model, settled));
         }
     }
     if rows.is_empty() {
@@ -44,6 +46,7 @@ fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
         columns: paper.columns.clone(),
         rows,
         notes,
+        verdicts,
     };
     vec![paper.table(Some(ours))]
 }

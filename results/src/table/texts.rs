@@ -104,6 +104,7 @@ impl TextTable<'_> {
             rows: Vec::new(),
             notes: Vec::new(),
             show_n: false,
+            verdicts: Vec::new(),
         };
         table.header.extend(self.columns.iter().map(|c| c.name.to_owned()));
         table

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::paper::Score;
 use crate::store::Selection;
+use crate::verdict::Verdict;
 
 /// A kind of table: a query over the stored records.
 pub trait TableKind: Sync {
@@ -43,6 +44,9 @@ pub struct Table {
     pub notes: Vec<String>,
     /// Whether to print numbers of seeds (per row, or per cell where they differ within a row); set when they are not all the same.
     pub show_n: bool,
+    /// The paper's conclusions, tested on the rows; the notes hold them in words.
+    #[serde(skip)]
+    pub verdicts: Vec<Verdict>,
 }
 
 /// A row of a [`Table`].
