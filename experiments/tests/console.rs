@@ -214,37 +214,12 @@ fn event_files_that_cannot_be_written_are_done_without() {
 
 #[cfg(unix)]
 mod unix {
+    use super::world::on_a_terminal;
     use super::*;
-    use nix::pty::{Winsize, openpty};
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, ChildStderr, Command, Stdio};
-
-    /// Runs a command with stdout and stderr on a terminal of 120 columns, and gives all that it wrote there.
-    fn on_a_terminal(mut command: Command) -> String {
-        let size = Winsize {
-            ws_row: 40,
-            ws_col: 120,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let pty = openpty(Some(&size), None).unwrap();
-        let mut child = command
-            .stdout(pty.slave.try_clone().unwrap())
-            .stderr(pty.slave)
-            .spawn()
-            .unwrap();
-        drop(command); // its copies of the terminal's other end
-        let (mut seen, mut bytes) = (Vec::new(), [0; 4096]);
-        let mut master = std::fs::File::from(pty.master);
-        // Once nobody has the other end open, Linux says EIO instead of an end.
-        while let Ok(n @ 1..) = master.read(&mut bytes) {
-            seen.extend_from_slice(&bytes[..n]);
-        }
-        child.wait().unwrap();
-        String::from_utf8(seen).unwrap()
-    }
 
     /// Whether there is an escape code that sets a colour.
     fn coloured(text: &str) -> bool {

@@ -5,7 +5,7 @@ mod world;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
-use world::{World, refused, run, text};
+use world::{World, command, refused, run, text};
 
 fn lora(world: &World, args: &[&str]) -> Output {
     run(env!("CARGO_BIN_EXE_lora"), args, world.dir.path())
@@ -241,4 +241,155 @@ fn rows_of_ones_own_are_trained_on_and_answered() {
     world.write("own.jsonl", "{\"words\": \"a\", \"mood\": \"x\"}\n{\"mood\": \"y\"}\n");
     let output = run(env!("CARGO_BIN_EXE_glue"), &args, world.dir.path());
     refused(&output, &["own.jsonl:2: no value in column \"words\""]);
+}
+
+/// `text` on a small file of prompts, each with two references.
+fn own_texts(dir: &Path, more: &[&str]) -> Output {
+    let row = |i: usize| {
+        format!(
+            "who is number {},{} is number {}\n",
+            i / 2,
+            ["Anna", "Ben"][i % 2],
+            i / 2
+        )
+    };
+    let rows: String = (0..48).map(row).collect();
+    std::fs::write(dir.join("own.csv"), format!("asked,told\n{rows}")).unwrap();
+    std::fs::write(
+        dir.join("own.yaml"),
+        "data: {kind: text, train: own.csv, dev_share: 0.25, dev_seed: 5, prompt: asked, completion: told}\n\
+         methods: {lora: {train: {lr: 0.01}}}\ntrain: {epochs: 1, max_len: 48}\n\
+         decode: {beams: 3, no_repeat_ngram: 2, max_new_tokens: 8, batch_size: 4}\n",
+    )
+    .unwrap();
+    let args = [
+        "--config",
+        "own.yaml",
+        "--model",
+        "embedded:gpt2",
+        "--out",
+        "out",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--keep",
+    ];
+    run(env!("CARGO_BIN_EXE_text"), &[&args[..], more].concat(), dir)
+}
+
+#[test]
+fn prompts_of_ones_own_are_trained_on_and_continued() {
+    let world = World::new();
+    let shown = done(&own_texts(world.dir.path(), &[]));
+    assert!(shown.contains("BLEU") && shown.contains("rougeL"), "{shown}");
+    let path = world.records("runs").remove(0);
+    let record = json(&path);
+    let label = record["label"].as_str().unwrap();
+    assert!(
+        label.contains("the file own.csv (dev: 0.25 of its prompts, seed 5)"),
+        "{label}"
+    );
+    assert_eq!(
+        (&record["experiment"], &record["task"]),
+        (&json!("text"), &json!("text"))
+    );
+    for metric in ["dev/BLEU", "dev/rougeL", "dev/loss"] {
+        assert!(record["evals"][0]["metrics"][metric].is_number(), "{record}");
+    }
+    // The texts are those of the 6 prompts for dev, and `lora generate` writes them again as the run did.
+    let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let texts = std::fs::read_to_string(world.path(&format!("out/texts/{stem}.jsonl"))).unwrap();
+    let texts: Vec<Value> = texts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(texts.len(), 6);
+    let known: Vec<String> = (0..24).map(|i| format!("who is number {i}")).collect();
+    world.write("prompts.txt", known.join("\n"));
+    let adapter = format!("out/{stem}");
+    let generate = |more: &[&str]| {
+        lora(
+            &world,
+            &[&["generate", "--adapter", &adapter, "--threads", "1"], more].concat(),
+        )
+    };
+    let output = generate(&["--file", "prompts.txt", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("3 beams (the run's), as in transformers (the run's)")
+            && said.contains("at most 8 new tokens (the run's)"),
+        "{said}"
+    );
+    let written = done(&output);
+    for text in texts {
+        let wanted = text["text"].as_str().unwrap();
+        let again = |line: &str| serde_json::from_str::<Value>(line).unwrap()["text"] == wanted;
+        assert!(written.lines().any(again), "{wanted}: {written}");
+    }
+    let greedy = generate(&["--beams", "1", "--max-new", "4", "who is number 3"]);
+    assert!(
+        text(&greedy).contains("the likeliest token each time (--beams)"),
+        "{}",
+        text(&greedy)
+    );
+    refused(
+        &generate(&["--top-k", "3", "a"]),
+        &["--top-k is for drawing tokens", "give --temperature"],
+    );
+    refused(
+        &generate(&["--beams", "2", "--temperature", "0.5", "a"]),
+        &["give one of the two"],
+    );
+    streams(&world, &adapter, done(&greedy).trim());
+}
+
+/// On a terminal the text of one context comes as it grows, and is the same.
+#[cfg(unix)]
+fn streams(world: &World, adapter: &str, wanted: &str) {
+    let args = [
+        "generate",
+        "--adapter",
+        adapter,
+        "--threads",
+        "1",
+        "--beams",
+        "1",
+        "--max-new",
+        "4",
+        "who is number 3",
+    ];
+    let seen = world::on_a_terminal(command(env!("CARGO_BIN_EXE_lora"), &args, world.dir.path()));
+    let last = seen.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    assert_eq!(last.trim(), wanted.lines().last().unwrap_or_default().trim(), "{seen}");
+}
+
+#[cfg(not(unix))]
+fn streams(_: &World, _: &str, _: &str) {}
+
+#[test]
+fn prompts_that_cannot_be_used_are_refused_in_words() {
+    let world = World::new();
+    let dir = world.dir.path();
+    refused(
+        &own_texts(dir, &["--set", "decode.split=test"]),
+        &["`decode.split` is `test`"],
+    );
+    let text = |config: &str| {
+        world.write("own.yaml", config);
+        let args = ["--config", "own.yaml", "--model", "embedded:gpt2", "--out", "out"];
+        run(env!("CARGO_BIN_EXE_text"), &args, dir)
+    };
+    world.write("own.jsonl", "{\"p\": \"a\", \"c\": \"b\"}\n{\"p\": \"a\"}\n");
+    let data = "data: {kind: text, train: own.jsonl, prompt: p, completion: c}\nmethods: {lora: {}}\n";
+    refused(&text(data), &["own.jsonl:2: no value in column \"c\""]);
+    refused(
+        &text(&data.replace("kind: text", "kind: texts")),
+        &["`kind` is texts", "regression or text"],
+    );
+    refused(&text(&data.replace("prompt: p, ", "")), &["missing field `prompt`"]);
+    let classes = "data: {kind: classification, train: own.jsonl, text: p, label: c}\nmethods: {lora: {}}\n";
+    refused(&text(classes), &["classes and numbers of your own file are `glue`'s"]);
+    refused(
+        &run(env!("CARGO_BIN_EXE_text"), &["--out", "out"], dir),
+        &["text needs your own file"],
+    );
+    assert!(world.records("runs").is_empty());
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::score::TextScorer;
 use super::triples;
 use crate::DataError;
 use crate::synthetic::structured::{self, some_facts, tellings};
@@ -66,7 +67,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with dart-v1.1.1-full-train.json, -dev.json and -test.json",
     read,
     generate,
-    score: triples::score,
+    scorer: TextScorer(triples::score),
 };
 
 #[derive(Deserialize)]

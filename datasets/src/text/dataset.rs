@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::data::{Prompt, Record, TextSplit, collect};
 use super::input::Input;
-use super::score::{NamedScores, Outputs};
+use super::score::TextScorer;
 use crate::DataError;
 use crate::metric::generated::ScoreError;
 use crate::metric::scorers::Scorers;
@@ -74,7 +74,7 @@ pub struct Dataset {
     /// Generates a record of the split of that name.
     pub(crate) generate: fn(&str, &Template, &mut ChaCha8Rng) -> Record,
     /// Scores generated texts.
-    pub(crate) score: fn(&Outputs<'_>, &Scorers) -> Result<NamedScores, ScoreError>,
+    pub scorer: TextScorer,
 }
 
 impl Dataset {
@@ -175,11 +175,10 @@ impl Dataset {
         })
     }
 
-    /// Scores of `texts`, one per prompt of `split`, by name in records (`test/BLEU`). All are fractions except NIST and CIDEr.
-    /// `None` for scores whose scorer lacks its data.
+    /// [`TextScorer::score`].
     ///
     /// # Errors
-    /// [`ScoreError::Texts`], [`ScoreError::NoQuery`].
+    /// As there.
     pub fn score(
         &self,
         split: &str,
@@ -187,14 +186,7 @@ impl Dataset {
         texts: &[String],
         scorers: &Scorers,
     ) -> Result<BTreeMap<String, Option<f64>>, ScoreError> {
-        if texts.len() != prompts.len() {
-            return Err(ScoreError::Texts {
-                texts: texts.len(),
-                contexts: prompts.len(),
-            });
-        }
-        let scores = (self.score)(&Outputs::new(prompts, texts), scorers)?.into_iter();
-        Ok(scores.map(|(name, value)| (format!("{split}{name}"), value)).collect())
+        self.scorer.score(split, prompts, texts, scorers)
     }
 
     fn shards(&self, split: &SplitFiles, names: &[String]) -> Result<Vec<String>, String> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::data::{Pair, Record};
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
-use super::score::named;
+use super::score::{TextScorer, named};
 use crate::DataError;
 use crate::metric::e2e as challenge;
 use crate::spacing::{Spacing, space};
@@ -55,7 +55,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with trainset.csv, devset.csv and testset_w_refs.csv",
     read,
     generate,
-    score: |outputs, scorers| Ok(named(challenge::score(&outputs.segments, scorers.meteor.as_ref()), "")),
+    scorer: TextScorer(|outputs, scorers| Ok(named(challenge::score(&outputs.segments, scorers.meteor.as_ref()), ""))),
 };
 
 #[derive(Deserialize)]

@@ -18,6 +18,7 @@ mod dataset;
 pub mod e2e;
 pub mod encode;
 mod input;
+pub mod own;
 mod samsum;
 mod score;
 mod summary;
@@ -28,6 +29,7 @@ mod xsum;
 
 pub use data::{Category, Pair, Prompt, TextSplit};
 pub use dataset::{CONVERTED, Dataset, EVAL_CONTEXTS, HubFiles, SplitFiles, TRAIN_CONTEXTS, TextData};
+pub use score::TextScorer;
 
 use crate::DataError;
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::score::TextScorer;
 use super::summary;
 use crate::DataError;
 use crate::synthetic::chat;
@@ -46,7 +47,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with train.json, val.json and test.json",
     read,
     generate,
-    score: summary::score,
+    scorer: TextScorer(summary::score),
 };
 
 #[derive(Deserialize)]

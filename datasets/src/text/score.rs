@@ -1,7 +1,10 @@
 //! Input and output of the scorers of text data sets.
 
+use std::collections::BTreeMap;
+
 use super::data::Prompt;
-use crate::metric::generated::{Scores, Segment};
+use crate::metric::generated::{ScoreError, Scores, Segment};
+use crate::metric::scorers::Scorers;
 
 /// Generated texts, one per context, and what they are scored against.
 pub(crate) struct Outputs<'a> {
@@ -24,6 +27,34 @@ impl<'a> Outputs<'a> {
             texts,
             segments: prompts.iter().zip(texts).map(segment).collect(),
         }
+    }
+}
+
+/// How the texts of a task are scored.
+#[derive(Clone, Copy, Debug)]
+pub struct TextScorer(pub(crate) fn(&Outputs<'_>, &Scorers) -> Result<NamedScores, ScoreError>);
+
+impl TextScorer {
+    /// Scores of `texts`, one per prompt of `split`, by name in records (`test/BLEU`). All are fractions except NIST and CIDEr.
+    /// `None` for scores whose scorer lacks its data.
+    ///
+    /// # Errors
+    /// [`ScoreError::Texts`], [`ScoreError::NoQuery`].
+    pub fn score(
+        self,
+        split: &str,
+        prompts: &[Prompt],
+        texts: &[String],
+        scorers: &Scorers,
+    ) -> Result<BTreeMap<String, Option<f64>>, ScoreError> {
+        if texts.len() != prompts.len() {
+            return Err(ScoreError::Texts {
+                texts: texts.len(),
+                contexts: prompts.len(),
+            });
+        }
+        let scores = (self.0)(&Outputs::new(prompts, texts), scorers)?.into_iter();
+        Ok(scores.map(|(name, value)| (format!("{split}{name}"), value)).collect())
     }
 }
 

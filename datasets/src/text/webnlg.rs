@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::data::{Category, Record};
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::score::TextScorer;
 use super::triples;
 use crate::DataError;
 use crate::synthetic::structured::{self, some_facts, tellings};
@@ -63,7 +64,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with train.json, dev.json and test.json of the 2017 challenge",
     read,
     generate,
-    score: triples::score,
+    scorer: TextScorer(triples::score),
 };
 
 #[derive(Deserialize)]

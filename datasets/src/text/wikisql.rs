@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::{Input, json_lines};
-use super::score::{NamedScores, Outputs, named, renamed};
+use super::score::{NamedScores, Outputs, TextScorer, named, renamed};
 use crate::DataError;
 use crate::metric::generated::{ScoreError, Scores, read_lines, read_parallel};
 use crate::metric::scorers::Scorers;
@@ -67,7 +67,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with train.jsonl and dev.jsonl, and train.tables.jsonl and dev.tables.jsonl beside them",
     read,
     generate,
-    score,
+    scorer: TextScorer(score),
 };
 
 /// A question of the distribution.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::data::Record;
 use super::dataset::{CONVERTED, Dataset, HubFiles, SplitFiles};
 use super::input::Input;
+use super::score::TextScorer;
 use super::summary;
 use crate::DataError;
 use crate::synthetic::relation::{some_details, tell, unlike};
@@ -48,7 +49,7 @@ pub(crate) static DATASET: Dataset = Dataset {
     folder: "the folder with train.jsonl, validation.jsonl and test.jsonl",
     read,
     generate,
-    score: summary::score,
+    scorer: TextScorer(summary::score),
 };
 
 #[derive(Deserialize)]

@@ -44,6 +44,7 @@ Grids of the presets: which, rank, low-data, sizes."
         ("gpt2-medium", include_str!("../../configs/ablations/gpt2-medium.yaml")),
     ],
     tasks: glue.chain(texts).collect(),
+    own_task: None,
     tables: vec!["table5", "table6", "table15", "table16", "table18"],
     flags: &[<DataArgs as clap::Args>::augment_args],
     data: DataChoices {

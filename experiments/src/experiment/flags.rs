@@ -5,7 +5,6 @@ use crate::config::settings::Dtype;
 use crate::experiment::Experiment;
 use crate::experiment::config::{ExperimentConfig, Flag, refuse_paper_rows};
 use crate::inputs::embedded::PREFIX;
-use crate::task::own::OWN;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_yaml::{Mapping, Value};
@@ -114,8 +113,9 @@ impl ExperimentArgs {
                 Ok(experiment.task(name)?.id().to_string())
             })?;
         }
-        if config.tasks.is_empty() && config.data.as_deref().is_some_and(|data| data.starts_with('{')) {
-            config.tasks.insert(OWN.into(), Value::Null);
+        let own = config.data.as_deref().is_some_and(|data| data.starts_with('{'));
+        if let Some(task) = experiment.own_task.filter(|_| own && config.tasks.is_empty()) {
+            config.tasks.insert(task.into(), Value::Null);
         }
         if !self.methods.is_empty() {
             config.methods = selected(&self.methods, &config.methods, |name| Ok(name.to_string()))?;
@@ -147,6 +147,12 @@ impl ExperimentArgs {
         let preset =
             |name: &str| Ok::<_, anyhow::Error>((format!("the preset `{name}`"), experiment.preset(name)?.into()));
         let Some(path) = &self.config else {
+            ensure!(
+                self.preset() != Some("demo") || !experiment.presets.is_empty(),
+                "{} needs {}; docs/use.md has an example for --config",
+                experiment.name,
+                experiment.data.folder
+            );
             return self.preset().map(preset).into_iter().collect();
         };
         let (name, text) = (path.display().to_string(), read_file(path)?);

@@ -4,7 +4,7 @@ use crate::config::DEFAULTS;
 use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::Task;
-use crate::task::own::Own;
+use crate::task::own::{OWN, Own};
 use datasets::TASKS;
 
 /// The experiment. To add a preset: a file in `configs/` and a line here.
@@ -53,6 +53,7 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that resumes
             .map(|task| task as &'static dyn Task)
             .chain([&Own as &dyn Task])
             .collect(),
+        own_task: Some(OWN),
         tables: vec!["table2", "fair"],
         flags: &[],
         data: DataChoices {

@@ -31,6 +31,8 @@ pub struct Experiment {
     pub presets: Vec<(&'static str, &'static str)>,
     /// Its tasks.
     pub tasks: Vec<&'static dyn Task>,
+    /// Its task of a user's own file (`data: {kind: ..., ...}`).
+    pub own_task: Option<&'static str>,
     /// Its tables, by their names in [`results::TABLES`].
     pub tables: Vec<&'static str>,
     /// Groups of flags beside those that every experiment takes.

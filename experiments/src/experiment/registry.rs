@@ -3,15 +3,18 @@
 use crate::experiment::Experiment;
 use crate::experiment::ablations::ablations;
 use crate::experiment::glue::glue;
-use crate::experiment::text::text;
+use crate::experiment::text::{own_text, text};
 use anyhow::{Context, Result};
 use datasets::text::DATASETS;
 use std::sync::LazyLock;
 
-/// All experiments: GLUE, one for each data set of texts, and ablations, whose tasks are those of others.
+/// All experiments: GLUE, one for each data set of texts and one for a user's own, and ablations, whose tasks are those of others.
 pub static EXPERIMENTS: LazyLock<Vec<Experiment>> = LazyLock::new(|| {
     let texts = DATASETS.iter().map(|dataset| text(dataset));
-    std::iter::once(glue()).chain(texts).chain([ablations()]).collect()
+    std::iter::once(glue())
+        .chain(texts)
+        .chain([own_text(), ablations()])
+        .collect()
 });
 
 /// The experiment of that name.

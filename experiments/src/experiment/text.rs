@@ -1,10 +1,11 @@
-//! The experiments of text generation, one for each data set of [`datasets::text::DATASETS`]. A preset is a file in
-//! `configs/ID/`.
+//! The experiments of text generation: one for each data set of [`datasets::text::DATASETS`], whose presets are the files in
+//! `configs/ID/`, and one for a user's own files.
 
 use crate::config::{DEFAULTS, TEXT_DEFAULTS};
 use crate::experiment::Experiment;
 use crate::inputs::locator::DataChoices;
 use crate::task::generation::scorers::DataArgs;
+use crate::task::own_text::{OwnText, TEXT};
 use datasets::text::Dataset;
 use include_dir::{Dir, include_dir};
 
@@ -50,11 +51,47 @@ The texts of each run are in OUT/texts/ID.jsonl."
         defaults: shared.into_iter().chain(own).collect(),
         presets,
         tasks: vec![dataset],
+        own_task: None,
         tables: vec![table, "fair"],
         flags: &[<DataArgs as clap::Args>::augment_args],
         data: DataChoices {
             folder: dataset.folder,
             repositories: vec![dataset.hub.id],
+        },
+    }
+}
+
+/// The experiment of a user's own file of prompts and completions.
+pub fn own_text() -> Experiment {
+    let shared = [("the defaults", DEFAULTS), ("the defaults of texts", TEXT_DEFAULTS)];
+    let own = yaml_files(TEXT)
+        .into_iter()
+        .map(|(_, text)| ("the defaults of text", text));
+    Experiment {
+        name: TEXT,
+        about: "Adapts a causal language model to prompts and completions of your own with each method, generates texts for dev, and \
+            scores them by BLEU and ROUGE-L.\n\n\
+            Only runs that OUT/runs lacks are computed; a killed run resumes from its checkpoint or among its texts."
+            .into(),
+        examples: "Examples:
+  text --config own-text.yaml --model openai-community/gpt2 --out runs --keep
+  text --config own-text.yaml --model embedded:gpt2 --set decode.beams=4 --dry-run
+
+own-text.yaml:
+  data: {kind: text, train: mails.csv, prompt: question, completion: answer}
+  methods: {lora: {}, full: {train: {lr: 0.00005}}}
+
+The texts of each run are in OUT/texts/ID.jsonl."
+            .into(),
+        defaults: shared.into_iter().chain(own).map(|(name, text)| (name.into(), text)).collect(),
+        presets: Vec::new(),
+        tasks: vec![&OwnText],
+        own_task: Some(TEXT),
+        tables: vec![results::table_of_texts(TEXT), "fair"],
+        flags: &[],
+        data: DataChoices {
+            folder: "your own file, `data: {kind: text, train: FILE, prompt: COLUMN, completion: COLUMN}`",
+            repositories: Vec::new(),
         },
     }
 }

@@ -5,6 +5,8 @@ use crate::inputs::embedded::{EMBEDDED, Embedded, PREFIX};
 use anyhow::{Context, Result, bail};
 use datasets::Hub;
 use datasets::own::OwnData;
+use datasets::text::own::OwnTexts;
+use serde_yaml::Value;
 use std::path::{Path, PathBuf};
 
 /// Where a model comes from.
@@ -27,8 +29,10 @@ pub enum DataSource {
     Folder(PathBuf),
     /// `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hugging Face hub.
     Hub(Repository),
-    /// `{kind: ..., train: ..., ...}`: files of the user's own.
+    /// `{kind: classification, train: ..., ...}` or `{kind: regression, ...}`: files of the user's own.
     Own(Box<OwnData>),
+    /// `{kind: text, train: ..., ...}`: files of prompts and completions.
+    OwnTexts(Box<OwnTexts>),
 }
 
 /// The values that `--data` takes, beside `embedded`.
@@ -159,11 +163,13 @@ impl DataSource {
             return Ok(DataSource::Embedded);
         }
         if word.starts_with('{') {
-            let own = serde_yaml::from_str(word).with_context(|| format!("data: {word}"))?;
-            return Ok(DataSource::Own(own));
+            return own(word).with_context(|| format!("data: {word}"));
         }
         if folder.is_dir() {
             return Ok(DataSource::Folder(folder.into()));
+        }
+        if choices.repositories.is_empty() {
+            bail!("--data {word}: give {}", choices.folder);
         }
         match Repository::parse(word, quiet)? {
             Some(repository) if choices.repositories.contains(&repository.id()) => Ok(DataSource::Hub(repository)),
@@ -174,4 +180,20 @@ impl DataSource {
             ),
         }
     }
+}
+
+/// Reads a description of files of the user's own by its `kind`.
+fn own(text: &str) -> Result<DataSource> {
+    let value: Value = serde_yaml::from_str(text)?;
+    let kind = value
+        .get("kind")
+        .context("`kind` is missing; it must be classification, regression or text")?;
+    Ok(match kind.as_str() {
+        Some("text") => DataSource::OwnTexts(serde_yaml::from_value(value)?),
+        Some("classification" | "regression") => DataSource::Own(serde_yaml::from_value(value)?),
+        _ => bail!(
+            "`kind` is {}; it must be classification, regression or text",
+            serde_yaml::to_string(kind)?.trim()
+        ),
+    })
 }

@@ -132,13 +132,23 @@ fn same_data(base: &ExperimentConfig, config: &ExperimentConfig, runs: &[Planned
 fn data(source: &DataSource) -> String {
     match source {
         DataSource::Embedded => "generated data".into(),
-        DataSource::Own(own) => format!(
-            "the file {}",
-            own.train.file_name().unwrap_or_default().to_string_lossy()
-        ),
+        DataSource::Own(own) => file(&own.train),
+        DataSource::OwnTexts(own) => match own.dev {
+            Some(_) => file(&own.train),
+            None => format!(
+                "{} (dev: {} of its prompts, seed {})",
+                file(&own.train),
+                own.dev_share,
+                own.dev_seed
+            ),
+        },
         DataSource::Folder(dir) => folder(dir),
         DataSource::Hub(repository) => repository.id().into(),
     }
+}
+
+fn file(path: &Path) -> String {
+    format!("the file {}", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// The last component of a path; the others are of this machine alone.

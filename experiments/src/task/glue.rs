@@ -106,7 +106,9 @@ impl Task for datasets::GlueTask {
 pub(crate) fn read(task: &'static datasets::GlueTask, data: &DataSource) -> Result<(GlueData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (datasets::synthetic::load(task)?, None),
-        DataSource::Own(_) => bail!("`data: {{...}}` is for the task own; {} has its own files", task.id),
+        DataSource::Own(_) | DataSource::OwnTexts(_) => {
+            bail!("`data: {{...}}` is for the task own; {} has its own files", task.id)
+        }
         DataSource::Folder(dir) => (datasets::load(task, dir)?, None),
         DataSource::Hub(r) => {
             let (data, snapshot) = r.hub().glue(task, r.revision())?;

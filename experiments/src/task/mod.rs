@@ -6,6 +6,7 @@ pub mod finite;
 pub mod generation;
 pub mod glue;
 pub mod own;
+pub mod own_text;
 pub mod run_paths;
 pub mod shown;
 pub mod text;

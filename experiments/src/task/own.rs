@@ -103,6 +103,9 @@ impl Task for Own {
 fn spec(data: &DataSource) -> Result<&OwnData> {
     match data {
         DataSource::Own(own) => Ok(own),
+        DataSource::OwnTexts(_) => {
+            bail!("`data: {{kind: text, ...}}` is for the program `text`, which generates texts")
+        }
         _ => bail!("the task own is your own file: give `data: {{kind: ..., train: ..., text: ..., label: ...}}`"),
     }
 }

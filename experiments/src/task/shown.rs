@@ -1,6 +1,7 @@
 //! Rows of a task as text, for people and for other programs.
 
 use datasets::Example;
+use datasets::text::{Pair, TextSplit};
 use serde_json::{Map, Value, json};
 
 /// A split of a task as text.
@@ -32,6 +33,21 @@ pub enum Answer {
     Score(f64),
     /// A text.
     Completion(String),
+}
+
+impl Shown {
+    /// Contexts with their completions.
+    pub fn of_texts(split: TextSplit) -> Shown {
+        let row = |pair: Pair| ShownRow {
+            text: pair.context,
+            pair: None,
+            answer: Answer::Completion(pair.completion),
+        };
+        Shown {
+            split: split.name.to_owned(),
+            rows: split.pairs.into_iter().map(row).collect(),
+        }
+    }
 }
 
 impl ShownRow {

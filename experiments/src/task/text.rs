@@ -6,12 +6,12 @@
 use crate::config::run_config::RunConfig;
 use crate::config::settings::{DecodeConfig, Encoding, Limit, LossOver, TrainConfig};
 use crate::inputs::locator::{DataSource, at};
-use crate::task::generation::GenerationTask;
-use crate::task::shown::{Answer, Shown, ShownRow};
+use crate::task::generation::{GenerationTask, TextForm};
+use crate::task::shown::Shown;
 use crate::task::{DataReader, Evaluator, HELD_OUT, HeadKind, Metrics, NoStage, PostTraining, Task, TaskRows};
 use anyhow::{Context, Result, bail, ensure};
 use datasets::text::encode::{self, Cut, Frame};
-use datasets::text::{self, DATASETS, Dataset, TextData};
+use datasets::text::{self, DATASETS, Dataset, TextData, TextSplit};
 use lora_core::batch::{Row, Target, UNSCORED};
 use lora_core::model::Model;
 use lora_core::train::{Criterion, Objective, Passes, token_scores_by};
@@ -33,12 +33,7 @@ impl Task for Dataset {
             "`decode.split` is `{}`; it must be dev or test",
             decode.split
         );
-        ensure!(
-            decode.max_new_tokens < run.train.max_len,
-            "`decode.max_new_tokens` is {}, and `train.max_len` {}: nothing is left for the context",
-            decode.max_new_tokens,
-            run.train.max_len
-        );
+        check_length(run)?;
         lead(self, run.train.encoding)?;
         self.template(run.prompt.as_deref())?;
         Ok(())
@@ -52,45 +47,17 @@ impl Task for Dataset {
             splits.push(&decode.split);
         }
         let (data, source) = read(dataset, reader.data, &splits, run.prompt.as_deref())?;
-        let (frame, max_len) = (Frame::of(reader.tokenizer, reader.ends)?, run.train.max_len);
-        let frame = lead(self, run.train.encoding)?.map_or(frame, |lead| frame.li_liang(lead));
-        let pairs = |split: &str| data.split(split).map(|s| s.pairs.clone()).unwrap_or_default();
-        let rows = |split: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
-            // The completion must be kept, and decoding cuts contexts at the same side. (The paper's code cuts rows at their end;
-            // no row of E2E, WebNLG and DART reaches its limit of 512 tokens.)
-            let encoded = encode::pairs(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
-            if encoded.cut > 0 {
-                let (cut, all) = (encoded.cut, encoded.pairs.len());
-                tracing::warn!(
-                    "{} {split}: {cut} of {all} rows are longer than `train.max_len` {max_len}; their contexts are cut at the beginning",
-                    dataset.id
-                );
-            }
-            Ok(encoded.pairs.into_iter().map(row).collect())
+        let form = TextForm {
+            task: dataset.id,
+            scorer: dataset.scorer,
+            ends_at_blank_line: true,
+            lead: lead(self, run.train.encoding)?,
         };
-        let (train, held_out) = run
-            .limit
-            .hold_out(run.limit.train(pairs("train")), |pair| pair.context.clone());
-        let train = rows("train", train)?;
-        let judged = if run.limit.held_out.is_some() { HELD_OUT } else { "dev" };
-        let dev = match judged {
-            HELD_OUT => rows(judged, held_out)?,
-            _ => rows(judged, Limit::cut(pairs("dev"), run.limit.dev))?,
-        };
-        let prompts = data
-            .split(&decode.split)
-            .filter(|_| judged == "dev")
-            .map(|s| s.prompts.clone());
-        let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
+        let rows = rows(form, run, reader, &data.splits)?;
         Ok(TaskRows {
-            train,
-            evaluator: Box::new(TextEvaluator {
-                split: judged,
-                dev,
-                generation: GenerationTask::new(dataset, prompts, (reader, frame), (decode, max_len))?,
-            }),
             sha256: data.sha256,
             source,
+            ..rows
         })
     }
 
@@ -98,19 +65,53 @@ impl Task for Dataset {
         let dataset = text::find(self.id)?;
         let known: Vec<&str> = dataset.splits.iter().map(|s| s.name).collect();
         let (data, _) = read(dataset, data, &known[..2], None)?;
-        let row = |pair: text::Pair| ShownRow {
-            text: pair.context,
-            pair: None,
-            answer: Answer::Completion(pair.completion),
-        };
-        let splits = data.splits.into_iter();
-        Ok(splits
-            .map(|split| Shown {
-                split: split.name.to_owned(),
-                rows: split.pairs.into_iter().map(row).collect(),
-            })
-            .collect())
+        Ok(data.splits.into_iter().map(Shown::of_texts).collect())
     }
+}
+
+/// The rows of `run` out of `splits`: `train`, `dev`, and the one whose contexts are decoded. Hash and source are left empty.
+pub(super) fn rows(form: TextForm, run: &RunConfig, reader: &DataReader, splits: &[TextSplit]) -> Result<TaskRows> {
+    let decode = decode(run)?;
+    let split = |name: &str| splits.iter().find(|split| split.name == name);
+    let (frame, max_len) = (Frame::of(reader.tokenizer, reader.ends)?, run.train.max_len);
+    let frame = form.lead.map_or(frame, |lead| frame.li_liang(lead));
+    let pairs = |name: &str| split(name).map(|s| s.pairs.clone()).unwrap_or_default();
+    let rows = |name: &str, pairs: Vec<_>| -> Result<Vec<Row>> {
+        // The completion must be kept, and decoding cuts contexts at the same side. (The paper's code cuts rows at their end;
+        // no row of E2E, WebNLG and DART reaches its limit of 512 tokens.)
+        let encoded = encode::pairs(reader.tokenizer, &pairs, frame, max_len, Cut::Start)?;
+        if encoded.cut > 0 {
+            let (cut, all) = (encoded.cut, encoded.pairs.len());
+            tracing::warn!(
+                "{} {name}: {cut} of {all} rows are longer than `train.max_len` {max_len}; their contexts are cut at the beginning",
+                form.task
+            );
+        }
+        Ok(encoded.pairs.into_iter().map(row).collect())
+    };
+    let (train, held_out) = run
+        .limit
+        .hold_out(run.limit.train(pairs("train")), |pair| pair.context.clone());
+    let train = rows("train", train)?;
+    let judged = if run.limit.held_out.is_some() { HELD_OUT } else { "dev" };
+    let dev = match judged {
+        HELD_OUT => rows(judged, held_out)?,
+        _ => rows(judged, Limit::cut(pairs("dev"), run.limit.dev))?,
+    };
+    let prompts = split(&decode.split)
+        .filter(|_| judged == "dev")
+        .map(|s| s.prompts.clone());
+    let prompts = Limit::cut(prompts.unwrap_or_default(), run.limit.test);
+    Ok(TaskRows {
+        train,
+        evaluator: Box::new(TextEvaluator {
+            split: judged,
+            dev,
+            generation: GenerationTask::new(form, prompts, (reader, frame), (decode, max_len))?,
+        }),
+        sha256: String::new(),
+        source: None,
+    })
 }
 
 /// The text that Li and Liang's code puts before contexts; none for the paper's encoding.
@@ -143,8 +144,19 @@ fn row(pair: encode::EncodedPair) -> Row {
     }
 }
 
+/// Refuses decoding settings that leave nothing of `train.max_len` for the context.
+pub(super) fn check_length(run: &RunConfig) -> Result<()> {
+    let new = decode(run)?.max_new_tokens;
+    ensure!(
+        new < run.train.max_len,
+        "`decode.max_new_tokens` is {new}, and `train.max_len` {}: nothing is left for the context",
+        run.train.max_len
+    );
+    Ok(())
+}
+
 /// The run's decoding settings, which tasks of text must have.
-fn decode(run: &RunConfig) -> Result<&DecodeConfig> {
+pub(super) fn decode(run: &RunConfig) -> Result<&DecodeConfig> {
     let decode = run.decode.as_ref();
     decode.with_context(|| format!("{} generates texts and needs `decode` settings", run.task))
 }
@@ -158,8 +170,8 @@ fn read(
 ) -> Result<(TextData, Option<String>)> {
     Ok(match data {
         DataSource::Embedded => (dataset.generate(prompt)?, None),
-        DataSource::Own(_) => bail!(
-            "{} has its own files; `data: {{...}}` is for the task own of glue",
+        DataSource::Own(_) | DataSource::OwnTexts(_) => bail!(
+            "{} has files of its own form; `data: {{kind: ..., ...}}` is for the programs `text` (kind: text) and `glue`",
             dataset.id
         ),
         DataSource::Folder(dir) => (dataset.load(dir, splits, prompt)?, None),

@@ -118,7 +118,7 @@ impl Answerer {
             task,
             fresh_head: args.fresh_head,
         };
-        let (Stored { about, trained }, BaseModel { base, .. }) = beside.open()?;
+        let (Stored { about, trained, .. }, BaseModel { base, .. }) = beside.open()?;
         ensure!(
             !base.head.is_empty(),
             "{}: an adapter of a language model, which writes texts and classifies none",

@@ -117,7 +117,7 @@ pub fn run(program: &str, args: &[&str], dir: &Path) -> Output {
     command(program, args, dir).output().unwrap()
 }
 
-fn command(program: &str, args: &[&str], dir: &Path) -> Command {
+pub fn command(program: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).env("LORA_CACHE", dir.join("cache"));
     // What is shown must not hang on where the tests run.
@@ -134,6 +134,35 @@ pub fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// Runs a command with stdout and stderr on a terminal of 120 columns, and gives all that it wrote there.
+#[cfg(unix)]
+pub fn on_a_terminal(mut command: Command) -> String {
+    use nix::pty::{Winsize, openpty};
+    use std::io::Read;
+
+    let size = Winsize {
+        ws_row: 40,
+        ws_col: 120,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = openpty(Some(&size), None).unwrap();
+    let mut child = command
+        .stdout(pty.slave.try_clone().unwrap())
+        .stderr(pty.slave)
+        .spawn()
+        .unwrap();
+    drop(command); // its copies of the terminal's other end
+    let (mut seen, mut bytes) = (Vec::new(), [0; 4096]);
+    let mut master = std::fs::File::from(pty.master);
+    // Once nobody has the other end open, Linux says EIO instead of an end.
+    while let Ok(n @ 1..) = master.read(&mut bytes) {
+        seen.extend_from_slice(&bytes[..n]);
+    }
+    child.wait().unwrap();
+    String::from_utf8(seen).unwrap()
 }
 
 /// One clear line, a non-zero exit, no panic.

@@ -60,6 +60,30 @@ impl Generator<'_> {
     /// [`Error::Config`] for settings or prompts that are not valid, [`Error::NonFiniteLogits`],
     /// [`Error::OutOfMemory`], [`Error::GenerationStopped`].
     pub fn generate(&self, prompts: &[Vec<i64>], observe: &mut dyn FnMut(Done)) -> Result<Vec<Generation>> {
+        self.run(prompts, &mut |_| {}, observe)
+    }
+
+    /// Generates a text for one prompt, the same as [`Generator::generate`]. `observe` gets the tokens so far after each token.
+    ///
+    /// # Errors
+    /// As there; [`Error::Config`] for beam search, whose text is known at its end alone.
+    pub fn stream(&self, prompt: &[i64], observe: &mut dyn FnMut(&[i64])) -> Result<Generation> {
+        if let Strategy::Beam { .. } = self.settings.strategy {
+            let what =
+                "beam search has no text before its end; only greedy decoding and sampling give token after token";
+            return Err(Error::Config(what.into()));
+        }
+        let texts = self.run(&[prompt.to_vec()], observe, &mut |_| {})?;
+        Ok(texts.into_iter().next().unwrap_or_default())
+    }
+
+    /// `token` gets the tokens of each row after each step, where there is one row per prompt.
+    fn run(
+        &self,
+        prompts: &[Vec<i64>],
+        token: &mut dyn FnMut(&[i64]),
+        observe: &mut dyn FnMut(Done),
+    ) -> Result<Vec<Generation>> {
         let what = "generation needs a causal language model, which this model is not";
         let causal = self.model.causal().ok_or_else(|| Error::Config(what.into()))?;
         self.settings.check(self.model)?;
@@ -87,7 +111,9 @@ impl Generator<'_> {
                     total,
                 });
             };
-            if !guarded("generating", || self.generate_batch(causal, live, &mut finish))? {
+            if !guarded("generating", || {
+                self.generate_batch(causal, live, &mut *token, &mut finish)
+            })? {
                 return Err(Error::GenerationStopped { done, total });
             }
         }
@@ -117,6 +143,7 @@ impl Generator<'_> {
         &self,
         causal: &dyn Causal,
         mut live: Vec<Live>,
+        token: &mut dyn FnMut(&[i64]),
         finish: &mut dyn FnMut(usize, Generation),
     ) -> Result<bool> {
         let prompts: Vec<&[i64]> = live.iter().map(|l| l.prompt).collect();
@@ -134,6 +161,9 @@ impl Generator<'_> {
             let mut kept = Vec::new();
             let mut rest = Vec::new();
             for (at, (mut prompt, candidates)) in live.into_iter().zip(candidates).enumerate() {
+                if let [only] = &candidates[..] {
+                    token(&only.tokens);
+                }
                 prompt.beams = prompt.rule.advance(candidates);
                 if prompt.beams.is_empty() {
                     finish(prompt.index, prompt.rule.outcome());

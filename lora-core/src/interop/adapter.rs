@@ -1,7 +1,9 @@
 //! Adapters in files of other libraries, and their fit to a base model.
 
 use super::base::{Base, Layer, Tensors};
-use crate::method::{Lora, LoraInit, LoraSettings};
+use super::layerwise::Layerwise;
+use super::peft_file::plain;
+use crate::method::LoraInit;
 use crate::nn::Role;
 use crate::nn::check_finite;
 use crate::{Error, Result};
@@ -22,6 +24,8 @@ pub enum AdapterForm {
         /// Where A and B started. [`LoraInit::Pissa`] says what the base is: the pretrained weights without A and B of
         /// the start.
         init: LoraInit,
+        /// Whether there are magnitudes too, `LAYER.lora_magnitude_vector` `[out]`.
+        dora: bool,
     },
     /// (IA)³'s factors: `LAYER.ia3_l` `[out, 1]`, or `[1, in]` for factors of the input.
     Ia3,
@@ -43,6 +47,7 @@ impl AdapterForm {
         AdapterForm::Lora {
             rslora: false,
             init: LoraInit::Kaiming,
+            dora: false,
         }
     }
 }
@@ -65,6 +70,8 @@ pub struct AdapterFile {
     pub saved: Vec<String>,
     /// The name of the base model in the file.
     pub base: Option<String>,
+    /// What the configuration says of single layers.
+    pub layerwise: Layerwise,
 }
 
 /// The norms of the update of one layer.
@@ -102,9 +109,9 @@ impl AdapterFile {
         Ok(self.pairs()?.into_iter().map(norms).collect())
     }
 
-    /// The α for which the scale of the updates is α / r, if α is known.
+    /// The α for which the scale of the updates is α / r, if α is known and the same for all layers.
     pub fn linear_alpha(&self) -> Option<f64> {
-        let alpha = self.alpha?;
+        let alpha = self.alpha.filter(|_| !self.layerwise.differ())?;
         let a = self.tensors.iter().find(|(name, _)| name.ends_with(A));
         match (&self.form, a) {
             (AdapterForm::Lora { rslora: true, .. }, Some((_, a))) => Some(alpha * (a.size()[0] as f64).sqrt()),
@@ -130,7 +137,7 @@ impl AdapterFile {
     }
 
     /// The layers with A and B. Fails unless both exist and have the same rank.
-    fn pairs(&self) -> Result<Vec<(&str, &Tensor, &Tensor)>> {
+    pub(super) fn pairs(&self) -> Result<Vec<(&str, &Tensor, &Tensor)>> {
         let mut pairs = Vec::new();
         for (name, tensor) in &self.tensors {
             let (layer, other, is_a) = match (name.strip_suffix(A), name.strip_suffix(B)) {
@@ -155,71 +162,11 @@ impl AdapterFile {
         Ok(pairs)
     }
 
-    /// The LoRA method of this adapter on `base`, and its tensors by the names of that model's variables.
-    ///
-    /// # Errors
-    /// [`Error::Format`] if it is no LoRA adapter, is for another base (names, shapes or the number of layers differ), lacks a
-    /// module of `modules_to_save`, holds NaN or infinity, has no valid α, or has layers of different ranks.
-    pub fn fit(&self, base: &Base) -> Result<(Lora, Tensors)> {
-        let AdapterForm::Lora { rslora, init } = self.form else {
-            return Err(self.fault("is not an adapter of LoRA"));
-        };
-        if let Some(damage) = self.damage().first() {
-            return Err(self.fault(damage));
-        }
-        let mut tensors = Tensors::new();
-        let mut targets = BTreeSet::new();
-        let mut ranks = BTreeSet::new();
-        for (name, a, b) in self.pairs()? {
-            let layer = self.layer(base, name)?;
-            let (wanted, found) = ((layer.in_dim, layer.out_dim), (a.size()[1], b.size()[0]));
-            if wanted != found {
-                let ((i, o), (fi, fo)) = (wanted, found);
-                return Err(self.fault(format!(
-                    "`{name}` is for a matrix of {fo} x {fi} but the base's is {o} x {i}: the adapter belongs to another base"
-                )));
-            }
-            let (rank, (i, o)) = (a.size()[0], wanted);
-            if rank > i.min(o) {
-                return Err(self.fault(format!(
-                    "has rank {rank} at `{name}`; a rank above that of the matrix ({o} x {i}) is not supported"
-                )));
-            }
-            targets.insert(layer.role);
-            ranks.insert(a.size()[0]);
-            tensors.insert(format!("{}{A}", layer.name), a.shallow_clone());
-            tensors.insert(format!("{}{B}", layer.name), b.shallow_clone());
-        }
-        self.check_all_blocks(base, &targets, A, &tensors)?;
-        self.add_head(base, |n| n.ends_with(A) || n.ends_with(B), &mut tensors)?;
-        let r = match ranks.into_iter().collect::<Vec<_>>().as_slice() {
-            [r] => *r,
-            several => {
-                return Err(self.fault(format!(
-                    "has layers of ranks {several:?}; only one rank for all layers is supported"
-                )));
-            }
-        };
-        let alpha = self
-            .alpha
-            .ok_or_else(|| self.fault("does not state alpha, which scales the updates: give it with --alpha"))?;
-        let lora = Lora::try_from(LoraSettings {
-            r,
-            alpha,
-            dropout: self.dropout,
-            shared_mask: false,
-            rslora,
-            b_lr_ratio: 1.0,
-            init,
-            targets,
-        });
-        Ok((lora.map_err(|e| self.fault(e.to_string()))?, tensors))
-    }
-
     /// Adds the tensors of the head, which are those for which `of_method` is false.
     pub(super) fn add_head(&self, base: &Base, of_method: impl Fn(&str) -> bool, tensors: &mut Tensors) -> Result<()> {
         for (name, tensor) in self.tensors.iter().filter(|(n, _)| !of_method(n)) {
-            let variable = base.find(name, |n| base.head.contains_key(n));
+            let found = plain(name);
+            let variable = base.find(&found, |n| base.head.contains_key(n));
             let variable = variable.ok_or_else(|| self.fault(self.no_match(base, name)))?;
             tensors.insert(variable.into_owned(), tensor.shallow_clone());
         }
@@ -232,15 +179,15 @@ impl AdapterFile {
         found.ok_or_else(|| self.fault(self.no_match(base, name)))
     }
 
-    fn no_match(&self, base: &Base, name: &str) -> String {
+    pub(super) fn no_match(&self, base: &Base, name: &str) -> String {
         let kind = base.model_type();
         format!(
-            "`{name}` matches no layer of the base {} ({kind}): the adapter belongs to another or a larger base, or adapts a layer that is not supported",
+            "`{name}` matches no layer of the base {} ({kind}): the adapter belongs to another or a larger base, or adapts a layer that methods here cannot",
             base.dir.display()
         )
     }
 
-    /// Fails unless every block has all targets; PEFT's `layers_to_transform` is not supported.
+    /// Fails unless every block has all targets.
     pub(super) fn check_all_blocks(
         &self,
         base: &Base,

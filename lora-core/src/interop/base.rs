@@ -151,6 +151,16 @@ impl Base {
         Ok(all)
     }
 
+    /// The base's own variables but for the head, in fp32, by the names of the model's variables.
+    ///
+    /// # Errors
+    /// [`Error::Load`], [`Error::Io`] or [`Error::Format`] for weights that are missing or cannot be read.
+    pub fn variables(&self) -> Result<Tensors> {
+        let (_model, built) = self.load(&Probe::default(), 1, Device::Cpu, Kind::Float)?;
+        let own = built.params.iter().filter(|e| e.param.owner == Owner::Base);
+        Ok(own.map(|e| (e.param.name.clone(), e.tensor.detach())).collect())
+    }
+
     /// The number of outputs of the head in `trained`; 1 for a language model, which has no head.
     ///
     /// # Errors

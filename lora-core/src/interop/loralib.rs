@@ -6,6 +6,7 @@
 //! (`enable_lora=[True, False, True]`).
 
 use super::adapter::{A, AdapterFile, AdapterForm, B};
+use super::layerwise::Layerwise;
 use super::torch_file::read_torch;
 use crate::nn::Role;
 use crate::{Error, Result};
@@ -63,6 +64,7 @@ pub fn open_loralib(path: &Path, alpha: Option<f64>) -> Result<AdapterFile> {
         dropout: 0.0,
         saved: Vec::new(),
         base: None,
+        layerwise: Layerwise::default(),
     })
 }
 

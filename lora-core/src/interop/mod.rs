@@ -2,6 +2,8 @@
 
 mod adapter;
 mod base;
+mod fit;
+mod layerwise;
 mod loralib;
 mod peft;
 mod peft_file;
@@ -12,6 +14,7 @@ mod vectors;
 pub use adapter::{AdapterFile, AdapterForm, Norms};
 pub(crate) use base::fill;
 pub use base::{Base, Layer, Tensors};
+pub use layerwise::{Layerwise, TrainedBiases};
 pub use loralib::open_loralib;
 pub use peft::{Export, load_peft, open_peft};
 pub(crate) use torch_file::TorchFile;

@@ -6,6 +6,8 @@
 
 use super::adapter::{A, AdapterFile, AdapterForm, B};
 use super::base::{Base, Layer, Tensors, fill};
+use super::fit::{GAIN, MAGNITUDE, lengths, weight};
+use super::layerwise::{self, Layerwise};
 use super::peft_file::{CONFIG, PICKLE, PREFIX, WEIGHTS, head, relevant, suffixes, task, write};
 use super::vectors;
 use crate::method::{Lora, LoraInit};
@@ -13,22 +15,21 @@ use crate::nn::{Owner, Params};
 use crate::weights::Weights;
 use crate::{Error, Result};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// The keys of [`PeftConfig`].
-const READ: [&str; 10] = [
+/// The keys of [`PeftConfig`]; [`Layerwise`] reads others.
+const READ: [&str; 9] = [
     "base_model_name_or_path",
-    "bias",
     "init_lora_weights",
     "lora_alpha",
     "lora_dropout",
     "modules_to_save",
     "peft_type",
     "r",
-    "target_modules",
+    "use_dora",
     "use_rslora",
 ];
 
@@ -40,20 +41,24 @@ struct PeftConfig {
     lora_alpha: f64,
     #[serde(default)]
     lora_dropout: f64,
-    bias: Option<String>,
     use_rslora: Option<bool>,
+    use_dora: Option<bool>,
     base_model_name_or_path: Option<String>,
     init_lora_weights: Option<Value>,
-    #[serde(rename = "target_modules")]
-    _targets: Option<Value>,
     modules_to_save: Option<Vec<String>>,
+    #[serde(skip)]
+    layerwise: Layerwise,
 }
 
 impl PeftConfig {
     fn read(text: &str) -> Result<PeftConfig, String> {
-        let keys = relevant(text, &READ)?;
-        let config: PeftConfig = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
+        let keys = relevant(text, &[&READ[..], &layerwise::KEYS].concat())?;
+        let (layered, keys): (Map<_, _>, Map<_, _>) = keys
+            .into_iter()
+            .partition(|(key, _)| layerwise::KEYS.contains(&key.as_str()));
+        let mut config: PeftConfig = serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())?;
         config.check()?;
+        config.layerwise = Layerwise::read(&layered)?;
         Ok(config)
     }
 
@@ -75,13 +80,15 @@ impl PeftConfig {
             let rate = self.lora_dropout;
             return Err(format!("`lora_dropout` is {rate}; it must be from 0 to below 1"));
         }
-        if let Some(bias) = self.bias.as_deref().filter(|b| *b != "none") {
-            return Err(format!("`bias` is \"{bias}\": trained biases, which are not supported"));
-        }
         // The other initialisations change the base, and the adapter compensates for the change. PiSSA's change follows
         // from the base's weights alone.
         let harmless = |how: &str| matches!(how, "gaussian" | "eva" | "orthogonal" | "pissa");
         match &self.init_lora_weights {
+            Some(Value::String(how)) if how == "pissa" && self.use_dora == Some(true) => {
+                Err("`init_lora_weights` is \"pissa\" and `use_dora` is true: PiSSA's start changes the weights whose magnitudes are \
+                     trained, which is not supported"
+                    .into())
+            }
             Some(Value::String(how)) if !harmless(how) => Err(format!(
                 "`init_lora_weights` is \"{how}\": an initialisation that changes the base, which is not supported"
             )),
@@ -94,6 +101,7 @@ impl PeftConfig {
         AdapterForm::Lora {
             rslora: self.use_rslora == Some(true),
             init: if pissa { LoraInit::Pissa } else { LoraInit::Kaiming },
+            dora: self.use_dora == Some(true),
         }
     }
 }
@@ -119,17 +127,22 @@ pub fn open_peft(dir: &Path) -> Result<AdapterFile> {
         dropout: config.lora_dropout,
         saved: config.modules_to_save.unwrap_or_default(),
         base: config.base_model_name_or_path.filter(|name| !name.is_empty()),
+        layerwise: config.layerwise,
     };
-    match adapter.norms()?.iter().find(|n| n.r != config.r) {
-        Some(other) => Err(Error::format(
-            &path,
-            format!(
-                "`r` is {} but the tensors of `{}` have rank {}",
-                config.r, other.layer, other.r
-            ),
-        )),
-        None => Ok(adapter),
+    for norms in adapter.norms()? {
+        let own = adapter.layerwise.rank(&norms.layer);
+        let (key, r) = own.map_or(("r", config.r), |r| ("rank_pattern", r));
+        if norms.r != r {
+            return Err(Error::format(
+                &path,
+                format!(
+                    "`{key}` is {r} but the tensors of `{}` have rank {}",
+                    norms.layer, norms.r
+                ),
+            ));
+        }
     }
+    Ok(adapter)
 }
 
 /// The folder's weights file, and its tensors without PEFT's prefix.
@@ -171,9 +184,9 @@ pub struct Export<'a> {
     pub name: &'a str,
     /// The base's commit on the hub.
     pub revision: Option<&'a str>,
-    /// The method.
+    /// The method's settings.
     pub lora: &'a Lora,
-    /// The trained tensors, by the names of the model's variables.
+    /// The trained tensors, by the names of the model's variables; those of DoRA have gains beside A and B.
     pub trained: &'a Tensors,
 }
 
@@ -194,8 +207,43 @@ impl Export<'_> {
             tensors.push((format!("{PREFIX}{module}{A}"), a.shallow_clone()));
             tensors.push((format!("{PREFIX}{module}{B}"), b.shallow_clone()));
         }
+        if self.is_dora() {
+            tensors.extend(self.magnitudes(updates.keys())?);
+        }
         tensors.extend(head(self.base, self.trained));
         write(dir, &self.config(&updates.into_keys().collect(), slots), &tensors)
+    }
+
+    fn is_dora(&self) -> bool {
+        self.trained.keys().any(|name| name.ends_with(GAIN))
+    }
+
+    /// The lengths of the rows of each module's weight: the base's, times the gains of its layers.
+    fn magnitudes<'m>(&self, modules: impl Iterator<Item = &'m String>) -> Result<Vec<(String, Tensor)>> {
+        let variables = self.base.variables()?;
+        let of_module = |module: &String| {
+            let whole = self.base.layers.iter().find(|l| l.name == *module);
+            let whole = whole.ok_or_else(|| Error::Config(format!("the base has no layer `{module}`")))?;
+            let magnitudes = lengths(&weight(&variables, whole)?);
+            let targets = &self.lora.targets;
+            let parts = self
+                .base
+                .layers
+                .iter()
+                .filter(|l| l.module.0 == *module && targets.contains(&l.role));
+            for layer in parts {
+                let gain = self.get(format!("{}{GAIN}", layer.name))?;
+                let mut rows = magnitudes.narrow(0, layer.module.1, layer.out_dim);
+                let _ = rows.g_mul_(&gain);
+            }
+            Ok((format!("{PREFIX}{module}{MAGNITUDE}"), magnitudes))
+        };
+        modules.map(of_module).collect()
+    }
+
+    fn get(&self, name: String) -> Result<Tensor> {
+        let tensor = self.trained.get(&name).map(|t| t.to_kind(Kind::Float));
+        tensor.ok_or_else(|| Error::Config(format!("there is no tensor `{name}`")))
     }
 
     /// A and B by module, and the number of adapted slots per module (1 for an unfused weight).
@@ -228,11 +276,7 @@ impl Export<'_> {
     }
 
     fn update(&self, module: &str, layers: &[&Layer]) -> Result<(Tensor, Tensor)> {
-        let get = |name: String| {
-            let tensor = self.trained.get(&name).map(|t| t.to_kind(Kind::Float));
-            tensor.ok_or_else(|| Error::Config(format!("there is no tensor `{name}`")))
-        };
-        let factors = |l: &&Layer| Ok((get(format!("{}{A}", l.name))?, get(format!("{}{B}", l.name))?));
+        let factors = |l: &&Layer| Ok((self.get(format!("{}{A}", l.name))?, self.get(format!("{}{B}", l.name))?));
         let mut factors = layers.iter().map(factors).collect::<Result<Vec<_>>>()?;
         if layers[0].name == module {
             return Ok(factors.remove(0));
@@ -277,7 +321,7 @@ impl Export<'_> {
             "layers_to_transform": null, "lora_alpha": alpha, "lora_bias": false, "lora_dropout": lora.dropout,
             "modules_to_save": saved, "peft_type": "LORA", "r": lora.r * slots, "rank_pattern": {},
             "revision": self.revision, "target_modules": suffixes(modules, &base.modules), "task_type": task,
-            "use_dora": false, "use_rslora": lora.rslora,
+            "use_dora": self.is_dora(), "use_rslora": lora.rslora,
         })
     }
 }

@@ -12,6 +12,8 @@ use tch::Tensor;
 pub(super) const PREFIX: &str = "base_model.model.";
 pub(super) const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT puts between an adapted module and its own parameters.
+const BASE_LAYER: &str = ".base_layer";
 /// The weights of old versions.
 pub(super) const PICKLE: &str = "adapter_model.bin";
 
@@ -36,9 +38,12 @@ const IRRELEVANT: [&str; 15] = [
 ];
 
 /// Keys that change the computed function or the base unless they are null, false or empty, with their meaning.
-const UNSUPPORTED: [(&str, &str); 19] = [
+const UNSUPPORTED: [(&str, &str); 18] = [
     ("alora_invocation_tokens", "updates from a given token on"),
-    ("alpha_pattern", "layers with an alpha of their own"),
+    (
+        "alpha_pattern",
+        "layers with an alpha of their own, in an adapter that is not LoRA's",
+    ),
     ("arrow_config", "routing among adapters"),
     ("corda_config", "an initialisation that changes the base"),
     ("enable_lora", "slots of a fused weight, as in versions before 0.3"),
@@ -49,14 +54,21 @@ const UNSUPPORTED: [(&str, &str); 19] = [
     ("lora_ga_config", "an initialisation that changes the base"),
     ("megatron_config", "layers of Megatron"),
     ("monteclora_config", "MonteCLoRA"),
-    ("rank_pattern", "layers with a rank of their own"),
+    (
+        "rank_pattern",
+        "layers with a rank of their own, in an adapter that is not LoRA's",
+    ),
     ("target_parameters", "parameters outside linear layers"),
     ("trainable_token_indices", "trained embeddings"),
     ("use_bdlora", "block-diagonal factors"),
-    ("use_dora", "DoRA"),
     ("use_qalora", "QA-LoRA"),
     ("velora_config", "VeLoRA"),
 ];
+
+/// The name of a parameter without what PEFT puts between an adapted module and its own parameters.
+pub(super) fn plain(name: &str) -> String {
+    name.replace(BASE_LAYER, "")
+}
 
 /// The keys of adapter_config.json that are in `read`. Any other must be irrelevant or unset.
 pub(super) fn relevant(text: &str, read: &[&str]) -> Result<Map<String, Value>, String> {

@@ -2,8 +2,10 @@
 
 use super::adapter::{AdapterFile, AdapterForm};
 use super::base::{Base, Layer, Tensors};
+use super::fit::Fitted;
+use super::layerwise::Layerwise;
 use super::peft_file::{self, PREFIX, suffixes};
-use crate::method::{self, Lora};
+use crate::method;
 use crate::nn::{Init, Role};
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -92,6 +94,7 @@ impl VectorConfig {
             dropout: self.vera_dropout.unwrap_or(0.0),
             saved: self.modules_to_save.unwrap_or_default(),
             base: self.base_model_name_or_path.filter(|name| !name.is_empty()),
+            layerwise: Layerwise::default(),
         }
     }
 }
@@ -101,11 +104,11 @@ impl AdapterFile {
     /// variables.
     ///
     /// # Errors
-    /// Those of [`AdapterFile::fit`]; [`Error::Format`] for a VeRA whose random matrices are not those of its key.
+    /// Those of [`AdapterFile::fit`], but for DoRA and trained biases; [`Error::Format`] for a VeRA whose random matrices are not those of its key.
     pub fn method(&self, base: &Base) -> Result<(Value, Tensors)> {
         if let AdapterForm::Lora { .. } = self.form {
-            let (lora, tensors) = self.fit(base)?;
-            return Ok((lora_value(&lora)?, tensors));
+            let fitted = self.fitted(base)?;
+            return Ok((settings(&fitted)?, fitted.tensors));
         }
         if let Some(damage) = self.damage().first() {
             return Err(self.fault(damage));
@@ -198,13 +201,20 @@ impl AdapterFile {
     }
 }
 
-/// `{kind: lora, r: ..., ...}`.
-fn lora_value(lora: &Lora) -> Result<Value> {
-    let mut value = serde_yaml::to_value(lora).map_err(|e| Error::Config(e.to_string()))?;
-    if let Some(map) = value.as_mapping_mut() {
-        map.insert("kind".into(), "lora".into());
+/// `{kind: lora, r: ..., ...}`, or dora; where biases are trained, joined with BitFit.
+fn settings(fitted: &Fitted) -> Result<Value> {
+    let kind = if fitted.dora { "dora" } else { "lora" };
+    let lora = serde_json::to_value(&fitted.lora).map_err(|e| Error::Config(e.to_string()))?;
+    let mut value = match fitted.biases {
+        true => json!({"kind": format!("bitfit+{kind}")}),
+        false => json!({"kind": kind}),
+    };
+    match (value.as_object_mut(), lora) {
+        (Some(map), lora) if fitted.biases => drop(map.insert(kind.into(), lora)),
+        (Some(map), serde_json::Value::Object(lora)) => map.extend(lora),
+        _ => {}
     }
-    method::resolved(&value)
+    method::resolved(&yaml(value)?)
 }
 
 fn yaml(value: serde_json::Value) -> Result<Value> {
@@ -264,7 +274,7 @@ impl VectorExport<'_> {
     /// are not factors of its output. [`Error::Io`].
     pub fn save(&self, dir: &Path) -> Result<()> {
         let settings: Settings = serde_yaml::from_value(method::resolved(self.method)?)
-            .map_err(|_| Error::Config("PEFT's format holds LoRA, (IA)³ and VeRA only".into()))?;
+            .map_err(|_| Error::Config("PEFT's format holds LoRA, DoRA, (IA)³ and VeRA only".into()))?;
         let (mut tensors, own) = match settings {
             Settings::Ia3 { targets, feedforward } => self.ia3(&targets, &feedforward)?,
             Settings::Vera {

@@ -171,15 +171,28 @@ pub fn from_yaml(text: &str) -> Result<Box<dyn Method>> {
 /// # Errors
 /// Those of [`from_value`]; [`Error::Config`] for another kind.
 pub fn lora(value: &Value) -> Result<Lora> {
+    low_rank(value, &["lora"])
+}
+
+/// Reads a mapping of the kind `lora` or `dora`, whose settings are the same.
+///
+/// # Errors
+/// Those of [`lora`].
+pub fn lora_or_dora(value: &Value) -> Result<Lora> {
+    low_rank(value, &["lora", "dora"])
+}
+
+fn low_rank(value: &Value, kinds: &[&str]) -> Result<Lora> {
     let kind = value.get("kind").and_then(Value::as_str);
     match resolve(value)? {
-        Resolved::One(entry, settings) if entry.kind == "lora" => {
-            serde_yaml::from_value(Value::Mapping(settings)).map_err(|e| Error::Config(format!("method `lora`: {e}")))
+        Resolved::One(entry, settings) if kinds.contains(&entry.kind) => {
+            let read = serde_yaml::from_value(Value::Mapping(settings));
+            read.map_err(|e| Error::Config(format!("method `{}`: {e}", entry.kind)))
         }
         _ => {
             from_value(value)?;
-            let kind = kind.unwrap_or_default();
-            Err(Error::Config(format!("the method is `{kind}`, not `lora`")))
+            let (kind, kinds) = (kind.unwrap_or_default(), kinds.join("` or `"));
+            Err(Error::Config(format!("the method is `{kind}`, not `{kinds}`")))
         }
     }
 }

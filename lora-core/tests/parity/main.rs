@@ -5,6 +5,7 @@
 
 mod config;
 mod decoder;
+mod forms;
 mod generate;
 mod golden;
 mod gpt2;

@@ -12,7 +12,7 @@ use crate::task::{DataReader, Metrics, PostTraining, StageContext, StageOutputs,
 use anyhow::{Context, Result, bail, ensure};
 use datasets::Tokenizer;
 use datasets::text::encode::{self, Frame};
-use datasets::text::{Dataset, Prompt};
+use datasets::text::{Prompt, TextScorer};
 use lora_core::generate::{Generation, GenerationSettings, Generator};
 use lora_core::model::Model;
 use lora_core::profile::{Phase, phase};
@@ -22,17 +22,30 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use tch::Device;
 
+/// What a task's texts are, beside their rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextForm {
+    /// The task.
+    pub task: &'static str,
+    /// How generated texts are scored.
+    pub scorer: TextScorer,
+    /// Whether a text ends at its first blank line, as in the paper's code.
+    pub ends_at_blank_line: bool,
+    /// The text before contexts, in the encoding of Li and Liang's code.
+    pub lead: Option<&'static str>,
+}
+
 /// The contexts of a split, and how texts are generated for them.
 #[derive(Debug)]
 pub struct GenerationTask {
-    dataset: &'static Dataset,
+    form: TextForm,
     /// The contexts with their references.
     prompts: Vec<Prompt>,
     /// The contexts' ids.
     ids: Vec<Vec<i64>>,
     tokenizer: Tokenizer,
-    /// Tokens at which a text ends: the one that ends texts in training, the model's others, and a blank line where that is
-    /// one token.
+    /// Tokens at which a text ends: the one that ends texts in training, the model's others, and a blank line where it ends
+    /// texts and is one token.
     ends: Vec<i64>,
     decode: DecodeConfig,
 }
@@ -47,7 +60,7 @@ struct Line {
 
 impl GenerationTask {
     pub(super) fn new(
-        dataset: &'static Dataset,
+        form: TextForm,
         prompts: Vec<Prompt>,
         (reader, frame): (&DataReader, Frame),
         (decode, max_len): (&DecodeConfig, usize),
@@ -57,9 +70,9 @@ impl GenerationTask {
         // As in the paper's code, long contexts are cut at the beginning, which leaves room for the new tokens.
         let ids = encode::contexts(tokenizer, &contexts, frame, max_len - decode.max_new_tokens)?;
         // The byte-level alphabet writes a newline as Ċ.
-        let blank = tokenizer.token_id("ĊĊ");
+        let blank = tokenizer.token_id("ĊĊ").filter(|_| form.ends_at_blank_line);
         Ok(GenerationTask {
-            dataset,
+            form,
             ids: ids
                 .into_iter()
                 .map(|ids| ids.into_iter().map(i64::from).collect())
@@ -154,7 +167,10 @@ impl GenerationTask {
     /// Scores `texts`, one a context, as `test/BLEU` and so on.
     fn score(&self, texts: &[String], scorers: &Scorers) -> Result<StageScores> {
         let _scoring = phase(Phase::Scoring, Device::Cpu);
-        let metrics = self.dataset.score(&self.decode.split, &self.prompts, texts, scorers)?;
+        let metrics = self
+            .form
+            .scorer
+            .score(&self.decode.split, &self.prompts, texts, scorers)?;
         finite::metrics(&metrics).context("scoring the texts")?;
         let with_data = |name: &String| ["METEOR", "TER", "bleu_nltk"].iter().any(|score| name.ends_with(score));
         let data = || {
@@ -181,11 +197,16 @@ impl GenerationTask {
             .with_context(|| format!("{}: not as many texts as contexts", path.display()))
     }
 
-    /// The text of generated ids: up to its end or the first blank line, trimmed, as in the paper's code.
+    /// The text of generated ids, trimmed: up to its end, or the first blank line where that ends texts, as in the paper's code.
     fn text(&self, ids: &[i64]) -> Result<String> {
         let ids = ids.split(|id| self.ends.contains(id)).next().unwrap_or_default();
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        Ok(encode::answer(&self.tokenizer.decode(&ids)?).to_string())
+        let text = self.tokenizer.decode(&ids)?;
+        Ok(match self.form.ends_at_blank_line {
+            true => encode::answer(&text),
+            false => text.trim(),
+        }
+        .to_string())
     }
 
     fn settings(&self, seed: u64) -> GenerationSettings {
@@ -213,7 +234,7 @@ impl PostTraining for GenerationTask {
         ensure!(
             model.causal().is_some(),
             "{} needs a causal language model, such as GPT-2",
-            self.dataset.id
+            self.form.task
         );
         let beyond = self.decode.bad_words.iter().flatten();
         if let Some(id) = beyond.copied().find(|id| !(0..model.vocab()).contains(id)) {

@@ -3,6 +3,8 @@
 use crate::experiment::config::{ExperimentConfig, Flag};
 use crate::experiment::{Experiment, registry};
 use crate::inputs::embedded::PREFIX;
+use crate::task::own::OWN;
+use crate::task::own_text::TEXT;
 use anyhow::Result;
 use results::RunRecord;
 use serde_json::{Map, Value};
@@ -40,7 +42,9 @@ fn sources(record: &RunRecord, raw: &ExperimentConfig) -> Vec<String> {
     let embedded = record.model.starts_with(PREFIX).then_some(record.model.as_str());
     let generated = embedded.map(|_| "embedded").filter(|_| p.data_source.is_none());
     let model = of(&raw.model, &p.weights_source, "--model", embedded);
-    let data = of(&raw.data, &p.data_source, "--data", generated);
+    // The record of a user's own file has no path.
+    let own = (record.experiment == TEXT || record.task == OWN).then_some("'{kind: ..., train: FILE, ...}'");
+    let data = of(&raw.data, &p.data_source, "--data", own.or(generated));
     model.into_iter().chain(data).collect()
 }
 

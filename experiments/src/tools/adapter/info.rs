@@ -3,7 +3,7 @@
 use super::stored::{AdapterInfo, AdapterSource, Stored, open_foreign};
 use anyhow::Result;
 use clap::Args;
-use lora_core::interop::{AdapterFile, AdapterForm, Norms};
+use lora_core::interop::{AdapterFile, AdapterForm, Layerwise, Norms};
 use lora_core::method::Lora;
 use std::path::{Path, PathBuf};
 
@@ -109,11 +109,13 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
         form: AdapterForm::Lora {
             rslora: lora.rslora,
             init: lora.init,
+            dora: false,
         },
         alpha: Some(lora.alpha),
         dropout: lora.dropout,
         saved: Vec::new(),
         base: None,
+        layerwise: Layerwise::default(),
     };
     Ok(body(&adapter, &adapter.norms()?))
 }
@@ -127,17 +129,25 @@ fn body(adapter: &AdapterFile, norms: &[Norms]) -> String {
 fn scale(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let r = norms.first().map_or(0, |n| n.r);
     let rslora = matches!(adapter.form, AdapterForm::Lora { rslora: true, .. });
-    match adapter.alpha {
-        Some(alpha) if rslora => {
-            let scale = alpha / (r as f64).sqrt();
-            format!("r {r}, alpha {alpha}, rsLoRA: each update is {scale} x BA\n")
-        }
-        Some(alpha) => format!("r {r}, alpha {alpha}: each update is {} x BA\n", alpha / r as f64),
-        None => format!(
-            "r {r}; alpha is not in the file, so neither is the scale alpha / r of the updates. The paper's scripts say 16 for RoBERTa (scale {}) and 32 for GPT-2: --alpha\n",
-            16.0 / r as f64
-        ),
+    let dora = match adapter.form {
+        AdapterForm::Lora { dora: true, .. } => "DoRA: the rows of each changed weight have trained lengths\n",
+        _ => "",
+    };
+    if adapter.layerwise.differ() {
+        return format!("rank_pattern, alpha_pattern: layers have ranks or scales of their own\n{dora}");
     }
+    dora.to_string()
+        + &match adapter.alpha {
+            Some(alpha) if rslora => {
+                let scale = alpha / (r as f64).sqrt();
+                format!("r {r}, alpha {alpha}, rsLoRA: each update is {scale} x BA\n")
+            }
+            Some(alpha) => format!("r {r}, alpha {alpha}: each update is {} x BA\n", alpha / r as f64),
+            None => format!(
+                "r {r}; alpha is not in the file, so neither is the scale alpha / r of the updates. The paper's scripts say 16 for RoBERTa (scale {}) and 32 for GPT-2: --alpha\n",
+                16.0 / r as f64
+            ),
+        }
 }
 
 /// The tensors beside the updates.

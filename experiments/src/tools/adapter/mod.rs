@@ -8,10 +8,11 @@ mod merged;
 pub mod stored;
 
 use crate::report::resume_command;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use datasets::{GlueTask, Hub};
 use lora_core::interop::{Export, VectorExport};
+use lora_core::method;
 use std::path::{Path, PathBuf};
 use stored::{AdapterSource, BaseModel, Stored, open_foreign};
 
@@ -31,7 +32,7 @@ pub enum AdapterCommand {
 /// `lora adapter import`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter import peft/mrpc --base FacebookAI/roberta-base --out adapters/mrpc\n  lora adapter import roberta_base_lora_mnli.bin --alpha 16 --task mnli --base FacebookAI/roberta-base --out adapters/mnli\n\nPEFT's LoRA adapters (adapter_config.json) and loralib's checkpoints are read; nothing in them is ever executed."
+    after_help = "Examples:\n  lora adapter import peft/mrpc --base FacebookAI/roberta-base --out adapters/mrpc\n  lora adapter import roberta_base_lora_mnli.bin --alpha 16 --task mnli --base FacebookAI/roberta-base --out adapters/mnli\n\nPEFT's adapters of LoRA, rsLoRA, PiSSA, DoRA, (IA)³ and VeRA (adapter_config.json) and loralib's checkpoints are read; nothing in\nthem is ever executed."
 )]
 pub struct ImportArgs {
     /// A PEFT folder, or a loralib checkpoint
@@ -147,15 +148,11 @@ fn foreign(
 
 fn export(args: &ExportArgs) -> Result<String> {
     let mut stored = Stored::open(&AdapterSource::of(&args.adapter)?)?;
-    let lora = stored.lora();
+    let lora = method::lora_or_dora(&stored.about.method);
     let vectors = matches!(stored.about.method["kind"].as_str(), Some("ia3" | "vera"));
-    ensure!(
-        lora.is_ok() || vectors,
-        "{}: the method is `{}`, and PEFT's format, as it is written here, holds lora, ia3 and vera only; `lora adapter merge` writes a whole \
-         model if the method can be merged",
-        stored.about.origin,
-        stored.about.method["kind"].as_str().unwrap_or_default()
-    );
+    if lora.is_err() && !vectors {
+        bail!("{}", no_export(&stored.about)?);
+    }
     let found = BaseModel::of(&stored.about, args.base.as_deref())?;
     stored.about.fresh_head |= args.fresh_head;
     head::check(&found, &stored.about, &stored.trained)?;
@@ -187,6 +184,21 @@ fn export(args: &ExportArgs) -> Result<String> {
     })?;
     let text = format!("{}: {}\n", args.out.display(), info::line(&stored));
     pushed(text, args.push.as_deref(), &args.out)
+}
+
+/// Why the adapter has no form in PEFT, and what can be done with it.
+fn no_export(about: &stored::AdapterInfo) -> Result<String> {
+    let kind = about.method["kind"].as_str().unwrap_or_default();
+    let advice = if method::from_value(&about.method)?.mergeable() {
+        "`lora adapter merge` writes base and adapter as one model for transformers"
+    } else {
+        "it adds modules or tokens to the model, so it cannot be merged into the weights either: `lora predict`, `generate` and \
+         `evaluate` use it"
+    };
+    Ok(format!(
+        "{}: the method is `{kind}`, and PEFT's format, as it is written here, holds lora, dora, ia3 and vera only; {advice}",
+        about.origin
+    ))
 }
 
 fn merge(args: &MergeArgs) -> Result<String> {

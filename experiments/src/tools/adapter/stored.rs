@@ -154,6 +154,8 @@ pub struct Stored {
     pub about: AdapterInfo,
     /// What was trained.
     pub trained: Tensors,
+    /// The settings of the run that trained it, as in its record.
+    pub config: Option<serde_json::Value>,
 }
 
 impl Stored {
@@ -179,6 +181,7 @@ impl Stored {
                 Ok(Stored {
                     about,
                     trained: tensors(&dir.join(WEIGHTS))?,
+                    config: None,
                 })
             }
             AdapterSource::Peft(path) | AdapterSource::Loralib(path) => bail!(
@@ -201,6 +204,7 @@ impl Stored {
         Ok(Stored {
             about: about_run(&record)?,
             trained: tensors(&path)?,
+            config: Some(record.config),
         })
     }
 
@@ -234,7 +238,11 @@ impl Stored {
             origin,
             command,
         };
-        Ok(Stored { about, trained })
+        Ok(Stored {
+            about,
+            trained,
+            config: None,
+        })
     }
 
     /// Writes the folder that [`Stored::open`] reads.

@@ -16,23 +16,34 @@ fn config(changes: &[(&str, Value)]) -> Result<PeftConfig, String> {
 #[test]
 fn the_scale_follows_the_variant() {
     let form = |changes: &[(&str, Value)]| config(changes).unwrap().form();
-    let lora = |rslora, init| AdapterForm::Lora { rslora, init };
+    let lora = |rslora, init| AdapterForm::Lora {
+        rslora,
+        init,
+        dora: false,
+    };
     assert_eq!(form(&[]), lora(false, LoraInit::Kaiming));
     assert_eq!(form(&[("use_rslora", json!(true))]), lora(true, LoraInit::Kaiming));
     assert_eq!(
         form(&[("init_lora_weights", json!("pissa"))]),
         lora(false, LoraInit::Pissa)
     );
+    let dora = AdapterForm::Lora {
+        rslora: true,
+        init: LoraInit::Kaiming,
+        dora: true,
+    };
+    assert_eq!(form(&[("use_dora", json!(true)), ("use_rslora", json!(true))]), dora);
+    let both = config(&[("use_dora", json!(true)), ("init_lora_weights", json!("pissa"))]).unwrap_err();
+    assert!(both.contains("magnitudes are trained"), "{both}");
 }
 
 #[test]
 fn keys_that_may_change_the_function_are_refused_by_name() {
     for (key, value) in [
-        ("use_dora", json!(true)),
-        ("rank_pattern", json!({"query": 8})),
-        ("alpha_pattern", json!({"query": 8})),
+        ("rank_pattern", json!({"query": "many"})),
+        ("alpha_pattern", json!(8)),
         ("lora_bias", json!(true)),
-        ("bias", json!("all")),
+        ("bias", json!("some")),
         ("loftq_config", json!({"loftq_bits": 4})),
         ("trainable_token_indices", json!([1])),
         ("layer_replication", json!([[0, 2]])),

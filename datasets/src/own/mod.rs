@@ -1,15 +1,12 @@
-//! A user's own file as a task: classes or scores of texts or of pairs of texts.
+//! A user's own file as a task: classes or scores of texts or of pairs of texts. ([`crate::text::own`] has texts to generate.)
 
-use std::collections::BTreeSet;
+pub(crate) mod files;
+
 use std::path::{Path, PathBuf};
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::rows::{self, OwnRow, OwnRows};
+use self::files::{Files, FoundRow, malformed, tenth};
 use crate::{DataError, Example, Label, Metric};
 
 /// What is predicted.
@@ -48,10 +45,6 @@ pub struct OwnData {
     pub label: String,
 }
 
-fn tenth() -> f64 {
-    0.1
-}
-
 /// The rows of an [`OwnData`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnExamples {
@@ -80,85 +73,33 @@ impl OwnData {
     /// # Errors
     /// Files, columns or rows that cannot be used, with file and line; fewer than two classes.
     pub fn load(&self) -> Result<OwnExamples, DataError> {
-        let mut train = self.rows(&self.train)?;
-        let dev = match &self.dev {
-            Some(path) => self.rows(path)?,
-            None => self.split(&mut train)?,
-        };
-        let dev_path = self.dev.as_deref().unwrap_or(&self.train);
+        let files = self.files();
+        let columns = [Some(&*self.text), self.text_pair.as_deref(), Some(&*self.label)];
+        let [train, dev] = files.read(columns, |_| None)?;
         let classes = match self.kind {
             OwnKind::Regression => Vec::new(),
             OwnKind::Classification => self.classes(&train)?,
         };
+        let read = (&self.kind, &self.text, &self.text_pair, &self.label, files.split());
         Ok(OwnExamples {
-            train: self.examples(&self.train, train, &classes)?,
-            dev: self.examples(dev_path, dev, &classes)?,
-            sha256: self.sha256()?,
+            train: self.examples(files.train, train, &classes)?,
+            dev: self.examples(files.dev_path(), dev, &classes)?,
+            sha256: files.sha256(&format!("{read:?}"))?,
             classes,
         })
     }
 
-    fn rows(&self, path: &Path) -> Result<Vec<Parts>, DataError> {
-        let OwnRows { columns, rows } = rows::read(path)?;
-        let wanted = [Some(&self.text), self.text_pair.as_ref(), Some(&self.label)];
-        let places = wanted.map(|name| {
-            name.map(|name| Ok::<_, DataError>((name, rows::column(path, &columns, name)?)))
-                .transpose()
-        });
-        let [text, pair, label]: [Option<(&String, usize)>; 3] = {
-            let [a, b, c] = places;
-            [a?, b?, c?]
-        };
-        let cell = |row: &OwnRow, place: Option<(&String, usize)>| match place {
-            None => Ok(None),
-            Some((name, at)) => {
-                let cell = row.cells[at].clone().filter(|cell| !cell.is_empty());
-                cell.map(Some)
-                    .ok_or_else(|| malformed(path, row.line, format!("no value in column \"{name}\"")))
-            }
-        };
-        let parts = |row: OwnRow| {
-            Ok(Parts {
-                first: cell(&row, text)?.unwrap_or_default(),
-                second: cell(&row, pair)?,
-                label: cell(&row, label)?.unwrap_or_default(),
-                line: row.line,
-            })
-        };
-        let rows = rows.into_iter().map(parts).collect::<Result<Vec<_>, DataError>>()?;
-        if rows.is_empty() {
-            return Err(DataError::Empty {
-                path: path.to_path_buf(),
-                skipped: 0,
-            });
+    fn files(&self) -> Files<'_> {
+        Files {
+            train: &self.train,
+            dev: self.dev.as_deref(),
+            dev_share: self.dev_share,
+            dev_seed: self.dev_seed,
         }
-        Ok(rows)
     }
 
-    /// Takes the rows to evaluate on out of `train`.
-    fn split(&self, train: &mut Vec<Parts>) -> Result<Vec<Parts>, DataError> {
-        let count = (train.len() as f64 * self.dev_share).round() as usize;
-        if !(self.dev_share > 0.0 && self.dev_share < 1.0) || count == 0 || count == train.len() {
-            let problem = format!(
-                "`dev_share` {} of {} rows leaves nothing to train or to evaluate on",
-                self.dev_share,
-                train.len()
-            );
-            return Err(malformed(&self.train, 1, problem));
-        }
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.dev_seed));
-        let taken: BTreeSet<usize> = order.into_iter().take(count).collect();
-        let (mut dev, mut rest) = (Vec::new(), Vec::new());
-        for (i, row) in std::mem::take(train).into_iter().enumerate() {
-            if taken.contains(&i) { &mut dev } else { &mut rest }.push(row);
-        }
-        *train = rest;
-        Ok(dev)
-    }
-
-    fn classes(&self, train: &[Parts]) -> Result<Vec<String>, DataError> {
-        let mut classes: Vec<String> = train.iter().map(|row| row.label.clone()).collect();
+    fn classes(&self, train: &[FoundRow<3>]) -> Result<Vec<String>, DataError> {
+        let mut classes: Vec<String> = train.iter().map(|row| label(row).to_owned()).collect();
         classes.sort();
         classes.dedup();
         let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
@@ -178,14 +119,15 @@ impl OwnData {
         Ok(classes)
     }
 
-    fn examples(&self, path: &Path, rows: Vec<Parts>, classes: &[String]) -> Result<Vec<Example>, DataError> {
-        let label = |row: &Parts| match self.kind {
+    fn examples(&self, path: &Path, rows: Vec<FoundRow<3>>, classes: &[String]) -> Result<Vec<Example>, DataError> {
+        let read = |row: &FoundRow<3>| match self.kind {
             OwnKind::Classification => {
-                let class = classes.iter().position(|class| *class == row.label);
+                let class = classes.iter().position(|class| class == label(row));
                 let unknown = || {
                     format!(
                         "label \"{}\" in column \"{}\" is none of the training rows'",
-                        row.label, self.label
+                        label(row),
+                        self.label
                     )
                 };
                 class
@@ -193,54 +135,28 @@ impl OwnData {
                     .ok_or_else(|| malformed(path, row.line, unknown()))
             }
             OwnKind::Regression => {
-                let score: Option<f64> = row.label.trim().parse().ok().filter(|score: &f64| score.is_finite());
-                let wrong = || format!("\"{}\" in column \"{}\" is not a number", row.label, self.label);
+                let score: Option<f64> = label(row).trim().parse().ok().filter(|score: &f64| score.is_finite());
+                let wrong = || format!("\"{}\" in column \"{}\" is not a number", label(row), self.label);
                 score
                     .map(Label::Score)
                     .ok_or_else(|| malformed(path, row.line, wrong()))
             }
         };
-        let example = |row: Parts| {
+        let example = |row: FoundRow<3>| {
+            let label = read(&row)?;
+            let [first, second, _] = row.cells;
             Ok(Example {
-                label: label(&row)?,
-                first: row.first,
-                second: row.second,
+                label,
+                first: first.unwrap_or_default(),
+                second,
             })
         };
         rows.into_iter().map(example).collect()
     }
-
-    fn sha256(&self) -> Result<String, DataError> {
-        let mut digest = Sha256::new();
-        for path in std::iter::once(&self.train).chain(&self.dev) {
-            let bytes = std::fs::read(path).map_err(|source| DataError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
-        }
-        let split = self.dev.is_none().then_some((self.dev_share.to_bits(), self.dev_seed));
-        let read = (&self.kind, &self.text, &self.text_pair, &self.label, split);
-        digest.update(format!("{read:?}"));
-        Ok(format!("{:x}", digest.finalize()))
-    }
 }
 
-/// The values of a row.
-struct Parts {
-    line: usize,
-    first: String,
-    second: Option<String>,
-    label: String,
-}
-
-fn malformed(path: &Path, line: usize, problem: String) -> DataError {
-    DataError::Malformed {
-        path: path.to_path_buf(),
-        line,
-        problem,
-    }
+fn label(row: &FoundRow<3>) -> &str {
+    row.cells[2].as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

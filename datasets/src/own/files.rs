@@ -1,0 +1,162 @@
+//! Files of the user's own: the wanted columns of their rows, and the rows to evaluate on, split off where no file has them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use crate::DataError;
+use crate::rows::{self, OwnRow, OwnRows};
+
+/// The share of the training rows to evaluate on, by default.
+pub(crate) fn tenth() -> f64 {
+    0.1
+}
+
+/// The files of a task.
+pub(crate) struct Files<'a> {
+    /// The training rows.
+    pub train: &'a Path,
+    /// The rows to evaluate on, if a file has them.
+    pub dev: Option<&'a Path>,
+    /// Otherwise this share of the training rows.
+    pub dev_share: f64,
+    /// Drawn with this seed.
+    pub dev_seed: u64,
+}
+
+/// The values of a row in the wanted columns; none for a column that is not wanted.
+pub(crate) struct FoundRow<const N: usize> {
+    /// Its line, from 1.
+    pub line: usize,
+    pub cells: [Option<String>; N],
+}
+
+impl Files<'_> {
+    /// The rows to train and to evaluate on. Rows with equal `group` are not divided between the two; each row without one is a
+    /// group of its own.
+    ///
+    /// # Errors
+    /// Files, columns or rows that cannot be used, with file and line; a share that leaves nothing on one side.
+    pub fn read<const N: usize>(
+        &self,
+        columns: [Option<&str>; N],
+        group: impl Fn(&FoundRow<N>) -> Option<String>,
+    ) -> Result<[Vec<FoundRow<N>>; 2], DataError> {
+        let train = read(self.train, columns)?;
+        match self.dev {
+            Some(path) => Ok([train, read(path, columns)?]),
+            None => self.divided(train, group),
+        }
+    }
+
+    /// The file of the rows to evaluate on.
+    pub fn dev_path(&self) -> &Path {
+        self.dev.unwrap_or(self.train)
+    }
+
+    /// Share and seed of the draw, where there is one.
+    pub fn split(&self) -> Option<(u64, u64)> {
+        self.dev.is_none().then_some((self.dev_share.to_bits(), self.dev_seed))
+    }
+
+    /// SHA-256, in hex, of the files and of `read`, which says what is read of them.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn sha256(&self, read: &str) -> Result<String, DataError> {
+        let mut digest = Sha256::new();
+        for path in std::iter::once(self.train).chain(self.dev) {
+            let bytes = std::fs::read(path).map_err(|source| DataError::Read {
+                path: path.to_path_buf(),
+                source,
+            })?;
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        }
+        digest.update(read);
+        Ok(format!("{:x}", digest.finalize()))
+    }
+
+    /// Takes the groups to evaluate on out of `rows`.
+    fn divided<const N: usize>(
+        &self,
+        rows: Vec<FoundRow<N>>,
+        group: impl Fn(&FoundRow<N>) -> Option<String>,
+    ) -> Result<[Vec<FoundRow<N>>; 2], DataError> {
+        let (mut known, mut all) = (HashMap::new(), 0);
+        let mut number = |row: &FoundRow<N>| {
+            let mut next = || {
+                all += 1;
+                all - 1
+            };
+            match group(row) {
+                Some(name) => *known.entry(name).or_insert_with(next),
+                None => next(),
+            }
+        };
+        let groups: Vec<usize> = rows.iter().map(&mut number).collect();
+        let count = (all as f64 * self.dev_share).round() as usize;
+        if !(self.dev_share > 0.0 && self.dev_share < 1.0) || count == 0 || count == all {
+            let problem = format!(
+                "`dev_share` {} of {} rows{} leaves nothing to train or to evaluate on",
+                self.dev_share,
+                rows.len(),
+                match all == rows.len() {
+                    true => String::new(),
+                    false => format!(" in {all} groups"),
+                }
+            );
+            return Err(malformed(self.train, 1, problem));
+        }
+        let mut order: Vec<usize> = (0..all).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.dev_seed));
+        let mut taken = vec![false; all];
+        order.into_iter().take(count).for_each(|group| taken[group] = true);
+        let mut parts = [Vec::new(), Vec::new()];
+        for (row, group) in rows.into_iter().zip(groups) {
+            parts[usize::from(taken[group])].push(row);
+        }
+        Ok(parts)
+    }
+}
+
+/// The rows of a file, each with a value in every wanted column.
+fn read<const N: usize>(path: &Path, columns: [Option<&str>; N]) -> Result<Vec<FoundRow<N>>, DataError> {
+    let OwnRows { columns: known, rows } = rows::read(path)?;
+    let mut places = [None; N];
+    for (place, name) in places.iter_mut().zip(columns) {
+        *place = name
+            .map(|name| Ok::<_, DataError>((name, rows::column(path, &known, name)?)))
+            .transpose()?;
+    }
+    let found = |row: OwnRow| {
+        let mut cells = [const { None }; N];
+        for (cell, (name, at)) in cells.iter_mut().zip(places).filter_map(|(c, place)| Some((c, place?))) {
+            *cell = row.cells[at].clone().filter(|value| !value.is_empty());
+            if cell.is_none() {
+                return Err(malformed(path, row.line, format!("no value in column \"{name}\"")));
+            }
+        }
+        Ok(FoundRow { line: row.line, cells })
+    };
+    let found = rows.into_iter().map(found).collect::<Result<Vec<_>, DataError>>()?;
+    if found.is_empty() {
+        return Err(DataError::Empty {
+            path: path.to_path_buf(),
+            skipped: 0,
+        });
+    }
+    Ok(found)
+}
+
+pub(crate) fn malformed(path: &Path, line: usize, problem: String) -> DataError {
+    DataError::Malformed {
+        path: path.to_path_buf(),
+        line,
+        problem,
+    }
+}
