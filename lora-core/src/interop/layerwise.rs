@@ -36,7 +36,7 @@ pub struct Layerwise {
     targets: Option<Modules>,
     excluded: Option<Modules>,
     /// Blocks, and patterns of what stands before their numbers in names.
-    blocks: Option<(BTreeSet<i64>, Vec<Regex>)>,
+    blocks: Option<Blocks>,
     /// Which biases were trained.
     pub biases: TrainedBiases,
 }
@@ -160,7 +160,10 @@ fn first<T: Copy>(values: &ByPattern<T>, module: &str) -> Option<T> {
     found.map(|(_, value)| *value)
 }
 
-fn blocks(numbers: Option<&Value>, patterns: Option<&Value>) -> Result<Option<(BTreeSet<i64>, Vec<Regex>)>, String> {
+/// The numbers of the blocks that are adapted, and the patterns that find a block's number in a module's name.
+type Blocks = (BTreeSet<i64>, Vec<Regex>);
+
+fn blocks(numbers: Option<&Value>, patterns: Option<&Value>) -> Result<Option<Blocks>, String> {
     let numbers: Option<BTreeSet<i64>> = match numbers {
         None => return Ok(None),
         Some(Value::Array(all)) if all.is_empty() => return Ok(None),

@@ -274,82 +274,42 @@ mod tests {
 
     #[test]
     fn flags_that_contradict_each_other_or_do_nothing_are_refused() {
-        let said = |args: DecodingArgs, run: Option<&DecodeConfig>| args.beside(run).unwrap_err().to_string();
-        let args = DecodingArgs::default;
-        let (beams, temperature) = (Some(3), Some(0.5));
-        assert!(
-            said(
-                DecodingArgs {
-                    beams,
-                    temperature,
-                    ..args()
-                },
-                None
-            )
-            .contains("give one of the two")
-        );
-        let top_k = Some(5);
-        assert_eq!(
-            said(DecodingArgs { top_k, beams, ..args() }, None),
-            "--top-k is for drawing tokens, and --beams 3 searches; give --temperature"
-        );
-        assert!(
-            said(DecodingArgs { top_k, ..args() }, Some(&run("beam")))
-                .contains("the run whose adapter this is did not")
-        );
-        let length_penalty = Some(0.8);
-        assert!(
-            said(
-                DecodingArgs {
-                    length_penalty,
-                    ..args()
-                },
-                None
-            )
-            .contains("give --beams 2 or more")
-        );
-        assert!(
-            said(
-                DecodingArgs {
-                    length_penalty,
-                    temperature,
-                    ..args()
-                },
-                None
-            )
-            .contains("tokens are drawn")
-        );
-        assert!(
-            said(
-                DecodingArgs {
-                    beams: Some(0),
-                    ..args()
-                },
-                None
-            )
-            .contains("at least 1")
-        );
-        assert!(
-            said(
-                DecodingArgs {
-                    temperature: Some(0.0),
-                    ..args()
-                },
-                None
-            )
-            .contains("above 0")
-        );
-        assert!(
-            said(
-                DecodingArgs {
-                    max_new: Some(0),
-                    ..args()
-                },
-                None
-            )
-            .contains("--max-new 0")
-        );
-        let fits = DecodingArgs { top_k, ..args() };
-        assert!(fits.beside(Some(&run("sample"))).is_ok());
+        let (beam, sample) = (run("beam"), run("sample"));
+        let flags = |set: fn(&mut DecodingArgs)| {
+            let mut args = DecodingArgs::default();
+            set(&mut args);
+            args
+        };
+        let refused: [(DecodingArgs, Option<&DecodeConfig>, &str); 8] = [
+            (
+                flags(|a| (a.beams, a.temperature) = (Some(3), Some(0.5))),
+                None,
+                "give one of the two",
+            ),
+            (
+                flags(|a| (a.beams, a.top_k) = (Some(3), Some(5))),
+                None,
+                "--top-k is for drawing tokens, and --beams 3 searches; give --temperature",
+            ),
+            (
+                flags(|a| a.top_k = Some(5)),
+                Some(&beam),
+                "the run whose adapter this is did not",
+            ),
+            (flags(|a| a.length_penalty = Some(0.8)), None, "give --beams 2 or more"),
+            (
+                flags(|a| (a.length_penalty, a.temperature) = (Some(0.8), Some(0.5))),
+                None,
+                "tokens are drawn",
+            ),
+            (flags(|a| a.beams = Some(0)), None, "at least 1"),
+            (flags(|a| a.temperature = Some(0.0)), None, "above 0"),
+            (flags(|a| a.max_new = Some(0)), None, "--max-new 0"),
+        ];
+        for (args, run, reason) in refused {
+            let said = args.beside(run).unwrap_err().to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+        assert!(flags(|a| a.top_k = Some(5)).beside(Some(&sample)).is_ok());
     }
 }
