@@ -122,6 +122,12 @@ impl Golden {
     }
 }
 
+/// How far logits may be from PEFT's. Under PiSSA the base is the rest of a decomposition, which PEFT computes in fp32 with an error
+/// of its own on each processor; ours is in fp64.
+pub fn logits_tolerance(method: &str) -> f64 {
+    if method == "pissa" { 5e-5 } else { 1e-5 }
+}
+
 pub fn close(ours: &Tensor, reference: &Tensor, tolerance: f64, what: &str) {
     assert_eq!(ours.size(), reference.size(), "{what}: shape");
     let difference = f64::try_from(

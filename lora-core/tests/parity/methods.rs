@@ -1,6 +1,6 @@
 //! Adapters, special tokens, prefixes and DoRA against a transformer in plain PyTorch and against other libraries.
 
-use super::golden::{Golden, close, test_device};
+use super::golden::{Golden, close, logits_tolerance, test_device};
 use super::gpt2::{batches, packed};
 use super::{CLASSES, build, close_relative, gpt2};
 use lora_core::batch::Batch;
@@ -56,7 +56,8 @@ fn compare_with(folder: &str, minimum: usize) {
                     .to_device(test_device())
             };
             let what = format!("{folder} {name} {method}");
-            close(&logits, &expected("logits"), 1e-5, &format!("{what} logits"));
+            let tolerance = logits_tolerance(&method);
+            close(&logits, &expected("logits"), tolerance, &format!("{what} logits"));
             loss(&model.forward(&batch, true), &batch, objective).backward();
             let own: Vec<_> = built
                 .params

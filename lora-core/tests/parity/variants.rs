@@ -1,7 +1,7 @@
 //! rsLoRA, PiSSA, LoRA+, (IA)³, VeRA and schedules against PEFT and transformers: starts, adapters in files, optimiser.
 //! `make_variants_golden.py` writes the references.
 
-use super::golden::{Golden, close, read, test_device};
+use super::golden::{Golden, close, logits_tolerance, read, test_device};
 use super::gpt2::{batches, packed};
 use super::{CLASSES, LORA, build, config, curve, gpt2};
 use lora_core::batch::{Batch, Row};
@@ -49,7 +49,12 @@ fn adapters_of_peft_load_and_go_back() {
         let file = |dir: &Path, name: &str| Weights::open(&dir.join(name)).unwrap();
         let expected = file(&theirs, "logits.safetensors").tensor("logits").unwrap();
         let (logits, settings, tensors) = answers(name, &theirs);
-        close(&logits, &expected.to_device(test_device()), 1e-5, &what);
+        close(
+            &logits,
+            &expected.to_device(test_device()),
+            logits_tolerance(kind),
+            &what,
+        );
 
         let base = Base::open(&Golden::open(name).path("")).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -217,7 +222,7 @@ fn what_does_not_fit_is_refused_in_words() {
     assert!(refused("{kind: lora, init: pissa}").contains("train `qkv`"));
     assert!(refused("{kind: vera, r: 4}").contains("train `qkv`"));
     assert!(refused("{kind: ia3, targets: [key], feedforward: [key]}").contains("factors of the input"));
-    assert!(refused("{kind: bitfit}").contains("LoRA, (IA)³ and VeRA only"));
+    assert!(refused("{kind: bitfit}").contains("LoRA, DoRA, (IA)³ and VeRA only"));
     assert_eq!(refused("{kind: ia3}"), "", "factors of slots are factors of the whole");
 
     let mut vera = open_peft(&folder("gpt2", "vera")).unwrap();
