@@ -93,7 +93,7 @@ pub struct Layout {
     pub whole: Whole,
 }
 
-/// The batch that some rows are a part of, where several ranks share a batch ([`crate::train::ranks`]). What does not depend
+/// The batch that some rows are a part of, where several ranks share a batch ([`crate::train::Ranks`]). What does not depend
 /// on the split, such as dropout, is computed as in that batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Whole {
