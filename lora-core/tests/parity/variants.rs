@@ -41,6 +41,35 @@ fn answers(name: &str, dir: &Path) -> (Tensor, serde_yaml::Value, Tensors) {
     (logits, settings, tensors)
 }
 
+/// Writes the adapter `trained` of a variant as PEFT's into `dir`.
+fn export(name: &str, kind: &str, settings: &serde_yaml::Value, trained: &Tensors, dir: &Path) {
+    let base = &Base::open(&Golden::open(name).path("")).unwrap();
+    let (name, revision) = ("owner/name", None);
+    match kind {
+        "rslora" | "pissa" => {
+            let lora = &method::lora(settings).unwrap();
+            let export = Export {
+                base,
+                name,
+                revision,
+                lora,
+                trained,
+            };
+            export.save(dir).unwrap();
+        }
+        _ => {
+            let export = VectorExport {
+                base,
+                name,
+                revision,
+                method: settings,
+                trained,
+            };
+            export.save(dir).unwrap();
+        }
+    }
+}
+
 #[test]
 fn adapters_of_peft_load_and_go_back() {
     for (name, kind) in MODELS.into_iter().flat_map(|name| KINDS.map(|kind| (name, kind))) {
@@ -56,33 +85,8 @@ fn adapters_of_peft_load_and_go_back() {
             &what,
         );
 
-        let base = Base::open(&Golden::open(name).path("")).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let (revision, trained) = (None, &tensors);
-        match kind {
-            "rslora" | "pissa" => {
-                let lora = &method::lora(&settings).unwrap();
-                let export = Export {
-                    base: &base,
-                    name: "owner/name",
-                    revision,
-                    lora,
-                    trained,
-                };
-                export.save(dir.path()).unwrap();
-            }
-            _ => {
-                let method = &settings;
-                let export = VectorExport {
-                    base: &base,
-                    name: "owner/name",
-                    revision,
-                    method,
-                    trained,
-                };
-                export.save(dir.path()).unwrap();
-            }
-        }
+        export(name, kind, &settings, &tensors, dir.path());
         let weights = [dir.path(), &theirs].map(|dir| file(dir, "adapter_model.safetensors"));
         assert!(weights[0].names().eq(weights[1].names()), "{what}");
         for tensor in weights[0].names() {
