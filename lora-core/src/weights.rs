@@ -13,16 +13,16 @@ pub use stored_head::StoredHead;
 use crate::fsutil::sha256_file;
 use crate::interop::TorchFile;
 use crate::model::Arch;
-use crate::nn::{Owner, Params, check_finite, copy};
+use crate::nn::{Owner, Params, assign, check_finite, copy};
 use crate::{Error, Result};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 impl LoadReport {
     /// The report, if all base variables were loaded and no tensor was unexpected or mismatched.
@@ -50,7 +50,13 @@ pub struct Weights {
 /// A file, by format.
 #[derive(Debug)]
 enum WeightsFile {
-    Safetensors { map: Mmap, sealed: bool },
+    Safetensors {
+        map: Mmap,
+        /// Data types, shapes and places of the tensors, from `start` on.
+        header: Metadata,
+        start: usize,
+        sealed: bool,
+    },
     Torch(TorchFile),
 }
 
@@ -96,7 +102,7 @@ impl Weights {
         let mut index = BTreeMap::new();
         for (number, file) in paths.into_iter().enumerate() {
             let weights = WeightsFile::open(&file)?;
-            for name in weights.names(&file)? {
+            for name in weights.names() {
                 if index.insert(name.clone(), number).is_some() {
                     return Err(Error::format(
                         &file,
@@ -128,10 +134,9 @@ impl Weights {
     /// # Errors
     /// [`Error::Format`].
     pub fn metadata(&self) -> Result<HashMap<String, String>> {
-        let Some((file, WeightsFile::Safetensors { map, .. })) = self.files.first() else {
+        let Some((_, WeightsFile::Safetensors { header, .. })) = self.files.first() else {
             return Ok(HashMap::new());
         };
-        let (_, header) = SafeTensors::read_metadata(map).map_err(|e| Error::format(file, e.to_string()))?;
         Ok(header.metadata().clone().unwrap_or_default())
     }
 
@@ -155,18 +160,37 @@ impl Weights {
     /// # Errors
     /// [`Error::Format`] if it does not exist or has an unsupported data type.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let number = self
-            .index
-            .get(name)
-            .ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
-        match &self.files[*number] {
-            (file, WeightsFile::Safetensors { map, .. }) => {
-                let view = parse(file, map)?.tensor(name);
-                let view = view.map_err(|e| Error::format(file, format!("tensor `{name}`: {e}")))?;
-                to_tensor(file, name, &view)
+        let (file, weights) = self.file_of(name)?;
+        match weights.stored(file, name)? {
+            Some(stored) => {
+                let tensor = Tensor::f_from_data_size(stored.bytes, &stored.size, stored.kind);
+                tensor.map_err(Error::torch(format!("reading `{name}`")))
             }
-            (file, WeightsFile::Torch(torch)) => torch.tensor(name).map_err(|what| Error::format(file, what)),
+            None => weights.unpickled(file, name),
         }
+    }
+
+    /// What `read` makes of the tensor of this name, which lies in the file's memory and ends with the call. Those pages of the
+    /// file are then given back, so that a load holds the weights once.
+    fn lend<T>(&self, name: &str, read: impl FnOnce(&Tensor) -> Result<T>) -> Result<T> {
+        let (file, weights) = self.file_of(name)?;
+        let lent = match weights.stored(file, name)? {
+            Some(stored) => stored.lent().map_err(Error::torch(format!("reading `{name}`")))?,
+            None => None,
+        };
+        let Some(lent) = lent else {
+            return read(&self.tensor(name)?);
+        };
+        let made = read(&lent);
+        weights.give_back(name);
+        made
+    }
+
+    fn file_of(&self, name: &str) -> Result<(&Path, &WeightsFile)> {
+        let number = self.index.get(name);
+        let number = number.ok_or_else(|| Error::format(&self.path, format!("has no tensor `{name}`")))?;
+        let (file, weights) = &self.files[*number];
+        Ok((file, weights))
     }
 
     /// Copies every tensor into the variable of its name (with or without the architecture's prefix). Data types are
@@ -196,8 +220,10 @@ impl Weights {
             match target {
                 Some(target) if *head == StoredHead::Fresh && arch.is_of_classifier(&target) => {}
                 Some(target) => {
-                    let tensor = head.rows(transposed(self.tensor(name)?, &target, arch), &target, arch);
-                    self.fill(params, tensor, &target, &mut report)?;
+                    self.lend(name, |stored| {
+                        let tensor = head.rows(transposed(stored, &target, arch), &target, arch);
+                        self.fill(params, (stored, &tensor), &target, &mut report)
+                    })?;
                     filled.insert(target);
                 }
                 None if is_ignored(name, arch) => {}
@@ -235,12 +261,13 @@ impl Weights {
                     ),
                 ));
             }
-            let tensor = self.tensor(name)?;
-            if entry.param.owner == Owner::Head && tensor.size() != entry.tensor.size() {
-                continue;
-            }
-            copy(&tensor, &entry.tensor, name).map_err(|e| self.at(e))?;
-            taken += 1;
+            self.lend(name, |tensor| {
+                if entry.param.owner == Owner::Head && tensor.size() != entry.tensor.size() {
+                    return Ok(());
+                }
+                taken += 1;
+                copy(tensor, &entry.tensor, name).map_err(|e| self.at(e))
+            })?;
         }
         Ok(taken)
     }
@@ -253,7 +280,14 @@ impl Weights {
         }
     }
 
-    fn fill(&self, params: &Params, tensor: Tensor, target: &str, report: &mut LoadReport) -> Result<()> {
+    /// Fills the variable `target` with `tensor`, whose values are those of `stored`.
+    fn fill(
+        &self,
+        params: &Params,
+        (stored, tensor): (&Tensor, &Tensor),
+        target: &str,
+        report: &mut LoadReport,
+    ) -> Result<()> {
         let Some(entry) = params.get(target) else { return Ok(()) };
         if tensor.size() != entry.tensor.size() {
             report
@@ -261,7 +295,9 @@ impl Weights {
                 .push((target.to_string(), tensor.size(), entry.tensor.size()));
             return Ok(());
         }
-        copy(&tensor, &entry.tensor, target).map_err(|e| self.at(e))?;
+        // The file's own order is read faster than a transposed one.
+        check_finite(target, stored).map_err(|e| self.at(e))?;
+        assign(tensor, &entry.tensor, target)?;
         report.loaded += 1;
         Ok(())
     }
@@ -276,25 +312,101 @@ impl WeightsFile {
         let handle = std::fs::File::open(file).map_err(Error::io(file))?;
         // SAFETY: the map is read-only; as with any mapped file, it must not be truncated during a load.
         let map = unsafe { Mmap::map(&handle) }.map_err(Error::io(file))?;
-        parse(file, &map)?;
+        let whole = |e| {
+            let what = format!("is not a whole safetensors file ({e}); download or copy it again");
+            Error::format(file, what)
+        };
+        SafeTensors::deserialize(&map).map_err(whole)?;
+        let (length, header) = SafeTensors::read_metadata(&map).map_err(whole)?;
         let sealed = seal::verify(&map).map_err(|what| Error::format(file, what))?;
-        Ok(WeightsFile::Safetensors { map, sealed })
+        // Eight bytes state the header's length.
+        let start = 8 + length;
+        Ok(WeightsFile::Safetensors {
+            map,
+            header,
+            start,
+            sealed,
+        })
     }
 
-    fn names(&self, file: &Path) -> Result<Vec<String>> {
-        Ok(match self {
-            WeightsFile::Safetensors { map, .. } => parse(file, map)?.names().into_iter().map(String::from).collect(),
+    fn names(&self) -> Vec<String> {
+        match self {
+            WeightsFile::Safetensors { header, .. } => header.offset_keys(),
             WeightsFile::Torch(torch) => torch.names().map(String::from).collect(),
-        })
+        }
+    }
+
+    /// The place of a tensor of a safetensors file; none in a file of torch.save.
+    fn stored(&self, file: &Path, name: &str) -> Result<Option<Stored<'_>>> {
+        let WeightsFile::Safetensors { map, header, start, .. } = self else {
+            return Ok(None);
+        };
+        let info = header.info(name);
+        let bytes = info.and_then(|i| map.get(start + i.data_offsets.0..start + i.data_offsets.1));
+        let (Some(info), Some(bytes)) = (info, bytes) else {
+            return Err(Error::format(file, format!("has no tensor `{name}`")));
+        };
+        Ok(Some(Stored {
+            bytes,
+            size: info.shape.iter().map(|n| *n as i64).collect(),
+            kind: kind(info.dtype).ok_or_else(|| {
+                let what = format!("tensor `{name}` is {:?}; models use F32, F16, BF16", info.dtype);
+                Error::format(file, what)
+            })?,
+        }))
+    }
+
+    fn unpickled(&self, file: &Path, name: &str) -> Result<Tensor> {
+        match self {
+            WeightsFile::Torch(torch) => torch.tensor(name).map_err(|what| Error::format(file, what)),
+            WeightsFile::Safetensors { .. } => Err(Error::format(file, format!("has no tensor `{name}`"))),
+        }
+    }
+
+    /// Gives the pages of a tensor back to the system, which reads them again from the file where they are needed.
+    fn give_back(&self, name: &str) {
+        #[cfg(unix)]
+        if let WeightsFile::Safetensors { map, header, start, .. } = self
+            && let Some(info) = header.info(name)
+        {
+            let (from, to) = info.data_offsets;
+            // SAFETY: the map is a file's and read-only, so that its pages come back as they were. A refusal changes nothing.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start + from, to - from) };
+        }
+    }
+}
+
+/// A tensor in the memory of a file.
+struct Stored<'a> {
+    bytes: &'a [u8],
+    size: Vec<i64>,
+    kind: Kind,
+}
+
+impl Stored<'_> {
+    /// The tensor over the file's own memory, which must outlive it; none where the memory is not aligned for its kind.
+    fn lent(&self) -> std::result::Result<Option<Tensor>, tch::TchError> {
+        let width = self.kind.elt_size_in_bytes();
+        if self.bytes.as_ptr().align_offset(width) != 0 || self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut strides = vec![1; self.size.len()];
+        for i in (1..self.size.len()).rev() {
+            strides[i - 1] = strides[i] * self.size[i];
+        }
+        // SAFETY: the header was checked against the file, so that the bytes are the elements; `lend` drops the tensor first, and
+        // nothing writes to it.
+        let tensor = unsafe { Tensor::f_from_blob(self.bytes.as_ptr(), &self.size, &strides, self.kind, Device::Cpu) };
+        tensor.map(Some)
     }
 }
 
 /// Converts between the layout of published files and that of this crate: transposes `[in, out]` matrices.
-fn transposed(tensor: Tensor, name: &str, arch: &Arch) -> Tensor {
+fn transposed(tensor: &Tensor, name: &str, arch: &Arch) -> Tensor {
     if tensor.dim() == 2 && arch.transposed.iter().any(|end| name.ends_with(end)) {
         tensor.tr()
     } else {
-        tensor
+        tensor.shallow_clone()
     }
 }
 
@@ -303,7 +415,7 @@ pub fn published(params: &Params, arch: &Arch) -> Vec<(String, Tensor)> {
     let ours = params.iter().filter(|e| e.param.owner != Owner::Method);
     ours.map(|e| {
         let name = e.param.name.clone();
-        let tensor = transposed(e.tensor.detach(), &name, arch);
+        let tensor = transposed(&e.tensor.detach(), &name, arch);
         (name, tensor)
     })
     .collect()
@@ -320,15 +432,6 @@ fn is_ignored(name: &str, arch: &Arch) -> bool {
     arch.ignored
         .iter()
         .any(|i| bare.starts_with(i) || i.starts_with('.') && bare.ends_with(i))
-}
-
-fn parse<'m>(file: &Path, map: &'m Mmap) -> Result<SafeTensors<'m>> {
-    SafeTensors::deserialize(map).map_err(|e| {
-        Error::format(
-            file,
-            format!("is not a whole safetensors file ({e}); download or copy it again"),
-        )
-    })
 }
 
 fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
@@ -349,22 +452,16 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-fn to_tensor(file: &Path, name: &str, view: &TensorView) -> Result<Tensor> {
-    let kind = match view.dtype() {
+/// libtorch's kind; none for data types that models do not use.
+fn kind(dtype: Dtype) -> Option<Kind> {
+    Some(match dtype {
         Dtype::F64 => Kind::Double,
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
         Dtype::BF16 => Kind::BFloat16,
         Dtype::I64 => Kind::Int64,
-        other => {
-            return Err(Error::format(
-                file,
-                format!("tensor `{name}` is {other:?}; models use F32, F16, BF16"),
-            ));
-        }
-    };
-    let size: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
-    Tensor::f_from_data_size(view.data(), &size, kind).map_err(Error::torch(format!("reading `{name}`")))
+        _ => return None,
+    })
 }
 
 /// Data types of saved weights.

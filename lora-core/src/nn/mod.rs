@@ -43,4 +43,4 @@ pub use scope::{BaseInit, Build, Method, Scope};
 pub use site::{AdapterSite, AttachPoint, Depth, Owner, Param, ParamKind, Role, Site};
 pub use tap::TapPoint;
 pub use tensors::check_finite;
-pub(crate) use tensors::{cast_like, copy, fits};
+pub(crate) use tensors::{assign, cast_like, copy, fits};

@@ -49,6 +49,11 @@ pub(crate) fn fits(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
 /// Copies `from`, which must be finite, into the variable `to` in place, outside autograd.
 pub(crate) fn copy(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
     fits(from, to, name)?;
+    assign(from, to, name)
+}
+
+/// Copies `from` into the variable `to` of its shape in place, outside autograd.
+pub(crate) fn assign(from: &Tensor, to: &Tensor, name: &str) -> Result<()> {
     let _guard = tch::no_grad_guard();
     to.shallow_clone()
         .f_copy_(from)
