@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 pub enum Dtype {
     /// Everything in fp32.
     Fp32,
+    /// Frozen weights and activations in fp16, with a scaled loss; trained weights and the optimiser in fp32. On a GPU alone.
+    Fp16,
     /// Frozen weights and activations in bf16; trained weights and the optimiser in fp32.
     Bf16,
 }
@@ -29,6 +31,7 @@ impl Dtype {
     pub fn name(self) -> &'static str {
         match self {
             Dtype::Fp32 => "fp32",
+            Dtype::Fp16 => "fp16",
             Dtype::Bf16 => "bf16",
         }
     }
@@ -37,8 +40,21 @@ impl Dtype {
     pub fn kind(self) -> tch::Kind {
         match self {
             Dtype::Fp32 => tch::Kind::Float,
+            Dtype::Fp16 => tch::Kind::Half,
             Dtype::Bf16 => tch::Kind::BFloat16,
         }
+    }
+
+    /// Refuses what the device computes slowly and with less range than another type of that size.
+    ///
+    /// # Errors
+    /// fp16 on a CPU.
+    pub fn check(self, device: tch::Device) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self != Dtype::Fp16 || device != tch::Device::Cpu,
+            "dtype fp16 needs a GPU; on a CPU use bf16 or fp32"
+        );
+        Ok(())
     }
 }
 

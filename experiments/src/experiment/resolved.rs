@@ -52,6 +52,8 @@ impl Resolved {
         let config = args.config(experiment)?;
         let base = args.base(experiment)?;
         let threads = set_threads(args.threads)?;
+        let device = lora_core::device::parse(&args.device)?;
+        config.dtype.check(device)?;
         Ok(Resolved {
             experiment,
             config,
@@ -59,7 +61,7 @@ impl Resolved {
             preset: args.preset().map(String::from),
             execution: Execution {
                 threads,
-                device: lora_core::device::parse(&args.device)?,
+                device,
                 store: Store::open(&args.out)?,
                 jobs: args.jobs,
                 resume: args.resume,

@@ -26,6 +26,8 @@ impl ComputeArgs {
     /// # Errors
     /// A device that is unknown or missing; threads that cannot be set.
     pub fn start(&self) -> Result<(usize, Device)> {
-        Ok((set_threads(self.threads)?, lora_core::device::parse(&self.device)?))
+        let device = lora_core::device::parse(&self.device)?;
+        self.dtype.check(device)?;
+        Ok((set_threads(self.threads)?, device))
     }
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use std::collections::HashMap;
 use std::fmt;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// The initial values of a variable.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,8 @@ impl fmt::Debug for ExportFn {
 pub struct Params {
     pub(super) kept: Vec<ExportFn>,
     pub(super) starts: Vec<StartFn>,
+    /// Set when the model is complete.
+    pub(super) activations: Option<Kind>,
     entries: Vec<NamedParam>,
     index: HashMap<String, usize>,
 }
@@ -110,6 +112,11 @@ impl Params {
     /// The variable of this name.
     pub fn get(&self, name: &str) -> Option<&NamedParam> {
         self.index.get(name).map(|i| &self.entries[*i])
+    }
+
+    /// The data type of activations: that of the frozen base.
+    pub fn activation_kind(&self) -> Kind {
+        self.activations.unwrap_or(Kind::Float)
     }
 
     /// The variables that are trained.

@@ -207,7 +207,8 @@ impl<'m> Build<'m> {
                 "this model has no pooler to freeze: leave `pooler` out".into(),
             ));
         }
-        let params = self.params.into_inner();
+        let mut params = self.params.into_inner();
+        params.activations = Some(self.base_kind);
         if self.base_init == BaseInit::Random && !self.to_count && self.base.is_none() {
             params.start()?;
         }

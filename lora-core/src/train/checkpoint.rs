@@ -1,6 +1,6 @@
 //! Checkpoints: the full state of a run, for exact resume.
 
-use super::{AdamW, Eval};
+use super::{AdamW, Eval, LossScale};
 use crate::weights::{self, REMEDY, Weights};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Progress {
     pub tokens: u64,
     /// How many times the run was resumed.
     pub resumed: u32,
+    /// The scale of the loss; none unless activations are fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
 }
 
 /// The checkpoint file of one run.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod fit;
 mod loss;
+mod loss_scale;
 mod memory;
 mod optim;
 mod predict;
@@ -14,6 +15,7 @@ mod trainer;
 pub use checkpoint::{Checkpoint, Progress};
 pub use fit::{Criterion, EarlyStopping, Eval, FitConfig, Select, select_best};
 pub use loss::{Objective, loss, training_loss};
+pub use loss_scale::LossScale;
 pub use memory::{BatchShape, MemoryModel};
 pub use optim::{AdamForm, AdamW};
 pub use predict::{Passes, TokenScores, check_rows, predict, predict_by, token_scores, token_scores_by};

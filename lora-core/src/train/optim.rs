@@ -103,6 +103,30 @@ impl AdamW {
         }
     }
 
+    /// Divides all gradients by `factor`; whether they are then finite, which a GPU has to be waited for.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub(super) fn unscale(&self, factor: f64) -> Result<bool> {
+        let _guard = tch::no_grad_guard();
+        let norms: Vec<Tensor> = self
+            .gradients()
+            .map(|mut gradient| gradient.g_mul_scalar_(1.0 / factor).norm().to_kind(Kind::Float))
+            .collect();
+        let total = Tensor::stack(&norms, 0).sum(Kind::Float);
+        let total = f64::try_from(&total).map_err(Error::torch("reading the gradients"))?;
+        Ok(total.is_finite())
+    }
+
+    /// Counts an update without making it, and sets the gradients to zero.
+    pub(super) fn leave_out(&mut self) {
+        let _guard = tch::no_grad_guard();
+        self.step += 1;
+        for mut gradient in self.gradients() {
+            let _ = gradient.zero_();
+        }
+    }
+
     fn gradients(&self) -> impl Iterator<Item = Tensor> {
         self.slots.iter().map(|s| s.param.grad()).filter(Tensor::defined)
     }

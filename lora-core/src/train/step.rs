@@ -1,6 +1,6 @@
 //! One optimiser step.
 
-use super::{AdamW, Alone, FitConfig, Objective, Ranks, Schedule, Traffic, training_loss};
+use super::{AdamW, Alone, FitConfig, LossScale, Objective, Ranks, Schedule, Traffic, training_loss};
 use crate::batch::{Batch, Row, Target, UNSCORED};
 use crate::device::guarded;
 use crate::model::Model;
@@ -20,6 +20,8 @@ pub struct Stepper<'a> {
     schedule: Schedule,
     /// The optimiser. Its step count is the step count of the run.
     pub optim: AdamW,
+    /// With activations in fp16 alone.
+    loss_scale: Option<LossScale>,
     ranks: &'a dyn Ranks,
     /// What the ranks sum up: the gradients, whether there are any, the loss, the ranks that failed, and those that are to
     /// stop.
@@ -45,6 +47,7 @@ impl<'a> Stepper<'a> {
             config,
             schedule,
             optim,
+            loss_scale: (params.activation_kind() == Kind::Half).then(LossScale::default),
             ranks: &Alone,
             buffer: Vec::new(),
             traffic: Traffic::default(),
@@ -54,6 +57,16 @@ impl<'a> Stepper<'a> {
     /// Lets these ranks share the rows of each step.
     pub fn by(self, ranks: &'a dyn Ranks) -> Stepper<'a> {
         Stepper { ranks, ..self }
+    }
+
+    /// The scale of the loss; none unless activations are fp16.
+    pub fn loss_scale(&self) -> Option<LossScale> {
+        self.loss_scale
+    }
+
+    /// Goes on with the scale of a checkpoint.
+    pub(super) fn continue_with(&mut self, saved: Option<LossScale>) {
+        self.loss_scale = self.loss_scale.map(|first| saved.unwrap_or(first));
     }
 
     /// What the ranks have sent so far.
@@ -121,7 +134,9 @@ impl<'a> Stepper<'a> {
                 training_loss(self.model, &features, &batch, c.objective) * share
             };
             let _backward = phase(Phase::Backward, c.device);
-            loss.f_backward().map_err(Error::torch("the backward pass"))?;
+            let scaled = self.loss_scale.map(|scale| &loss * scale.factor);
+            let above = scaled.as_ref().unwrap_or(&loss);
+            above.f_backward().map_err(Error::torch("the backward pass"))?;
             checkpointing.backward();
             total += loss.detach();
         }
@@ -173,6 +188,14 @@ impl<'a> Stepper<'a> {
             }
         }
         let _optimiser = phase(Phase::Optimiser, c.device);
+        if let Some(scale) = self.loss_scale {
+            let finite = self.optim.unscale(scale.factor)?;
+            self.loss_scale = Some(scale.after(finite)?);
+            if !finite {
+                self.optim.leave_out();
+                return Ok(());
+            }
+        }
         if let Some(clip) = c.clip {
             self.optim.clip(clip);
         }

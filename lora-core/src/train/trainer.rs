@@ -179,6 +179,7 @@ impl<'a> Trainer<'a> {
         let stepper = Stepper::new(self.model, self.params, c, schedule.kind(c.schedule));
         let mut stepper = self.ranks.agree(stepper)?.by(self.ranks);
         let progress = self.restore(&mut stepper)?;
+        stepper.continue_with(progress.loss_scale);
         Ok(State {
             stepper,
             total,
@@ -229,6 +230,7 @@ impl<'a> Trainer<'a> {
             let (loss, stop) = state.stepper.step_until(&group, &asked)?;
             state.pending.push(loss);
             state.progress.step = step;
+            state.progress.loss_scale = state.stepper.loss_scale();
             state.progress.tokens += group.iter().map(|r| r.ids.len() as u64).sum::<u64>();
             let end = step.is_multiple_of(per_epoch);
             let save = !end && c.checkpoint_every > 0 && step.is_multiple_of(c.checkpoint_every);

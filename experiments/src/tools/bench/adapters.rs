@@ -190,6 +190,7 @@ pub fn measure(args: &AdaptersArgs) -> Result<String> {
     );
     let threads = set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
+    args.dtype.check(device)?;
     let models = Models::new(args, device)?;
     let rows = rows(args, models.plain.as_ref());
     let asked: Vec<(usize, &Row)> = rows

@@ -97,6 +97,7 @@ pub struct Written {
 pub fn generate(args: &GenerateArgs) -> Result<Written> {
     set_threads(args.threads)?;
     let device = device::parse(&args.device)?;
+    args.dtype.check(device)?;
     let (model, hidden) = language_model(args, device)?;
     ensure!(
         args.prompts > 0 && args.prompt_len > 0,

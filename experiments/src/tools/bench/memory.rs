@@ -92,6 +92,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
         ![args.rows, args.tokens, args.steps].contains(&0) && args.layers != Some(0),
         "--layers, --rows, --tokens and --steps must be at least 1"
     );
+    args.dtype.check(tch::Device::Cpu)?;
     let threads = set_threads(args.threads)?;
     let config = config(args)?;
     let process = environment::rss_mib().context("this system does not report the memory of a process")?;

@@ -200,6 +200,7 @@ impl Start {
     fn new(args: &TrainArgs) -> Result<Start> {
         let threads = set_threads(args.threads)?;
         let device = device::parse(&args.device)?;
+        args.dtype.check(device)?;
         let work = workload(&args.dir)?;
         let (model, built) = match &args.adapter {
             Some(adapter) => adapted(args, adapter, device)?,
