@@ -1,6 +1,7 @@
-//! Notes which commit the program is built from: a record must name the sources that computed it, not those that lie in the
-//! checkout when it runs.
+//! Gives the programs a run path to libtorch, and notes which commit they are built from: a record must name the sources that
+//! computed it, not those that lie in the checkout when it runs.
 
+use std::env;
 use std::process::Command;
 
 /// What a program is made of; published results are not.
@@ -17,6 +18,9 @@ const SOURCES: [&str; 9] = [
 ];
 
 fn main() {
+    if let Ok(lib) = env::var("DEP_LORA_NATIVE_LIBTORCH_LIB") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    }
     for source in SOURCES {
         println!("cargo:rerun-if-changed=../{source}");
     }

@@ -1,5 +1,6 @@
 //! Compiles `native/`: autograd nodes against the libtorch that torch-sys found, and plain loops once for each
-//! instruction set.
+//! instruction set. Hands on where that libtorch lies: to this crate's own programs as a run path, to the build scripts of
+//! crates that depend on this one as `DEP_LORA_NATIVE_LIBTORCH_LIB`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -40,8 +41,12 @@ fn main() -> Result<(), &'static str> {
         }
         build.compile(&format!("lora_kernels_{name}"));
     }
+    let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+    let lib = lib.ok_or("torch-sys did not say where libtorch lies")?;
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:libtorch_lib={}", lib.display());
     let mut build = compiler(x86);
-    for folder in include_folders()? {
+    for folder in include_folders(&lib) {
         // As a system folder: the warnings of its headers are not ours.
         build.flag("-isystem").flag(folder);
     }
@@ -75,14 +80,9 @@ fn compiler(x86: bool) -> cc::Build {
 }
 
 /// The headers' folders: beside the library's folder, unless `LIBTORCH_INCLUDE` names another, as for torch-sys.
-fn include_folders() -> Result<Vec<PathBuf>, &'static str> {
-    let beside = || {
-        let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
-        lib.and_then(|lib| lib.parent().map(Path::to_path_buf))
-    };
-    let home = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from).or_else(beside);
-    let home = home.ok_or("torch-sys did not say where libtorch lies")?;
-    let home = fs::canonicalize(&home).unwrap_or(home);
-    let include = home.join("include");
-    Ok(vec![include.join("torch/csrc/api/include"), include])
+fn include_folders(lib: &Path) -> [PathBuf; 2] {
+    let named = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from);
+    let home = named.unwrap_or_else(|| lib.parent().unwrap_or(lib).to_path_buf());
+    let include = fs::canonicalize(&home).unwrap_or(home).join("include");
+    [include.join("torch/csrc/api/include"), include]
 }
