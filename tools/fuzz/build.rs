@@ -1,0 +1,7 @@
+//! Gives the tests a run path to libtorch.
+
+fn main() {
+    if let Ok(lib) = std::env::var("DEP_LORA_NATIVE_LIBTORCH_LIB") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    }
+}
