@@ -6,46 +6,63 @@ mod common;
 use common::{build_as, fit_config, model_types, rows};
 use lora_core::batch::Row;
 use lora_core::method;
+use lora_core::nn::BuiltParams;
 use lora_core::train::{Checkpoint, FitConfig, LossScale, Schedule, Stepper, Trainer};
 use std::collections::BTreeMap;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 const METHODS: [&str; 5] = [
     "{kind: full}",
     "{kind: lora, r: 4, alpha: 8, targets: [query, value]}",
     "{kind: bitfit}",
-    "{kind: adapter_h, size: 4}",
+    "{kind: adapter_h, bottleneck: 4}",
     "{kind: prefix_tuning, prefix: 2}",
 ];
 
-/// The losses of six steps without dropout.
-fn losses(model_type: &str, settings: &str, kind: Kind) -> Vec<f64> {
+/// All trained values.
+fn trained(built: &BuiltParams) -> Tensor {
+    let all: Vec<Tensor> = built
+        .params
+        .trainable()
+        .map(|e| e.tensor.detach().flatten(0, -1))
+        .collect();
+    Tensor::cat(&all, 0).copy()
+}
+
+/// The losses of six steps, and how far they moved the trained values.
+fn six_steps(model_type: &str, settings: &str, kind: Kind) -> (Vec<f64>, Tensor) {
     let method = method::from_yaml(settings).unwrap();
     let (model, built) = build_as(model_type, method.as_ref(), 3, kind);
-    let config = fit_config(model_type);
+    let (config, start) = (fit_config(model_type), trained(&built));
     let mut stepper = Stepper::new(model.as_ref(), &built.params, &config, Schedule::constant(1e-3)).unwrap();
     assert_eq!(stepper.loss_scale(), (kind == Kind::Half).then(LossScale::default));
     let rows = rows(model_type, 8);
     let rows: Vec<&Row> = rows.iter().collect();
-    let losses = (0..6)
+    let losses: Vec<f64> = (0..6)
         .map(|_| f64::try_from(stepper.step(&rows).unwrap()).unwrap())
         .collect();
     if let Some(scale) = stepper.loss_scale() {
         assert!(scale.sound > 0, "{model_type}, {settings}: every update was left out");
     }
-    losses
+    (losses, trained(&built) - start)
 }
 
 #[test]
 fn training_in_fp16_follows_fp32() {
     for model_type in model_types() {
         for settings in METHODS {
-            let [half, single] = [Kind::Half, Kind::Float].map(|kind| losses(model_type, settings, kind));
+            let [(half, far), (single, wanted)] =
+                [Kind::Half, Kind::Float].map(|kind| six_steps(model_type, settings, kind));
             for (half, single) in half.iter().zip(&single) {
                 let near = (half - single).abs() < 0.02 * single.abs();
                 assert!(near, "{model_type}, {settings}: {half} in fp16, {single} in fp32");
             }
-            assert!(half.last() < half.first(), "{model_type}, {settings}: {half:?}");
+            // Adam makes whole steps of gradients near zero, whatever their sign.
+            let off = f64::try_from((&far - &wanted).norm() / wanted.norm()).unwrap();
+            assert!(
+                off < 0.3,
+                "{model_type}, {settings}: the values moved otherwise by {off}"
+            );
         }
     }
 }

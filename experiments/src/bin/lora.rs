@@ -4,7 +4,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use experiments::app;
 use experiments::launch::world::refuse_several;
 use experiments::tools::bench;
-use experiments::tools::{adapter, doctor, examples, generate, params, predict, score, shell, submit, sweep, upgrade};
+use experiments::tools::{
+    adapter, doctor, examples, generate, params, plan, predict, score, shell, submit, sweep, upgrade,
+};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ enum Cli {
     Doctor,
     /// Count the parameters that a method trains
     Params(params::ParamsArgs),
+    /// Predict hours, memory and storage of the paper's experiments on a number of devices
+    Plan(plan::PlanArgs),
     /// Print some rows of a task
     Examples(examples::ExamplesArgs),
     /// Score generated texts against references with the field's metrics
@@ -71,6 +75,8 @@ enum Bench {
     Score(bench::scoring::ScoringArgs),
     /// Take one training step and print how long the way to it was, as JSON
     Startup(bench::training::TrainArgs),
+    /// Measure the speed of this device for `lora plan`
+    Device(plan::speed::DeviceArgs),
     /// Train a model with random weights for some steps and compare its memory with the prediction
     Memory(bench::memory::MemoryArgs),
 }
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         Cli::Sweep(command) => return app::finish(sweep::run(&command)),
         Cli::Doctor => Ok(doctor::report()),
         Cli::Params(args) => params::count(&args),
+        Cli::Plan(args) => plan::plan(&args),
         Cli::Examples(args) => examples::show(&args),
         Cli::Score(args) => score::run(&args),
         Cli::Predict(args) => predict::predict(&args),
@@ -98,6 +105,7 @@ fn main() -> ExitCode {
         Cli::Upgrade(args) => upgrade::upgrade(&args),
         Cli::Adapter(command) => adapter::run(&command),
         Cli::Bench(Bench::Adapters(args)) => bench::adapters::measure(&args),
+        Cli::Bench(Bench::Device(args)) => plan::speed::measure(&args),
         Cli::Bench(Bench::Memory(args)) => bench::memory::measure(&args),
         Cli::Bench(Bench::Train(args)) => bench::training::train(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Startup(args)) => bench::training::startup(&args).and_then(|m| json(&m)),

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod examples;
 pub mod generate;
 pub mod params;
+pub mod plan;
 pub mod predict;
 pub mod pretrain;
 pub mod score;

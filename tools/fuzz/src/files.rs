@@ -50,7 +50,7 @@ fn parquet(dir: &Path, bytes: &[u8]) {
     let path = put(dir, "rte/train-00000-of-00001.parquet", bytes);
     drop(rows::read(&path));
     put(dir, "rte/validation-00000-of-00001.parquet", bytes);
-    if let Some(task) = datasets::find("rte") {
+    if let Ok(task) = datasets::find("rte") {
         drop(glue_parquet::load(task, dir));
     }
 }
@@ -59,14 +59,14 @@ fn glue(dir: &Path, bytes: &[u8]) {
     for split in ["train", "dev"] {
         put(dir, &format!("RTE/{split}.tsv"), bytes);
     }
-    if let Some(task) = datasets::find("rte") {
+    if let Ok(task) = datasets::find("rte") {
         drop(datasets::load(task, dir));
     }
 }
 
 fn texts(id: &str, dir: &Path, file: &str, bytes: &[u8]) {
     put(dir, file, bytes);
-    if let Some(dataset) = text::find(id) {
+    if let Ok(dataset) = text::find(id) {
         drop(dataset.load(dir, &["dev"], None));
     }
 }
