@@ -308,3 +308,85 @@ fn config_of(name: &str) -> Result<Value> {
     let (folder, _) = ModelSource::parse(name, true)?.folder()?;
     model::read_config(&folder).with_context(|| format!("the model `{name}` of a record"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Dtype;
+    use crate::tools::plan::speed::{DecodeRate, StepRate};
+
+    /// A device with one rate for everything, as a file.
+    fn profile(dir: &std::path::Path, rate: f64) -> PathBuf {
+        let kinds = [(false, false), (false, true), (true, false), (true, true)];
+        let step = |(decoder, full)| StepRate {
+            decoder,
+            full,
+            width: 768,
+            tokens: 1024,
+            train: rate,
+            eval: rate,
+        };
+        let decoding = vec![DecodeRate {
+            width: 768,
+            rows: 160,
+            rate,
+        }];
+        let profile = DeviceProfile {
+            device: "a device".into(),
+            memory_mib: None,
+            dtype: Dtype::Fp32,
+            threads: 1,
+            steps: kinds.map(step).into(),
+            decoding,
+        };
+        let path = dir.join("device.json");
+        std::fs::write(&path, serde_json::to_string(&profile).unwrap()).unwrap();
+        path
+    }
+
+    fn args(device_profile: PathBuf, nodes: usize, experiment: &str) -> PlanArgs {
+        PlanArgs {
+            nodes,
+            gpus: 1,
+            device_profile,
+            experiment: Some(experiment.into()),
+            check: None,
+        }
+    }
+
+    /// Device-hours, and hours until the last run ends.
+    fn hours(text: &str) -> [f64; 2] {
+        let number = |after: &str, unit: &str| {
+            let part = text.split(after).nth(1).and_then(|rest| rest.split(unit).next());
+            part.unwrap().trim().parse().unwrap()
+        };
+        [number("runs: ", "device-hours"), number("with 1 device ", " h (")]
+    }
+
+    #[test]
+    fn hours_follow_the_rate_and_the_devices() {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = hours(&plan(&args(profile(dir.path(), 1e3), 1, "glue")).unwrap());
+        let several = hours(&plan(&args(profile(dir.path(), 1e3), 8, "glue")).unwrap());
+        let fast = hours(&plan(&args(profile(dir.path(), 1e4), 1, "glue")).unwrap());
+        assert!((slow[0] - slow[1]).abs() < 1.0, "one device: {slow:?}");
+        assert_eq!(slow[0], several[0]);
+        assert!(
+            several[1] < slow[1] / 7.0 && several[1] >= slow[1] / 8.01,
+            "{slow:?}, {several:?}"
+        );
+        assert!((fast[0] * 10.0 / slow[0] - 1.0).abs() < 0.01, "{slow:?}, {fast:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |args: &PlanArgs| format!("{:#}", plan(args).unwrap_err());
+        let path = profile(dir.path(), 1e3);
+        assert!(refused(&args(path.clone(), 1, "nothing")).contains("glue, e2e"));
+        assert!(refused(&args(path.clone(), 0, "glue")).contains("at least 1"));
+        std::fs::write(&path, "{}").unwrap();
+        assert!(refused(&args(path, 1, "glue")).contains("lora bench device"));
+        assert!(refused(&args(profile(dir.path(), 0.0), 1, "glue")).contains("not positive"));
+    }
+}
