@@ -279,9 +279,9 @@ fn limits(stored: &Selection) -> String {
     let papers: BTreeSet<&str> = runs.iter().filter_map(|run| run.paper_row.as_deref()).collect();
     if papers.is_empty() {
         return format!(
-            "All of this is from {} runs on {models}; none has the setting of a row of the paper, so that they neither confirm nor \
+            "All of this is from {} on {models}; none has the setting of a row of the paper, so that they neither confirm nor \
              refute a number of the paper.",
-            runs.len()
+            support::counted(runs.len(), "run")
         );
     }
     let beside = runs.iter().filter(|run| run.paper_row.is_some()).count();

@@ -1,7 +1,7 @@
 //! Export of all runs as one flat table, for other programs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use polars::prelude::*;
@@ -15,9 +15,9 @@ use crate::store::Store;
 /// Writes all runs as one flat table.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The file's format
-    #[arg(long, value_name = "FORMAT", default_value = "csv")]
-    pub format: Format,
+    /// The file's format [default: that of the name of --out, or csv]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
     /// What a row is
     #[arg(long, value_name = "ROW", default_value = "run")]
     pub by: Row,
@@ -38,6 +38,17 @@ pub enum Format {
     Parquet,
     /// One JSON object a line
     Jsonl,
+}
+
+impl Format {
+    /// The format that a file's name has; CSV without one.
+    fn of(path: Option<&Path>) -> Format {
+        match path.and_then(Path::extension).and_then(|ending| ending.to_str()) {
+            Some("parquet") => Format::Parquet,
+            Some("jsonl") => Format::Jsonl,
+            _ => Format::Csv,
+        }
+    }
 }
 
 /// What a row of the table is.
@@ -162,7 +173,8 @@ struct Flat {
 /// [`Error::Invalid`] for a folder that is not a store, records that cannot be read, and Parquet without a file;
 /// [`Error::Io`], [`Error::Query`].
 pub fn export(args: &Args) -> Result<String> {
-    if args.format == Format::Parquet && args.out.is_none() {
+    let format = args.format.unwrap_or_else(|| Format::of(args.out.as_deref()));
+    if format == Format::Parquet && args.out.is_none() {
         return Err(Error::Invalid {
             path: args.results.clone(),
             reason: "Parquet is binary: name a file with --out".into(),
@@ -171,11 +183,18 @@ pub fn export(args: &Args) -> Result<String> {
     let store = Store::existing(&args.results)?;
     let mut runs = store.records()?;
     runs.extend(store.failed()?.records);
-    let bytes = bytes(&runs, args.by, args.format)?;
+    let bytes = bytes(&runs, args.by, format)?;
     match &args.out {
         Some(path) => {
             support::write_atomic(path, &bytes)?;
-            Ok(format!("{}: {}\n", path.display(), support::counted(runs.len(), "run")))
+            let rows = match args.by {
+                Row::Run => support::counted(runs.len(), "run"),
+                Row::Epoch => {
+                    let epochs = support::counted(runs.iter().map(|run| run.evals.len()).sum(), "epoch");
+                    format!("{epochs} of {}", support::counted(runs.len(), "run"))
+                }
+            };
+            Ok(format!("{}: {rows}\n", path.display()))
         }
         None => Ok(String::from_utf8_lossy(&bytes).into_owned()),
     }
@@ -517,7 +536,7 @@ mod tests {
     #[test]
     fn parquet_needs_a_file() {
         let args = Args {
-            format: Format::Parquet,
+            format: Some(Format::Parquet),
             by: Row::Run,
             results: env!("CARGO_MANIFEST_DIR").into(),
             out: None,

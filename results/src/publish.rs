@@ -124,8 +124,13 @@ pub fn publish(args: &Args) -> Result<Written> {
         ),
     };
     if only.is_empty() && args.style == Style::Screen {
-        let pages = results_readme::pages(&stored, &measured, &unmeasured).into_iter();
-        files.extend(pages.map(|(path, text)| (out.join(path), text.into_bytes())));
+        let beside_docs = out.join("../docs/figures.md").is_file();
+        let pages = results_readme::pages(&stored, (&measured, &unmeasured), beside_docs);
+        files.extend(
+            pages
+                .into_iter()
+                .map(|(path, text)| (out.join(path), text.into_bytes())),
+        );
     }
     let stale = if only.is_empty() {
         stale(&dirs, &files)?

@@ -21,8 +21,12 @@ const ROWS: usize = 24;
 const CELLS: [&str; 3] = ["Cells: ", "Columns: ", "A method's own row: "];
 
 /// Pages as paths below the store and Markdown: README.md and those beside the tables. `measured` are the tables and figures to show,
-/// `unmeasured` those without records.
-pub(crate) fn pages(stored: &Selection, measured: &Published, unmeasured: &Published) -> Vec<(String, String)> {
+/// `unmeasured` those without records. Pages of a store elsewhere, not `beside_docs`, link to nothing outside of it.
+pub(crate) fn pages(
+    stored: &Selection,
+    (measured, unmeasured): (&Published, &Published),
+    beside_docs: bool,
+) -> Vec<(String, String)> {
     let Published { tables, figures } = measured;
     let mut out = include_str!("results_readme.md").to_owned();
     write_answer(&mut out, stored, measured);
@@ -39,6 +43,11 @@ pub(crate) fn pages(stored: &Selection, measured: &Published, unmeasured: &Publi
     }
     out.push_str(&conclusions::table(tables, figures));
     out.push_str(include_str!("results_records.md"));
+    if beside_docs {
+        out.push_str(include_str!("results_sources.md"));
+    } else {
+        out = without_docs(&out);
+    }
     vec![
         ("README.md".to_owned(), out),
         (
@@ -47,6 +56,20 @@ pub(crate) fn pages(stored: &Selection, measured: &Published, unmeasured: &Publi
         ),
         (format!("tables/{RECORDS}"), records(stored)),
     ]
+}
+
+/// The text with the words alone of links to `../docs/`.
+fn without_docs(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(end) = rest.find("](../docs/") {
+        let (before, link) = rest.split_at(end);
+        let begin = before.rfind('[').unwrap_or(0);
+        out.push_str(&before[..begin]);
+        out.push_str(before.get(begin + 1..).unwrap_or_default());
+        rest = link.split_once(')').map_or("", |(_, after)| after);
+    }
+    out + rest
 }
 
 fn write_answer(out: &mut String, stored: &Selection, measured: &Published) {
@@ -214,5 +237,16 @@ fn list_analyses(out: &mut String, stored: &Selection) {
             markdown_escape(&analysis.provenance.device),
             id = analysis.id,
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_docs;
+
+    #[test]
+    fn a_page_elsewhere_has_no_links_to_docs() {
+        let text = "a [b](../docs/x.md#y), c [d](e) ([f](../docs/g.md))";
+        assert_eq!(without_docs(text), "a b, c [d](e) (f)");
     }
 }

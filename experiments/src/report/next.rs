@@ -11,12 +11,24 @@ use std::path::Path;
 pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> String {
     let out = store.dir();
     let at = |folder: &str| out.join(folder).display().to_string();
-    let mut text = format!(
-        "Written: {} ({}), {}\n",
-        at("runs"),
-        support::counted(runs.len(), "record"),
-        at("tables")
-    );
+    let records = |folder: &str| {
+        runs.iter()
+            .filter(|run| out.join(folder).join(format!("{}.json", run.id)).is_file())
+            .count()
+    };
+    let of = |folder: &str| match records(folder) {
+        0 => None,
+        count => Some(format!("{} ({})", at(folder), support::counted(count, "record"))),
+    };
+    let written: Vec<String> = of("runs")
+        .into_iter()
+        .chain(of("failed"))
+        .chain([at("tables")])
+        .collect();
+    let mut text = format!("Written: {}\n", written.join(", "));
+    if records("runs") == 0 {
+        return text;
+    }
     let shown = shlex::try_quote(&out.to_string_lossy()).map_or_else(|_| out.display().to_string(), Into::into);
     let own = out == Path::new(results::OWN);
     let figures = if own {
@@ -46,12 +58,18 @@ fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) ->
     let writes = |run: &Planned| run.config.decode.is_some();
     match kept {
         Some(run) => {
-            let verb = if writes(run) { "generate" } else { "predict" };
-            let rest = format!(" {verb} --adapter {shown}/{} \"A text.\"", run.id);
+            let paired = datasets::find(&run.config.task).is_ok_and(datasets::GlueTask::paired);
+            let (verb, text) = match (writes(run), paired) {
+                (true, _) => ("generate", "\"A text.\""),
+                (false, false) => ("predict", "\"A text.\""),
+                // A tab divides a pair.
+                (false, true) => ("predict", "$'A text.\\tAnother.'"),
+            };
+            let rest = format!(" {verb} --adapter {shown}/{} {text}", run.id);
             next(&format!("To ask {}", run.title()), &program("lora", &rest))
         }
         None => format!(
-            "The weights of these runs were not kept: `{} --keep` keeps them for `lora {}`.\n",
+            "The weights of these runs were not kept: with `{} --keep`, and a new `--out` for runs that are done, they are, for `lora {}`.\n",
             experiment.name,
             if runs.iter().any(writes) { "generate" } else { "predict" }
         ),

@@ -6,7 +6,7 @@ use crate::inputs::texts;
 use crate::task::glue::read;
 use crate::tools::adapter::Beside;
 use crate::tools::adapter::stored::{BaseModel, Stored};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use datasets::rows::{self, OwnRows, TEXT};
 use datasets::{Example, GlueTask, Label, TaskKind, Tokenizer};
@@ -205,6 +205,7 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
     let examples = examples(args)?;
     ensure!(!examples.is_empty(), "there are no texts");
     let answerer = Answerer::open(&args.adapter, task)?;
+    check_pairs(answerer.task.as_deref(), &examples);
     let outputs = answerer.outputs(&examples)?;
     let mut text = String::new();
     for (number, (example, output)) in examples.iter().zip(&outputs).enumerate() {
@@ -221,6 +222,26 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// Warns where the adapter was trained on pairs and gets single texts, or the other way round.
+fn check_pairs(task: Option<&str>, examples: &[Example]) {
+    let Some(task) = task.and_then(|task| datasets::find(task).ok()) else {
+        return;
+    };
+    let other = examples.iter().filter(|e| e.second.is_some() != task.paired()).count();
+    let texts = support::counted(other, "text");
+    match (other, task.paired()) {
+        (0, _) => {}
+        (_, true) => eprintln!(
+            "warning: {} is a task of pairs, and {texts} came alone: divide a pair by a tab, or name its second column with --text-pair",
+            task.id
+        ),
+        (_, false) => eprintln!(
+            "warning: {} is a task of single texts, and {texts} came as a pair",
+            task.id
+        ),
+    }
 }
 
 /// The texts to answer for.
@@ -369,7 +390,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<String> {
             task.id
         ),
         (Some(task), _) => task,
-        (None, Some(own)) => datasets::find(own)?,
+        (None, Some(own)) => datasets::find(own).map_err(|_| {
+            anyhow!("the adapter was trained on `{own}`, rows of your own: `lora evaluate` reads GLUE's tasks, and the record of the run has its metrics on dev")
+        })?,
         (None, None) => bail!("the adapter does not say on which task it was trained: name it with --task"),
     };
     let choices = DataChoices {

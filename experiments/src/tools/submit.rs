@@ -67,7 +67,17 @@ pub fn submit(args: &SubmitArgs) -> Result<String> {
             }
             Some((task, answerer)) => {
                 let path = set.file(&args.data);
-                let path = path.with_context(|| format!("{}: no test file of {}", args.data.display(), set.name))?;
+                let path = path.with_context(|| {
+                    let (data, name) = (args.data.display(), set.name);
+                    match args.data.is_dir() {
+                        true => {
+                            format!("{data}: no test file of {name}; wanted {name}/test.tsv, as GLUE's archive has it")
+                        }
+                        false => format!(
+                            "{data}: no such folder; give the folder that holds GLUE's tasks ({name}/test.tsv, ...)"
+                        ),
+                    }
+                })?;
                 let rows = set.read(&path)?;
                 let examples: Vec<Example> = rows.iter().map(|row| row.example.clone()).collect();
                 let logits = answerer.logits(task, &examples)?;

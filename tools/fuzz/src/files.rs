@@ -1,5 +1,6 @@
 //! Readers of files, which get them written into a folder.
 
+use crate::Read;
 use datasets::{Tokenizer, glue_parquet, rows, text};
 use lora_core::interop::{Base, open_peft, read_torch};
 use lora_core::model::{config_sha256, end_tokens, load_config};
@@ -7,7 +8,7 @@ use lora_core::weights::Weights;
 use std::path::{Path, PathBuf};
 
 /// Names, and what is done with the bytes.
-pub const READERS: &[(&str, fn(&Path, &[u8]))] = &[
+pub const READERS: &[(&str, Read)] = &[
     ("csv", |dir, bytes| drop(rows::read(&put(dir, "a.csv", bytes)))),
     ("jsonl", |dir, bytes| drop(rows::read(&put(dir, "a.jsonl", bytes)))),
     ("parquet", parquet),

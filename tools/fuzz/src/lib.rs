@@ -10,12 +10,15 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// What a reader does with bytes, in a folder of its own.
+type Read = fn(&Path, &[u8]);
+
 /// A reader, which gets a folder of its own to write files to.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     /// Its name, and that of its corpus.
     pub name: &'static str,
-    read: fn(&Path, &[u8]),
+    read: Read,
 }
 
 impl Reader {

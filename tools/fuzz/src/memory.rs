@@ -1,5 +1,6 @@
 //! Readers of bytes in memory, and scorers of texts.
 
+use crate::Read;
 use datasets::metric::generated::Segment;
 use datasets::metric::{e2e, rouge, sacrebleu, webnlg};
 use datasets::sql::{Cell, Column, Query, Table};
@@ -10,7 +11,7 @@ use results::{Analysis, RunRecord};
 use std::path::Path;
 
 /// Names, and what is done with the bytes.
-pub const READERS: &[(&str, fn(&Path, &[u8]))] = &[
+pub const READERS: &[(&str, Read)] = &[
     ("settings", |_, bytes| settings(bytes)),
     ("method", |_, bytes| {
         drop(method::from_yaml(&String::from_utf8_lossy(bytes)))

@@ -46,7 +46,7 @@ impl<'a> Card<'a> {
             .and_then(serde_yaml::Value::as_str)
             .unwrap_or("?");
         let task = about.task.as_deref().unwrap_or("a task that is not recorded");
-        let what = if self.peft { "adapter" } else { "model" };
+        let what = if self.peft { "An adapter" } else { "A model" };
         let mut rows = vec![
             ("Base", format!("`{}`", self.base)),
             (
@@ -69,7 +69,7 @@ impl<'a> Card<'a> {
             .map(|(key, value)| format!("| {key} | {value} |\n"))
             .collect();
         format!(
-            "{}\n# {kind} on {} for {task}\n\nA {what} ({}) trained with the method `{kind}`.\n\n| | |\n|---|---|\n{rows}\n## Method\n\n```yaml\n{method}```\n\n## How it was made\n\n```sh\n{}\n{}\n```\n\n## Use\n\n```python\n{}\n```\n",
+            "{}\n# {kind} on {} for {task}\n\n{what} ({}) trained with the method `{kind}`.\n\n| | |\n|---|---|\n{rows}\n## Method\n\n```yaml\n{method}```\n\n## How it was made\n\n```sh\n{}\n{}\n```\n\n## Use\n\n```python\n{}\n```\n",
             self.front(),
             self.base,
             self.model_type,
@@ -91,7 +91,12 @@ impl<'a> Card<'a> {
             lines.push("pipeline_tag: text-classification".into());
         }
         lines.push("tags:\n- lora".into());
-        if self.about.task.as_deref().is_some_and(|t| datasets::find(t).is_ok()) {
+        let glue = self
+            .about
+            .data
+            .as_deref()
+            .is_some_and(|data| data.starts_with(datasets::hub::GLUE));
+        if glue && self.about.task.as_deref().is_some_and(|t| datasets::find(t).is_ok()) {
             lines.push("datasets:\n- nyu-mll/glue".into());
         }
         format!("---\n{}\n---\n", lines.join("\n"))

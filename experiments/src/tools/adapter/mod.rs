@@ -1,6 +1,7 @@
 //! `lora adapter`: import, export, merge and inspect adapters.
 
 mod card;
+mod classes;
 mod command;
 mod head;
 mod info;
@@ -143,6 +144,11 @@ fn foreign(
     stored.about.labels = task.map(stored::labels).unwrap_or_default();
     head::check(found, &stored.about, &stored.trained)?;
     stored.about.labels = head::labels(found, &stored.trained, task, fresh)?;
+    if let (None, AdapterSource::Peft(dir)) = (task, &place) {
+        let outputs = found.base.outputs(&stored.trained).ok();
+        let names = classes::read(dir)?.filter(|names| outputs == Some(names.len() as i64));
+        stored.about.labels = names.unwrap_or(stored.about.labels);
+    }
     Ok(stored)
 }
 
@@ -180,6 +186,7 @@ fn export(args: &ExportArgs) -> Result<String> {
                 .save(dir)?;
             }
         }
+        classes::write(dir, &stored.about.labels)?;
         card::write(dir, &card::Card::adapter(&stored.about, &found, &this_command()))
     })?;
     let text = format!("{}: {}\n", args.out.display(), info::line(&stored));

@@ -183,17 +183,26 @@ fn storage(parts: &[Part], nodes: usize) -> String {
     let weights: f64 = models.values().map(|total| 4.0 * total).sum();
     let runs = parts.iter().map(|part| part.runs.len()).sum::<usize>() as f64;
     format!(
-        "Storage: {:.1} GB of weights of {} (fp32), {:.1} MB of records, and while a run lasts a checkpoint of at most {:.1} GB a device (trained\n\
-         parameters and two moments). Traffic: the weights once from the hub and {:.1} GB to {}; between devices none, since a run has one.\n\
-         Where several ranks share a run, each sends its trained parameters' gradients in a step: at most {:.1} GB.\n",
-        weights / 1e9,
+        "Storage: {} of weights of {} (fp32), {} of records, and while a run lasts a checkpoint of at most {} a device (trained\n\
+         parameters and two moments). Traffic: the weights once from the hub and {} to {}; between devices none, since a run has one.\n\
+         Where several ranks share a run, each sends its trained parameters' gradients in a step: at most {}.\n",
+        size(weights),
         support::counted(models.len(), "model"),
-        runs * RECORD / 1e6,
-        12.0 * needs(&|n| n.trained) / 1e9,
-        weights * nodes as f64 / 1e9,
+        size(runs * RECORD),
+        size(12.0 * needs(&|n| n.trained)),
+        size(weights * nodes as f64),
         support::counted(nodes, "machine"),
-        4.0 * needs(&|n| n.trained) / 1e9,
+        size(4.0 * needs(&|n| n.trained)),
     )
+}
+
+/// `8.2 GB`, `1.6 MB`.
+fn size(bytes: f64) -> String {
+    if bytes >= 1e9 {
+        format!("{:.1} GB", bytes / 1e9)
+    } else {
+        format!("{:.1} MB", bytes / 1e6)
+    }
 }
 
 fn assumptions(profile: &DeviceProfile, sizes: &BTreeMap<String, Sizes>, parts: &[Part]) -> String {

@@ -284,9 +284,15 @@ impl Bench {
             ..FitConfig::default()
         };
         let mut stepper = Stepper::new(model.as_ref(), &built.params, &fit, Schedule::constant(1e-6))?;
-        let train = self.fastest(&mut || Ok(drop(stepper.step(&rows)?)))?;
+        let train = self.fastest(&mut || {
+            let _loss = stepper.step(&rows)?;
+            Ok(())
+        })?;
         let batch = Batch::new(&rows, self.device)?;
-        let eval = self.fastest(&mut || Ok(drop(tch::no_grad(|| model.forward(&batch, false)))))?;
+        let eval = self.fastest(&mut || {
+            let _outputs = tch::no_grad(|| model.forward(&batch, false));
+            Ok(())
+        })?;
         Ok(StepRate {
             decoder,
             full,
@@ -321,7 +327,10 @@ impl Bench {
         let prompts: Vec<Vec<i64>> = (0..rows as i64 / 10)
             .map(|i| (1..33).map(|t| i * 31 + t * 7).collect())
             .collect();
-        let seconds = self.fastest(&mut || Ok(drop(generator.generate(&prompts, &mut |_| ())?)))?;
+        let seconds = self.fastest(&mut || {
+            generator.generate(&prompts, &mut |_| ())?;
+            Ok(())
+        })?;
         Ok(DecodeRate {
             width,
             rows,
