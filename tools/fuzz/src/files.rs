@@ -1,6 +1,6 @@
 //! Readers of files, which get them written into a folder.
 
-use crate::Read;
+use crate::read::Read;
 use datasets::{Tokenizer, glue_parquet, rows, text};
 use lora_core::interop::{Base, open_peft, read_torch};
 use lora_core::model::{config_sha256, end_tokens, load_config};

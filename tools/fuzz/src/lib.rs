@@ -5,13 +5,12 @@
 
 mod files;
 mod memory;
+mod read;
 
+use read::Read;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// What a reader does with bytes, in a folder of its own.
-type Read = fn(&Path, &[u8]);
 
 /// A reader, which gets a folder of its own to write files to.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Readers of bytes in memory, and scorers of texts.
 
-use crate::Read;
+use crate::read::Read;
 use datasets::metric::generated::Segment;
 use datasets::metric::{e2e, rouge, sacrebleu, webnlg};
 use datasets::sql::{Cell, Column, Query, Table};
