@@ -262,7 +262,8 @@ fn an_adapter_beside_the_head_of_another_task_says_that_its_own_is_fresh() {
     done(&merge("other", "merged", &["--fresh-head"]));
     assert_eq!(
         json(&world.path("merged/config.json"))["id2label"],
-        json!({"0": "LABEL_0", "1": "LABEL_1"})
+        json!({"0": "entailment", "1": "not_entailment"}),
+        "the export names the classes"
     );
     // Said once, an imported adapter knows it.
     done(&lora(&world, &[&import[..], &["imported", "--fresh-head"]].concat()));
