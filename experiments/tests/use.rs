@@ -154,7 +154,12 @@ fn what_cannot_be_answered_is_refused() {
         "--task",
         "mnli",
     ];
-    refused(&lora(&world, &other), &["2 outputs, and mnli has 3"]);
+    let names = "the adapter's outputs are entailment, not_entailment, and the classes of mnli are";
+    refused(&lora(&world, &other), &[names]);
+    // PEFT itself names no classes.
+    std::fs::remove_file(world.path("peft/classes.json")).unwrap();
+    let unnamed = other.map(|word| if word == "own" { "peft" } else { word });
+    refused(&lora(&world, &unnamed), &["2 outputs, and mnli has 3"]);
     refused(
         &lora(&world, &["predict", "--adapter", "nowhere", "a"]),
         &["nowhere: no such adapter"],
