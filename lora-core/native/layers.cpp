@@ -5,9 +5,6 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <vector>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "native.h"
 
@@ -133,14 +130,6 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
   }
 };
 
-// Gives back what the C library keeps between the blocks in use. At the loss a step holds all of its activations; the holes that
-// earlier steps of other lengths left between them were a sixth of the process.
-void give_back_holes() {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-}
-
 // Rows of logits that are computed together.
 constexpr int64_t kLogits = 256;
 
@@ -202,7 +191,6 @@ class VocabularyLoss : public torch::autograd::Function<VocabularyLoss> {
                             std::shared_ptr<LossSettings> settings) {
     const Timed timed(Operation::Loss, "vocabulary loss");
     const auto fp32 = h.options().dtype(at::kFloat);
-    give_back_holes();
     at::Tensor dh, dw;
     if (ctx->needs_input_grad(0)) dh = at::empty({h.size(0), h.size(1)}, fp32);
     if (ctx->needs_input_grad(1)) dw = at::zeros({w.size(0), w.size(1)}, fp32);
