@@ -345,6 +345,7 @@ mod tests {
             memory_mib: None,
             dtype: Dtype::Fp32,
             threads: 1,
+            updates: 1e15,
             steps: kinds.map(step).into(),
             decoding,
         };

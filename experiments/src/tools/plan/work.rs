@@ -112,7 +112,8 @@ impl Counted {
         let batch: Vec<&Row> = batch.iter().collect();
         let gflop = step_gflop(&self.shape, &self.built.params, &batch);
         let (train, _) = profile.step(self.decoder(), self.full, self.shape.hidden, rows * mean);
-        passes * gflop / train
+        let counts = &self.built.counts;
+        passes * gflop / train + (counts.base + counts.method + counts.head) as f64 / profile.updates
     }
 
     /// What `run` needs on the device.
