@@ -1,7 +1,8 @@
 //! A device's measured speed, as a file that plans of other machines read.
 
 use crate::config::settings::Dtype;
-use crate::inputs::environment::{self, set_threads};
+use crate::inputs::compute::ComputeArgs;
+use crate::inputs::environment;
 use crate::tools::bench::products::step_gflop;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -24,15 +25,9 @@ use tch::Device;
     after_help = "Example:\n  lora bench device --device cuda --dtype bf16 --out h100.json\n  lora plan --nodes 2 --gpus 8 --device-profile h100.json\n\nModels of two blocks with random weights train and generate for a few seconds at each width. Only the necessary matrix products are\ncounted (see `lora bench products --help`), so that the rates hold for models with more blocks."
 )]
 pub struct DeviceArgs {
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub device: String,
-    /// Number type of frozen weights and activations
-    #[arg(long, value_name = "TYPE", default_value = "fp32")]
-    pub dtype: Dtype,
-    /// CPU threads; 0 = as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    /// Device, number type and threads.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Widths of the models
     #[arg(
         long,
@@ -183,20 +178,16 @@ pub fn measure(args: &DeviceArgs) -> Result<String> {
         !args.widths.is_empty() && !args.tokens.is_empty(),
         "--widths and --tokens must not be empty"
     );
-    let threads = set_threads(args.threads)?;
-    let device = device::parse(&args.device)?;
-    args.dtype.check(device)?;
-    let bench = Bench {
-        device,
-        dtype: args.dtype,
-    };
+    let (threads, device) = args.compute.start()?;
+    let dtype = args.compute.dtype;
+    let bench = Bench { device, dtype };
     let mut profile = DeviceProfile {
         device: match device {
             Device::Cpu => environment::host().cpu,
             _ => device::name(device),
         },
         memory_mib: (device == Device::Cpu).then(environment::memory_mib).flatten(),
-        dtype: args.dtype,
+        dtype,
         threads,
         updates: bench.updates()?,
         steps: Vec::new(),
