@@ -1,5 +1,6 @@
 //! Gives the programs a run path to libtorch, and notes which commit they are built from: a record must name the sources that
 //! computed it, not those that lie in the checkout when it runs.
+#![allow(clippy::print_stdout)] // cargo reads what a build script prints.
 
 use std::env;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! Compiles `native/`: autograd nodes against the libtorch that torch-sys found, and plain loops once for each
 //! instruction set. Hands on where that libtorch lies: to this crate's own programs as a run path, to the build scripts of
 //! crates that depend on this one as `DEP_LORA_NATIVE_LIBTORCH_LIB`.
+#![allow(clippy::print_stdout)] // cargo reads what a build script prints.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

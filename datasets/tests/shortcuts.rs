@@ -1,5 +1,6 @@
 //! The generated pair tasks cannot be solved without comparing the two sentences: classifiers that see the words alone, of one
 //! sentence or of both, stay near chance.
+#![allow(clippy::print_stdout)] // Its output is for a person.
 
 use datasets::{Example, GlueData, Label, TaskKind, synthetic};
 use std::collections::{BTreeMap, BTreeSet};

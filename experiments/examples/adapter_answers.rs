@@ -1,6 +1,7 @@
 //! What a model answers under an adapter, for tools/check-peft: `adapter_answers BASE ADAPTER ROWS.json` prints the answers of
 //! each row (`{"ids": [...], "types": [...]}`), or of each of its tokens in a language model, as JSON. `--types` prints the
 //! model types that are known.
+#![allow(clippy::print_stdout)] // Its output is for a person.
 
 use anyhow::{Context, Result};
 use experiments::tools::adapter::stored::{AdapterSource, BaseModel, Stored};

@@ -47,10 +47,7 @@ pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsStri
         && word.as_os_str() == "config"
     {
         let text = registry::find(name).and_then(|experiment| experiment.preset(&preset.to_string_lossy()));
-        return finish(text.map(|text| {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }));
+        return finish_with(text.map(String::from));
     }
     let words = std::iter::once(OsString::from(program)).chain(flags);
     let cli = registry::find(name).and_then(|experiment| Cli::parse(experiment, program, words));
@@ -61,6 +58,14 @@ pub fn main_of(name: &str, program: &str, flags: impl IntoIterator<Item = OsStri
             cli.ranks().abort(&support::printable(format!("{error:#}")));
         }
         ended
+    }))
+}
+
+/// Prints a program's answer, and its errors as [`finish`] does.
+pub fn finish_with(answer: Result<String>) -> ExitCode {
+    finish(answer.and_then(|text| {
+        support::print(&text)?;
+        Ok(ExitCode::SUCCESS)
     }))
 }
 
@@ -139,7 +144,7 @@ impl Cli {
         if self.launch.launcher == Launcher::Slurm
             && let Some(said) = self.submit(&resolved)?
         {
-            print!("{said}");
+            support::print(&said)?;
             return Ok(ExitCode::SUCCESS);
         }
         let profiling = Profiling::start(self.args.profile.as_deref())?;
@@ -338,13 +343,13 @@ impl Cli {
 
     /// Prints the configuration.
     fn print_config(&self) -> Result<ExitCode> {
-        print!("{}", self.args.config(self.experiment)?.commented()?);
+        support::print(&self.args.config(self.experiment)?.commented()?)?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Prints presets, tasks and methods.
     fn list(&self) -> Result<ExitCode> {
-        print!("{}", self.args.listing(self.experiment));
+        support::print(&self.args.listing(self.experiment))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -355,7 +360,7 @@ impl Cli {
         if let Some(tries) = resolved.tries() {
             self.show_plan(tries)?;
             if !self.show.json {
-                println!("Then, with the best rate of each task and method in place of the configured one:\n");
+                support::print("Then, with the best rate of each task and method in place of the configured one:\n\n")?;
             }
         }
         self.show_plan(resolved)?;
@@ -371,7 +376,7 @@ impl Cli {
                 device: &lora_core::device::name(plan.device),
             });
         } else {
-            print!("{}", dry_run::describe(&plan)?);
+            support::print(&dry_run::describe(&plan)?)?;
         }
         Ok(())
     }

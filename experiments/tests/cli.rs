@@ -423,6 +423,43 @@ fn parameters_of_the_papers_models() {
 }
 
 #[test]
+fn a_setting_in_the_wrong_place_is_named_with_its_place() {
+    let world = World::new();
+    for (set, said) in [
+        ("r=8", "it is a setting of a method: `methods.lora.r`"),
+        ("lr=0.1", "it is a setting of training: `train.lr`"),
+        ("decode.beams=3", "no text is generated here"),
+        ("decode=3", "in --set decode=3"),
+        ("bogus=8", "unknown field `bogus`"),
+    ] {
+        refused(&world.glue(&["--methods", "lora,head", "--set", set]), &[said]);
+    }
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    for args in [
+        &["--list"][..],
+        &["--print-config"],
+        &["config", "fair"],
+        &["--dry-run"],
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_glue"))
+            .args(args)
+            .current_dir(dir.path())
+            .env("LORA_CACHE", dir.path().join("cache"))
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output));
+    }
+}
+
+#[test]
 fn help_begins_with_what_the_experiment_is() {
     for experiment in ["glue", "ablations"].map(|name| registry::find(name).unwrap()) {
         let help = experiments::app::command(experiment).render_long_help().to_string();

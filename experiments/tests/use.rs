@@ -156,8 +156,14 @@ fn what_cannot_be_answered_is_refused() {
     ];
     let names = "the adapter's outputs are entailment, not_entailment, and the classes of mnli are";
     refused(&lora(&world, &other), &[names]);
+    let names = world.path("peft/classes.json");
+    for (text, said) in [("{", "classes.json: not a list of names"), ("[\"a\"]", "1 name")] {
+        std::fs::write(&names, text).unwrap();
+        let ask = ["predict", "--adapter", "peft", "--base", "model", "a\tb"];
+        refused(&lora(&world, &ask), &[said]);
+    }
     // PEFT itself names no classes.
-    std::fs::remove_file(world.path("peft/classes.json")).unwrap();
+    std::fs::remove_file(names).unwrap();
     let unnamed = other.map(|word| if word == "own" { "peft" } else { word });
     refused(&lora(&world, &unnamed), &["2 outputs, and mnli has 3"]);
     refused(

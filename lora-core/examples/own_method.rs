@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run -p lora-core --example own_method
 //! ```
+#![allow(clippy::print_stdout)] // Its output is for a person.
 
 use lora_core::method::{self, Registered};
 use lora_core::model::{self, ModelShape};

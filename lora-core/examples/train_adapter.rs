@@ -6,6 +6,7 @@
 //!
 //! MODEL_FOLDER is a Hugging Face folder of an encoder; the default is the small RoBERTa that comes with the project.
 //! Every fifth row is held out, and the epoch with the best accuracy on the held-out rows is kept.
+#![allow(clippy::print_stdout)] // Its output is for a person.
 
 use datasets::{Encoded, Example, Label, Tokenizer};
 use lora_core::batch::{Row, Target};

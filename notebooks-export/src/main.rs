@@ -30,11 +30,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(written) => {
-            print!("{}", written.join("\n") + "\n");
-            ExitCode::SUCCESS
-        }
+    let written = run(&Args::parse()).and_then(|written| Ok(support::print(&(written.join("\n") + "\n"))?));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", support::printable(format!("{error:#}")));
             ExitCode::FAILURE

@@ -47,6 +47,9 @@ pub struct Difference {
     pub verdict: String,
 }
 
+/// Numbers of seeds below this one are called few.
+const FEW: usize = 5;
+
 /// Scores by method and seed.
 type ByMethod<'a> = BTreeMap<&'a str, BTreeMap<u64, Vec<f64>>>;
 
@@ -189,18 +192,8 @@ fn verdict(one: &Difference) -> String {
         (n, _) if n < FEWEST => format!("not shown: n = {n}"),
         (_, None) if one.difference == 0.0 => "the same for every seed".to_owned(),
         (n, None) => format!("{better} by the same for all {n} seeds: no test"),
-        (n, Some(p)) => {
-            let few = if n < 5 {
-                format!(" ({n} seeds are few: only large differences can show)")
-            } else {
-                String::new()
-            };
-            if p < LEVEL {
-                format!("{better} is better{few}")
-            } else {
-                format!("no difference shown{few}")
-            }
-        }
+        (_, Some(p)) if p < LEVEL => format!("{better} is better"),
+        (_, Some(_)) => "no difference shown".to_owned(),
     }
 }
 
@@ -225,30 +218,25 @@ pub fn table(all: &[Difference]) -> Table {
         ],
     };
     let header = [
-        "Model",
-        "Task",
-        "Difference",
-        "Seeds",
-        "Baseline",
-        "Method",
-        "Mean",
-        "SD",
-        "p",
-        "Holm",
-        "Verdict",
+        "Model", "Task", "Methods", "Seeds", "Baseline", "Method", "Mean", "SD", "p", "Holm", "Verdict",
     ];
     let labels: BTreeSet<String> = all.iter().map(|one| one.label.clone()).collect();
+    let mut notes = vec![
+        format!("Runs: {}.", labels.into_iter().collect::<Vec<_>>().join("; ")),
+        "Baseline and method: means over the seeds that both have, which a paired test is about; the tables show medians.".to_owned(),
+        "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
+    ];
+    if all.iter().any(|one| (FEWEST..FEW).contains(&one.seeds.len())) {
+        notes.push(format!(
+            "Verdict: fewer than {FEW} seeds are few, so that only large differences can show."
+        ));
+    }
     Table {
         name: "compare".to_owned(),
         title: "Differences seed by seed, in per cent".to_owned(),
         header: header.map(String::from).to_vec(),
         rows: all.iter().map(row).collect(),
-        notes: vec![
-            format!("Runs: {}.", labels.into_iter().collect::<Vec<_>>().join("; ")),
-            "Baseline and method: means over the seeds that both have, which a paired test is about; the tables show medians."
-                .to_owned(),
-            "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
-        ],
+        notes,
         show_n: false,
         verdicts: Vec::new(),
     }
@@ -292,6 +280,11 @@ mod tests {
             said(&[(1, 1.0, 2.0), (2, 1.0, 2.0), (3, 1.5, 2.5)]),
             "b by the same for all 3 seeds: no test"
         );
-        assert!(said(&[(1, 1.0, 2.0), (2, 1.0, 1.5), (3, 1.0, 0.9)]).contains("3 seeds are few"));
+        let three = [(1, 1.0, 2.0), (2, 1.0, 1.5), (3, 1.0, 0.9)];
+        assert_eq!(said(&three), "no difference shown");
+        let notes = |pairs: &[(u64, f64, f64)]| table(&[difference(pairs)]).notes.join(" ");
+        assert!(notes(&three).contains("fewer than 5 seeds are few"));
+        let five = [three, [(4, 1.0, 1.2), (5, 2.0, 1.9), (6, 1.0, 1.1)]].concat();
+        assert!(!notes(&five).contains("are few"));
     }
 }

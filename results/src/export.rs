@@ -167,12 +167,21 @@ struct Flat {
     columns: Vec<(String, Vec<Cell>)>,
 }
 
+/// What [`export`] did.
+#[derive(Debug)]
+pub struct Exported {
+    /// The table, or the file that it was written to with the number of rows.
+    pub said: String,
+    /// The files of the store that are no records, and are not in the table.
+    pub skipped: Vec<Error>,
+}
+
 /// Exports the table, and returns the text to print: the table, or a line about the file.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a folder that is not a store, records that cannot be read, and Parquet without a file;
 /// [`Error::Io`], [`Error::Query`].
-pub fn export(args: &Args) -> Result<String> {
+pub fn export(args: &Args) -> Result<Exported> {
     let format = args.format.unwrap_or_else(|| Format::of(args.out.as_deref()));
     if format == Format::Parquet && args.out.is_none() {
         return Err(Error::Invalid {
@@ -181,10 +190,11 @@ pub fn export(args: &Args) -> Result<String> {
         });
     }
     let store = Store::existing(&args.results)?;
-    let mut runs = store.records()?;
-    runs.extend(store.failed()?.records);
+    let (finished, failed) = (store.listing()?, store.failed()?);
+    let skipped = finished.bad.into_iter().chain(failed.bad).collect();
+    let runs = [finished.records, failed.records].concat();
     let bytes = bytes(&runs, args.by, format)?;
-    match &args.out {
+    let said = match &args.out {
         Some(path) => {
             support::write_atomic(path, &bytes)?;
             let rows = match args.by {
@@ -194,10 +204,11 @@ pub fn export(args: &Args) -> Result<String> {
                     format!("{epochs} of {}", support::counted(runs.len(), "run"))
                 }
             };
-            Ok(format!("{}: {rows}\n", path.display()))
+            format!("{}: {rows}\n", path.display())
         }
-        None => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-    }
+        None => String::from_utf8_lossy(&bytes).into_owned(),
+    };
+    Ok(Exported { said, skipped })
 }
 
 /// The table of `runs` as a file.
@@ -542,5 +553,26 @@ mod tests {
             out: None,
         };
         assert!(export(&args).unwrap_err().to_string().contains("--out"));
+    }
+
+    #[test]
+    fn a_broken_record_is_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = dir.path().join("runs");
+        std::fs::create_dir(&runs).unwrap();
+        let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/runs");
+        let whole = std::fs::read_dir(whole).unwrap().next().unwrap().unwrap().path();
+        std::fs::copy(&whole, runs.join(whole.file_name().unwrap())).unwrap();
+        std::fs::write(runs.join("broken.json"), "{").unwrap();
+        let args = Args {
+            format: Some(Format::Csv),
+            by: Row::Run,
+            results: dir.path().into(),
+            out: None,
+        };
+        let exported = export(&args).unwrap();
+        assert_eq!(exported.said.lines().count(), 2);
+        let [broken] = &exported.skipped[..] else { panic!() };
+        assert!(broken.to_string().contains("broken.json"), "{broken}");
     }
 }

@@ -33,6 +33,7 @@ pub mod figure;
 pub mod frame;
 mod gathered;
 mod json;
+pub mod listing;
 pub mod methods;
 pub mod number_blocks;
 pub mod paper;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
+use results::listing::terminal_width;
 use results::table::TERMINAL_WIDTH;
 use results::{Filter, Store, compare, export, number_blocks, publish, restate};
 
@@ -88,7 +89,10 @@ fn main() -> ExitCode {
         Cli::Figures(args) => publish::publish(&args)
             .map(|written| written.to_string())
             .map_err(Into::into),
-        Cli::Export(args) => export::export(&args).map_err(Into::into),
+        Cli::Export(args) => export::export(&args).map_err(Into::into).map(|exported| {
+            skipped(&exported.skipped);
+            exported.said
+        }),
         Cli::Restate { results } => Store::existing(&results)
             .and_then(|store| restate::restate(&store))
             .map(|changed| changed.iter().map(|id| format!("{id} restated\n")).collect())
@@ -116,6 +120,13 @@ fn check_page(page: &std::path::Path, write: bool) -> Result<String> {
     }
 }
 
+/// Names the files of a store that are no records.
+fn skipped(bad: &[results::Error]) {
+    for error in bad {
+        eprintln!("skipped: {}", error.with_causes());
+    }
+}
+
 /// The comparison, as a table or JSON.
 fn comparison(args: &CompareArgs) -> Result<String> {
     let filter = Filter {
@@ -124,9 +135,7 @@ fn comparison(args: &CompareArgs) -> Result<String> {
         ..Filter::default()
     };
     let (mut stored, bad) = Store::existing(&args.results)?.select_readable(&filter)?;
-    for error in &bad {
-        eprintln!("skipped: {}", error.with_causes());
-    }
+    skipped(&bad);
     if !args.tasks.is_empty() {
         stored
             .runs
@@ -150,5 +159,5 @@ fn comparison(args: &CompareArgs) -> Result<String> {
     if all.is_empty() {
         bail!("no model and task has runs of both methods");
     }
-    Ok(compare::table(&all).terminal(TERMINAL_WIDTH + 40))
+    Ok(compare::table(&all).terminal(terminal_width().unwrap_or(TERMINAL_WIDTH)))
 }

@@ -13,6 +13,7 @@ use crate::answer::answer;
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
+use crate::listing::{Column, listing};
 use crate::scripts::markdown;
 use crate::store::{Filter, Selection, Store};
 use crate::sweep;
@@ -110,7 +111,7 @@ fn numbers(what: &str, beside: &Path) -> Result<String> {
             };
             let stored = Store::existing(&dir)?.select(&filter)?;
             let found = compare::compare(&stored, baseline, &[method.to_owned()])?;
-            Ok(plain(&compare::table(&found), &["p: ", "Baseline"]))
+            Ok(plain(&compare::table(&found), &["p: ", "Baseline", "Verdict"]))
         }
         [name] | [name, "without", "spreads"] => {
             let store = Store::existing(&dir)?;
@@ -136,37 +137,18 @@ fn without_spreads(table: &mut Table) {
 
 /// The table in plain text with the notes that begin with one of `notes`.
 fn plain(table: &Table, notes: &[&str]) -> String {
-    let mut lines = vec![table.header.clone()];
-    lines.extend(table.printed());
-    let mut out = aligned(&lines, |column| table.is_text(column));
+    let column = |(i, head): (usize, &String)| match table.is_text(i) {
+        true => Column::text(head),
+        false => Column::number(head),
+    };
+    let columns: Vec<Column> = table.header.iter().enumerate().map(column).collect();
+    let mut out = listing(&columns, table.printed(), None);
     for note in table
         .notes
         .iter()
         .filter(|note| notes.iter().any(|start| note.starts_with(start)))
     {
         out.push_str(&crate::table::wrap(note, WIDTH, "  "));
-    }
-    out
-}
-
-/// Aligned columns, two spaces apart.
-fn aligned(lines: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
-    let wide = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let mut out = String::new();
-    for line in lines {
-        let cells = line.iter().enumerate().map(|(column, cell)| {
-            let room = " ".repeat(wide(column) - cell.chars().count());
-            if left(column) {
-                format!("{cell}{room}")
-            } else {
-                format!("{room}{cell}")
-            }
-        });
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
     }
     out
 }
@@ -201,11 +183,7 @@ fn peer(dir: &Path, ours: &Selection) -> Result<String> {
         tasks.entry(key).or_insert_with(Vec::new).push(peer);
         tasks
     });
-    let mut lines = vec![
-        ["Model", "Method", "Task", "Transformers and PEFT", "ours"]
-            .map(String::from)
-            .to_vec(),
-    ];
+    let mut rows = Vec::new();
     for ((model, method, task), peers) in &tasks {
         let same = |run: &&crate::RunRecord| {
             let weights = run.provenance.weights_sha256.as_ref();
@@ -226,7 +204,7 @@ fn peer(dir: &Path, ours: &Selection) -> Result<String> {
             format!("{:.1}{spread} (n={})", number.value, scores.len())
         };
         let names = [*model, *method, *task].map(String::from);
-        lines.push(names.into_iter().chain([shown(&theirs), shown(&runs)]).collect());
+        rows.push(names.into_iter().chain([shown(&theirs), shown(&runs)]).collect());
     }
     let versions: BTreeMap<&String, &String> = all.iter().flat_map(|peer| &peer.versions).collect();
     let versions: Vec<String> = versions
@@ -238,7 +216,9 @@ fn peer(dir: &Path, ours: &Selection) -> Result<String> {
         Estimator::words(tasks.keys().map(|key| key.2)),
         versions.join(", ")
     );
-    Ok(aligned(&lines, |column| column < 3) + &crate::table::wrap(&note, WIDTH, "  "))
+    let mut columns = ["Model", "Method", "Task"].map(Column::text).to_vec();
+    columns.extend(["Transformers and PEFT", "ours"].map(Column::number));
+    Ok(listing(&columns, rows, None) + &crate::table::wrap(&note, WIDTH, "  "))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn list_unmeasured<'a>(out: &mut String, names: impl Iterator<Item = (&'a str, &
     let all: Vec<String> = names.map(named).collect();
     if !all.is_empty() {
         out.push_str(&format!(
-            "\nNot measured: {}. `figures --empty --out DIR` writes them with the paper's numbers and the commands that fill them.\n",
+            "\nNot measured in the paper's settings: {}. `figures --empty --out DIR` writes them with the paper's numbers and the commands that fill them.\n",
             all.join(", ")
         ));
     }

@@ -20,14 +20,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match publish(&Cli::parse().args).map_err(anyhow::Error::new) {
-        Ok(written) => {
-            print!("{written}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {}", support::printable(format!("{error:#}")));
-            ExitCode::FAILURE
-        }
-    }
+    experiments::app::finish_with(
+        publish(&Cli::parse().args)
+            .map(|written| written.to_string())
+            .map_err(anyhow::Error::new),
+    )
 }

@@ -28,8 +28,5 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::app::finish(refuse_several().and_then(|()| run(&Cli::parse().latency)).map(|text| {
-        print!("{text}");
-        ExitCode::SUCCESS
-    }))
+    experiments::app::finish_with(refuse_several().and_then(|()| run(&Cli::parse().latency)))
 }

@@ -113,10 +113,7 @@ fn main() -> ExitCode {
         Cli::Bench(Bench::Score(args)) => bench::scoring::measure(&args).and_then(|m| json(&m)),
         Cli::Bench(Bench::Generate(args)) => bench::generate::generate(&args).and_then(|m| json(&m)),
     };
-    app::finish(text.and_then(|text| {
-        support::print(&text)?;
-        Ok(ExitCode::SUCCESS)
-    }))
+    app::finish_with(text)
 }
 
 fn json(measured: &impl serde::Serialize) -> anyhow::Result<String> {

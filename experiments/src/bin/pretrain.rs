@@ -19,12 +19,5 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    experiments::app::finish(
-        refuse_several()
-            .and_then(|()| pretrain(&Cli::parse().pretrain))
-            .map(|text| {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }),
-    )
+    experiments::app::finish_with(refuse_several().and_then(|()| pretrain(&Cli::parse().pretrain)))
 }

@@ -8,7 +8,8 @@ use crate::config::rates::Rates;
 use crate::config::settings::{DecodeConfig, Dtype, Limit, TrainConfig};
 use crate::config::slurm::SlurmConfig;
 use crate::experiment::Experiment;
-use anyhow::{Context, Result, bail, ensure};
+use crate::experiment::hints::hint;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use results::by_value::BySetting;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
@@ -151,8 +152,12 @@ impl ExperimentConfig {
             if let Some(methods) = layer.value.get("methods").and_then(Value::as_mapping) {
                 refuse_paper_rows(methods, &layer.name)?;
             }
+            let below = merged.clone();
             merge(&mut merged, layer.value.clone());
-            ExperimentConfig::deserialize(merged.clone()).with_context(|| format!("in {}", layer.name))?;
+            ExperimentConfig::deserialize(merged.clone()).map_err(|error| match hint(&below, &layer) {
+                Some(hint) => anyhow!("in {}: {hint}", layer.name),
+                None => anyhow::Error::new(error).context(format!("in {}", layer.name)),
+            })?;
             over.push(layer);
         }
         let mut config = ExperimentConfig::deserialize(merged).with_context(|| format!("in {last}"))?;

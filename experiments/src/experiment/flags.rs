@@ -7,6 +7,7 @@ use crate::experiment::config::{ExperimentConfig, Flag, refuse_paper_rows};
 use crate::inputs::embedded::PREFIX;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use results::listing::{Column, listing, terminal_width};
 use serde_yaml::{Mapping, Value};
 use std::path::PathBuf;
 
@@ -210,22 +211,35 @@ impl ExperimentArgs {
 
     /// The output of `--list`.
     pub fn listing(&self, experiment: &Experiment) -> String {
-        let mut text = String::from("Presets\n");
-        for (name, yaml) in &experiment.presets {
-            let label = serde_yaml::from_str::<Value>(yaml)
-                .ok()
-                .and_then(|v| v.get("label")?.as_str().map(String::from));
-            text += &format!("  {name:<14} {}\n", label.unwrap_or_default());
-        }
-        text += "\nTasks\n";
-        for task in &experiment.tasks {
-            text += &format!("  {:<14} {}\n", task.id(), task.about());
-        }
-        text += "\nMethods\n";
-        for method in lora_core::method::all() {
-            text += &format!("  {:<14} {}; {}\n", method.kind, method.about, method.defaults);
-        }
-        text
+        let label = |yaml: &str| {
+            let settings = serde_yaml::from_str::<Value>(yaml).ok()?;
+            settings.get("label")?.as_str().map(String::from)
+        };
+        let row = |name: &str, about: String| vec![format!("  {name}"), about];
+        let presets = experiment.presets.iter();
+        // Presets for any model have no label: their first line says what they are.
+        let first = |yaml: &str| {
+            yaml.lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("# ")
+                .to_owned()
+        };
+        let presets = presets.map(|(name, yaml)| row(name, label(yaml).unwrap_or_else(|| first(yaml))));
+        let tasks = experiment.tasks.iter().map(|task| row(task.id(), task.about()));
+        let methods = lora_core::method::all();
+        let methods = methods
+            .iter()
+            .map(|method| row(method.kind, format!("{}; {}", method.about, method.defaults)));
+        let columns = [Column::text(""), Column::text("")];
+        let part =
+            |head: &str, rows: Vec<Vec<String>>| format!("{head}\n{}", listing(&columns, rows, terminal_width()));
+        [
+            part("Presets", presets.collect()),
+            part("Tasks", tasks.collect()),
+            part("Methods", methods.collect()),
+        ]
+        .join("\n")
     }
 }
 

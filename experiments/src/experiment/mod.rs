@@ -4,6 +4,7 @@ pub mod ablations;
 pub mod config;
 pub mod flags;
 pub mod glue;
+mod hints;
 pub mod rates;
 pub mod registry;
 pub mod resolved;

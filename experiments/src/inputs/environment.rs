@@ -90,11 +90,14 @@ pub fn process_age() -> Option<f64> {
 /// # Errors
 /// A number that libtorch cannot hold; a pool of threads that exists already.
 pub fn set_threads(threads: usize) -> Result<usize> {
-    let threads = if threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        threads
-    };
+    let cores = std::thread::available_parallelism().map_or(threads.max(1), usize::from);
+    if threads > cores {
+        let cores = support::counted(cores, "core");
+        eprintln!(
+            "warning: --threads {threads} is more than the {cores} that this process may use: threads wait for each other"
+        );
+    }
+    let threads = if threads == 0 { cores } else { threads };
     tch::set_num_threads(i32::try_from(threads).context("--threads")?);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -114,6 +114,24 @@ impl ModelSource {
         }
     }
 
+    /// config.json of a model of which the shape alone is needed: `embedded:NAME`, a folder, or a model known by name. The hub is
+    /// not asked.
+    ///
+    /// # Errors
+    /// An unknown name, with the known ones; a file that is no configuration.
+    pub fn shape(word: &str) -> Result<serde_json::Value> {
+        let dir = Path::new(word);
+        if word.starts_with(PREFIX) {
+            let (dir, _) = ModelSource::parse(word, true)?.folder()?;
+            return Ok(lora_core::model::read_config(&dir)?);
+        }
+        Ok(if dir.is_dir() {
+            lora_core::model::read_config(dir)?
+        } else {
+            lora_core::model::known_config(word)?
+        })
+    }
+
     /// The model's default name in tables.
     pub fn name(word: &str) -> String {
         let path = word.split_once('@').map_or(word, |(id, _)| id);

@@ -3,6 +3,8 @@
 use crate::plan::planned::State;
 use crate::plan::{Plan, calibrate};
 use anyhow::{Context, Result};
+use results::listing::{Column, listing, terminal_width, wrapped};
+use results::table::TERMINAL_WIDTH;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,34 +28,37 @@ pub fn check_rows(plan: &Plan) -> Result<()> {
 /// A method that does not fit the model.
 pub fn describe(plan: &Plan) -> Result<String> {
     let (runs, model, parallelism) = (&plan.runs, &plan.assets.model, plan.parallelism);
-    let mut text = format!(
-        "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>10} {:>9}\n",
-        "run", "task", "method", "seed", "state", "trained", "+ head", "steps", "memory", "time"
-    );
     // Before the measurement: what does not fit into memory must not be measured.
     let counted = runs.iter().map(|run| run.counted(model).with_context(|| run.title()));
     let counted = counted.collect::<Result<Vec<_>>>()?;
     tch::set_num_threads(parallelism.threads as i32);
     let paces = calibrate::measure(runs, model, plan.device)?;
     let mut left = 0.0;
+    let mut rows = Vec::new();
     for (run, counted) in runs.iter().zip(&counted) {
         let pace = paces.get(&run.config.method_name).filter(|_| run.state != State::Done);
         let seconds = pace.map(|p| p.seconds(run));
         left += seconds.unwrap_or(0.0);
-        text += &format!(
-            "{:<16}  {:<6} {:<12} {:>4}  {:<11} {:>12} {:>10} {:>7} {:>6.0} MiB {:>9}\n",
-            run.id,
-            run.config.task,
-            run.config.method_name,
-            run.config.seed,
-            run.state.name(),
-            counted.counts.base + counted.counts.method,
-            counted.counts.head,
-            run.steps(),
-            run.memory_mib(counted),
-            seconds.map_or("–".into(), duration)
-        );
+        rows.push(vec![
+            run.id.clone(),
+            run.config.task.clone(),
+            run.config.method_name.clone(),
+            run.config.seed.to_string(),
+            run.state.name().to_owned(),
+            (counted.counts.base + counted.counts.method).to_string(),
+            counted.counts.head.to_string(),
+            run.steps().to_string(),
+            format!("{:.0}", run.memory_mib(counted)),
+            seconds.map_or("–".into(), duration),
+        ]);
     }
+    let width = terminal_width();
+    let mut columns = columns().to_vec();
+    if width.is_some_and(|width| width < 90) {
+        columns.remove(HEAD);
+        rows.iter_mut().for_each(|row| drop(row.remove(HEAD)));
+    }
+    let text = listing(&columns, rows, width);
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
     let all = support::counted(runs.len(), "run");
     if missing == 0 {
@@ -63,12 +68,34 @@ pub fn describe(plan: &Plan) -> Result<String> {
         1 => String::new(),
         jobs => format!(", {jobs} at a time"),
     };
-    text += &format!(
-        "\n{all}, {missing} to compute: about {} on {}{beside},\nby a few steps of each method measured just now. Memory is an estimate of weights,\noptimiser and activations; the process itself takes some 300 MiB more.\n",
+    let closing = format!(
+        "{all}, {missing} to compute: about {} on {}{beside}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
         duration(left / parallelism.jobs as f64),
         lora_core::device::name(plan.device)
     );
-    Ok(text)
+    Ok(format!(
+        "{text}\n{}",
+        wrapped(&closing, Some(width.unwrap_or(TERMINAL_WIDTH)))
+    ))
+}
+
+/// The column that a narrow terminal has no room for.
+const HEAD: usize = 6;
+
+/// What is said of a run.
+fn columns() -> [Column; 10] {
+    [
+        Column::text("run"),
+        Column::text("task"),
+        Column::text("method"),
+        Column::number("seed"),
+        Column::text("state"),
+        Column::number("trained"),
+        Column::number("+ head"),
+        Column::number("steps"),
+        Column::number("MiB"),
+        Column::number("time"),
+    ]
 }
 
 /// `40 s`, `12 min`, `3.5 h`.

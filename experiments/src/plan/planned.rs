@@ -63,10 +63,17 @@ pub struct Counted {
 }
 
 impl Planned {
-    /// `mrpc · lora · seed 1`.
+    /// `mrpc · lora · seed 1`, and the rate of a run that tries one.
     pub fn title(&self) -> String {
         let config = &self.config;
-        format!("{} · {} · seed {}", config.task, config.method_name, config.seed)
+        let rate = config.limit.held_out.map(|_| format!(" · lr {}", config.train.fit.lr));
+        format!(
+            "{} · {} · seed {}{}",
+            config.task,
+            config.method_name,
+            config.seed,
+            rate.unwrap_or_default()
+        )
     }
 
     /// The run's files below `out`.

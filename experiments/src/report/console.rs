@@ -390,22 +390,12 @@ fn wrapped(text: &str) -> String {
     if !term.is_term() {
         return text.to_owned();
     }
-    let columns = usize::from(term.size().1);
-    let line = |line: &str| match line.starts_with(' ') {
-        true => line.to_owned(),
-        false => textwrap::fill(line, textwrap::Options::new(columns).break_words(false)),
-    };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    results::listing::wrapped(text, Some(usize::from(term.size().1)))
 }
 
 /// The width of the terminal in columns, or that of files.
 fn width() -> usize {
-    let term = console::Term::stdout();
-    if term.is_term() {
-        usize::from(term.size().1)
-    } else {
-        results::table::TERMINAL_WIDTH
-    }
+    results::listing::terminal_width().unwrap_or(results::table::TERMINAL_WIDTH)
 }
 
 fn log_to(path: &Path, aside: LineWriter, quiet: bool) -> Result<()> {

@@ -1,13 +1,15 @@
 //! `lora params`: parameters counted in closed form and on the built model.
 
+use crate::inputs::locator::ModelSource;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lora_core::method;
 use lora_core::model::{self, Arch};
 use lora_core::nn::{Build, BuiltParams, Method};
+use results::listing::{Column, listing, terminal_width, wrapped};
 use results::paper::{PaperCount, PaperCounts};
+use results::table::TERMINAL_WIDTH;
 use serde_yaml::{Mapping, Value};
-use std::path::Path;
 
 /// `lora params`
 #[derive(Args, Debug)]
@@ -15,7 +17,7 @@ use std::path::Path;
     after_help = "Examples:\n  lora params --model roberta-large --method lora --set r=8\n  lora params --model DIR --method lora --set targets=[query,key,value,attn_out]\n  lora params --paper\n\nNo weights, no files and no network are needed for the models known by name."
 )]
 pub struct ParamsArgs {
-    /// A model known by name (roberta-base, roberta-large, ...) or a Hugging Face model folder
+    /// A model known by name (roberta-base, roberta-large, ...), a Hugging Face model folder, or embedded:NAME
     #[arg(long, value_name = "NAME|DIR", required_unless_present = "paper")]
     pub model: Option<String>,
     /// Compare all counts of the paper's Tables 2, 3 and 4 with ours
@@ -43,22 +45,14 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
         "--labels must be from 1 to 1000000, not {}",
         args.labels
     );
-    let dir = Path::new(model);
-    let config = if dir.is_dir() {
-        model::read_config(dir)?
-    } else {
-        model::known_config(model)?
-    };
+    let config = ModelSource::shape(model)?;
     let arch = model::arch(&config)?;
     let shape = (arch.shape)(&config)?;
     let kinds: Vec<&str> = match &args.method {
         Some(kind) => vec![kind],
         None => method::all().iter().map(|m| m.kind).collect(),
     };
-    let mut text = format!(
-        "{:<14} {:>13} {:>13} {:>11} {:>9} {:>13}\n",
-        "method", "of the model", "of the method", "of the head", "% trained", "whole model"
-    );
+    let mut rows = Vec::new();
     let mut scaffolds = String::new();
     for kind in kinds {
         let settings = method_of(kind, if args.method.is_some() { &args.sets } else { &[] })?;
@@ -74,13 +68,26 @@ pub fn count(args: &ParamsArgs) -> Result<String> {
         if kept != formula {
             scaffolds += &format!("`{kind}` keeps {} of these when training is over.\n", kept.0 + kept.1);
         }
-        text += &format!(
-            "{kind:<14} {:>13} {:>13} {:>11} {share:>9.3} {:>13}\n",
-            counts.base, counts.method, counts.head, counts.total
-        );
+        rows.push(vec![
+            kind.to_owned(),
+            counts.base.to_string(),
+            counts.method.to_string(),
+            counts.head.to_string(),
+            format!("{share:.3}"),
+            counts.total.to_string(),
+        ]);
     }
-    text += "\nTrained parameters by owner. The paper counts the first two columns and leaves the head out.\n";
-    Ok(text + &scaffolds)
+    let heads = [
+        "of the model",
+        "of the method",
+        "of the head",
+        "% trained",
+        "whole model",
+    ];
+    let mut columns = vec![Column::text("method")];
+    columns.extend(heads.map(Column::number));
+    let closing = "Trained parameters by owner. The paper counts the first two columns and leaves the head out.\n";
+    Ok(page(&columns, rows, &format!("{closing}{scaffolds}")))
 }
 
 /// The model with `method`; its variables are allocated but never touched, so that they take no memory.
@@ -100,39 +107,45 @@ const BUILT_UP_TO: i64 = 10_000_000_000;
 /// The paper's rows as a table.
 fn paper() -> Result<String> {
     let counts = PaperCounts::load()?;
-    let mut text = format!(
-        "{:<5} {:<18} {:<9} {:<46} {:>12} {:>12} {:>9}\n",
-        "table", "model", "row", "counted with", "by formula", "as built", "paper (M)"
-    );
-    let digits = |count: Option<i64>| count.map_or("–".into(), |n| n.to_string());
+    let mut rows = Vec::new();
     let mut notes = String::new();
     for (row, count) in counts.rows.iter().map(|row| (row, paper_row(row))) {
-        let (formula, as_built) = count.with_context(|| format!("Table {}, {}", row.table, row.id))?;
+        let counted = count.with_context(|| format!("Table {}, {}", row.table, row.id))?;
         let note = row.note.as_ref().map(|note| {
             let number = notes.lines().count() + 1;
             notes += &format!("[{number}] {} {}: {note}.\n", row.model, row.name);
-            format!(" [{number}]")
+            format!("[{number}]")
         });
-        text += &format!(
-            "{:<5} {:<18} {:<9} {:<46} {:>12} {:>12} {:>9}{}\n",
-            row.table,
-            row.model,
-            row.name,
+
+        rows.push(vec![
+            row.table.to_string(),
+            row.model.clone(),
+            row.name.clone(),
             setting(&row.method),
-            formula,
-            digits(as_built),
-            row.printed_m,
-            note.unwrap_or_default()
-        );
+            counted.to_string(),
+            row.printed_m.to_string(),
+            note.unwrap_or_default(),
+        ]);
     }
-    Ok(format!(
-        "{text}\nPaper: {}. What is trained and kept, without the task's head.\n{notes}",
-        counts.source
-    ))
+    let mut columns = ["table", "model", "row", "counted with"].map(Column::text).to_vec();
+    columns.extend(["counted", "paper (M)"].map(Column::number));
+    columns.push(Column::text("note"));
+    let source = &counts.source;
+    let closing = format!(
+        "Paper: {source}. What is trained and kept, without the task's head: in closed form, and the same on the model as built, which those of more than 10 billion parameters are not.\n{notes}"
+    );
+    Ok(page(&columns, rows, &closing))
 }
 
-/// The trained parameters of a row: in closed form, and as built where the model fits in memory.
-fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
+/// A table, and what is to say below it.
+fn page(columns: &[Column], rows: Vec<Vec<String>>, closing: &str) -> String {
+    let width = terminal_width();
+    let closing = wrapped(closing, Some(width.unwrap_or(TERMINAL_WIDTH)));
+    format!("{}\n{closing}", listing(columns, rows, width))
+}
+
+/// The trained parameters of a row in closed form; an error where they are not those of the model as built, if it fits in memory.
+fn paper_row(row: &PaperCount) -> Result<i64> {
     let config = model::known_config(&row.model)?;
     let arch = model::arch(&config)?;
     let shape = (arch.shape)(&config)?;
@@ -145,7 +158,7 @@ fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
         row.printed_m
     );
     if shape.total() > BUILT_UP_TO {
-        return Ok((formula, None));
+        return Ok(formula);
     }
     let built = built(arch, &config, 2, method.as_ref())?;
     let kept: usize = built.params.kept().iter().map(|(_, tensor)| tensor.numel()).sum();
@@ -154,16 +167,16 @@ fn paper_row(row: &PaperCount) -> Result<(i64, Option<i64>)> {
         as_built == formula,
         "the closed form gives {formula}, the model has {as_built}"
     );
-    Ok((formula, Some(as_built)))
+    Ok(formula)
 }
 
-/// A method's mapping on one short line: `lora r=8 targets=[query,value]`.
+/// A method's mapping on one short line: `lora r=8 targets=[query, value]`.
 fn setting(method: &Value) -> String {
     let scalar = |v: &Value| serde_yaml::to_string(v).unwrap_or_default().trim().to_string();
     let mut words = Vec::new();
     for (key, value) in method.as_mapping().into_iter().flatten() {
         let value = match value {
-            Value::Sequence(items) => format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(",")),
+            Value::Sequence(items) => format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(", ")),
             other => scalar(other),
         };
         match scalar(key) {

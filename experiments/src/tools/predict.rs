@@ -205,7 +205,9 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
     let examples = examples(args)?;
     ensure!(!examples.is_empty(), "there are no texts");
     let answerer = Answerer::open(&args.adapter, task)?;
-    check_pairs(answerer.task.as_deref(), &examples);
+    if let Some(warning) = unlike_the_task(answerer.task.as_deref(), &examples) {
+        eprintln!("warning: {warning}");
+    }
     let outputs = answerer.outputs(&examples)?;
     let mut text = String::new();
     for (number, (example, output)) in examples.iter().zip(&outputs).enumerate() {
@@ -224,24 +226,20 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
     Ok(text)
 }
 
-/// Warns where the adapter was trained on pairs and gets single texts, or the other way round.
-fn check_pairs(task: Option<&str>, examples: &[Example]) {
-    let Some(task) = task.and_then(|task| datasets::find(task).ok()) else {
-        return;
+/// What to say where the adapter was trained on pairs and gets single texts, or the other way round.
+fn unlike_the_task(task: Option<&str>, examples: &[Example]) -> Option<String> {
+    let task = datasets::find(task?).ok()?;
+    let (id, other) = (task.id, examples.iter().filter(|e| e.second.is_some() != task.paired()));
+    let texts = match other.count() {
+        0 => return None,
+        n => support::counted(n, "text"),
     };
-    let other = examples.iter().filter(|e| e.second.is_some() != task.paired()).count();
-    let texts = support::counted(other, "text");
-    match (other, task.paired()) {
-        (0, _) => {}
-        (_, true) => eprintln!(
-            "warning: {} is a task of pairs, and {texts} came alone: divide a pair by a tab, or name its second column with --text-pair",
-            task.id
+    Some(match task.paired() {
+        true => format!(
+            "{id} is a task of pairs, and {texts} came alone: divide a pair by a tab, or name its second column with --text-pair"
         ),
-        (_, false) => eprintln!(
-            "warning: {} is a task of single texts, and {texts} came as a pair",
-            task.id
-        ),
-    }
+        false => format!("{id} is a task of single texts, and {texts} came as a pair"),
+    })
 }
 
 /// The texts to answer for.
@@ -468,6 +466,28 @@ mod tests {
         );
         assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b")), "a b\t2.5");
         assert!(Answer::of(&[f32::NAN, 0.0], &[]).is_err());
+    }
+
+    #[test]
+    fn single_texts_for_a_task_of_pairs_are_said() {
+        let said = |task: Option<&str>, texts: &[&str]| {
+            let examples: Vec<Example> = texts.iter().map(|text| example(text)).collect();
+            unlike_the_task(task, &examples)
+        };
+        let alone = said(Some("rte"), &["a", "a\tb", "c"]).unwrap();
+        assert!(
+            alone.starts_with("rte is a task of pairs, and 2 texts came alone"),
+            "{alone}"
+        );
+        let pair = said(Some("sst-2"), &["a\tb", "a"]).unwrap();
+        assert!(pair.ends_with("single texts, and 1 text came as a pair"), "{pair}");
+        let fine = [
+            (Some("rte"), "a\tb"),
+            (Some("sst-2"), "a"),
+            (Some("own"), "a"),
+            (None, "a"),
+        ];
+        assert!(fine.iter().all(|(task, text)| said(*task, &[text]).is_none()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod table7;
 mod texts;
 mod value;
 
-pub use other_texts::table_of_texts;
+pub use other_texts::{table_of_texts, text_metric};
 pub use render::TERMINAL_WIDTH;
 pub(crate) use render::{grouped, markdown_escape, wrap};
 pub(crate) use shared::{join, provenance, seeds_of};

@@ -79,12 +79,26 @@ fn metrics(run: &RunRecord) -> Vec<&str> {
     all.iter().copied().filter(plain).collect()
 }
 
-fn column<'a>(task: &'a str, metric: &'a str) -> Column<'a> {
-    let (scale, decimals) = if OWN_SCALE.contains(&metric) {
+/// How a metric of texts is printed: its factor and its decimals. `metric` may have a split before it and a variant behind it
+/// (`test/BLEU_unseen`).
+fn scale(metric: &str) -> (f64, usize) {
+    let name = metric.rsplit('/').next().unwrap_or_default();
+    if name.split('_').next().is_some_and(|name| OWN_SCALE.contains(&name)) {
         (1.0, 2)
     } else {
         (100.0, 1)
-    };
+    }
+}
+
+/// The value of a metric of texts as tables print it: a fraction in per cent, NIST and CIDEr as they are.
+#[must_use]
+pub fn text_metric(metric: &str, value: f64) -> String {
+    let (scale, decimals) = scale(metric);
+    format!("{:.decimals$}", value * scale)
+}
+
+fn column<'a>(task: &'a str, metric: &'a str) -> Column<'a> {
+    let (scale, decimals) = scale(metric);
     Column {
         name: metric,
         task,

@@ -7,6 +7,7 @@ use support::write_atomic;
 
 use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::{Error, Result};
+use crate::listing::{keep_words_whole, whole_words};
 
 /// Terminal width that every table fits into, in columns.
 pub const TERMINAL_WIDTH: usize = 100;
@@ -77,7 +78,10 @@ impl Table {
             term.add_row(cells.map(|(i, parts)| aligned(parts.join(break_at), self.is_text(i))));
         }
         for column in term.column_iter_mut() {
-            column.set_padding((0, 1));
+            column.set_padding((0, u16::from(width.is_none())));
+        }
+        if let Some(width) = width {
+            keep_words_whole(&mut term, usize::from(width));
         }
         let text = term.to_string();
         text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -314,23 +318,9 @@ fn latex_escape(text: &str) -> String {
     out
 }
 
-/// Breaks at blanks into lines of at most `width` characters; later lines are indented.
+/// Lines of at most `width` characters, broken at blanks; later lines are indented.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
-    let mut out = String::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            out.push_str(&line);
-            out.push('\n');
-            line = indent.to_owned();
-        } else if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    out.push_str(&line);
-    out.push('\n');
-    out
+    textwrap::fill(text, whole_words(width).subsequent_indent(indent)) + "\n"
 }
 
 #[cfg(test)]
@@ -356,13 +346,5 @@ mod tests {
             ["-0.0", "-0.1", "0.0"].map(|s| unsigned_zero(s.into())),
             ["0.0", "-0.1", "0.0"]
         );
-    }
-
-    #[test]
-    fn wrapped_lines_stay_within_the_width_and_lose_no_word() {
-        let text = "one two three four five six seven eight nine ten";
-        let wrapped = wrap(text, 12, "  ");
-        assert!(wrapped.lines().all(|line| line.chars().count() <= 12), "{wrapped}");
-        assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>().join(" "), text);
     }
 }

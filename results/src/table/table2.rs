@@ -63,6 +63,7 @@ fn empty(label: Option<&str>, tasks: &[PaperTask]) -> Table {
         name: String::new(),
         title: match label {
             None => "GLUE dev sets: runs in the paper's setting, beside the numbers of its Table 2".to_owned(),
+            Some(label) if tasks.iter().all(|task| task.task == "own") => format!("Dev set of own data: {label}"),
             Some(label) => format!("GLUE dev sets: {label}"),
         },
         header: ["Model", "Method", "Trained", "+ Head"].map(String::from).to_vec(),

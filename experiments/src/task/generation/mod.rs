@@ -322,7 +322,7 @@ impl PostTraining for GenerationTask {
 
     fn summary(&self, metrics: &Metrics) -> Option<String> {
         let shown = metrics.iter().map(|(key, value)| match value {
-            Some(value) => format!("{key} {value:.3}"),
+            Some(value) => format!("{key} {}", results::table::text_metric(key, *value)),
             None => format!("{key} –"),
         });
         Some(shown.collect::<Vec<_>>().join(", "))

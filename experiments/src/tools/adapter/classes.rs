@@ -1,6 +1,6 @@
 //! The names of an adapter's outputs, beside a PEFT adapter, whose own files have no place for them: a JSON list in `classes.json`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 const FILE: &str = "classes.json";
@@ -17,16 +17,23 @@ pub fn write(dir: &Path, names: &[String]) -> Result<()> {
     support::write_atomic(dir.join(FILE), text.as_bytes()).context("writing the names of the classes")
 }
 
-/// Reads them; none without the file.
+/// Reads those of a head with so many outputs; none without the file.
 ///
 /// # Errors
-/// A file that is no list of names.
-pub fn read(dir: &Path) -> Result<Option<Vec<String>>> {
+/// A file that is no list of names, or has another number of them.
+pub fn read(dir: &Path, outputs: i64) -> Result<Option<Vec<String>>> {
     let path = dir.join(FILE);
     if !path.is_file() {
         return Ok(None);
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let names = serde_json::from_str(&text).with_context(|| format!("{}: not a list of names", path.display()))?;
+    let names: Vec<String> =
+        serde_json::from_str(&text).with_context(|| format!("{}: not a list of names", path.display()))?;
+    ensure!(
+        i64::try_from(names.len()) == Ok(outputs),
+        "{}: it holds {}, and the adapter's head has {outputs} outputs",
+        path.display(),
+        support::counted(names.len(), "name")
+    );
     Ok(Some(names))
 }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use lora_core::interop::{AdapterFile, AdapterForm, Layerwise, Norms};
 use lora_core::method::Lora;
+use results::listing::{Column, listing, terminal_width};
 use std::path::{Path, PathBuf};
 
 /// `lora adapter info`
@@ -19,9 +20,6 @@ pub struct InfoArgs {
     #[arg(long, value_name = "NUMBER")]
     pub alpha: Option<f64>,
 }
-
-/// The header of the table of updates.
-const HEADER: &str = "layer  role                        r     |A|     |B|    |BA|";
 
 /// The description of the adapter, and a line for each update.
 ///
@@ -176,13 +174,27 @@ fn table(norms: &[Norms]) -> String {
         })
         .collect();
     rows.sort_by_key(|(depth, role, _)| (*depth, *role));
+    let norm = |value: f64| format!("{value:.3}");
     let rows = rows.iter().map(|(depth, role, n)| {
-        format!(
-            "{depth:>5}  {role:<26} {:>3} {:>7.3} {:>7.3} {:>7.3}\n",
-            n.r, n.a, n.b, n.ba
-        )
+        vec![
+            depth.to_string(),
+            (*role).to_owned(),
+            n.r.to_string(),
+            norm(n.a),
+            norm(n.b),
+            norm(n.ba),
+        ]
     });
-    format!("\n{HEADER}\n{}\nFrobenius norms.\n", rows.collect::<String>())
+    let columns = [
+        Column::number("layer"),
+        Column::text("role"),
+        Column::number("r"),
+        Column::number("|A|"),
+        Column::number("|B|"),
+        Column::number("|BA|"),
+    ];
+    let table = listing(&columns, rows, terminal_width());
+    format!("\n{table}\nFrobenius norms.\n")
 }
 
 /// The number of the block and the rest of the name: 3 and `attention.self.query` of `...layer.3.attention.self.query`.

@@ -145,8 +145,10 @@ fn foreign(
     head::check(found, &stored.about, &stored.trained)?;
     stored.about.labels = head::labels(found, &stored.trained, task, fresh)?;
     if let (None, AdapterSource::Peft(dir)) = (task, &place) {
-        let outputs = found.base.outputs(&stored.trained).ok();
-        let names = classes::read(dir)?.filter(|names| outputs == Some(names.len() as i64));
+        let names = match found.base.outputs(&stored.trained) {
+            Ok(outputs) => classes::read(dir, outputs)?,
+            Err(_) => None,
+        };
         stored.about.labels = names.unwrap_or(stored.about.labels);
     }
     Ok(stored)

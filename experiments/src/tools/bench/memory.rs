@@ -4,6 +4,7 @@
 use crate::config::settings::Dtype;
 use crate::inputs::environment;
 use crate::inputs::environment::set_threads;
+use crate::inputs::locator::ModelSource;
 use crate::tools::params::method_of;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -14,7 +15,6 @@ use lora_core::nn::{BaseInit, Build, BuiltParams};
 use lora_core::train::{BatchShape, FitConfig, MemoryModel, Objective, Schedule, Stepper};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
 use std::time::Instant;
 
 /// `lora bench memory`
@@ -132,12 +132,7 @@ pub fn measure(args: &MemoryArgs) -> Result<String> {
 
 /// config.json with the requested number of blocks.
 fn config(args: &MemoryArgs) -> Result<Value> {
-    let dir = Path::new(&args.model);
-    let mut config = if dir.is_dir() {
-        model::read_config(dir)?
-    } else {
-        model::known_config(&args.model)?
-    };
+    let mut config = ModelSource::shape(&args.model)?;
     if let Some(layers) = args.layers {
         let keys = ["num_hidden_layers", "n_layer"];
         let key = keys.into_iter().find(|key| config.get(key).is_some());

@@ -77,7 +77,7 @@ pub fn run(command: &SweepCommand) -> Result<ExitCode> {
         SweepCommand::Logs { run, which } => logs(&which.find()?, run)?,
         SweepCommand::Retry { which, failed } => return retry(&which.find()?, *failed),
     };
-    print!("{text}");
+    support::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
