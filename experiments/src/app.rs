@@ -10,7 +10,7 @@ use crate::launch::journal::Journal;
 use crate::launch::processes::Fleet;
 use crate::launch::sweep::Sweep;
 use crate::launch::worker::{self, Worker};
-use crate::launch::world::World;
+use crate::launch::world::{World, refuse_ranks};
 use crate::launch::{slurm, stop};
 use crate::plan::planned::State;
 use crate::plan::{Plan, dry_run};
@@ -168,8 +168,14 @@ impl Cli {
     /// The configuration with all flags, which must have an effect.
     fn resolved(&self) -> Result<Resolved> {
         self.launch.check_sets(&self.args.sets)?;
-        let mut resolved = Resolved::new(self.experiment, &self.args)?;
+        let resolved = self.resolved_for_ranks()?;
         resolved.config.slurm.validate()?;
+        Ok(resolved)
+    }
+
+    /// The configuration, whose runs several ranks compute one after the other.
+    fn resolved_for_ranks(&self) -> Result<Resolved> {
+        let mut resolved = Resolved::new(self.experiment, &self.args)?;
         if !self.ranks().is_alone() {
             let (size, execution) = (self.ranks().size(), &mut resolved.execution);
             ensure!(
@@ -284,6 +290,7 @@ impl Cli {
 
     /// Submits the missing runs to Slurm, and says so; none where no run is missing.
     fn submit(&self, resolved: &Resolved) -> Result<Option<String>> {
+        refuse_ranks(&resolved.config.slurm, &self.args.device)?;
         let first = resolved.tries().unwrap_or_else(|| resolved.clone());
         let tries = resolved.tries().is_some();
         let mut plan = self.plan(first)?;
@@ -304,10 +311,17 @@ impl Cli {
         Ok(Some(slurm::launch(&sweep, workers, &resolved.config.slurm, missing)?))
     }
 
-    /// Computes runs of a sweep until none is left that another worker does not compute.
+    /// Computes runs of a sweep until none is left that another worker does not compute. Of several ranks the first is the worker,
+    /// and the others follow it.
     fn work(&self, place: &Path) -> Result<ExitCode> {
         let worker = Worker::open(place)?;
-        let resolved = Resolved::new(self.experiment, &self.args)?;
+        let resolved = self.resolved_for_ranks()?;
+        if !self.ranks().is_first() {
+            on_interrupt(None)?;
+            stop::watch(&STOP, None)?;
+            self.outcome(resolved, Some(&worker.sharing()), &mut scheduler::run_all, &mut |_| {})?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let quiet = OutputArgs {
             quiet: true,
             json: false,

@@ -29,8 +29,10 @@ pub struct SlurmConfig {
     /// `--mem`, such as `16G`.
     #[serde(deserialize_with = "word")]
     pub mem: Option<String>,
-    /// `--cpus-per-task`, and the threads of a run.
+    /// `--cpus-per-task`, and the threads of a run, or of each of its ranks.
     pub cpus: usize,
+    /// The processes that compute each run together, started by mpirun: `--ntasks`.
+    pub ranks: usize,
     /// The largest number of tasks of one array (`scontrol show config` prints the cluster's as MaxArraySize); more workers make
     /// several arrays.
     pub array_limit: usize,
@@ -55,6 +57,7 @@ impl Default for SlurmConfig {
             constraint: None,
             mem: None,
             cpus: 1,
+            ranks: 1,
             array_limit: 1000,
             at_once: None,
             warning: 120,
@@ -89,6 +92,7 @@ impl SlurmConfig {
     pub fn validate(&self) -> Result<()> {
         for (key, value) in [
             ("cpus", self.cpus),
+            ("ranks", self.ranks),
             ("array_limit", self.array_limit),
             ("at_once", self.at_once.unwrap_or(1)),
         ] {

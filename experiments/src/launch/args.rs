@@ -56,7 +56,7 @@ impl LaunchArgs {
     pub fn check(&self, args: &ExperimentArgs, json: bool, ranks: usize) -> Result<()> {
         let name = self.launcher.name();
         ensure!(
-            ranks == 1 || (self.launcher == Launcher::Local && self.worker.is_none()),
+            ranks == 1 || self.launcher == Launcher::Local || self.worker.is_some(),
             "--launcher {name} starts processes of its own, and this is one of {ranks} ranks: start it without mpirun or srun"
         );
         ensure!(

@@ -15,7 +15,7 @@ pub fn script_path(sweep: &Sweep) -> PathBuf {
     sweep.dir().join("job.sbatch")
 }
 
-/// The batch script of a sweep: a worker that replaces the shell, so that Slurm's signals reach it.
+/// The batch script of a sweep: a worker, or the mpirun of its ranks, that replaces the shell, so that Slurm's signals reach it.
 ///
 /// # Errors
 /// Words that cannot be written in a line of shell; a command that holds a secret.
@@ -31,7 +31,7 @@ pub fn script(sweep: &Sweep, info: &Info, config: &SlurmConfig) -> Result<String
     option("--open-mode=append".into());
     option("--requeue".into());
     option(format!("--signal=B:USR1@{}", config.warning));
-    option("--ntasks=1".into());
+    option(format!("--ntasks={}", config.ranks));
     option(format!("--cpus-per-task={}", config.cpus));
     for (name, value) in config.options() {
         option(format!("--{name}={value}"));
@@ -48,7 +48,11 @@ pub fn script(sweep: &Sweep, info: &Info, config: &SlurmConfig) -> Result<String
         text += &format!("{line}\n");
     }
     let words: Vec<String> = flags.iter().map(|word| quoted(word)).collect::<Result<_>>()?;
-    text += &format!("exec {} {} \\\n", quoted(program)?, words.join(" "));
+    let together = match config.ranks {
+        1 => String::new(),
+        ranks => format!("mpirun -n {ranks} "),
+    };
+    text += &format!("exec {together}{} {} \\\n", quoted(program)?, words.join(" "));
     text += &format!(
         "  --worker {}/\"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}\" \\\n",
         quoted(&workers)?
@@ -210,6 +214,14 @@ mod tests {
         let words = shlex::split(&text.split("exec ").nth(1).unwrap().replace("\\\n", " ")).unwrap();
         assert_eq!(&words[..3], &info.command[..]);
         assert_eq!(&words[words.len() - 4..], ["--threads", "4", "--jobs", "1"]);
+        let shared = SlurmConfig {
+            ranks: 3,
+            ..config.clone()
+        };
+        let text = script(&sweep, &info, &shared).unwrap();
+        assert!(text.contains("\n#SBATCH --ntasks=3\n"), "{text}");
+        let line = text.split("exec ").nth(1).unwrap().replace("\\\n", " ");
+        assert_eq!(&shlex::split(&line).unwrap()[..4], ["mpirun", "-n", "3", "/bin/glue"]);
         info.folder = "/a b".into();
         assert!(
             script(&sweep, &info, &config)

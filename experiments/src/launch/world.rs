@@ -1,5 +1,6 @@
 //! The processes that mpirun or srun has started together, which compute each run as its ranks.
 
+use crate::config::slurm::SlurmConfig;
 use anyhow::{Result, ensure};
 use lora_core::train::{Alone, Ranks};
 use std::env;
@@ -34,6 +35,23 @@ pub fn refuse_several() -> Result<()> {
     ensure!(
         several <= 1,
         "started as one of {several} ranks, which only experiments can share: start this program without mpirun or srun"
+    );
+    Ok(())
+}
+
+/// Refuses jobs of Slurm whose ranks this program cannot be.
+///
+/// # Errors
+/// A program without MPI; ranks on GPUs.
+pub fn refuse_ranks(slurm: &SlurmConfig, device: &str) -> Result<()> {
+    let ranks = slurm.ranks;
+    ensure!(
+        ranks == 1 || cfg!(feature = "mpi"),
+        "`slurm.ranks` is {ranks}, and this program was built without MPI: build it with `--features mpi` (docs/cluster.md)"
+    );
+    ensure!(
+        ranks == 1 || device == "cpu",
+        "`slurm.ranks` is {ranks}: ranks compute on the CPU, where MPI sums their gradients: say --device cpu, or leave each run to one process"
     );
     Ok(())
 }
