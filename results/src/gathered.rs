@@ -39,7 +39,7 @@ impl Published {
 pub fn gather(stored: &Selection, wanted: impl Fn(&str) -> bool) -> Result<Published> {
     let mut all = Published::default();
     for kind in TABLES.iter().filter(|kind| wanted(kind.name())) {
-        let built = kind.tables(stored)?;
+        let built = crate::table::built(*kind, stored)?;
         if !built.iter().any(|table| table.name == kind.name()) {
             all.tables.extend(kind.paper_only()?);
         }

@@ -149,22 +149,22 @@ fn read_xml(input: &Input<'_>, file: &TextFile) -> Result<Vec<Record>, DataError
                 .count()
         };
         let event = reader.read_event();
-        let line = at(reader.buffer_position());
-        let bad = |problem: String| input.malformed(line, problem);
+        let here = reader.buffer_position();
+        let bad = |problem: String| input.malformed(at(here), problem);
         match event.map_err(|e| input.malformed(at(reader.error_position()), format!("not XML: {e}")))? {
             Event::Start(tag) => match tag.name().as_ref() {
-                b"entry" => parts = Some(OpenEntry::default()),
-                b"mtriple" | b"lex" => inside = Some(String::new()),
+                "entry" => parts = Some(OpenEntry::default()),
+                "mtriple" | "lex" => inside = Some(String::new()),
                 _ => {}
             },
             Event::Text(piece) => {
                 if let Some(inside) = &mut inside {
-                    inside.push_str(&piece.decode().map_err(|e| bad(format!("not XML: {e}")))?);
+                    inside.push_str(&piece);
                 }
             }
             Event::CData(piece) => {
                 if let Some(inside) = &mut inside {
-                    inside.push_str(&piece.decode().map_err(|e| bad(format!("not XML: {e}")))?);
+                    inside.push_str(&piece);
                 }
             }
             Event::GeneralRef(reference) => {
@@ -173,12 +173,12 @@ fn read_xml(input: &Input<'_>, file: &TextFile) -> Result<Vec<Record>, DataError
                 }
             }
             Event::End(tag) => match (tag.name().as_ref(), &mut parts) {
-                (b"mtriple", Some(parts)) => {
+                ("mtriple", Some(parts)) => {
                     let triple = inside.take().unwrap_or_default();
                     parts.triples.push(split_triple(&triple).map_err(bad)?);
                 }
-                (b"lex", Some(parts)) => parts.texts.push(inside.take().unwrap_or_default()),
-                (b"entry", open) => {
+                ("lex", Some(parts)) => parts.texts.push(inside.take().unwrap_or_default()),
+                ("entry", open) => {
                     let OpenEntry { triples, texts } = open.take().unwrap_or_default();
                     records.push(record(&triples, texts));
                 }
@@ -196,8 +196,8 @@ fn resolved(reference: &BytesRef<'_>) -> Result<String, String> {
     if let Some(letter) = reference.resolve_char_ref().map_err(|e| format!("not XML: {e}"))? {
         return Ok(letter.to_string());
     }
-    let name = reference.decode().map_err(|e| format!("not XML: {e}"))?;
-    quick_xml::escape::resolve_predefined_entity(&name)
+    let name: &str = reference;
+    quick_xml::escape::resolve_predefined_entity(name)
         .map(str::to_owned)
         .ok_or_else(|| format!("unknown entity &{name};"))
 }

@@ -28,8 +28,10 @@ pub(crate) use render::{grouped, markdown_escape, wrap};
 pub(crate) use shared::{join, provenance, seeds_of};
 pub use value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 
+use std::collections::BTreeSet;
+
 use crate::error::Result;
-use crate::store::{Filter, Store};
+use crate::store::{Filter, Selection, Store};
 
 /// All tables.
 pub static TABLES: &[&dyn TableKind] = &[
@@ -58,11 +60,35 @@ pub static TABLES: &[&dyn TableKind] = &[
 pub fn tables(store: &Store, filter: &Filter, wanted: impl Fn(&str) -> bool) -> Result<Vec<Table>> {
     let (selection, bad) = store.select_readable(filter)?;
     let kinds = TABLES.iter().filter(|kind| wanted(kind.name()));
-    let built: Result<Vec<_>> = kinds.map(|kind| kind.tables(&selection)).collect();
+    let built: Result<Vec<_>> = kinds.map(|kind| built(*kind, &selection)).collect();
     let mut built: Vec<Table> = built?.into_iter().flatten().collect();
     for table in &mut built {
         let left_out = bad.iter().map(|error| format!("Left out: {}.", error.with_causes()));
         table.notes.extend(left_out);
     }
     Ok(built)
+}
+
+/// The tables of a kind, with titles that say which numbers are of one seed.
+///
+/// # Errors
+/// As [`TableKind::tables`].
+pub(crate) fn built(kind: &dyn TableKind, selection: &Selection) -> Result<Vec<Table>> {
+    let mut built = kind.tables(selection)?;
+    for table in &mut built {
+        let words = of_one_seed(table);
+        table.title.push_str(words);
+    }
+    Ok(built)
+}
+
+/// What the title says of numbers from one seed.
+fn of_one_seed(table: &Table) -> &'static str {
+    let ours = table.rows.iter().filter(|row| row.kind == RowKind::Ours);
+    let seeds: BTreeSet<usize> = ours.flat_map(|row| &row.cells).filter_map(Cell::seeds).collect();
+    match (seeds.contains(&1), seeds.len()) {
+        (true, 1) => "; one seed",
+        (true, _) => "; one seed where n = 1",
+        _ => "",
+    }
 }
