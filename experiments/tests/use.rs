@@ -191,6 +191,12 @@ fn a_submission_has_every_file_of_the_leaderboard() {
     let files = std::fs::read_dir(world.path("sub")).unwrap().count();
     assert_eq!(files, 12, "eleven sets and the archive");
     refused(&lora(&world, &submit), &["sub is there already"]);
+    let twice = [
+        &submit[..2],
+        &[&adapter, "--base", "model", "--data", "data", "--out", "twice"],
+    ]
+    .concat();
+    refused(&lora(&world, &twice), &["two adapters are of the task rte"]);
     world.write("data/RTE/test.tsv", format!("index\tsentence1\tsentence2\n{}", line(0)));
     let short = [
         "submit", &adapter, "--base", "model", "--data", "data", "--out", "short",

@@ -274,6 +274,8 @@ fn limits(stored: &Selection) -> String {
     if runs.is_empty() {
         return "No run is stored yet.".to_owned();
     }
+    // A run that two experiments share has a record with two names.
+    let distinct = runs.iter().map(|run| run.id.as_str()).collect::<BTreeSet<_>>().len();
     let models: BTreeSet<&str> = runs.iter().map(|run| run.model.as_str()).collect();
     let models = listed(&models.into_iter().collect::<Vec<_>>());
     let papers: BTreeSet<&str> = runs.iter().filter_map(|run| run.paper_row.as_deref()).collect();
@@ -281,13 +283,12 @@ fn limits(stored: &Selection) -> String {
         return format!(
             "All of this is from {} on {models}; none has the setting of a row of the paper, so that they neither confirm nor \
              refute a number of the paper.",
-            support::counted(runs.len(), "run")
+            support::counted(distinct, "run")
         );
     }
     let beside = runs.iter().filter(|run| run.paper_row.is_some()).count();
     format!(
-        "Of {} runs, on {models}, {beside} have the settings of {} rows of the paper, which stand beside them in the tables.",
-        runs.len(),
+        "Of {distinct} runs, on {models}, {beside} have the settings of {} rows of the paper, which stand beside them in the tables.",
         papers.len()
     )
 }

@@ -59,15 +59,23 @@ pub(crate) fn counted(tables: &[Table], figures: &[Figure]) -> Option<String> {
         one.tests.iter().all(|test| untested(test))
     };
     let few = all.iter().filter(few).count();
-    (!all.is_empty()).then(|| {
-        format!(
-            "Of the {} conclusions of the paper that are [tested below](#the-papers-conclusions), {shown} {} shown wherever tested, \
-             {contradicted} {} contradicted somewhere, and of {few} no test has three seeds, so that nothing is shown.",
-            all.len(),
-            are(shown),
-            are(contradicted),
-        )
-    })
+    let of = |n: usize, what: &str| (n > 0).then(|| format!("{n} {} {what}", are(n)));
+    let parts = [
+        of(shown, "shown wherever tested"),
+        of(contradicted, "contradicted somewhere"),
+        (few > 0).then(|| format!("of {few} no test has three seeds, so that nothing is shown")),
+    ];
+    let mut parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        parts.push("no test shows or contradicts one".to_owned());
+    }
+    let conclusions = support::counted(all.len(), "conclusion");
+    let last = parts.pop().filter(|_| !all.is_empty())?;
+    let before = parts.iter().map(|part| format!("{part}, ")).collect::<String>();
+    let and = if before.is_empty() { "" } else { "and " };
+    Some(format!(
+        "Of the {conclusions} of the paper [tested below](#the-papers-conclusions), {before}{and}{last}."
+    ))
 }
 
 fn are(n: usize) -> &'static str {

@@ -191,7 +191,9 @@ impl ExperimentConfig {
         match (&self.model_name, &self.model) {
             (Some(name), _) => Ok(name.clone()),
             (None, Some(word)) => Ok(ModelSource::name(word)),
-            (None, None) => bail!("no model is named; give --model DIR, a Hugging Face model folder"),
+            (None, None) => bail!(
+                "no model is named; give --model DIR (a Hugging Face model folder), --model OWNER/NAME (of the hub) or --model embedded:NAME"
+            ),
         }
     }
 

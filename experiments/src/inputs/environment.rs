@@ -85,6 +85,9 @@ pub fn process_age() -> Option<f64> {
     Some(((up - ticks / TICKS_PER_S) * 100.0).round() / 100.0)
 }
 
+/// The number of threads of the process's pool, once there is one.
+static POOL: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+
 /// Sets the number of threads of libtorch and rayon, 0 for as many as there are cores, and returns it.
 ///
 /// # Errors
@@ -99,9 +102,11 @@ pub fn set_threads(threads: usize) -> Result<usize> {
     }
     let threads = if threads == 0 { cores } else { threads };
     tch::set_num_threads(i32::try_from(threads).context("--threads")?);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .context("starting the threads")?;
+    // A program that opens several adapters comes here for each.
+    if POOL.get() != Some(&threads) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("starting the threads")?;
+        let _ = POOL.set(threads);
+    }
     Ok(threads)
 }

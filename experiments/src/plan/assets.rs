@@ -38,7 +38,7 @@ impl Assets {
     /// # Errors
     /// Sources that are not named; a model folder without weights, configuration or tokenizer.
     pub fn open(choices: &DataChoices, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Assets> {
-        let model = model.context("no model is named; give --model DIR, a Hugging Face model folder")?;
+        let model = model.context("no model is named; give --model DIR (a Hugging Face model folder), --model OWNER/NAME (of the hub) or --model embedded:NAME")?;
         let data = data.with_context(|| format!("no data are named; give --data DIR, {}", choices.folder))?;
         let data = DataSource::parse(data, choices, quiet)?;
         let (model, source) = ModelSource::parse(model, quiet)?.folder()?;

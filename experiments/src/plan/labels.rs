@@ -12,6 +12,9 @@ use crate::plan::planned::Planned;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// The generated tasks in computed labels.
+pub const GENERATED: &str = "generated data";
+
 /// The labels of a plan.
 #[derive(Clone, Debug)]
 pub struct Labels {
@@ -131,7 +134,7 @@ fn same_data(base: &ExperimentConfig, config: &ExperimentConfig, runs: &[Planned
 
 fn data(source: &DataSource) -> String {
     match source {
-        DataSource::Embedded => "generated data".into(),
+        DataSource::Embedded => GENERATED.into(),
         DataSource::Own(own) => file(&own.train),
         DataSource::OwnTexts(own) => match own.dev {
             Some(_) => file(&own.train),

@@ -4,7 +4,7 @@ use crate::config::run_config::RunConfig;
 use crate::config::settings::Pooler;
 use crate::task::TaskRows;
 use crate::task::run_paths::RunPaths;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lora_core::model::{self, Arch, Model};
 use lora_core::nn::{Build, BuiltParams, Counts};
 use lora_core::train::{BatchShape, MemoryModel};
@@ -156,10 +156,25 @@ impl Planned {
     /// What does not fit.
     pub fn check_rows(&self, dir: &Path) -> Result<()> {
         let (model, _, _) = self.build(dir, Device::Cpu)?;
+        self.check(model.as_ref())
+    }
+
+    /// Refuses rows and texts that `model` cannot take.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self, model: &dyn Model) -> Result<()> {
         let evaluator = &self.rows.evaluator;
         let splits = evaluator.splits().into_iter().flatten();
-        lora_core::train::check_rows(model.as_ref(), self.rows.train.iter().chain(splits))?;
-        evaluator.post_training().check(model.as_ref())
+        let rows = self.rows.train.iter().chain(splits);
+        let most = model.max_len();
+        lora_core::train::check_rows(model, rows).with_context(|| {
+            format!(
+                "rows of the task {}, which `train.max_len` cuts (--set train.max_len={most})",
+                self.config.task
+            )
+        })?;
+        evaluator.post_training().check(model)
     }
 
     /// Memory of training, in MiB, for a batch of average rows, one of them the longest; without that of the process itself.

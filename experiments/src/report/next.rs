@@ -51,14 +51,14 @@ pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> Str
 
 /// How to use a run's adapter, or how to keep one.
 fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) -> String {
-    let kept = runs
-        .iter()
-        .rev()
-        .find(|run| RunPaths::new(out, &run.id).weights().is_file());
+    let mut kept: Vec<&Planned> = runs.iter().collect();
+    kept.retain(|run| RunPaths::new(out, &run.id).weights().is_file());
+    // LoRA's, or else the last.
+    let kept = kept.iter().find(|run| run.config.method_name == "lora").or(kept.last());
     let writes = |run: &Planned| run.config.decode.is_some();
     match kept {
         Some(run) => {
-            let paired = datasets::find(&run.config.task).is_ok_and(datasets::GlueTask::paired);
+            let paired = run.rows.paired;
             let (verb, text) = match (writes(run), paired) {
                 (true, _) => ("generate", "\"A text.\""),
                 (false, false) => ("predict", "\"A text.\""),

@@ -79,7 +79,7 @@ pub(crate) fn run(
 /// The model, with what is left of earlier attempts deleted where it is of no use.
 fn ready(session: &Session, run: &Planned) -> Result<(Box<dyn Model>, BuiltParams)> {
     let (model, built) = load(session, run)?;
-    run.rows.evaluator.post_training().check(model.as_ref())?;
+    run.check(model.as_ref())?;
     if session.ranks.is_first() {
         if !session.plan.resume {
             clean_up(session, run)?;

@@ -78,6 +78,7 @@ impl Task for datasets::GlueTask {
         Ok(TaskRows {
             train,
             evaluator: Box::new(GlueEvaluator { task, splits }),
+            paired: task.paired(),
             sha256: data.sha256,
             source,
         })

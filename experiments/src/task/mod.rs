@@ -122,6 +122,8 @@ pub struct TaskRows {
     pub train: Vec<Row>,
     /// Objective, rows and metrics of evaluation.
     pub evaluator: Box<dyn Evaluator>,
+    /// Whether a row has two texts.
+    pub paired: bool,
     /// SHA-256 of the files.
     pub sha256: String,
     /// Repository and commit, for data from the hub.

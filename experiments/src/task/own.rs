@@ -66,6 +66,7 @@ impl Task for Own {
         };
         let classes: Vec<&'static str> = data.classes.into_iter().map(|class| &*class.leak()).collect();
         Ok(TaskRows {
+            paired: train.iter().any(|example| example.second.is_some()),
             train: encode(&train)?,
             evaluator: Box::new(OwnEvaluator {
                 kind: own.kind,

@@ -109,6 +109,7 @@ pub(super) fn rows(form: TextForm, run: &RunConfig, reader: &DataReader, splits:
             dev,
             generation: GenerationTask::new(form, prompts, (reader, frame), (decode, max_len))?,
         }),
+        paired: false,
         sha256: String::new(),
         source: None,
     })

@@ -3,6 +3,7 @@
 use crate::experiment::config::{ExperimentConfig, Flag};
 use crate::experiment::{Experiment, registry};
 use crate::inputs::embedded::PREFIX;
+use crate::plan::labels::GENERATED;
 use crate::task::own::OWN;
 use crate::task::own_text::TEXT;
 use anyhow::Result;
@@ -40,7 +41,8 @@ fn sources(record: &RunRecord, raw: &ExperimentConfig) -> Vec<String> {
         named.is_none().then(|| format!("{flag} {word}"))
     };
     let embedded = record.model.starts_with(PREFIX).then_some(record.model.as_str());
-    let generated = embedded.map(|_| "embedded").filter(|_| p.data_source.is_none());
+    // Neither generated data nor a folder have a source; the label tells them apart.
+    let generated = record.label.contains(GENERATED).then_some("embedded");
     let model = of(&raw.model, &p.weights_source, "--model", embedded);
     // The record of a user's own file has no path.
     let own = (record.experiment == TEXT || record.task == OWN).then_some("'{kind: ..., train: FILE, ...}'");

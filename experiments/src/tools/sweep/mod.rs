@@ -53,7 +53,7 @@ pub enum SweepCommand {
 #[derive(Args)]
 pub struct Which {
     /// Folder of the records
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = results::OWN)]
     out: PathBuf,
     /// The sweep's name; by default the newest
     #[arg(long, value_name = "NAME")]
