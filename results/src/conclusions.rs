@@ -67,7 +67,7 @@ pub(crate) fn counted(tables: &[Table], figures: &[Figure]) -> Option<String> {
     ];
     let mut parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() {
-        parts.push("no test shows or contradicts one".to_owned());
+        parts.push("none is shown wherever tested or contradicted".to_owned());
     }
     let conclusions = support::counted(all.len(), "conclusion");
     let last = parts.pop().filter(|_| !all.is_empty())?;
@@ -261,7 +261,8 @@ mod tests {
         );
         let counted = counted(&[], &figures).unwrap();
         assert!(
-            counted.contains("Of the 1 conclusions") && counted.contains("0 are shown wherever"),
+            counted.contains("Of the 1 conclusion of")
+                && counted.ends_with(", none is shown wherever tested or contradicted."),
             "{counted}"
         );
     }
