@@ -25,12 +25,10 @@ fn inputs_that_fuzzing_found_are_read_or_refused() {
 }
 
 #[test]
-fn each_corpus_has_a_reader_and_each_reader_a_target() {
+fn each_corpus_has_a_reader() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in std::fs::read_dir(here.join("corpus")).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         assert!(fuzz::find(&name).is_some(), "corpus/{name}");
     }
-    let manifest = std::fs::read_to_string(here.join("libfuzzer/Cargo.toml")).unwrap();
-    assert!(fuzz::readers().all(|reader| manifest.contains(&format!("\"{}\"", reader.name))));
 }
