@@ -5,7 +5,7 @@ use crate::config::run_config::{RunConfig, WarmStart};
 use crate::config::settings::{DecodeConfig, Limit, TrainConfig};
 use crate::experiment::Experiment;
 use crate::experiment::config::ExperimentConfig;
-use crate::inputs::locator::ModelSource;
+use crate::inputs::locator::{ModelSource, NO_MODEL};
 use crate::task::idle_settings;
 use anyhow::{Context, Result, bail, ensure};
 use serde_yaml::{Mapping, Value};
@@ -191,9 +191,7 @@ impl ExperimentConfig {
         match (&self.model_name, &self.model) {
             (Some(name), _) => Ok(name.clone()),
             (None, Some(word)) => Ok(ModelSource::name(word)),
-            (None, None) => bail!(
-                "no model is named; give --model DIR (a Hugging Face model folder), --model OWNER/NAME (of the hub) or --model embedded:NAME"
-            ),
+            (None, None) => bail!("{NO_MODEL}"),
         }
     }
 

@@ -9,6 +9,9 @@ use datasets::text::own::OwnTexts;
 use serde_yaml::Value;
 use std::path::{Path, PathBuf};
 
+/// What a configuration without a model is told.
+pub const NO_MODEL: &str = "no model is named; give --model DIR (a Hugging Face model folder), --model OWNER/NAME (of the hub) or --model embedded:NAME";
+
 /// Where a model comes from.
 #[derive(Clone)]
 pub enum ModelSource {

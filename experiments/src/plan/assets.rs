@@ -2,7 +2,7 @@
 
 use crate::config::identity::Contents;
 use crate::config::run_config::RunConfig;
-use crate::inputs::locator::{DataChoices, DataSource, ModelSource};
+use crate::inputs::locator::{DataChoices, DataSource, ModelSource, NO_MODEL};
 use crate::task::{DataKey, DataReader, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
 use datasets::Tokenizer;
@@ -38,7 +38,7 @@ impl Assets {
     /// # Errors
     /// Sources that are not named; a model folder without weights, configuration or tokenizer.
     pub fn open(choices: &DataChoices, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Assets> {
-        let model = model.context("no model is named; give --model DIR (a Hugging Face model folder), --model OWNER/NAME (of the hub) or --model embedded:NAME")?;
+        let model = model.context(NO_MODEL)?;
         let data = data.with_context(|| format!("no data are named; give --data DIR, {}", choices.folder))?;
         let data = DataSource::parse(data, choices, quiet)?;
         let (model, source) = ModelSource::parse(model, quiet)?.folder()?;
