@@ -9,6 +9,7 @@ use std::{env, fs};
 /// Files that know of libtorch.
 const NODES: &[&str] = &[
     "native.cpp",
+    "blocks.cpp",
     "profile.cpp",
     "attention.cpp",
     "disentangled.cpp",

@@ -142,6 +142,26 @@ float dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
+// In tiles of 16 x 16, which a compiler keeps in registers.
+void transpose(const float* from, int64_t ld, float* to, int64_t ld_to, int64_t rows, int64_t cols) {
+  const int64_t tile = 16;
+  for (int64_t i = 0; i < rows; i += tile) {
+    for (int64_t j = 0; j < cols; j += tile) {
+      const float* source = from + i * ld + j;
+      float* target = to + j * ld_to + i;
+      if (i + tile > rows || j + tile > cols) {
+        for (int64_t c = 0; c < cols - j && c < tile; c++)
+          for (int64_t r = 0; r < rows - i && r < tile; r++) target[c * ld_to + r] = source[r * ld + c];
+        continue;
+      }
+      float block[tile][tile];
+      for (int64_t r = 0; r < tile; r++)
+        for (int64_t c = 0; c < tile; c++) block[c][r] = source[r * ld + c];
+      for (int64_t c = 0; c < tile; c++) std::memcpy(target + c * ld_to, block[c], sizeof block[c]);
+    }
+  }
+}
+
 void widen(const uint16_t* from, float* to, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = from_bits(static_cast<uint32_t>(from[i]) << 16);
 }
@@ -335,7 +355,7 @@ double exp_sum(const float* x, int64_t n, float shift) {
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {softmax,  probabilities, drop,          score_gradient, dot,        widen,        narrow,  dropped,
+const Kernels table = {softmax,  probabilities, drop,          score_gradient, dot,        transpose,  widen,   narrow,  dropped,
                        add_norm, norm_gradient, cross_entropy, relative,       adamw,      own_scores,   own_values,
                        block_maxima, exp_sum};
 

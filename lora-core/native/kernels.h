@@ -47,6 +47,8 @@ struct Kernels {
                          int64_t delta_step, float scale);
   // Sum of a b over `n` elements.
   float (*dot)(const float* a, const float* b, int64_t n);
+  // to [cols, rows] = the transpose of from [rows, cols], with these row strides.
+  void (*transpose)(const float* from, int64_t ld, float* to, int64_t ld_to, int64_t rows, int64_t cols);
   // Conversions; bf16 as its bits, rounded to nearest even.
   void (*widen)(const uint16_t* from, float* to, int64_t n);
   void (*narrow)(const float* from, uint16_t* to, int64_t n);

@@ -60,6 +60,7 @@ void product(at::Tensor& out, bool accumulate, float alpha, const at::Tensor& a,
   TORCH_CHECK(out.stride(1) == 1 && a.stride(1) == 1 && b.stride(1) == 1, "rows must be contiguous");
   if (m == 0 || n == 0) return;
   const Timed timed(Operation::Product, "product", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
+  if (alpha == 1 && blocks_pay(m, n, k)) return blocked_product(out, accumulate, ta ? transposed(a) : a, b, tb);
   divided(ta, tb, m, n, k, alpha, a.const_data_ptr<float>(), a.stride(0), b.const_data_ptr<float>(), b.stride(0),
           accumulate ? 1.0f : 0.0f, out.mutable_data_ptr<float>(), out.stride(0));
 }

@@ -38,6 +38,15 @@ inline at::Tensor* handed(at::Tensor t) { return new at::Tensor(std::move(t)); }
 void product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
              const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
+// Whether `blocked_product` is faster than BLAS for an fp32 product of this size on this processor.
+bool blocks_pay(int64_t m, int64_t n, int64_t k);
+
+// The transpose of an fp32 matrix of contiguous rows, made by all threads; libtorch's copy takes one.
+at::Tensor transposed(const at::Tensor& a);
+
+// out (+)= a op(b) for fp32 matrices of contiguous rows; `tb`: b is stored [n, k].
+void blocked_product(const at::Tensor& out, bool accumulate, const at::Tensor& a, const at::Tensor& b, bool tb);
+
 // As `product`, on fp32 matrices of contiguous rows.
 void product(at::Tensor& out, bool accumulate, float alpha, const at::Tensor& a, bool ta, const at::Tensor& b, bool tb);
 

@@ -109,7 +109,7 @@ struct Known {
   Operation operation;
 };
 
-// The first whose beginning an operator's name has, behind "aten::" and underscores.
+// The first whose beginning an operator's name has, behind its namespace and underscores.
 constexpr Known KNOWN[] = {{"mm", Operation::Product},
                            {"addmm", Operation::Product},
                            {"bmm", Operation::Product},
@@ -151,17 +151,19 @@ constexpr Known KNOWN[] = {{"mm", Operation::Product},
                            {"embedding", Operation::Memory}};
 
 Operation classed(std::string_view name) {
-  if (name.substr(0, 6) == "aten::") name.remove_prefix(6);
+  const size_t space = name.find("::");
+  if (space != std::string_view::npos) name.remove_prefix(space + 2);
   while (!name.empty() && name.front() == '_') name.remove_prefix(1);
   for (const Known& known : KNOWN)
     if (name.substr(0, known.beginning.size()) == known.beginning) return known.operation;
   return Operation::Other;
 }
 
-// The additions and multiplications of mm(a, b), addmm(_, a, b), bmm(a, b) and baddbmm(_, a, b); 0 for others, which call
-// these.
+// The additions and multiplications of mm(a, b), addmm(_, a, b), bmm(a, b) and baddbmm(_, a, b), in place or not; 0 for others,
+// which call these.
 double flop(const at::RecordFunction& call) {
-  const std::string_view name = call.name();
+  std::string_view name = call.name();
+  if (name.back() == '_') name.remove_suffix(1);
   const bool two = name == "aten::mm" || name == "aten::bmm";
   const bool three = name == "aten::addmm" || name == "aten::baddbmm";
   if (!two && !three) return 0;

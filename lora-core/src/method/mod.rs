@@ -276,10 +276,8 @@ fn resolve(value: &Value) -> Result<Resolved<'_>> {
 /// The method of this kind, and its defaults overlaid with `settings`.
 fn with_defaults(kind: &str, settings: Mapping) -> Result<(&'static Registered, Mapping)> {
     let entry = all().into_iter().find(|m| m.kind == kind).ok_or_else(|| {
-        Error::Config(format!(
-            "unknown method `{kind}`; known: {}; or several joined by +",
-            known()
-        ))
+        let unknown = support::unknown("method", kind, all().into_iter().map(|m| m.kind));
+        Error::Config(format!("{unknown}; or several joined by +"))
     })?;
     let mut full: Mapping =
         serde_yaml::from_str(entry.defaults).map_err(|e| Error::Config(format!("defaults of `{kind}`: {e}")))?;

@@ -10,6 +10,8 @@ mod dropout;
 mod embedding;
 mod linear;
 mod native;
+#[cfg(test)]
+mod native_blocks;
 mod native_decode;
 mod norm;
 mod packed;
