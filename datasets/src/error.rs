@@ -1,6 +1,6 @@
 //! Errors of data files: each message names the problem, its place, and the expected input.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use support::excerpt;
 
@@ -13,7 +13,7 @@ const SENTENCE: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A task name that is not in [`crate::TASKS`].
-    #[error("unknown task \"{}\"; known tasks: {known}", excerpt(.name, FIELD))]
+    #[error("{}", support::unknown("task", .name, .known.split(", ")))]
     UnknownTask {
         /// The name as given.
         name: String,
@@ -49,7 +49,7 @@ pub enum DataError {
         tried: Vec<PathBuf>,
     },
     /// A file that exists and cannot be read.
-    #[error("{}: cannot be read", .path.display())]
+    #[error("{}: cannot be read{}", .path.display(), searched(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -185,6 +185,14 @@ pub enum DataError {
 fn list(paths: &[PathBuf], between: &str) -> String {
     let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
     names.join(between)
+}
+
+/// For a relative path without a file: the folder in which it was looked for.
+fn searched(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() && !path.exists() => format!(" (looked for in {})", folder.display()),
+        _ => String::new(),
+    }
 }
 
 fn left_out(rows: usize) -> String {

@@ -48,8 +48,13 @@ pub fn read(path: &Path) -> Result<OwnRows, DataError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let plain = name.trim_end_matches(".gz").trim_end_matches(".bz2");
     let ending = plain.rsplit_once('.').map_or("", |(_, ending)| ending);
-    if ending == "parquet" {
-        return parquet(path);
+    match ending {
+        "parquet" => return parquet(path),
+        "xlsx" | "xls" | "ods" => {
+            let problem = "a spreadsheet, which is not read; save it as .csv".to_owned();
+            return Err(malformed(path, 1, problem));
+        }
+        _ => {}
     }
     let file = TextFile::read(path.to_path_buf(), |_| ())?;
     match ending {
@@ -79,10 +84,19 @@ fn separated(file: &TextFile, delimiter: u8, quoted: bool) -> Result<OwnRows, Da
         malformed(&file.path, line, e.to_string())
     };
     let columns: Vec<String> = reader.headers().map_err(broken)?.iter().map(String::from).collect();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(broken)?;
+    if columns.is_empty() {
+        let problem = "an empty file; its first line must name the columns".to_owned();
+        return Err(malformed(&file.path, 1, problem));
+    }
+    let (mut rows, mut record) = (Vec::new(), csv::StringRecord::new());
+    while reader.read_record(&mut record).map_err(broken)? {
         let line = record.position().map_or(1, |at| at.line() as usize);
+        let start = record.position().map_or(0, |at| at.byte() as usize);
+        let last = reader.position().byte() as usize >= file.text().trim_end().len();
+        if quoted && last && unclosed(file.text().get(start..).unwrap_or_default()) {
+            let problem = "a quote that opens in this row is not closed before the end of the file".to_owned();
+            return Err(malformed(&file.path, line, problem));
+        }
         if record.len() != columns.len() {
             let (found, wanted) = (record.len(), columns.len());
             return Err(malformed(
@@ -97,6 +111,12 @@ fn separated(file: &TextFile, delimiter: u8, quoted: bool) -> Result<OwnRows, Da
         });
     }
     Ok(OwnRows { columns, rows })
+}
+
+/// Whether a quoted field of `row`, the last of a file, has no end. Quotes inside an unquoted field are text.
+fn unclosed(row: &str) -> bool {
+    let opens = row.starts_with('"') || row.contains(",\"");
+    opens && row.matches('"').count() % 2 == 1
 }
 
 fn objects(file: &TextFile) -> Result<OwnRows, DataError> {
@@ -193,6 +213,8 @@ mod tests {
         assert_eq!(json.columns, ["a", "b"]);
         assert_eq!(cells(&json), [(1, vec!["x", ""]), (3, vec!["", "2.5"])]);
         assert_eq!(json.rows[1].cells, [None, Some("2.5".to_owned())]);
+        let inches = rows("a.csv", "a,b\n1,5\" wide\n").unwrap();
+        assert_eq!(cells(&inches), [(2, vec!["1", "5\" wide"])]);
         assert_eq!(
             cells(&rows("a.txt", "one\ntwo\n").unwrap()),
             [(1, vec!["one"]), (2, vec!["two"])]
@@ -206,6 +228,13 @@ mod tests {
             ("a.jsonl", "{}\n[1]\n", "a.jsonl:2: not a JSON object"),
             ("a.jsonl", "{}\n{\n", "a.jsonl:2: not JSON"),
             ("a.parquet", "no", "not a sound parquet file"),
+            ("a.xlsx", "PK", "a spreadsheet, which is not read; save it as .csv"),
+            ("a.csv", "", "an empty file; its first line must name the columns"),
+            (
+                "a.csv",
+                "a,b\n1,2\n3,\"4\n5,6\n",
+                "a.csv:3: a quote that opens in this row is not closed",
+            ),
         ] {
             let error = rows(name, text).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

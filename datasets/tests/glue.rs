@@ -55,7 +55,7 @@ fn names_are_found_however_they_are_written() {
     let unknown = find("mprc").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "unknown task \"mprc\"; known tasks: mnli, sst-2, mrpc, cola, qnli, qqp, rte, sts-b, wnli"
+        "unknown task `mprc`; did you mean `mrpc`? known: mnli, sst-2, mrpc, cola, qnli, qqp, rte, sts-b, wnli"
     );
 }
 

@@ -28,6 +28,7 @@ use crate::task::generation::scorers::{DataArgs, Scorers};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Command, FromArgMatches};
 use lora_core::train::Ranks;
+use results::listing;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -72,7 +73,8 @@ pub fn finish_with(answer: Result<String>) -> ExitCode {
 /// The exit status of a result; an error is printed on one line, with its causes.
 pub fn finish(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", support::printable(format!("{error:#}")));
+        let text = support::printable(format!("error: {error:#}"));
+        eprintln!("{}", listing::wrapped(&text, listing::error_width()));
         ExitCode::FAILURE
     })
 }

@@ -172,7 +172,7 @@ fn a_task_can_be_looked_at() {
     );
     let scores = text(&show("sts-b"));
     assert!(scores.contains("2.50 In the kitchen"), "{scores}");
-    assert!(text(&show("boolq")).contains("known tasks"));
+    assert!(text(&show("boolq")).contains("unknown task `boolq`; known: "));
     let nowhere = lora(&["examples", "mrpc", "--split", "exam"]);
     assert!(text(&nowhere).contains("it has train, dev"), "{}", text(&nowhere));
 }

@@ -264,7 +264,10 @@ fn tasks_have_one_name_and_seeds_must_be_there() {
         "{:#}",
         run(&GLUE, &[("tasks.mrpcc.train.lr".into(), "0.5".into())], &[]).unwrap_err()
     );
-    assert!(error.contains("unknown task \"mrpcc\"; known tasks: "), "{error}");
+    assert!(
+        error.contains("unknown task `mrpcc`; did you mean `mrpc`? known: "),
+        "{error}"
+    );
     let error = format!(
         "{:#}",
         run(&GLUE, &[("methods.lora.seeds".into(), "[7]".into())], &[]).unwrap_err()

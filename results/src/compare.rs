@@ -197,35 +197,33 @@ fn verdict(one: &Difference) -> String {
     }
 }
 
-/// Table of the differences.
+/// Table of the differences. Where runs of several kinds (presets, labels) are among them, a first column says which each row is of.
 #[must_use]
 pub fn table(all: &[Difference]) -> Table {
-    let number = |value: Option<f64>, decimals| Cell::plain(value.filter(|value| value.is_finite()), decimals);
-    let row = |one: &Difference| TableRow {
-        kind: RowKind::Ours,
-        cells: vec![
-            Cell::Text(one.model.clone()),
-            Cell::Text(one.task.clone()),
-            Cell::Text(format!("{} - {}", one.method, one.baseline)),
-            Cell::Count(one.seeds.len() as i64),
-            number(Some(one.baseline_mean), 1),
-            number(Some(one.method_mean), 1),
-            number(Some(one.difference), 2),
-            number(one.sd, 2),
-            number(one.p, 3),
-            number(one.p_holm, 3),
-            Cell::Text(one.verdict.clone()),
-        ],
+    let kinds: BTreeSet<(&Option<String>, &String)> = all.iter().map(|one| (&one.preset, &one.label)).collect();
+    let kinds: Vec<_> = kinds.into_iter().collect();
+    let several = kinds.len() > 1;
+    let row = |one: &Difference| {
+        let kind = kinds.iter().position(|kind| *kind == (&one.preset, &one.label));
+        let kind = kind.filter(|_| several).map(|at| Cell::Text(lettered(at)));
+        TableRow {
+            kind: RowKind::Ours,
+            cells: kind.into_iter().chain(cells(one)).collect(),
+        }
     };
     let header = [
         "Model", "Task", "Methods", "Seeds", "Baseline", "Method", "Mean", "SD", "p", "Holm", "Verdict",
     ];
-    let labels: BTreeSet<String> = all.iter().map(|one| one.label.clone()).collect();
-    let mut notes = vec![
-        format!("Runs: {}.", labels.into_iter().collect::<Vec<_>>().join("; ")),
+    let header = several.then_some("Runs").into_iter().chain(header);
+    let runs = kinds.iter().enumerate().map(|(at, (_, label))| match several {
+        true => format!("Runs {}: {label}.", lettered(at)),
+        false => format!("Runs: {label}."),
+    });
+    let mut notes: Vec<String> = runs.collect();
+    notes.extend([
         "Baseline and method: means over the seeds that both have, which a paired test is about; the tables show medians.".to_owned(),
         "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
-    ];
+    ]);
     if all.iter().any(|one| (FEWEST..FEW).contains(&one.seeds.len())) {
         notes.push(format!(
             "Verdict: fewer than {FEW} seeds are few, so that only large differences can show."
@@ -234,11 +232,37 @@ pub fn table(all: &[Difference]) -> Table {
     Table {
         name: "compare".to_owned(),
         title: "Differences seed by seed, in per cent".to_owned(),
-        header: header.map(String::from).to_vec(),
+        header: header.map(String::from).collect(),
         rows: all.iter().map(row).collect(),
         notes,
         show_n: false,
         verdicts: Vec::new(),
+    }
+}
+
+fn cells(one: &Difference) -> [Cell; 11] {
+    let number = |value: Option<f64>, decimals| Cell::plain(value.filter(|value| value.is_finite()), decimals);
+    [
+        Cell::Text(one.model.clone()),
+        Cell::Text(one.task.clone()),
+        Cell::Text(format!("{} - {}", one.method, one.baseline)),
+        Cell::Count(one.seeds.len() as i64),
+        number(Some(one.baseline_mean), 1),
+        number(Some(one.method_mean), 1),
+        number(Some(one.difference), 2),
+        number(one.sd, 2),
+        number(one.p, 3),
+        number(one.p_holm, 3),
+        Cell::Text(one.verdict.clone()),
+    ]
+}
+
+/// `a` to `z` for the first 26 kinds of runs, then `a1`, `b1`, ...
+fn lettered(at: usize) -> String {
+    let letter = char::from(b'a' + (at % 26) as u8);
+    match at / 26 {
+        0 => letter.to_string(),
+        round => format!("{letter}{round}"),
     }
 }
 
@@ -286,5 +310,26 @@ mod tests {
         assert!(notes(&three).contains("fewer than 5 seeds are few"));
         let five = [three, [(4, 1.0, 1.2), (5, 2.0, 1.9), (6, 1.0, 1.1)]].concat();
         assert!(!notes(&five).contains("are few"));
+    }
+
+    #[test]
+    fn rows_of_several_kinds_of_runs_say_which_they_are_of() {
+        let of = |label: &str| Difference {
+            label: label.into(),
+            ..difference(&[(1, 1.0, 2.0)])
+        };
+        let one = table(&[of("real data"), of("real data")]);
+        assert_eq!(one.header[0], "Model");
+        assert_eq!(one.notes[0], "Runs: real data.");
+        let two = table(&[of("real data"), of("generated"), of("real data")]);
+        assert_eq!(two.header[..2], ["Runs", "Model"]);
+        let first = |row: &TableRow| match &row.cells[0] {
+            Cell::Text(text) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(two.rows.iter().map(first).collect::<Vec<_>>(), ["b", "a", "b"]);
+        assert_eq!(two.notes[..2], ["Runs a: generated.", "Runs b: real data."]);
+        assert!(two.rows.iter().all(|row| row.cells.len() == two.header.len()));
+        assert_eq!([0, 25, 26, 53].map(lettered), ["a", "z", "a1", "b2"]);
     }
 }

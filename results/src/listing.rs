@@ -117,6 +117,13 @@ pub fn terminal_width() -> Option<usize> {
     term.is_term().then(|| usize::from(term.size().1))
 }
 
+/// The width in characters of the terminal that standard error is, if it is one.
+#[must_use]
+pub fn error_width() -> Option<usize> {
+    let term = console::Term::stderr();
+    term.is_term().then(|| usize::from(term.size().1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
-use results::listing::terminal_width;
+use results::listing::{error_width, terminal_width, wrapped};
 use results::table::TERMINAL_WIDTH;
 use results::{Filter, Store, compare, export, number_blocks, publish, restate};
 
@@ -102,7 +102,8 @@ fn main() -> ExitCode {
     match done.and_then(|text| Ok(support::print(&text)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", support::printable(format!("{error:#}")));
+            let text = support::printable(format!("error: {error:#}"));
+            eprintln!("{}", wrapped(&text, error_width()));
             ExitCode::FAILURE
         }
     }

@@ -232,14 +232,14 @@ impl ExperimentArgs {
             .iter()
             .map(|method| row(method.kind, format!("{}; {}", method.about, method.defaults)));
         let columns = [Column::text(""), Column::text("")];
-        let part =
-            |head: &str, rows: Vec<Vec<String>>| format!("{head}\n{}", listing(&columns, rows, terminal_width()));
-        [
-            part("Presets", presets.collect()),
-            part("Tasks", tasks.collect()),
-            part("Methods", methods.collect()),
-        ]
-        .join("\n")
+        let parts: [(&str, Vec<Vec<String>>); 3] = [
+            ("Presets", presets.collect()),
+            ("Tasks", tasks.collect()),
+            ("Methods", methods.collect()),
+        ];
+        let part = |(head, rows)| format!("{head}\n{}", listing(&columns, rows, terminal_width()));
+        let there = parts.into_iter().filter(|(_, rows)| !rows.is_empty());
+        there.map(part).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -51,10 +51,7 @@ impl Experiment {
         let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
         match self.tasks.iter().find(|t| plain(t.id()) == plain(name)) {
             Some(task) => Ok(*task),
-            None => {
-                let known: Vec<&str> = self.tasks.iter().map(|t| t.id()).collect();
-                bail!("unknown task \"{name}\"; known tasks: {}", known.join(", "))
-            }
+            None => bail!(support::unknown("task", name, self.tasks.iter().map(|task| task.id()))),
         }
     }
 
@@ -74,10 +71,11 @@ impl Experiment {
         let found = self.presets.iter().find(|(known, _)| *known == name);
         match found {
             Some((_, text)) => Ok(text),
-            None => {
-                let known: Vec<&str> = self.presets.iter().map(|(name, _)| *name).collect();
-                bail!("unknown preset `{name}`; known: {}", known.join(", "))
-            }
+            None => bail!(support::unknown(
+                "preset",
+                name,
+                self.presets.iter().map(|(known, _)| *known)
+            )),
         }
     }
 }

@@ -23,10 +23,7 @@ pub static EXPERIMENTS: LazyLock<Vec<Experiment>> = LazyLock::new(|| {
 /// An unknown name.
 pub fn find(name: &str) -> Result<&'static Experiment> {
     let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
-    found.with_context(|| {
-        let known: Vec<&str> = EXPERIMENTS.iter().map(|experiment| experiment.name).collect();
-        format!("there is no experiment `{name}`; known: {}", known.join(", "))
-    })
+    found.with_context(|| support::unknown("experiment", name, EXPERIMENTS.iter().map(|experiment| experiment.name)))
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl ModelSource {
             let known: Vec<String> = EMBEDDED.iter().map(|m| format!("{PREFIX}{}", m.name)).collect();
             return found
                 .map(ModelSource::Embedded)
-                .with_context(|| format!("unknown model `{word}`; known: {}", known.join(", ")));
+                .with_context(|| support::unknown("model", word, known.iter().map(String::as_str)));
         }
         let folder = Path::new(word);
         if folder.is_dir() {

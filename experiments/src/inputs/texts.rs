@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use std::io::{IsTerminal, Read};
 
-/// The texts of the command line, or where there are none the lines of standard input; `what` names them in errors.
+/// The texts of the command line, or where there are none the lines of standard input, empty ones too, so that answers stay beside
+/// their lines; `what` names them in errors.
 ///
 /// # Errors
 /// A terminal as standard input; input that is not UTF-8.
@@ -19,6 +20,5 @@ pub fn given(arguments: &[String], what: &str) -> Result<Vec<String>> {
     std::io::stdin()
         .read_to_string(&mut all)
         .context("reading standard input")?;
-    let lines = all.lines().filter(|line| !line.trim().is_empty());
-    Ok(lines.map(String::from).collect())
+    Ok(all.lines().map(String::from).collect())
 }

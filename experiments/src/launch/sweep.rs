@@ -72,7 +72,7 @@ impl Sweep {
         let mut command: Vec<String> = words
             .collect::<Option<_>>()
             .context("a word of the command line is not UTF-8, and cannot be kept for the workers")?;
-        let shown = resume_command::command(std::env::args_os(), true);
+        let shown = resume_command::command(std::env::args_os(), true, false);
         ensure!(
             shlex::split(&shown).as_ref() == Some(&command),
             "the command holds a secret, which a sweep would keep for its workers in {}; set HF_TOKEN in its place: {shown}",

@@ -6,6 +6,7 @@ use crate::runner::sharing::Sharing;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// A worker's place in the folder of its sweep.
 #[derive(Clone, Debug)]
@@ -48,17 +49,61 @@ impl Worker {
     }
 }
 
+/// Seconds before each further question to Slurm, whose controller may be too busy to answer: together less than the shortest
+/// warning before a time limit that is of use.
+const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
+
 /// Asks Slurm to queue this job again, which ends it.
 ///
 /// # Errors
-/// `scontrol` is missing, or refuses.
+/// `scontrol` is missing, or refuses whenever it is asked.
 pub fn requeue() -> Result<()> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else {
         return Ok(());
     };
-    let asked = Command::new("scontrol").args(["requeue", &job]).output();
-    let output = asked.with_context(|| format!("running `scontrol requeue {job}`"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "`scontrol requeue {job}`: {}", said.trim());
-    Ok(())
+    repeated(&WAITS.map(Duration::from_secs), || {
+        let asked = Command::new("scontrol").args(["requeue", &job]).output();
+        let output = asked.with_context(|| format!("running `scontrol requeue {job}`"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "`scontrol requeue {job}`: {}", said.trim());
+        Ok(())
+    })
+}
+
+/// Asks once and, until there is no error, again after each of `waits`.
+fn repeated(waits: &[Duration], mut ask: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut answer = ask();
+    for wait in waits {
+        if answer.is_ok() {
+            break;
+        }
+        std::thread::sleep(*wait);
+        answer = ask();
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_controller_is_asked_again_and_the_last_refusal_is_said() {
+        let waits = [Duration::ZERO; 3];
+        let mut asked = 0;
+        let answered_by = |at: usize, asked: &mut usize| {
+            *asked = 0;
+            repeated(&waits, || {
+                *asked += 1;
+                anyhow::ensure!(*asked >= at, "busy at question {asked}");
+                Ok(())
+            })
+        };
+        answered_by(1, &mut asked).unwrap();
+        assert_eq!(asked, 1);
+        answered_by(3, &mut asked).unwrap();
+        assert_eq!(asked, 3);
+        let refusal = answered_by(9, &mut asked).unwrap_err();
+        assert_eq!((asked, refusal.to_string().as_str()), (4, "busy at question 4"));
+    }
 }

@@ -56,6 +56,8 @@ impl Report {
         let tables = tables::of(experiment, &store, outcome.preset.as_deref(), ids);
         let swept = tables::swept(&store, &runs, &outcome.sweeps)?;
         if outcome.interrupted {
+            // `cargo run` sets it for the program.
+            let by_cargo = std::env::var_os("CARGO_PKG_NAME").is_some();
             let tables = tables.unwrap_or_else(|error| {
                 tracing::warn!("no table: {}", support::printable(format!("{error:#}")));
                 Vec::new()
@@ -66,13 +68,13 @@ impl Report {
                 samples: None,
                 closing: None,
                 next: None,
-                resume_command: Some(resume_command::command(std::env::args_os(), outcome.resume)),
+                resume_command: Some(resume_command::command(std::env::args_os(), outcome.resume, by_cargo)),
                 status: Status::Interrupted,
                 experiment,
                 store,
             });
         }
-        let next = next::commands(experiment, &store, &runs);
+        let next = tables::plots(&store, &swept) + &next::commands(experiment, &store, &runs);
         Ok(Report {
             tables: tables?
                 .into_iter()

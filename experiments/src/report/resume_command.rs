@@ -1,10 +1,15 @@
 //! The command line that resumes the runs.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 /// The words of a command line, quoted for a shell, with secrets replaced by `...`. `--resume` is added if this command did not
-/// `resume` from checkpoints.
-pub fn command(words: impl Iterator<Item = OsString>, resume: bool) -> String {
+/// `resume` from checkpoints. A program that was started `by_cargo` is started by it again.
+pub fn command(words: impl Iterator<Item = OsString>, resume: bool, by_cargo: bool) -> String {
+    let mut words = words.peekable();
+    let run = words
+        .next_if(|_| by_cargo)
+        .map(|program| cargo_run(Path::new(&program)));
     let mut hidden = false;
     let shown = words.map(|word| {
         let word = word.to_string_lossy().into_owned();
@@ -20,12 +25,21 @@ pub fn command(words: impl Iterator<Item = OsString>, resume: bool) -> String {
             }
         }
     });
-    let mut words: Vec<String> = shown.collect();
+    let mut words: Vec<String> = run.into_iter().flatten().chain(shown).collect();
     if !resume {
         words.push("--resume".into()); // the last of two wins
     }
     // Joining fails only for NUL, which arguments of a process cannot hold.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+/// How cargo starts the program at this path of its target folder.
+fn cargo_run(program: &Path) -> Vec<String> {
+    let release = program.parent().is_some_and(|folder| folder.ends_with("release"));
+    let name = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let words = ["cargo", "run"].into_iter().chain(release.then_some("--release"));
+    let words = words.chain(["-p", "experiments", "--bin", &name, "--"]);
+    words.map(String::from).collect()
 }
 
 /// Whether the name of a flag or setting ends with the word for a secret.
@@ -39,7 +53,7 @@ mod tests {
     use super::*;
 
     fn said(words: &[&str], resume: bool) -> Vec<String> {
-        shlex::split(&command(words.iter().map(OsString::from), resume)).unwrap()
+        shlex::split(&command(words.iter().map(OsString::from), resume, false)).unwrap()
     }
 
     #[test]
@@ -54,6 +68,19 @@ mod tests {
             "ä",
         ];
         assert_eq!(said(&words, true), words);
+    }
+
+    #[test]
+    fn what_cargo_started_it_starts_again() {
+        let said = |program: &str| command([program, "--jobs", "2"].iter().map(OsString::from), true, true);
+        assert_eq!(
+            said("target/debug/glue"),
+            "cargo run -p experiments --bin glue -- --jobs 2"
+        );
+        assert_eq!(
+            said("/w/target/release/text"),
+            "cargo run --release -p experiments --bin text -- --jobs 2"
+        );
     }
 
     #[test]

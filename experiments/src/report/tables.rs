@@ -57,6 +57,13 @@ pub fn swept(store: &Store, runs: &[Planned], sweeps: &[BySetting]) -> Result<Ve
     Ok(sweeps.iter().map(|by| by.report(&records)).collect())
 }
 
+/// Where [`write_swept`] draws them, one a line.
+pub fn plots(store: &Store, swept: &[(Table, Figure)]) -> String {
+    let path = |figure: &Figure| store.dir().join("figures").join(format!("{}.png", figure.name));
+    let line = |(table, figure): &(Table, Figure)| format!("{}: {}\n", table.title, path(figure).display());
+    swept.iter().map(line).collect()
+}
+
 /// Writes them to `OUT/tables` and `OUT/figures`.
 ///
 /// # Errors

@@ -74,6 +74,6 @@ fn find(name: &str) -> Result<(&'static Experiment, &'static dyn Task)> {
                 known.push(task.id());
             }
         }
-        format!("unknown task \"{name}\"; known tasks: {}", known.join(", "))
+        support::unknown("task", name, known)
     })
 }

@@ -48,7 +48,7 @@ pub struct AdapterArgs {
 /// `lora predict`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora predict --adapter results/own/1977ecad94f36450 \"A sentence.\" \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair."
+    after_help = "Examples:\n  lora predict --adapter results/own/1977ecad94f36450 \"A sentence.\" \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair; each line of standard input gets an answer."
 )]
 pub struct PredictArgs {
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `lora score`: generated texts scored against references as the field's own tools do.
 
 use crate::task::generation::scorers::{DataArgs, fetch_meteor, fetch_punkt};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use datasets::metric::generated::{Scores, read_parallel};
@@ -170,7 +170,7 @@ pub fn run(command: &ScoreCommand) -> Result<String> {
 /// Files that cannot be read or do not match.
 pub(crate) fn scores(args: &ScoreArgs) -> Result<Scores> {
     let scorer = SCORERS.iter().find(|s| s.name == args.kind);
-    let scorer = scorer.ok_or_else(|| anyhow::anyhow!("unknown kind `{}`", args.kind))?;
+    let scorer = scorer.with_context(|| support::unknown("kind", &args.kind, SCORERS.iter().map(|s| s.name)))?;
     ensure!(
         args.refs.len() <= scorer.most_refs,
         "`lora score {}` takes {}, not {} files of references",

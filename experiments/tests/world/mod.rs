@@ -121,7 +121,7 @@ pub fn command(program: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).env("LORA_CACHE", dir.join("cache"));
     // What is shown must not hang on where the tests run.
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CARGO_PKG_NAME"] {
         command.env_remove(name);
     }
     command.env("TERM", "xterm-256color");

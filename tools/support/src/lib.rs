@@ -7,4 +7,4 @@ mod message;
 
 pub use file::{FileError, sweep_unfinished, sync_folder, write_atomic, write_atomic_with};
 pub use guard::{Panicked, guarded};
-pub use message::{counted, excerpt, print, printable};
+pub use message::{counted, excerpt, print, printable, unknown};

@@ -8,6 +8,10 @@ use std::io::Write;
 const LINE: usize = 1_000;
 /// Lines of an error that are shown.
 const LINES: usize = 100;
+/// Longest name that is shown whole, in characters.
+const NAME: usize = 80;
+/// Likeness from which on a name is proposed in the place of another, as clap does for flags.
+const ALIKE: f64 = 0.8;
 
 /// Text from a file or an argument, for a message: control characters are escaped, and what follows the first `most` characters
 /// is replaced by its length.
@@ -43,6 +47,22 @@ pub fn counted(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
+/// What to say of a name that is none of `known`, with the likeliest that was meant.
+pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let alike = |other: &str| strsim::jaro_winkler(&plain(name), &plain(other));
+    let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    let guess = nearest
+        .filter(|other| alike(other) > ALIKE)
+        .map_or(String::new(), |other| format!(" did you mean `{other}`?"));
+    format!(
+        "unknown {what} `{}`;{guess} known: {}",
+        excerpt(name, NAME),
+        known.join(", ")
+    )
+}
+
 /// An error for the terminal or a record: at most 100 lines, each an [`excerpt`].
 pub fn printable(error: impl Display) -> String {
     let text = error.to_string();
@@ -57,7 +77,7 @@ pub fn printable(error: impl Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, printable};
+    use super::{excerpt, printable, unknown};
 
     #[test]
     fn excerpts_are_short_and_show_no_controls() {
@@ -65,6 +85,20 @@ mod tests {
         assert_eq!(excerpt("a\rb\tc\u{1b}[31m\n", 60), "a\\rb\\tc\\u{1b}[31m\\n");
         assert_eq!(excerpt("ääää", 3), "äää... (1 more characters)");
         assert_eq!(excerpt("", 3), "");
+    }
+
+    #[test]
+    fn the_likeliest_name_is_proposed() {
+        let said = |name: &str| unknown("task", name, ["mnli", "sst-2", "rte"]);
+        assert_eq!(
+            said("sts2"),
+            "unknown task `sts2`; did you mean `sst-2`? known: mnli, sst-2, rte"
+        );
+        assert_eq!(
+            said("MNLY"),
+            "unknown task `MNLY`; did you mean `mnli`? known: mnli, sst-2, rte"
+        );
+        assert_eq!(said("xyz"), "unknown task `xyz`; known: mnli, sst-2, rte");
     }
 
     #[test]

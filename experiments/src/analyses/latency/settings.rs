@@ -115,8 +115,8 @@ impl LatencyConfig {
             Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
             None => {
                 let found = PRESETS.iter().find(|(known, _)| *known == preset);
-                let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-                let found = found.with_context(|| format!("unknown preset `{preset}`; known: {}", known.join(", ")))?;
+                let unknown = || support::unknown("preset", preset, PRESETS.iter().map(|(known, _)| *known));
+                let found = found.with_context(unknown)?;
                 (format!("the preset `{preset}`"), found.1.to_string())
             }
         };

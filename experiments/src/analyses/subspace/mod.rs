@@ -395,10 +395,7 @@ fn modules(words: &[String]) -> Result<Vec<Module>> {
     let mut found = Vec::new();
     for word in words {
         let module = Module::ALL.into_iter().find(|m| m.name() == word.trim());
-        let module = module.with_context(|| {
-            let known: Vec<&str> = Module::ALL.iter().map(|m| m.name()).collect();
-            format!("unknown module `{word}`; known: {}", known.join(", "))
-        })?;
+        let module = module.with_context(|| support::unknown("module", word, Module::ALL.iter().map(|m| m.name())))?;
         ensure!(!found.contains(&module), "module `{word}` is named twice");
         found.push(module);
     }

@@ -1,6 +1,7 @@
 //! The model card of an exported adapter or model: README.md with the hub's front matter.
 
 use super::stored::{AdapterInfo, BaseModel};
+use crate::inputs::embedded::PREFIX;
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -126,9 +127,16 @@ impl<'a> Card<'a> {
         if self.about.fresh_head {
             arguments += ", ignore_mismatched_sizes=True";
         }
+        let name = self.base.split('@').next().unwrap_or(&self.base);
+        // An embedded model has no name on the hub; its files lie in the sources.
+        let inside = name.strip_prefix(PREFIX);
+        let folder = inside.map(|inside| format!("experiments/embedded/{inside}"));
+        if let Some(folder) = &folder {
+            before += &format!("# {name} is {folder} in the sources of the program that trained the adapter.\n");
+        }
         format!(
             "from peft import PeftModel\nfrom transformers import {class}\n\n{before}base = {class}.from_pretrained(\"{}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")",
-            self.base.split('@').next().unwrap_or(&self.base)
+            folder.as_deref().unwrap_or(name)
         )
     }
 }

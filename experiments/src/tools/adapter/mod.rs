@@ -292,5 +292,5 @@ fn this_command() -> String {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();
     let name = Path::new(&program).file_name().unwrap_or_default().to_os_string();
-    resume_command::command(std::iter::once(name).chain(words), true)
+    resume_command::command(std::iter::once(name).chain(words), true, false)
 }

@@ -15,6 +15,7 @@ use crate::tools::plan::work::{Counted, Needs, Sizes};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lora_core::model;
+use results::listing::{Column, listing, terminal_width, wrapped};
 use results::record::Status;
 use results::{RunRecord, Store};
 use serde_json::Value;
@@ -76,26 +77,29 @@ fn paper(args: &PlanArgs, profile: &DeviceProfile) -> Result<String> {
     let known = "glue, e2e, webnlg, dart, wikisql or samsum";
     ensure!(!parts.is_empty(), "no preset of the paper's rows; name {known}");
     let devices = args.nodes * args.gpus;
-    let mut text = format!(
-        "{:<28} {:>5} {:>10} {:>11} {:>11} {:>9}\n",
-        "preset", "runs", "training", "evaluation", "generation", "memory"
-    );
-    let mut jobs = Vec::new();
+    let columns = [
+        Column::text("preset"),
+        Column::number("runs"),
+        Column::number("training"),
+        Column::number("evaluation"),
+        Column::number("generation"),
+        Column::number("memory"),
+    ];
+    let (mut rows, mut jobs) = (Vec::new(), Vec::new());
     for part in &parts {
         let sum = |of: fn(&Needs) -> f64| part.runs.iter().map(|(_, needs)| of(needs)).sum::<f64>() / 3600.0;
         let memory = part.runs.iter().map(|(_, needs)| needs.memory_mib).fold(0.0, f64::max);
-        writeln!(
-            text,
-            "{:<28} {:>5} {:>8.1} h {:>9.1} h {:>9.1} h {:>5.1} GB",
-            part.name,
-            part.runs.len(),
-            sum(|n| n.train_s),
-            sum(|n| n.eval_s),
-            sum(|n| n.decode_s),
-            memory * 1.048_576e-3
-        )?;
+        rows.push(vec![
+            part.name.clone(),
+            part.runs.len().to_string(),
+            format!("{:.1} h", sum(|n| n.train_s)),
+            format!("{:.1} h", sum(|n| n.eval_s)),
+            format!("{:.1} h", sum(|n| n.decode_s)),
+            format!("{:.1} GB", memory * 1.048_576e-3),
+        ]);
         jobs.extend(part.jobs(jobs.len()));
     }
+    let (table, mut text) = (listing(&columns, rows, terminal_width()), String::new());
     let all: f64 = jobs.iter().map(|job| job.seconds).sum();
     writeln!(
         text,
@@ -109,7 +113,7 @@ fn paper(args: &PlanArgs, profile: &DeviceProfile) -> Result<String> {
     )?;
     text += &storage(&parts, args.nodes);
     text += &assumptions(profile, &sizes, &parts);
-    Ok(text)
+    Ok(table + &wrapped(&text, terminal_width()))
 }
 
 /// The runs of a preset that stand in a row of the paper; none without such runs.
@@ -257,28 +261,25 @@ fn check(profile: &DeviceProfile, store: &Store) -> Result<String> {
         "{}: no finished run that trained",
         store.dir().display()
     );
-    let mut text = format!(
-        "{:<16} {:>5} {:>22} {:>9} {:>9}\n",
-        "method", "runs", "predicted / measured", "least", "most"
-    );
-    for (method, mut ratios) in ratios {
+    let columns = [
+        Column::text("method"),
+        Column::number("runs"),
+        Column::number("predicted / measured"),
+        Column::number("least"),
+        Column::number("most"),
+    ];
+    let row = |(method, mut ratios): (String, Vec<f64>)| {
         ratios.sort_by(f64::total_cmp);
-        let (median, last) = (ratios[ratios.len() / 2], ratios.len() - 1);
-        writeln!(
-            text,
-            "{method:<16} {:>5} {median:>22.2} {:>9.2} {:>9.2}",
-            ratios.len(),
-            ratios[0],
-            ratios[last]
-        )?;
-    }
+        let shown = [ratios.len() / 2, 0, ratios.len() - 1].map(|at| format!("{:.2}", ratios[at]));
+        [method, ratios.len().to_string()].into_iter().chain(shown).collect()
+    };
+    let table = listing(&columns, ratios.into_iter().map(row), terminal_width());
     let off = (predicted_all / measured_all - 1.0) * 100.0;
-    writeln!(
-        text,
-        "\nTraining took {measured_all:.0} s and is predicted to take {predicted_all:.0} s by {}: {off:+.0} %.",
+    let said = format!(
+        "\nTraining took {measured_all:.0} s and is predicted to take {predicted_all:.0} s by {}: {off:+.0} %.\n",
         profile.device
-    )?;
-    Ok(text)
+    );
+    Ok(table + &wrapped(&said, terminal_width()))
 }
 
 /// Predicted and measured seconds of training of a record; none where nothing was trained.

@@ -6,6 +6,7 @@ use crate::inputs::environment;
 use crate::tools::bench::products::step_gflop;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::{Row, Target};
 use lora_core::device::{self, synchronize};
 use lora_core::generate::{Flavour, GenerationSettings, Generator, Strategy};
@@ -181,6 +182,12 @@ pub fn measure(args: &DeviceArgs) -> Result<String> {
     let (threads, device) = args.compute.start()?;
     let dtype = args.compute.dtype;
     let bench = Bench { device, dtype };
+    let rates = args.widths.len() * (KINDS.len() * args.tokens.len() + ROWS.len());
+    let bar = ProgressBar::new(1 + rates as u64).with_style(ProgressStyle::with_template(
+        "{wide_bar} {pos}/{len} rates, {eta} left  {msg}",
+    )?);
+    bar.set_message("AdamW");
+    bar.tick();
     let mut profile = DeviceProfile {
         device: match device {
             Device::Cpu => environment::host().cpu,
@@ -193,17 +200,21 @@ pub fn measure(args: &DeviceArgs) -> Result<String> {
         steps: Vec::new(),
         decoding: Vec::new(),
     };
+    bar.inc(1);
     for &width in &args.widths {
-        for (decoder, full) in [(false, false), (false, true), (true, false), (true, true)] {
+        bar.set_message(format!("width {width}"));
+        for (decoder, full) in KINDS {
             for &tokens in &args.tokens {
                 profile.steps.push(bench.step(decoder, full, width, tokens)?);
+                bar.inc(1);
             }
         }
-        for rows in [10, 160] {
+        for rows in ROWS {
             profile.decoding.push(bench.decoding(width, rows)?);
+            bar.inc(1);
         }
-        tracing::info!("width {width} is measured");
     }
+    bar.finish_and_clear();
     support::write_atomic(&args.out, serde_json::to_string_pretty(&profile)?.as_bytes())?;
     Ok(format!(
         "{}: {} rates of steps and {} of generation, in {}\n",
@@ -219,6 +230,12 @@ struct Bench {
     device: Device,
     dtype: Dtype,
 }
+
+/// What trains at each width: whether it is a decoder, and whether all weights are trained.
+const KINDS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+/// Rows that are generated at once.
+const ROWS: [usize; 2] = [10, 160];
 
 /// Blocks of the measured models.
 const BLOCKS: i64 = 2;

@@ -200,8 +200,7 @@ fn read(name: &str, path: Option<&Path>) -> Result<PretrainConfig> {
         Some(path) => (path.display().to_string(), crate::config::read_file(path)?),
         None => {
             let Some((name, text)) = CONFIGS.iter().find(|(known, _)| *known == name) else {
-                let known: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();
-                bail!("unknown model `{name}`; known: {}", known.join(", "));
+                bail!(support::unknown("model", name, CONFIGS.iter().map(|(known, _)| *known)));
             };
             (format!("embedded/{name}.yaml"), (*text).to_string())
         }

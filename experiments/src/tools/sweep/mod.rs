@@ -8,6 +8,7 @@ use crate::launch::slurm;
 use crate::launch::sweep::{Info, PlannedRun, Sweep};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
+use results::listing::{Column, listing, terminal_width, wrapped};
 use state::{RunState, State};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -108,7 +109,9 @@ fn status(sweep: &Sweep, json: bool) -> Result<String> {
         count(State::Failed),
         count(State::Waiting)
     );
-    text += &states.iter().map(RunState::line).collect::<String>();
+    let columns = ["", "", "", ""].map(Column::text);
+    text = wrapped(&text, terminal_width());
+    text += &listing(&columns, states.iter().map(RunState::cells), terminal_width());
     Ok(text)
 }
 
@@ -129,7 +132,14 @@ fn queue(info: &Info) -> String {
 }
 
 fn cancel(sweep: &Sweep) -> Result<String> {
-    let info = sweep.info()?;
+    let (info, states) = (sweep.info()?, state::of(sweep)?);
+    let ended = |run: &RunState| matches!(run.state, State::Done | State::Failed);
+    if states.iter().all(ended) {
+        return Ok(format!(
+            "sweep {}: all of its runs have ended, so that there is nothing to stop\n",
+            sweep.name()
+        ));
+    }
     sweep.cancel()?;
     if info.launcher == Launcher::Slurm {
         slurm::cancel(&info.jobs)?;
@@ -192,7 +202,9 @@ fn logs(sweep: &Sweep, word: &str) -> Result<String> {
         }
     }
     let state = state::of(sweep)?.into_iter().find(|state| state.run.id == run.id);
-    text += &state.map(|state| state.line()).unwrap_or_default();
+    text += &state
+        .map(|state| state.cells().join("  ").trim_end().to_owned() + "\n")
+        .unwrap_or_default();
     Ok(text)
 }
 

@@ -93,8 +93,8 @@ pub fn of(sweep: &Sweep) -> Result<Vec<RunState>> {
 }
 
 impl RunState {
-    /// One line about it.
-    pub fn line(&self) -> String {
+    /// Its state, id, title, and what more is known of it.
+    pub fn cells(&self) -> Vec<String> {
         let more = match (self.state, &self.holder) {
             (State::Done, _) => String::new(),
             (State::Failed, _) => self.error.clone().unwrap_or_default(),
@@ -112,8 +112,7 @@ impl RunState {
             (_, None) => String::new(),
         };
         let state = format!("{:?}", self.state).to_lowercase();
-        let line = format!("  {state:<8} {} {:<36} {more}", self.run.id, self.run.title);
-        line.trim_end().to_owned() + "\n"
+        vec![state, self.run.id.clone(), self.run.title.clone(), more]
     }
 }
 
