@@ -158,6 +158,10 @@ fn workers_compute_what_one_process_computes() {
             "{status}"
         );
     }
+    let cancelled = text(&place.lora("workers-2", &["sweep", "cancel"]));
+    assert!(cancelled.contains("nothing to stop"), "{cancelled}");
+    let status = text(&place.lora("workers-2", &["sweep", "status"]));
+    assert!(!status.contains("it was cancelled"), "{status}");
     // The table of what is done already needs no worker.
     let again = [&QUICK[..], &["--launcher", "processes"]].concat();
     let again = place.glue("workers-2", &again).output().unwrap();

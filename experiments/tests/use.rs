@@ -116,6 +116,21 @@ fn an_adapter_answers_alike_in_pefts_form() {
 }
 
 #[test]
+fn each_line_of_standard_input_gets_an_answer() {
+    let (world, adapter, _) = trained();
+    world.write("texts", "the cat sees\ta dog\n\nthe tree\n");
+    let args = ["predict", "--adapter", &adapter, "--base", "model", "--tsv"];
+    let mut asked = command(env!("CARGO_BIN_EXE_lora"), &args, world.dir.path());
+    asked.stdin(std::fs::File::open(world.path("texts")).unwrap());
+    let output = asked.output().unwrap();
+    let lines: Vec<String> = done(&output).lines().map(String::from).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[2].starts_with("\t\t") && lines[3].starts_with("the tree\t\t"), "{lines:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("2 texts came alone"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_answered_is_refused() {
     let (world, adapter, _) = trained();
     let base = ["--adapter", &adapter, "--base", "model"];

@@ -219,3 +219,24 @@ mod by_mpi {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_of_several_ranks_need_mpi_and_a_cpu() {
+        let of = |ranks: usize, device: &str| {
+            let slurm = serde_yaml::from_str(&format!("{{ranks: {ranks}}}")).unwrap();
+            refuse_ranks(&slurm, device).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(1, "auto"), Ok(()));
+        let refused = of(2, "cuda").unwrap_err();
+        if cfg!(feature = "mpi") {
+            assert_eq!(of(2, "cpu"), Ok(()));
+            assert!(refused.contains("say --device cpu"), "{refused}");
+        } else {
+            assert!(refused.contains("built without MPI"), "{refused}");
+        }
+    }
+}

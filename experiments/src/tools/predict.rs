@@ -209,6 +209,7 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
         eprintln!("warning: {warning}");
     }
     let outputs = answerer.outputs(&examples)?;
+    let paired = examples.iter().any(|example| example.second.is_some());
     let mut text = String::new();
     for (number, (example, output)) in examples.iter().zip(&outputs).enumerate() {
         let answer = Answer::of(output, &answerer.labels)?;
@@ -216,9 +217,9 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
             writeln!(text, "{}", answer.json(example))?;
         } else if args.tsv {
             if number == 0 {
-                writeln!(text, "{}", answer.header(example))?;
+                writeln!(text, "{}", answer.header(paired))?;
             }
-            writeln!(text, "{}", answer.tsv(example))?;
+            writeln!(text, "{}", answer.tsv(example, paired))?;
         } else {
             writeln!(text, "{}", answer.line(example))?;
         }
@@ -332,9 +333,10 @@ impl Answer {
         Value::Object(object)
     }
 
-    fn header(&self, example: &Example) -> String {
+    /// The names of the columns; pairs, among which single texts may be, have one more.
+    fn header(&self, paired: bool) -> String {
         let mut columns = vec!["text".to_owned()];
-        columns.extend(example.second.is_some().then(|| "text_pair".to_owned()));
+        columns.extend(paired.then(|| "text_pair".to_owned()));
         match self {
             Answer::Score(_) => columns.push("score".into()),
             Answer::Class { all, .. } => {
@@ -345,10 +347,10 @@ impl Answer {
         columns.join("\t")
     }
 
-    fn tsv(&self, example: &Example) -> String {
+    fn tsv(&self, example: &Example, paired: bool) -> String {
         let plain = |text: &str| text.replace(['\t', '\n', '\r'], " ");
         let mut cells = vec![plain(&example.first)];
-        cells.extend(example.second.as_deref().map(plain));
+        cells.extend(paired.then(|| plain(example.second.as_deref().unwrap_or_default())));
         match self {
             Answer::Score(score) => cells.push(score.to_string()),
             Answer::Class { best, all } => {
@@ -457,14 +459,15 @@ mod tests {
         );
         let p = object["probabilities"]["yes"].as_f64().unwrap();
         assert!((p - 1.0 / (1.0 + (-1.0f64).exp())).abs() < 1e-12, "{p}");
-        assert_eq!(answer.header(&example("a\tb")), "text\ttext_pair\tlabel\tp(no)\tp(yes)");
+        assert_eq!(answer.header(true), "text\ttext_pair\tlabel\tp(no)\tp(yes)");
         assert!(
             Answer::of(&[0.0, 1.0, -1.0], &[])
                 .unwrap()
                 .line(&example("a"))
                 .starts_with("LABEL_1")
         );
-        assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b")), "a b\t2.5");
+        assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), false), "a b\t2.5");
+        assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), true), "a b\t\t2.5");
         assert!(Answer::of(&[f32::NAN, 0.0], &[]).is_err());
     }
 

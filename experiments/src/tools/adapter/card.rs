@@ -148,3 +148,48 @@ impl<'a> Card<'a> {
 pub fn write(dir: &Path, card: &Card) -> Result<()> {
     support::write_atomic(dir.join("README.md"), card.text().as_bytes()).context("writing the model card")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::adapter::stored::BaseName;
+
+    #[test]
+    fn python_finds_the_base_of_an_embedded_model() {
+        let about = AdapterInfo {
+            version: 1,
+            base: BaseName {
+                name: "embedded:roberta".into(),
+                revision: None,
+                weights_sha256: None,
+                config_sha256: None,
+                tokenizer_sha256: None,
+            },
+            method: serde_yaml::Value::Null,
+            labels: Vec::new(),
+            fresh_head: false,
+            task: None,
+            data: None,
+            score: None,
+            origin: String::new(),
+            command: String::new(),
+        };
+        let usage = |base: &str| {
+            let card = Card {
+                about: &about,
+                base: base.into(),
+                peft: true,
+                model_type: "roberta",
+                classifier: false,
+                export: "",
+            };
+            card.usage()
+        };
+        let inside = usage("embedded:roberta");
+        assert!(inside.contains("from_pretrained(\"experiments/embedded/roberta\")"), "{inside}");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded/roberta/config.json");
+        assert!(root.is_file(), "the folder that the card names has no model");
+        let hub = usage("OWNER/NAME@abc");
+        assert!(hub.contains("from_pretrained(\"OWNER/NAME\")") && !hub.contains("sources"), "{hub}");
+    }
+}
