@@ -39,7 +39,10 @@ fn a_sweep_runs_each_method_that_has_the_setting() {
         shown.contains("Score by r") && shown.contains("r=1  ") && shown.contains("setting `r`: head"),
         "{shown}"
     );
-    assert!(shown.contains("out/figures/sweep-r.png"), "the plot is not named: {shown}");
+    assert!(
+        shown.contains("out/figures/sweep-r.png"),
+        "the plot is not named: {shown}"
+    );
     for file in [
         "tables/sweep-r.csv",
         "tables/sweep-r.md",

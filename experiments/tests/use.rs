@@ -125,7 +125,10 @@ fn each_line_of_standard_input_gets_an_answer() {
     let output = asked.output().unwrap();
     let lines: Vec<String> = done(&output).lines().map(String::from).collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(lines[2].starts_with("\t\t") && lines[3].starts_with("the tree\t\t"), "{lines:?}");
+    assert!(
+        lines[2].starts_with("\t\t") && lines[3].starts_with("the tree\t\t"),
+        "{lines:?}"
+    );
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("2 texts came alone"), "{said}");
 }

@@ -467,7 +467,10 @@ mod tests {
                 .starts_with("LABEL_1")
         );
         assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), false), "a b\t2.5");
-        assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), true), "a b\t\t2.5");
+        assert_eq!(
+            Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), true),
+            "a b\t\t2.5"
+        );
         assert!(Answer::of(&[f32::NAN, 0.0], &[]).is_err());
     }
 

@@ -186,10 +186,16 @@ mod tests {
             card.usage()
         };
         let inside = usage("embedded:roberta");
-        assert!(inside.contains("from_pretrained(\"experiments/embedded/roberta\")"), "{inside}");
+        assert!(
+            inside.contains("from_pretrained(\"experiments/embedded/roberta\")"),
+            "{inside}"
+        );
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded/roberta/config.json");
         assert!(root.is_file(), "the folder that the card names has no model");
         let hub = usage("OWNER/NAME@abc");
-        assert!(hub.contains("from_pretrained(\"OWNER/NAME\")") && !hub.contains("sources"), "{hub}");
+        assert!(
+            hub.contains("from_pretrained(\"OWNER/NAME\")") && !hub.contains("sources"),
+            "{hub}"
+        );
     }
 }
