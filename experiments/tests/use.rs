@@ -4,7 +4,7 @@ mod world;
 
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use world::{World, command, refused, run, text};
 
 fn lora(world: &World, args: &[&str]) -> Output {
@@ -374,6 +374,30 @@ fn prompts_of_ones_own_are_trained_on_and_continued() {
         &["give one of the two"],
     );
     streams(&world, &adapter, done(&greedy).trim());
+    ends_with_its_reader(&world, &adapter);
+}
+
+/// A reader that has enough of the texts ends them without an error.
+fn ends_with_its_reader(world: &World, adapter: &str) {
+    let args = [
+        "generate",
+        "--adapter",
+        adapter,
+        "--beams",
+        "1",
+        "--max-new",
+        "2",
+        "--batch",
+        "1",
+        "a",
+        "b",
+    ];
+    let mut generate = command(env!("CARGO_BIN_EXE_lora"), &args, world.dir.path());
+    generate.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = generate.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
 }
 
 /// On a terminal the text of one context comes as it grows, and is the same.

@@ -21,7 +21,7 @@ use lora_core::generate::{GenerationSettings, Generator, Strategy};
 use lora_core::method;
 use lora_core::model::{self, Model};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use tch::Device;
 
@@ -175,16 +175,20 @@ impl Writer {
         let batch = generator.batch_size;
         for (contexts, prompts) in contexts.chunks(batch).zip(prompts.chunks(batch)) {
             let written = generator.generate(prompts, &mut |_| {})?;
+            let mut lines = String::new();
             for (context, generation) in contexts.iter().zip(written) {
                 let text = self.text(&generation.tokens)?;
-                if json {
-                    let row = json!({"context": context, "text": text, "score": generation.score});
-                    writeln!(out, "{row}")?;
-                } else {
-                    writeln!(out, "{text}")?;
-                }
+                lines += &match json {
+                    true => json!({"context": context, "text": text, "score": generation.score}).to_string(),
+                    false => text,
+                };
+                lines.push('\n');
             }
-            out.flush()?;
+            match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+                // A reader such as `head` has enough of it.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                done => done?,
+            }
         }
         Ok(String::new())
     }
