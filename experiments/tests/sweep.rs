@@ -35,14 +35,9 @@ fn a_sweep_runs_each_method_that_has_the_setting() {
     ];
     assert_eq!(found, expected.map(|(name, settings)| (name.into(), settings)).into());
     let shown = text(&output);
-    assert!(
-        shown.contains("Score by r") && shown.contains("r=1  ") && shown.contains("setting `r`: head"),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("out/figures/sweep-r.png"),
-        "the plot is not named: {shown}"
-    );
+    for said in ["Score by r", "r=1  ", "setting `r`: head", "out/figures/sweep-r.png"] {
+        assert!(shown.contains(said), "{said} is missing in {shown}");
+    }
     for file in [
         "tables/sweep-r.csv",
         "tables/sweep-r.md",
