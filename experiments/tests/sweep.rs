@@ -52,18 +52,35 @@ fn a_sweep_runs_each_method_that_has_the_setting() {
         "{}",
         text(&again)
     );
+}
 
-    let two = world.glue(&[
+#[test]
+fn each_of_two_sweeps_has_a_row_for_every_value_of_the_other() {
+    let world = World::new();
+    let output = world.glue(&[
         "--methods",
         "lora",
         "--sweep",
         "methods.lora.r=1,2",
         "--sweep",
         "train.lr=0.001,0.002",
-        "--dry-run",
     ]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(world.records("runs").len(), 4);
     for name in ["lora-r1-lr0.001", "lora-r2-lr0.002"] {
-        assert!(text(&two).contains(name), "{}", text(&two));
+        assert!(text(&output).contains(name), "{}", text(&output));
+    }
+    for (table, methods) in [
+        ("sweep-r", ["lora-lr0.001", "lora-lr0.002"]),
+        ("sweep-train-lr", ["lora-r1", "lora-r2"]),
+    ] {
+        let path = world.path(&format!("out/tables/{table}.csv"));
+        let rows = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for method in methods {
+            let row = rows.lines().find(|line| line.contains(&format!(",{method},")));
+            let row = row.unwrap_or_else(|| panic!("{table} has no {method}: {rows}"));
+            assert!(!row.ends_with(','), "a value is missing: {row}");
+        }
     }
 }
 
@@ -89,21 +106,21 @@ fn sweeps_without_effect_are_refused() {
 #[test]
 fn records_go_to_a_folder_of_one_s_own_and_the_end_says_what_comes_next() {
     let world = World::new();
-    let flags = "--model model --data data --tasks rte --methods head,lora --epochs 1 --device cpu --threads 1 --keep";
+    let flags = "--model model --data data --tasks rte --methods head,lora --seeds 1..3 --epochs 1 --device cpu --threads 1 --keep";
     let flags: Vec<&str> = flags.split(' ').collect();
     let output = run(env!("CARGO_BIN_EXE_glue"), &flags, world.dir.path());
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
     let own = world.path("results/own");
-    assert_eq!(std::fs::read_dir(own.join("runs")).unwrap().count(), 2, "{shown}");
+    assert_eq!(std::fs::read_dir(own.join("runs")).unwrap().count(), 6, "{shown}");
     assert_eq!(
         std::fs::read_dir(world.path("results")).unwrap().count(),
         1,
         "nothing beside own/"
     );
     for next in [
-        "Written: results/own/runs (2 records), results/own/tables",
-        "--bin figures\n",
+        "Written: results/own/runs (6 records), results/own/tables",
+        "debug/figures\n",
         "compare --baseline lora --results results/own",
         "export --results results/own --out runs.csv",
         "predict --adapter results/own/",

@@ -55,6 +55,20 @@ impl Asked {
     }
 }
 
+/// Gives the members of an earlier sweep the names under which they run: `renamed` has old and new ones, and what the method is
+/// called beside others. Those without a new name do not run.
+fn rename(members: &mut Vec<Swept>, renamed: &[[String; 3]]) {
+    let again = members.iter().flat_map(|member| {
+        let own = renamed.iter().filter(|[old, ..]| *old == member.name);
+        own.map(|[_, new, suffix]| Swept {
+            name: new.clone(),
+            method: format!("{}{suffix}", member.method),
+            value: member.value.clone(),
+        })
+    });
+    *members = again.collect();
+}
+
 impl ExperimentConfig {
     /// Replaces each method that has the setting by one method a value, named `lora-r4`, and leaves out the others.
     ///
@@ -69,6 +83,7 @@ impl ExperimentConfig {
         };
         let mut methods = Mapping::new();
         let mut refusal = None;
+        let mut renamed = Vec::new();
         for (name, entry) in std::mem::take(&mut self.methods) {
             let name = name.as_str().context("a method's name must be text")?.to_owned();
             if let Err(lacks) = self.takes(&asked, &name)? {
@@ -88,6 +103,7 @@ impl ExperimentConfig {
                 let name_of_layer = format!("--sweep {text}");
                 let layer = Layer::of_method(name_of_layer, &new, &asked.key, value.clone());
                 self.layers.0.push(layer);
+                renamed.push([name.clone(), new.clone(), format!("-{last}{shown}")]);
                 by.members.push(Swept {
                     name: new,
                     method: name.clone(),
@@ -104,6 +120,9 @@ impl ExperimentConfig {
             );
         }
         self.methods = methods;
+        for earlier in &mut self.sweeps {
+            rename(&mut earlier.members, &renamed);
+        }
         self.sweeps.push(by);
         Ok(())
     }

@@ -44,6 +44,8 @@ pub fn script(sweep: &Sweep, info: &Info, config: &SlurmConfig) -> Result<String
     }
     text += "\n# SIGTERM (scancel, preemption) and SIGUSR1 (the time limit is near) make the worker write its checkpoint and end;\n";
     text += "# after SIGUSR1 it has Slurm queue it again.\n";
+    text += "# Before the worker is there to hear SIGUSR1, the shell does.\n";
+    text += "trap 'scontrol requeue \"$SLURM_JOB_ID\"; exit 1' USR1\n";
     for line in &config.setup {
         text += &format!("{line}\n");
     }

@@ -40,7 +40,9 @@ pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> Str
     let methods: BTreeSet<&str> = runs.iter().map(|run| run.config.method_name.as_str()).collect();
     let usual = ["full", "lora"].into_iter().find(|method| methods.contains(method));
     let baseline = usual.or_else(|| methods.first().copied());
-    if let Some(baseline) = baseline.filter(|_| methods.len() > 1) {
+    // Fewer seeds give no verdict.
+    let seeds: BTreeSet<u64> = runs.iter().map(|run| run.config.seed).collect();
+    if let Some(baseline) = baseline.filter(|_| methods.len() > 1 && seeds.len() >= results::verdict::FEWEST) {
         let rest = format!(" compare --baseline {baseline} --results {shown}");
         text += &next("To compare the methods by a paired test", &program("results", &rest));
     }
@@ -76,22 +78,30 @@ fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) ->
     }
 }
 
+/// The program of that name beside this one in a target folder; elsewhere programs are found by their names.
+fn beside(name: &str) -> String {
+    let exe = std::env::current_exe().ok();
+    let built = exe.as_deref().and_then(Path::parent);
+    let built = built.filter(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+    let path = built.map(|folder| folder.join(name).display().to_string());
+    let quoted = path.and_then(|path| shlex::try_quote(&path).ok().map(String::from));
+    quoted.unwrap_or_else(|| name.to_owned())
+}
+
 fn next(what: &str, command: &str) -> String {
     format!("{what}:\n  {command}\n")
 }
 
-/// A program and its arguments as this one was called: through cargo from the sources, or by its name.
+/// A program and its arguments as this one was called: through cargo, from the folder in which cargo put it, or by its name.
 fn program(name: &str, rest: &str) -> String {
-    let by_cargo = std::env::current_exe().is_ok_and(|exe| {
-        let parent = exe.parent().and_then(Path::file_name);
-        parent.is_some_and(|dir| dir == "debug" || dir == "release")
-    });
+    // `cargo run` sets it for the program.
+    let by_cargo = std::env::var_os("CARGO_PKG_NAME").is_some();
     let cargo = match name {
         "results" => "cargo run -p results".to_owned(),
         _ => format!("cargo run -p experiments --bin {name}"),
     };
     match (by_cargo, rest) {
-        (false, rest) => format!("{name}{rest}"),
+        (false, rest) => format!("{}{rest}", beside(name)),
         (true, "") => cargo,
         (true, rest) => format!("{cargo} --{rest}"),
     }

@@ -97,7 +97,10 @@ fn status(sweep: &Sweep, json: bool) -> Result<String> {
         info.started
     );
     if sweep.is_cancelled() {
-        text += "it was cancelled; `lora sweep retry` resumes it\n";
+        text += &format!(
+            "it was cancelled; `lora sweep retry --out {}` resumes it\n",
+            shown(sweep.out())
+        );
     }
     text += &queue(&info);
     let count = |state: State| states.iter().filter(|run| run.state == state).count();
@@ -131,6 +134,12 @@ fn queue(info: &Info) -> String {
     }
 }
 
+/// A folder as a word of a shell.
+fn shown(folder: &Path) -> String {
+    let text = folder.to_string_lossy();
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Into::into)
+}
+
 fn cancel(sweep: &Sweep) -> Result<String> {
     let (info, states) = (sweep.info()?, state::of(sweep)?);
     let ended = |run: &RunState| matches!(run.state, State::Done | State::Failed);
@@ -145,8 +154,9 @@ fn cancel(sweep: &Sweep) -> Result<String> {
         slurm::cancel(&info.jobs)?;
     }
     Ok(format!(
-        "sweep {}: its workers stop after a checkpoint; `lora sweep retry` resumes it\n",
-        sweep.name()
+        "sweep {}: its workers stop after a checkpoint; `lora sweep retry --out {}` resumes it\n",
+        sweep.name(),
+        shown(sweep.out())
     ))
 }
 
