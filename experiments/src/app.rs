@@ -347,7 +347,7 @@ impl Cli {
         };
         let (outcome, _) = self.outcome(resolved, Some(&worker.sharing()), &mut compute, &mut emit)?;
         if signals.time_is_up() && outcome.interrupted {
-            worker::requeue()?;
+            worker::requeue(&signals)?;
         }
         Ok(match (outcome.interrupted, worker.launcher) {
             (true, _) => ExitCode::from(INTERRUPTED as u8),

@@ -29,6 +29,14 @@ impl Signals {
     pub fn time_is_up(&self) -> bool {
         self.warning.load(Ordering::Relaxed)
     }
+
+    /// Waits for SIGTERM, `most` at the longest.
+    pub fn wait_for_term(&self, most: Duration) {
+        let since = Instant::now();
+        while !self.term.load(Ordering::Relaxed) && since.elapsed() < most {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 /// Sets `stop` at SIGTERM or SIGUSR1, and when `sweep` is cancelled.

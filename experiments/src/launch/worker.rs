@@ -1,6 +1,7 @@
 //! One worker of a sweep.
 
 use crate::launch::args::Launcher;
+use crate::launch::stop::Signals;
 use crate::launch::sweep::Sweep;
 use crate::runner::sharing::Sharing;
 use anyhow::{Context, Result};
@@ -53,11 +54,15 @@ impl Worker {
 /// warning before a time limit that is of use.
 const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
 
-/// Asks Slurm to queue this job again, which ends it.
+/// How long Slurm may take to end a job that it queues again.
+const END: Duration = Duration::from_secs(30);
+
+/// Asks Slurm to queue this job again, and waits for the end that it makes of it: the end of a process that has left by itself may
+/// reach a busy controller after the next start, and be taken for that of the job.
 ///
 /// # Errors
 /// `scontrol` is missing, or refuses whenever it is asked.
-pub fn requeue() -> Result<()> {
+pub fn requeue(signals: &Signals) -> Result<()> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else {
         return Ok(());
     };
@@ -67,7 +72,9 @@ pub fn requeue() -> Result<()> {
         let said = String::from_utf8_lossy(&output.stderr);
         anyhow::ensure!(output.status.success(), "`scontrol requeue {job}`: {}", said.trim());
         Ok(())
-    })
+    })?;
+    signals.wait_for_term(END);
+    Ok(())
 }
 
 /// Asks once and, until there is no error, again after each of `waits`.
