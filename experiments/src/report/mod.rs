@@ -56,8 +56,7 @@ impl Report {
         let tables = tables::of(experiment, &store, outcome.preset.as_deref(), ids);
         let swept = tables::swept(&store, &runs, &outcome.sweeps)?;
         if outcome.interrupted {
-            // `cargo run` sets it for the program.
-            let by_cargo = std::env::var_os("CARGO_PKG_NAME").is_some();
+            let by_cargo = resume_command::by_cargo();
             let tables = tables.unwrap_or_else(|error| {
                 tracing::warn!("no table: {}", support::printable(format!("{error:#}")));
                 Vec::new()

@@ -2,6 +2,7 @@
 
 use crate::experiment::Experiment;
 use crate::plan::planned::Planned;
+use crate::report::resume_command;
 use crate::task::run_paths::RunPaths;
 use results::Store;
 use std::collections::BTreeSet;
@@ -94,8 +95,7 @@ fn next(what: &str, command: &str) -> String {
 
 /// A program and its arguments as this one was called: through cargo, from the folder in which cargo put it, or by its name.
 fn program(name: &str, rest: &str) -> String {
-    // `cargo run` sets it for the program.
-    let by_cargo = std::env::var_os("CARGO_PKG_NAME").is_some();
+    let by_cargo = resume_command::by_cargo();
     let cargo = match name {
         "results" => "cargo run -p results".to_owned(),
         _ => format!("cargo run -p experiments --bin {name}"),

@@ -33,6 +33,11 @@ pub fn command(words: impl Iterator<Item = OsString>, resume: bool, by_cargo: bo
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
+/// Whether `cargo run` started this program.
+pub fn by_cargo() -> bool {
+    std::env::var_os("CARGO_PKG_NAME").is_some()
+}
+
 /// How cargo starts the program at this path of its target folder.
 fn cargo_run(program: &Path) -> Vec<String> {
     let release = program.parent().is_some_and(|folder| folder.ends_with("release"));
