@@ -32,6 +32,7 @@ Ctrl-C writes a checkpoint, prints the table so far and the command that resumes
             ("quick", include_str!("../../configs/quick.yaml")),
             ("minilm", include_str!("../../configs/minilm.yaml")),
             ("fair", include_str!("../../configs/fair.yaml")),
+            ("minilm-fair", include_str!("../../configs/minilm-fair.yaml")),
             ("roberta-base", include_str!("../../configs/roberta-base.yaml")),
             ("roberta-large", include_str!("../../configs/roberta-large.yaml")),
             (
