@@ -120,10 +120,7 @@ fn known<'a>(stored: &'a Selection, name: &str) -> Result<&'a str> {
     let found = sweep::finished(stored).find(|run| run.method == name || run.shown_method() == name);
     found.map(RunRecord::shown_method).ok_or_else(|| {
         let all: BTreeSet<&str> = sweep::finished(stored).map(RunRecord::shown_method).collect();
-        Error::UnknownName {
-            name: name.to_owned(),
-            known: all.into_iter().collect::<Vec<_>>().join(", "),
-        }
+        Error::UnknownName(support::unknown("method", name, all))
     })
 }
 
@@ -189,49 +186,64 @@ fn verdict(one: &Difference) -> String {
     };
     match (one.seeds.len(), one.p_holm) {
         (0, _) => "no seed in common".to_owned(),
-        (n, _) if n < FEWEST => format!("not shown: n = {n}"),
-        (_, None) if one.difference == 0.0 => "the same for every seed".to_owned(),
-        (n, None) => format!("{better} by the same for all {n} seeds: no test"),
+        (n, _) if n < FEWEST => "too few seeds".to_owned(),
+        (_, None) if one.difference == 0.0 => "always equal".to_owned(),
+        (_, None) => format!("no test: {better} by the same for every seed"),
         (_, Some(p)) if p < LEVEL => format!("{better} is better"),
-        (_, Some(_)) => "no difference shown".to_owned(),
+        (_, Some(_)) => "not shown".to_owned(),
     }
 }
 
-/// Table of the differences. Where runs of several kinds (presets, labels) are among them, a first column says which each row is of.
+/// Where runs stand: preset, label and model.
+type Kind<'a> = (&'a Option<String>, &'a str, &'a str);
+
+fn kind(one: &Difference) -> Kind<'_> {
+    (&one.preset, &one.label, &one.model)
+}
+
+/// Table of the differences from one baseline. Where runs of several models, presets or labels are among them, a first column says
+/// which each row is of.
 #[must_use]
 pub fn table(all: &[Difference]) -> Table {
-    let kinds: BTreeSet<(&Option<String>, &String)> = all.iter().map(|one| (&one.preset, &one.label)).collect();
-    let kinds: Vec<_> = kinds.into_iter().collect();
+    let kinds: BTreeSet<Kind> = all.iter().map(kind).collect();
+    let kinds: Vec<Kind> = kinds.into_iter().collect();
     let several = kinds.len() > 1;
     let row = |one: &Difference| {
-        let kind = kinds.iter().position(|kind| *kind == (&one.preset, &one.label));
-        let kind = kind.filter(|_| several).map(|at| Cell::Text(lettered(at)));
+        let at = kinds.iter().position(|own| *own == kind(one));
+        let letter = at.filter(|_| several).map(|at| Cell::Text(lettered(at)));
         TableRow {
             kind: RowKind::Ours,
-            cells: kind.into_iter().chain(cells(one)).collect(),
+            cells: letter.into_iter().chain(cells(one)).collect(),
         }
     };
+    let baseline = all.first().map_or("baseline", |one| &one.baseline);
     let header = [
-        "Model", "Task", "Methods", "Seeds", "Baseline", "Method", "Mean", "SD", "p", "Holm", "Verdict",
+        "Task", "Method", "n", baseline, "Method's", "Diff", "SD", "p", "Holm", "Verdict",
     ];
     let header = several.then_some("Runs").into_iter().chain(header);
-    let runs = kinds.iter().enumerate().map(|(at, (_, label))| match several {
-        true => format!("Runs {}: {label}.", lettered(at)),
-        false => format!("Runs: {label}."),
-    });
-    let mut notes: Vec<String> = runs.collect();
-    notes.extend([
-        "Baseline and method: means over the seeds that both have, which a paired test is about; the tables show medians.".to_owned(),
+    let of = |at: usize| {
+        if several {
+            format!(" {}", lettered(at))
+        } else {
+            String::new()
+        }
+    };
+    let runs = kinds.iter().enumerate();
+    let mut notes: Vec<String> = runs
+        .map(|(at, (_, label, model))| format!("Runs{}: {model}; {label}.", of(at)))
+        .collect();
+    notes.push(format!(
+        "Diff: the method's minus {baseline}'s, in per cent; {}. All means are over the n seeds that both have; other tables may \
+         show medians.",
+        metrics(all)
+    ));
+    notes.push(
         "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
-    ]);
-    if all.iter().any(|one| (FEWEST..FEW).contains(&one.seeds.len())) {
-        notes.push(format!(
-            "Verdict: fewer than {FEW} seeds are few, so that only large differences can show."
-        ));
-    }
+    );
+    notes.push(in_words(all));
     Table {
         name: "compare".to_owned(),
-        title: "Differences seed by seed, in per cent".to_owned(),
+        title: format!("Differences from {baseline}, seed by seed"),
         header: header.map(String::from).collect(),
         rows: all.iter().map(row).collect(),
         notes,
@@ -240,12 +252,39 @@ pub fn table(all: &[Difference]) -> Table {
     }
 }
 
-fn cells(one: &Difference) -> [Cell; 11] {
+/// The metric of each task.
+fn metrics(all: &[Difference]) -> String {
+    let mut tasks: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for one in all {
+        let metric = one.metric.rsplit('/').next().unwrap_or(&one.metric);
+        tasks.entry(metric).or_default().insert(&one.task);
+    }
+    let phrase = |(metric, tasks): (&&str, &BTreeSet<&str>)| {
+        let tasks: Vec<&str> = tasks.iter().copied().collect();
+        format!("{metric} for {}", tasks.join(", "))
+    };
+    tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
+}
+
+/// What the verdicts mean.
+fn in_words(all: &[Difference]) -> String {
+    let few = all.iter().any(|one| (FEWEST..FEW).contains(&one.seeds.len()));
+    let few = if few {
+        format!(" With fewer than {FEW} seeds only large differences can show.")
+    } else {
+        String::new()
+    };
+    format!(
+        "Verdict: `is better` where Holm's p is below {LEVEL}, else no difference is shown, which does not show that there is \
+         none; with fewer than {FEWEST} seeds nothing is tested.{few}"
+    )
+}
+
+fn cells(one: &Difference) -> [Cell; 10] {
     let number = |value: Option<f64>, decimals| Cell::plain(value.filter(|value| value.is_finite()), decimals);
     [
-        Cell::Text(one.model.clone()),
         Cell::Text(one.task.clone()),
-        Cell::Text(format!("{} - {}", one.method, one.baseline)),
+        Cell::Text(one.method.clone()),
         Cell::Count(one.seeds.len() as i64),
         number(Some(one.baseline_mean), 1),
         number(Some(one.method_mean), 1),
@@ -298,37 +337,38 @@ mod tests {
             verdict(&all[0])
         };
         assert_eq!(said(&[]), "no seed in common");
-        assert_eq!(said(&[(1, 1.0, 2.0)]), "not shown: n = 1");
-        assert_eq!(said(&[(1, 1.0, 2.0), (2, 1.0, 2.5)]), "not shown: n = 2");
+        assert_eq!(said(&[(1, 1.0, 2.0)]), "too few seeds");
+        assert_eq!(said(&[(1, 1.0, 2.0), (2, 1.0, 2.5)]), "too few seeds");
         assert_eq!(
             said(&[(1, 1.0, 2.0), (2, 1.0, 2.0), (3, 1.5, 2.5)]),
-            "b by the same for all 3 seeds: no test"
+            "no test: b by the same for every seed"
         );
         let three = [(1, 1.0, 2.0), (2, 1.0, 1.5), (3, 1.0, 0.9)];
-        assert_eq!(said(&three), "no difference shown");
+        assert_eq!(said(&three), "not shown");
         let notes = |pairs: &[(u64, f64, f64)]| table(&[difference(pairs)]).notes.join(" ");
-        assert!(notes(&three).contains("fewer than 5 seeds are few"));
+        assert!(notes(&three).contains("fewer than 5 seeds only large"));
         let five = [three, [(4, 1.0, 1.2), (5, 2.0, 1.9), (6, 1.0, 1.1)]].concat();
-        assert!(!notes(&five).contains("are few"));
+        assert!(!notes(&five).contains("fewer than 5"));
     }
 
     #[test]
     fn rows_of_several_kinds_of_runs_say_which_they_are_of() {
         let of = |label: &str| Difference {
             label: label.into(),
+            model: "m".into(),
             ..difference(&[(1, 1.0, 2.0)])
         };
         let one = table(&[of("real data"), of("real data")]);
-        assert_eq!(one.header[0], "Model");
-        assert_eq!(one.notes[0], "Runs: real data.");
+        assert_eq!(one.header[0], "Task");
+        assert_eq!(one.notes[0], "Runs: m; real data.");
         let two = table(&[of("real data"), of("generated"), of("real data")]);
-        assert_eq!(two.header[..2], ["Runs", "Model"]);
+        assert_eq!(two.header[..2], ["Runs", "Task"]);
         let first = |row: &TableRow| match &row.cells[0] {
             Cell::Text(text) => text.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(two.rows.iter().map(first).collect::<Vec<_>>(), ["b", "a", "b"]);
-        assert_eq!(two.notes[..2], ["Runs a: generated.", "Runs b: real data."]);
+        assert_eq!(two.notes[..2], ["Runs a: m; generated.", "Runs b: m; real data."]);
         assert!(two.rows.iter().all(|row| row.cells.len() == two.header.len()));
         assert_eq!([0, 25, 26, 53].map(lettered), ["a", "z", "a1", "b2"]);
     }

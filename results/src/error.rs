@@ -75,14 +75,9 @@ pub enum Error {
         /// The existing rows.
         known: String,
     },
-    /// An unknown name.
-    #[error("{name:?} is not known; known are {known}")]
-    UnknownName {
-        /// The requested name.
-        name: String,
-        /// The known names.
-        known: String,
-    },
+    /// An unknown name, in words (`support::unknown`).
+    #[error("{0}")]
+    UnknownName(String),
     /// Two runs between which a comparison cannot choose.
     #[error(
         "{method} was run twice on {task} with seed {seed}, in different settings ({ids}); narrow it down with --preset"

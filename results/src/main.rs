@@ -1,4 +1,4 @@
-//! `cargo run -p results`: comparisons, tables and figures of stored records.
+//! `cargo run --bin results`: comparisons, tables and figures of stored records.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use results::{Filter, Store, compare, export, number_blocks, publish, restate};
 enum Cli {
     /// Compares two methods, or all with one, over common seeds, with a paired test
     #[command(after_help = "Examples:
-  results compare lora full
+  results compare full lora
   results compare --baseline lora --model minilm-l6
   results compare lora bitfit --tasks mrpc,rte --json
 
@@ -116,7 +116,7 @@ fn check_page(page: &std::path::Path, write: bool) -> Result<String> {
         (false, _) => Ok(format!("{name}: every number is that of the records\n")),
         (true, true) => Ok(format!("{name}: numbers rewritten\n")),
         (true, false) => {
-            bail!("{name}: numbers differ from the records; to rewrite them: cargo run -p results -- readme --write")
+            bail!("{name}: numbers differ from the records; to rewrite them: cargo run --bin results -- readme --write")
         }
     }
 }

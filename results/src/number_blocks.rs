@@ -21,6 +21,14 @@ use crate::table::{Cell, Table, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
+/// What can stand for WHAT of DIR.
+const KINDS: [&str; 5] = [
+    "TABLE",
+    "TABLE without spreads",
+    "compare BASELINE METHOD MODEL",
+    "peer",
+    "answer",
+];
 /// Columns of a block.
 const WIDTH: usize = 100;
 /// Columns of sentences, which are not shown as they are wrapped.
@@ -78,12 +86,7 @@ fn block(what: &str, beside: &Path) -> Result<String> {
 }
 
 fn numbers(what: &str, beside: &Path) -> Result<String> {
-    let unknown = || {
-        Error::UnknownName {
-        name: what.to_owned(),
-        known: "TABLE of DIR, TABLE without spreads of DIR, compare BASELINE METHOD MODEL of DIR, peer of DIR, answer of DIR".into(),
-    }
-    };
+    let unknown = || Error::UnknownName(support::unknown("kind of numbers", what, KINDS));
     let (what, dir) = what.rsplit_once(" of ").ok_or_else(unknown)?;
     let named = dir;
     let dir = beside.join(dir);
@@ -111,7 +114,7 @@ fn numbers(what: &str, beside: &Path) -> Result<String> {
             };
             let stored = Store::existing(&dir)?.select(&filter)?;
             let found = compare::compare(&stored, baseline, &[method.to_owned()])?;
-            Ok(plain(&compare::table(&found), &["p: ", "Baseline", "Verdict"]))
+            Ok(plain(&compare::table(&found), &["Runs", "Diff", "p: ", "Verdict"]))
         }
         [name] | [name, "without", "spreads"] => {
             let store = Store::existing(&dir)?;

@@ -186,10 +186,8 @@ fn kind(name: &str) -> Result<&'static str> {
         let digits = known.trim_start_matches(char::is_alphabetic);
         plain == **known || plain == format!("{}{digits}", &known[..3])
     };
-    kinds().find(same).ok_or_else(|| Error::UnknownName {
-        name: name.to_owned(),
-        known: kinds().collect::<Vec<_>>().join(", "),
-    })
+    let unknown = || Error::UnknownName(support::unknown("table or figure", name, kinds()));
+    kinds().find(same).ok_or_else(unknown)
 }
 
 /// Names of all tables and figures.

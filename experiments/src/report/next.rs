@@ -6,7 +6,7 @@ use crate::report::resume_command;
 use crate::task::run_paths::RunPaths;
 use results::Store;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The paths and commands, one a line.
 pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> String {
@@ -79,14 +79,11 @@ fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) ->
     }
 }
 
-/// The program of that name beside this one in a target folder; elsewhere programs are found by their names.
-fn beside(name: &str) -> String {
-    let exe = std::env::current_exe().ok();
-    let built = exe.as_deref().and_then(Path::parent);
-    let built = built.filter(|folder| folder.ends_with("debug") || folder.ends_with("release"));
-    let path = built.map(|folder| folder.join(name).display().to_string());
-    let quoted = path.and_then(|path| shlex::try_quote(&path).ok().map(String::from));
-    quoted.unwrap_or_else(|| name.to_owned())
+/// The program of that name beside this one, where this one is in a target folder of cargo.
+fn beside(name: &str) -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    let built = exe.parent()?;
+    (built.ends_with("debug") || built.ends_with("release")).then(|| built.join(name))
 }
 
 fn next(what: &str, command: &str) -> String {
@@ -95,14 +92,13 @@ fn next(what: &str, command: &str) -> String {
 
 /// A program and its arguments as this one was called: through cargo, from the folder in which cargo put it, or by its name.
 fn program(name: &str, rest: &str) -> String {
-    let by_cargo = resume_command::by_cargo();
-    let cargo = match name {
-        "results" => "cargo run -p results".to_owned(),
-        _ => format!("cargo run -p experiments --bin {name}"),
-    };
-    match (by_cargo, rest) {
-        (false, rest) => format!("{}{rest}", beside(name)),
-        (true, "") => cargo,
-        (true, rest) => format!("{cargo} --{rest}"),
+    let built = beside(name);
+    if resume_command::by_cargo() {
+        let cargo = resume_command::cargo_run(&built.unwrap_or_else(|| name.into())).join(" ");
+        let words = format!("{cargo}{rest}");
+        return words.strip_suffix(" --").map(String::from).unwrap_or(words);
     }
+    let path = built.map_or_else(|| name.to_owned(), |path| path.display().to_string());
+    let quoted = shlex::try_quote(&path).map_or_else(|_| path.clone(), String::from);
+    format!("{quoted}{rest}")
 }

@@ -38,12 +38,16 @@ pub fn by_cargo() -> bool {
     std::env::var_os("CARGO_PKG_NAME").is_some()
 }
 
-/// How cargo starts the program at this path of its target folder.
-fn cargo_run(program: &Path) -> Vec<String> {
+/// How cargo starts the program at this path of its target folder; arguments may follow.
+///
+/// `results` is named without its package: with `-p results`, cargo would build the dependencies that it shares with the other
+/// programs again, since alone it asks for fewer of their features.
+pub fn cargo_run(program: &Path) -> Vec<String> {
     let release = program.parent().is_some_and(|folder| folder.ends_with("release"));
     let name = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let package: &[&str] = if name == "results" { &[] } else { &["-p", "experiments"] };
     let words = ["cargo", "run"].into_iter().chain(release.then_some("--release"));
-    let words = words.chain(["-p", "experiments", "--bin", &name, "--"]);
+    let words = words.chain(package.iter().copied()).chain(["--bin", &name, "--"]);
     words.map(String::from).collect()
 }
 
@@ -85,6 +89,10 @@ mod tests {
         assert_eq!(
             said("/w/target/release/text"),
             "cargo run --release -p experiments --bin text -- --jobs 2"
+        );
+        assert_eq!(
+            cargo_run(Path::new("target/debug/results")).join(" "),
+            "cargo run --bin results --"
         );
     }
 

@@ -37,13 +37,14 @@ impl Table {
         self.files()?.into_iter().map(write).collect()
     }
 
-    /// Plain text for a terminal of `width` columns. In tables that are too wide, spreads are printed below their values.
+    /// Plain text for a terminal of `width` columns. In tables that are too wide, columns stand closer; in those that still are,
+    /// spreads are printed below their values.
     #[must_use]
     pub fn terminal(&self, width: usize) -> String {
-        let mut body = self.terminal_body(" ", None);
-        if body.lines().any(|line| line.chars().count() > width) {
-            body = self.terminal_body("\n", Some(u16::try_from(width).unwrap_or(u16::MAX)));
-        }
+        let fits = |body: &String| body.lines().all(|line| line.chars().count() <= width);
+        let narrow = || self.terminal_body("\n", 0, Some(u16::try_from(width).unwrap_or(u16::MAX)));
+        let whole = |gap| Some(self.terminal_body(" ", gap, None)).filter(fits);
+        let body = whole(1).or_else(|| whole(0)).unwrap_or_else(narrow);
         let mut out = wrap(&self.title, width, "");
         out.push_str(body.trim_end());
         out.push('\n');
@@ -53,7 +54,8 @@ impl Table {
         out
     }
 
-    fn terminal_body(&self, break_at: &str, width: Option<u16>) -> String {
+    /// The rows with `gap` more blanks between columns than one; without a `width`, each is one line.
+    fn terminal_body(&self, break_at: &str, gap: u16, width: Option<u16>) -> String {
         let mut term = TermTable::new();
         term.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         match width {
@@ -78,7 +80,7 @@ impl Table {
             term.add_row(cells.map(|(i, parts)| aligned(parts.join(break_at), self.is_text(i))));
         }
         for column in term.column_iter_mut() {
-            column.set_padding((0, u16::from(width.is_none())));
+            column.set_padding((0, gap));
         }
         if let Some(width) = width {
             keep_words_whole(&mut term, usize::from(width));
