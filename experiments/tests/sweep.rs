@@ -101,6 +101,7 @@ fn sweeps_without_effect_are_refused() {
     refused(&glue("r=2,2"), &["named twice"]);
     refused(&glue("seeds=1,2"), &["`seeds` cannot be swept"]);
     refused(&glue("methods.dora.r=1,2"), &["none of the methods"]);
+    refused(&glue("lr=1,2"), &["did you mean `train.lr`?"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::estimator::Estimator;
 use crate::figure::{Axis, Content, Figure, Panel, Point, Series};
+use crate::methods;
 use crate::record::RunRecord;
 use crate::stem::slug;
 use crate::sweep;
@@ -123,8 +124,21 @@ impl BySetting {
         notes
     }
 
+    /// The kind whose look each method has.
+    fn looks<'a>(&'a self, used: &[&'a RunRecord]) -> BTreeMap<&'a str, &'a str> {
+        let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+        for run in used {
+            if let Some(member) = self.members.iter().find(|member| member.name == run.method) {
+                kinds.insert(&member.method, sweep::kind(run));
+            }
+        }
+        let looks = methods::looks_apart(&kinds.values().copied().collect::<Vec<_>>());
+        kinds.into_keys().zip(looks).collect()
+    }
+
     /// A panel a model and task, a line a method; the values stand at equal distances.
     fn figure(&self, numbers: &BTreeMap<Row, BTreeMap<usize, Number>>, used: &[&RunRecord]) -> Figure {
+        let looks = self.looks(used);
         let mut panels: BTreeMap<(&str, &str, &str), Vec<Series>> = BTreeMap::new();
         for ((model, task, method, metric), columns) in numbers {
             let point = |(column, number): (&usize, &Number)| Point {
@@ -135,7 +149,7 @@ impl BySetting {
             };
             let series = Series {
                 name: (*method).to_owned(),
-                method: (*method).to_owned(),
+                method: looks.get(method).unwrap_or(method).to_string(),
                 points: columns.iter().map(point).collect(),
                 ..Series::default()
             };
@@ -155,7 +169,12 @@ impl BySetting {
         };
         let panels: Vec<Panel> = panels.into_iter().map(panel).collect();
         let columns = panels.len().clamp(1, 2);
+        let counts: BTreeSet<Option<usize>> = numbers.values().flat_map(BTreeMap::values).map(|n| n.n).collect();
+        let one = counts.contains(&Some(1)).then_some("Hollow: one seed.");
+        let bars = counts.iter().any(|n| n.is_some_and(|n| n > 1));
+        let bars = bars.then_some("Bars: ± sample standard deviation (n - 1).");
         let mut foot = vec![seeds_of(used)];
+        foot.extend(one.into_iter().chain(bars).map(String::from));
         foot.extend(provenance(used));
         Figure {
             name: self.stem(),

@@ -92,6 +92,20 @@ pub(crate) fn look(kind: &str) -> Look {
     of(kind).map_or(OTHER, |facts| facts.look)
 }
 
+/// For each series of a figure, given by the kind of its method, the kind whose look it has: its own, or, where an earlier series has
+/// that, one that no series is of, of the same colour if there is any.
+pub(crate) fn looks_apart<'a>(kinds: &[&'a str]) -> Vec<&'a str> {
+    let mut taken: Vec<&str> = Vec::new();
+    for kind in kinds {
+        let free = |facts: &&MethodFacts| !taken.contains(&facts.kind) && !kinds.contains(&facts.kind);
+        let mut others: Vec<&MethodFacts> = METHOD_FACTS.iter().filter(free).collect();
+        others.sort_by_key(|facts| facts.look.colour != look(kind).colour);
+        let other = others.first().filter(|_| taken.contains(kind));
+        taken.push(other.map_or(*kind, |facts| facts.kind));
+    }
+    taken
+}
+
 /// Place of a size setting in the names of a grid's methods, and its prefix there; `None` for settings that are not sizes.
 #[must_use]
 pub fn size(setting: &str) -> Option<(usize, &'static str)> {
@@ -114,6 +128,14 @@ mod tests {
             let same = others.map(marker).find(|other| *other == marker(facts.look));
             assert!(same.is_none(), "{} shares the marker {same:?}", facts.kind);
         }
+    }
+
+    #[test]
+    fn series_of_one_method_look_apart() {
+        let looks = looks_apart(&["lora", "full", "lora", "lora", "mine", "mine"]);
+        assert_eq!(looks[..5], ["lora", "full", "dora", "vera", "mine"]);
+        let apart: std::collections::BTreeSet<&&str> = looks.iter().collect();
+        assert_eq!(apart.len(), looks.len(), "{looks:?}");
     }
 
     #[test]

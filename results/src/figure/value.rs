@@ -99,7 +99,7 @@ pub enum Content {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Kind of the method, which determines colour and marker.
+    /// Kind of method whose colour and marker it has.
     pub method: String,
     /// The points.
     pub points: Vec<Point>,
