@@ -267,6 +267,11 @@ fn run(run: &RunRecord) -> [Cells; 3] {
         ("steps", run.evals.last().map(|eval| eval.step).into()),
         ("selection", (&run.selection).into()),
         ("tries_a_rate", run.tries_a_rate().into()),
+        ("train_rows", run.rows.as_ref().map(|rows| rows.train).into()),
+        (
+            "evaluated_rows",
+            run.rows.as_ref().map(|rows| rows.evaluated.iter().sum::<u64>()).into(),
+        ),
         ("base_params", run.params.base.into()),
         ("method_params", run.params.method.into()),
         ("head_params", run.params.head.into()),

@@ -12,7 +12,7 @@ use crate::json::{self, Schemas};
 ///
 /// Since 5 the file must have a line `"checksum"` behind the schema: SHA-256 of the file without that line. Files of earlier schemas
 /// may have it.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 const SCHEMAS: Schemas = Schemas {
     known: SCHEMA,
@@ -64,6 +64,9 @@ pub struct RunRecord {
     /// How the learning rate was chosen, where several were tried. Since schema 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<RateChoice>,
+    /// The rows that the run had. Since schema 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
     /// Parameter counts.
     pub params: Params,
     /// Program, inputs and machine.
@@ -72,6 +75,18 @@ pub struct RunRecord {
     pub timing: Timing,
     /// Peak memory.
     pub memory: Memory,
+}
+
+/// The rows of a run, after all limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    /// Rows to train on.
+    pub train: u64,
+    /// Rows of each set that is evaluated, such as MNLI's matched and mismatched ones.
+    pub evaluated: Vec<u64>,
+    /// Whether a row has two texts.
+    pub paired: bool,
 }
 
 /// Names under which a run was requested; they influence neither its numbers nor its id.

@@ -112,9 +112,14 @@ impl ExperimentConfig {
             }
         }
         if methods.is_empty() {
-            let part = OF_RUNS.iter().find(|part| self.layers.top(&[part, &asked.key]).is_some());
+            let part = OF_RUNS
+                .iter()
+                .find(|part| self.layers.top(&[part, &asked.key]).is_some());
             if let Some(part) = part {
-                bail!("--sweep {text}: no method has the setting `{0}`; did you mean `{part}.{0}`?", asked.key);
+                bail!(
+                    "--sweep {text}: no method has the setting `{0}`; did you mean `{part}.{0}`?",
+                    asked.key
+                );
             }
             bail!(
                 "--sweep {text}: none of the methods {} has the setting `{}`{}",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use chrono::SecondsFormat;
 use lora_core::nn::BuiltParams;
 use lora_core::train::{Criterion, Progress, Ranks, Traffic, select_best};
-use results::record::{Best, Eval, Memory, Params, Provenance, RankShare, RunRecord, SCHEMA, Status, Timing};
+use results::record::{Best, Eval, Memory, Params, Provenance, RankShare, Rows, RunRecord, SCHEMA, Status, Timing};
 use std::collections::BTreeMap;
 
 /// A record with everything that is known before the run.
@@ -47,6 +47,17 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
                 .collect(),
             _ => Vec::new(),
         },
+        rows: Some(Rows {
+            train: run.rows.train.len() as u64,
+            evaluated: run
+                .rows
+                .evaluator
+                .splits()
+                .iter()
+                .map(|split| split.len() as u64)
+                .collect(),
+            paired: run.rows.paired,
+        }),
         params: Params::default(),
         provenance: Provenance {
             commit,

@@ -105,6 +105,8 @@ pub(crate) struct Answerer {
     device: Device,
     /// The adapter's task, where known.
     pub(crate) task: Option<String>,
+    /// Whether its rows have two texts, where known.
+    paired: Option<bool>,
 }
 
 impl Answerer {
@@ -140,6 +142,7 @@ impl Answerer {
             max_len,
             batch: args.batch,
             device,
+            paired: about.task.as_deref().and_then(pairs).or(about.paired),
             task: about.task,
         })
     }
@@ -205,7 +208,7 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
     let examples = examples(args)?;
     ensure!(!examples.is_empty(), "there are no texts");
     let answerer = Answerer::open(&args.adapter, task)?;
-    if let Some(warning) = unlike_the_task(answerer.task.as_deref(), &examples) {
+    if let Some(warning) = unlike_the_task(answerer.task.as_deref(), answerer.paired, &examples) {
         eprintln!("warning: {warning}");
     }
     let outputs = answerer.outputs(&examples)?;
@@ -227,15 +230,20 @@ pub fn predict(args: &PredictArgs) -> Result<String> {
     Ok(text)
 }
 
+/// Whether the rows of a known task have two texts.
+fn pairs(task: &str) -> Option<bool> {
+    datasets::find(task).ok().map(datasets::GlueTask::paired)
+}
+
 /// What to say where the adapter was trained on pairs and gets single texts, or the other way round.
-fn unlike_the_task(task: Option<&str>, examples: &[Example]) -> Option<String> {
-    let task = datasets::find(task?).ok()?;
-    let (id, other) = (task.id, examples.iter().filter(|e| e.second.is_some() != task.paired()));
+fn unlike_the_task(task: Option<&str>, paired: Option<bool>, examples: &[Example]) -> Option<String> {
+    let (id, paired) = (task?, paired?);
+    let other = examples.iter().filter(|example| example.second.is_some() != paired);
     let texts = match other.count() {
         0 => return None,
         n => support::counted(n, "text"),
     };
-    Some(match task.paired() {
+    Some(match paired {
         true => format!(
             "{id} is a task of pairs, and {texts} came alone: divide a pair by a tab, or name its second column with --text-pair"
         ),
@@ -478,7 +486,7 @@ mod tests {
     fn single_texts_for_a_task_of_pairs_are_said() {
         let said = |task: Option<&str>, texts: &[&str]| {
             let examples: Vec<Example> = texts.iter().map(|text| example(text)).collect();
-            unlike_the_task(task, &examples)
+            unlike_the_task(task, task.and_then(pairs), &examples)
         };
         let alone = said(Some("rte"), &["a", "a\tb", "c"]).unwrap();
         assert!(

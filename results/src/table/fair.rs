@@ -11,6 +11,8 @@ use crate::record::{RateChoice, RunRecord};
 use crate::store::Selection;
 use crate::sweep;
 
+/// Name of the row of best epochs.
+const BEST: &str = "  best epoch";
 /// The method that others are compared with.
 const BASELINE: &str = "full";
 
@@ -94,10 +96,15 @@ fn one(label: Option<&str>, part: &Selection) -> Result<Table> {
             compared.len()
         ));
     }
-    notes.push(
-        "best epoch: the mean of each run's best epoch on dev, which is the paper's rule and flatters every method."
-            .to_owned(),
-    );
+    if rows
+        .iter()
+        .any(|row| row.cells.first() == Some(&Cell::Text(BEST.to_owned())))
+    {
+        notes.push(format!(
+            "{}: the mean of each run's best epoch on dev, which is the paper's rule and flatters every method.",
+            BEST.trim()
+        ));
+    }
     notes.extend(rates(&methods));
     notes.extend(provenance(&runs));
     notes.extend(failures(&part.failed));
@@ -196,7 +203,7 @@ fn best_epoch_row(by_task: &ByTask, tasks: &BTreeSet<String>) -> Option<TableRow
         let values = run.evals.iter().filter_map(|eval| *eval.metrics.get(&run.metric)?);
         values.reduce(f64::max).map(|value| 100.0 * value)
     };
-    let first = [Cell::Text("  best epoch".to_owned()), Cell::Missing];
+    let first = [Cell::Text(BEST.to_owned()), Cell::Missing];
     Some(with_average(first, cells(by_task, tasks, best)))
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::render::grouped;
 use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::Result;
 use crate::frame::Summary;
@@ -201,6 +202,18 @@ fn limited(run: &RunRecord) -> Option<String> {
     (!limits.is_empty()).then(|| format!("{} {limits}", run.task))
 }
 
+/// The rows of a run, where its record has them: `cola 8,551 to train on, 1,043 of dev`.
+fn rows(run: &RunRecord) -> Option<String> {
+    let rows = run.rows.as_ref()?;
+    let evaluated = rows.evaluated.iter().map(|n| grouped(*n as i64)).collect::<Vec<_>>();
+    Some(format!(
+        "{} {} to train on, {} of dev",
+        run.task,
+        grouped(rows.train as i64),
+        evaluated.join(" and ")
+    ))
+}
+
 /// Notes on limits of rows, on hashes of weights and data, and on devices.
 pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunRecord> = runs.iter().map(Borrow::borrow).collect();
@@ -217,6 +230,7 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
         .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
     let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
     [
+        line("Rows", distinct(runs.iter().filter_map(|run| rows(run)))),
         line("Not all rows", distinct(runs.iter().filter_map(|run| limited(run)))),
         line("Weights (SHA-256)", distinct(weights)),
         line("Data (SHA-256)", distinct(data)),

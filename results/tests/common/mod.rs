@@ -47,6 +47,7 @@ pub fn run(n: u64, method: &str, task: &str, seed: u64, value: f64) -> RunRecord
         selection: "best epoch on dev".into(),
         classes: Vec::new(),
         rates: None,
+        rows: None,
         params: Params {
             base,
             method: added,

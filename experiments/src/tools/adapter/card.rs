@@ -58,10 +58,7 @@ impl<'a> Card<'a> {
             ("Method", format!("`{kind}`, settings below")),
         ];
         rows.push(match &about.score {
-            Some(s) => (
-                "Metric",
-                format!("{} {:.4} (best epoch, {})", s.metric, s.value, s.epoch),
-            ),
+            Some(s) => ("Metric", format!("{} {:.4} (epoch {})", s.metric, s.value, s.epoch)),
             None => ("Metric", "not recorded".into()),
         });
         rows.push(("Origin", about.origin.clone()));
@@ -110,7 +107,10 @@ impl<'a> Card<'a> {
             "AutoModelForCausalLM"
         };
         if !self.peft {
-            return format!("from transformers import {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\")");
+            let words = format!(
+                "from transformers import AutoTokenizer, {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\")"
+            );
+            return words + &self.asking("THIS FOLDER");
         }
         let labels = &self.about.labels;
         let (mut before, mut arguments) = (String::new(), String::new());
@@ -134,9 +134,26 @@ impl<'a> Card<'a> {
         if let Some(folder) = &folder {
             before += &format!("# {name} is {folder} in the sources of the program that trained the adapter.\n");
         }
+        let name = folder.as_deref().unwrap_or(name);
         format!(
-            "from peft import PeftModel\nfrom transformers import {class}\n\n{before}base = {class}.from_pretrained(\"{}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")",
-            folder.as_deref().unwrap_or(name)
+            "from peft import PeftModel\nfrom transformers import AutoTokenizer, {class}\n\n{before}base = {class}.from_pretrained(\"{name}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\").eval(){}",
+            self.asking(name)
+        )
+    }
+
+    /// The lines that ask the model, with the tokenizer of this name.
+    fn asking(&self, name: &str) -> String {
+        let pair = if self.about.paired == Some(true) {
+            ", \"Another.\""
+        } else {
+            ""
+        };
+        let asked = match self.classifier {
+            true => "print(model(**inputs).logits)",
+            false => "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))",
+        };
+        format!(
+            "\ntokenizer = AutoTokenizer.from_pretrained(\"{name}\")\ninputs = tokenizer(\"A text.\"{pair}, return_tensors=\"pt\")\n{asked}"
         )
     }
 }
@@ -169,6 +186,7 @@ mod tests {
             labels: Vec::new(),
             fresh_head: false,
             task: None,
+            paired: None,
             data: None,
             score: None,
             origin: String::new(),

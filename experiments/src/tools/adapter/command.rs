@@ -11,7 +11,7 @@ use results::RunRecord;
 use serde_json::{Map, Value};
 
 /// The command: preset, model, data, and every setting that differs from the preset's or the defaults'. Folders, whose paths are not
-/// in records, are `DIR`.
+/// in records, are `DIR`, files `FILE`, and their columns `COLUMN`.
 ///
 /// # Errors
 /// A record of an experiment that no longer exists.
@@ -29,6 +29,9 @@ pub(super) fn of(record: &RunRecord) -> Result<String> {
     let (task, method, seed) = (&record.task, &record.method, record.seed);
     words.push(format!("--tasks {task} --methods {method} --seeds {seed}"));
     words.extend(sets(record, experiment, &layers)?);
+    if raw.rates.is_some() && record.rates.is_none() {
+        words.push("--set rates=null".into());
+    }
     words.push("--keep".into());
     Ok(words.join(" "))
 }
@@ -44,10 +47,26 @@ fn sources(record: &RunRecord, raw: &ExperimentConfig) -> Vec<String> {
     // Neither generated data nor a folder have a source; the label tells them apart.
     let generated = record.label.contains(GENERATED).then_some("embedded");
     let model = of(&raw.model, &p.weights_source, "--model", embedded);
-    // The record of a user's own file has no path.
-    let own = (record.experiment == TEXT || record.task == OWN).then_some("'{kind: ..., train: FILE, ...}'");
-    let data = of(&raw.data, &p.data_source, "--data", own.or(generated));
+    let own = own_data(record);
+    let data = of(&raw.data, &p.data_source, "--data", own.as_deref().or(generated));
     model.into_iter().chain(data).collect()
+}
+
+/// `data:` of a user's own file, whose path and columns are in no record: FILE and COLUMN stand for them.
+fn own_data(record: &RunRecord) -> Option<String> {
+    if record.experiment == TEXT {
+        return Some("'{kind: text, train: FILE, prompt: COLUMN, completion: COLUMN}'".into());
+    }
+    let kind = if record.classes.is_empty() {
+        "regression"
+    } else {
+        "classification"
+    };
+    let pair = match &record.rows {
+        Some(rows) if rows.paired => ", text_pair: COLUMN",
+        _ => "",
+    };
+    (record.task == OWN).then(|| format!("'{{kind: {kind}, train: FILE, text: COLUMN{pair}, label: COLUMN}}'"))
 }
 
 /// `--set` for each setting that differs from the layers.
@@ -67,7 +86,11 @@ fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &s
         out.push(format!("--set {at}.kind={kind}"));
         flags.push(named(&format!("{at}.kind"), kind));
     }
-    let own = own(&flags)?;
+    let mut own = own(&flags)?;
+    if record.rates.is_some() {
+        // Chosen again by the same grid.
+        own["train"]["lr"] = wanted["train"]["lr"].clone();
+    }
     for (part, path) in [
         ("method", at.as_str()),
         ("train", "train"),
@@ -109,6 +132,7 @@ mod tests {
     use crate::app;
     use crate::config::identity::{self, Contents};
     use crate::experiment::flags::ExperimentArgs;
+    use crate::experiment::rates::Stage;
     use clap::FromArgMatches;
     use results::Store;
 
@@ -126,7 +150,13 @@ mod tests {
             let args = app::command(experiment).try_get_matches_from(&words).unwrap();
             let args = ExperimentArgs::from_arg_matches(&args).unwrap();
             let raw = args.config(experiment).unwrap();
-            let runs = raw.runs(experiment).unwrap_or_else(|e| panic!("{command}: {e:#}"));
+            let stage = record.rates.clone().map_or(Stage::Configured, |choice| {
+                Stage::Chosen([((record.task.clone(), record.method.clone()), choice)].into())
+            });
+            assert_eq!(raw.rates.is_some(), record.rates.is_some(), "{command}");
+            let runs = stage
+                .runs(&raw, experiment)
+                .unwrap_or_else(|e| panic!("{command}: {e:#}"));
             let p = &record.provenance;
             let hash = |hash: &Option<String>| hash.clone().unwrap();
             let (weights, config) = (hash(&p.weights_sha256), hash(&p.config_sha256));

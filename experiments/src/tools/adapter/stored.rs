@@ -137,6 +137,9 @@ pub struct AdapterInfo {
     pub fresh_head: bool,
     /// The task.
     pub task: Option<String>,
+    /// Whether the task's rows have two texts, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paired: Option<bool>,
     /// The data.
     pub data: Option<String>,
     /// The best evaluation.
@@ -233,6 +236,7 @@ impl Stored {
             labels: Vec::new(),
             fresh_head: false,
             task: None,
+            paired: None,
             data: None,
             score: None,
             origin,
@@ -318,13 +322,8 @@ fn about_run(record: &RunRecord) -> Result<AdapterInfo> {
         labels,
         fresh_head: config["train"]["fresh_head"] == true,
         task: Some(record.task.clone()),
-        data: Some(
-            record
-                .provenance
-                .data_source
-                .clone()
-                .unwrap_or_else(|| record.label.clone()),
-        ),
+        paired: record.rows.as_ref().map(|rows| rows.paired),
+        data: Some(data_of(record)),
         score: record.best.map(|best| Score {
             metric: record.metric.clone(),
             value: best.value,
@@ -333,6 +332,17 @@ fn about_run(record: &RunRecord) -> Result<AdapterInfo> {
         origin: format!("run {} of {}", record.id, record.experiment),
         command: super::command::of(record)?,
     })
+}
+
+/// The data of a run in words: its source on the hub, or what its label says of it.
+fn data_of(record: &RunRecord) -> String {
+    let label = record.label.trim_end_matches("; not a row of the paper");
+    let label = label.strip_prefix(&format!("{} on ", record.model)).unwrap_or(label);
+    let data = record.provenance.data_source.as_deref().unwrap_or(label);
+    match &record.rows {
+        Some(rows) => format!("{data} ({} rows to train on)", rows.train),
+        None => data.to_owned(),
+    }
 }
 
 /// Names of a task's classes.
