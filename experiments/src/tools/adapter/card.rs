@@ -14,6 +14,8 @@ pub struct Card<'a> {
     peft: bool,
     model_type: &'static str,
     classifier: bool,
+    /// Whether tokenizer.json alone says how texts are divided, which transformers' `AutoTokenizer` would read for another class.
+    bare_tokenizer: bool,
     export: &'a str,
 }
 
@@ -26,6 +28,10 @@ impl<'a> Card<'a> {
             peft: true,
             model_type: found.base.model_type(),
             classifier: !found.base.head.is_empty(),
+            bare_tokenizer: {
+                let has = |file: &str| found.base.dir.join(file).is_file();
+                found.name.revision.is_none() && has("tokenizer.json") && !has("tokenizer_config.json")
+            },
             export,
         }
     }
@@ -107,10 +113,11 @@ impl<'a> Card<'a> {
             "AutoModelForCausalLM"
         };
         if !self.peft {
-            let words = format!(
-                "from transformers import AutoTokenizer, {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\")"
+            return format!(
+                "from transformers import {}, {class}\n\nmodel = {class}.from_pretrained(\"THIS FOLDER\"){}",
+                self.tokenizer_class(),
+                self.asking("THIS FOLDER")
             );
-            return words + &self.asking("THIS FOLDER");
         }
         let labels = &self.about.labels;
         let (mut before, mut arguments) = (String::new(), String::new());
@@ -136,9 +143,17 @@ impl<'a> Card<'a> {
         }
         let name = folder.as_deref().unwrap_or(name);
         format!(
-            "from peft import PeftModel\nfrom transformers import AutoTokenizer, {class}\n\n{before}base = {class}.from_pretrained(\"{name}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\").eval(){}",
+            "from peft import PeftModel\nfrom transformers import {}, {class}\n\n{before}base = {class}.from_pretrained(\"{name}\"{arguments})\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\").eval(){}",
+            self.tokenizer_class(),
             self.asking(name)
         )
+    }
+
+    fn tokenizer_class(&self) -> &'static str {
+        match self.bare_tokenizer {
+            true => "PreTrainedTokenizerFast",
+            false => "AutoTokenizer",
+        }
     }
 
     /// The lines that ask the model, with the tokenizer of this name.
@@ -152,9 +167,11 @@ impl<'a> Card<'a> {
             true => "print(model(**inputs).logits)",
             false => "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))",
         };
-        format!(
-            "\ntokenizer = AutoTokenizer.from_pretrained(\"{name}\")\ninputs = tokenizer(\"A text.\"{pair}, return_tensors=\"pt\")\n{asked}"
-        )
+        let tokenizer = match self.bare_tokenizer {
+            true => format!("PreTrainedTokenizerFast(tokenizer_file=\"{name}/tokenizer.json\")"),
+            false => format!("AutoTokenizer.from_pretrained(\"{name}\")"),
+        };
+        format!("\ntokenizer = {tokenizer}\ninputs = tokenizer(\"A text.\"{pair}, return_tensors=\"pt\")\n{asked}")
     }
 }
 
@@ -199,6 +216,7 @@ mod tests {
                 peft: true,
                 model_type: "roberta",
                 classifier: false,
+                bare_tokenizer: base.starts_with(PREFIX),
                 export: "",
             };
             card.usage()
@@ -208,11 +226,12 @@ mod tests {
             inside.contains("from_pretrained(\"experiments/embedded/roberta\")"),
             "{inside}"
         );
+        assert!(inside.contains("tokenizer_file=\"experiments/embedded/roberta/tokenizer.json\""));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded/roberta/config.json");
         assert!(root.is_file(), "the folder that the card names has no model");
         let hub = usage("OWNER/NAME@abc");
         assert!(
-            hub.contains("from_pretrained(\"OWNER/NAME\")") && !hub.contains("sources"),
+            hub.contains("AutoTokenizer.from_pretrained(\"OWNER/NAME\")") && !hub.contains("sources"),
             "{hub}"
         );
     }
