@@ -360,3 +360,48 @@ mod unix {
         assert!(after.status.success(), "{}", text(&after));
     }
 }
+
+/// Lines of a program's help that are examples, with those of its commands.
+fn examples(program: &str, command: &[String]) -> Vec<String> {
+    let help = std::process::Command::new(program)
+        .args(command)
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let lines_of = |head: &str| {
+        let lines = help.lines().skip_while(|line| *line != head).skip(1);
+        lines
+            .take_while(|line| line.starts_with("  "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let mut all = lines_of("Examples:");
+    for line in lines_of("Commands:").iter().filter(|line| !line.starts_with("   ")) {
+        let name = line.split_whitespace().next().unwrap();
+        if name != "help" {
+            all.extend(examples(program, &[command, &[name.to_owned()]].concat()));
+        }
+    }
+    all
+}
+
+#[test]
+fn examples_of_help_can_be_copied_from_80_columns() {
+    let mut all = 0;
+    for program in [
+        env!("CARGO_BIN_EXE_lora"),
+        env!("CARGO_BIN_EXE_glue"),
+        env!("CARGO_BIN_EXE_e2e"),
+        env!("CARGO_BIN_EXE_text"),
+        env!("CARGO_BIN_EXE_ablations"),
+        env!("CARGO_BIN_EXE_subspace"),
+        env!("CARGO_BIN_EXE_latency"),
+    ] {
+        let lines = examples(program, &[]);
+        let wide: Vec<&String> = lines.iter().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{program}: {wide:#?}");
+        all += lines.len();
+    }
+    assert!(all > 50, "{all}");
+}

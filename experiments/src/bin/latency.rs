@@ -14,7 +14,8 @@ use std::process::ExitCode;
     version,
     after_help = "Examples:
   latency
-  latency --set batch=[1,8] --set length=[32] --set bottleneck=[0,64] --set trials=50
+  latency --set batch=[1,8] --set length=[32] --set bottleneck=[0,64] \\
+      --set trials=50
   latency --set designs=[adapter_h,lora_unmerged]
   latency --set model=gpt2 --set shape.n_layer=6
   latency --preset paper --device cuda:0

@@ -14,9 +14,12 @@ use std::process::ExitCode;
     version,
     after_help = "Examples:
   subspace roberta_base_lora_mnli.bin --alpha 16
-  subspace roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --layers all
-  subspace results/own/1977ecad94f36450 results/own/2c93f131256b10d9 --base minilm/model --layers 1,3,last
-  subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID --base minilm/model
+  subspace roberta_base_lora_mnli.bin --alpha 16 \\
+      --base FacebookAI/roberta-base --layers all
+  subspace results/own/1977ecad94f36450 results/own/2c93f131256b10d9 \\
+      --base minilm/model --layers 1,3,last
+  subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID \\
+      --base minilm/model
 
 The last is all of the paper's figures for one model: make its four runs with
   glue --tasks rte --methods lora --keep --seeds 1 --set methods.lora.r=4

@@ -22,9 +22,11 @@ pub fn ablations() -> Experiment {
             .into(),
     examples: "Examples:
   ablations --grid which
-  ablations --preset minilm --model DIR --data DIR --grid rank --tasks rte --seeds 1..3
+  ablations --preset minilm --model DIR --data DIR --grid rank --tasks rte \\
+      --seeds 1..3
   ablations --preset roberta-base --grid low-data --dry-run
-  ablations --preset gpt2-medium --grid rank --methods lora-qv-r1,lora-qv-r1024 --dry-run
+  ablations --preset gpt2-medium --grid rank \\
+      --methods lora-qv-r1,lora-qv-r1024 --dry-run
   ablations --config my.yaml
 
 Grids of the presets: which, rank, low-data, sizes."

@@ -16,9 +16,12 @@ pub fn glue() -> Experiment {
             .into(),
         examples: "Examples:
   glue --list
-  glue --preset minilm --model DIR --data DIR --tasks mrpc,rte --methods full,bitfit,lora,head --seeds 1..3
-  glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 --set train.lr=0.0003 --dry-run
-  glue --preset fair --model DIR --data DIR --tasks mrpc,rte --methods full,lora,head --dry-run
+  glue --preset minilm --model DIR --data DIR --tasks mrpc,rte \\
+      --methods full,bitfit,lora,head --seeds 1..3
+  glue --preset minilm --model DIR --data DIR --set methods.lora.r=4 \\
+      --set train.lr=0.0003 --dry-run
+  glue --preset fair --model DIR --data DIR --tasks mrpc,rte \\
+      --methods full,lora,head --dry-run
   glue --config my.yaml --out my-results --device cuda:0 --dtype bf16
   glue --config my.yaml --json 2>/dev/null | jq -c 'select(.event == \"run\")'
   tensorboard --logdir results/own/tensorboard

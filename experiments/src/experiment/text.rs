@@ -41,9 +41,11 @@ pub fn text(dataset: &'static Dataset) -> Experiment {
             "Examples:
   {id} --list
   {id} --preset gpt2-medium --dry-run
-  {id} --preset gpt2-medium --model DIR --data DIR --methods lora,full --seeds 1
+  {id} --preset gpt2-medium --model DIR --data DIR --methods lora,full \\
+      --seeds 1
   {id} --preset gpt2-medium --meteor-data pycocoevalcap-1.2-py3-none-any.whl
-  {id} --config my.yaml --out my-results --set limit.train=1000 --set decode.beams=4
+  {id} --config my.yaml --out my-results --set limit.train=1000 \\
+      --set decode.beams=4
 
 The texts of each run are in OUT/texts/ID.jsonl."
         )
@@ -75,7 +77,8 @@ pub fn own_text() -> Experiment {
             .into(),
         examples: "Examples:
   text --config own-text.yaml --model openai-community/gpt2 --out runs --keep
-  text --config own-text.yaml --model embedded:gpt2 --set decode.beams=4 --dry-run
+  text --config own-text.yaml --model embedded:gpt2 --set decode.beams=4 \\
+      --dry-run
 
 own-text.yaml:
   data: {kind: text, train: mails.csv, prompt: question, completion: answer}

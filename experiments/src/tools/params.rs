@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Value};
 /// `lora params`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora params --model roberta-large --method lora --set r=8\n  lora params --model DIR --method lora --set targets=[query,key,value,attn_out]\n  lora params --paper\n\nNo weights, no files and no network are needed for the models known by name."
+    after_help = "Examples:\n  lora params --model roberta-large --method lora --set r=8\n  lora params --model DIR --method lora \\\n      --set targets=[query,key,value,attn_out]\n  lora params --paper\n\nNo weights, no files and no network are needed for the models known by name."
 )]
 pub struct ParamsArgs {
     /// A model known by name (roberta-base, roberta-large, ...), a Hugging Face model folder, or embedded:NAME

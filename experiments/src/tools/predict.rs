@@ -48,7 +48,7 @@ pub struct AdapterArgs {
 /// `lora predict`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora predict --adapter results/own/1977ecad94f36450 \"A sentence.\" \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair; each line of standard input gets an answer."
+    after_help = "Examples:\n  lora predict --adapter results/own/1977ecad94f36450 \"A sentence.\" \\\n      \"Another one.\"\n  lora predict --adapter peft/mrpc --base FacebookAI/roberta-base \\\n      --file pairs.csv --text a --text-pair b --tsv\n  printf 'one\\ntwo\\n' | lora predict --adapter adapters/cola --json\n\nA tab in a text of the command line or of standard input divides it into a pair; each line of standard input gets an answer."
 )]
 pub struct PredictArgs {
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub struct PredictArgs {
 /// `lora evaluate`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora evaluate --adapter results/own/1977ecad94f36450 --data GLUE\n  lora evaluate --adapter roberta_base_lora_mnli.bin --alpha 16 --base FacebookAI/roberta-base --task mnli --data nyu-mll/glue\n\nThe second is the authors' released adapter; it should give 87.5 on the matched dev set of MNLI."
+    after_help = "Examples:\n  lora evaluate --adapter results/own/1977ecad94f36450 --data GLUE\n  lora evaluate --adapter roberta_base_lora_mnli.bin --alpha 16 \\\n      --base FacebookAI/roberta-base --task mnli --data nyu-mll/glue\n\nThe second is the authors' released adapter; it should give 87.5 on the matched dev set of MNLI."
 )]
 pub struct EvaluateArgs {
     #[command(flatten)]

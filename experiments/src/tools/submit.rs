@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// `lora submit`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  lora submit results/own/1977ecad94f36450 results/own/5e0d19c1a3b9f2c4 --data GLUE --out submission\n\nWrites OUT/CoLA.tsv, OUT/MNLI-m.tsv, ... and OUT/submission.zip for gluebenchmark.com. Each adapter answers the test sets of its task, that of\nMNLI the diagnostic set AX too. A task without an adapter gets one answer for all rows, since the site wants every file."
+    after_help = "Example:\n  lora submit results/own/1977ecad94f36450 results/own/5e0d19c1a3b9f2c4 \\\n      --data GLUE --out submission\n\nWrites OUT/CoLA.tsv, OUT/MNLI-m.tsv, ... and OUT/submission.zip for gluebenchmark.com. Each adapter answers the test sets of its task, that of\nMNLI the diagnostic set AX too. A task without an adapter gets one answer for all rows, since the site wants every file."
 )]
 pub struct SubmitArgs {
     /// Runs whose weights were kept (RESULTS/ID, glue --keep), or folders of `lora adapter import`, one a task

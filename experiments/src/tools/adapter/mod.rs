@@ -33,7 +33,7 @@ pub enum AdapterCommand {
 /// `lora adapter import`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter import peft/mrpc --base FacebookAI/roberta-base --out adapters/mrpc\n  lora adapter import roberta_base_lora_mnli.bin --alpha 16 --task mnli --base FacebookAI/roberta-base --out adapters/mnli\n\nPEFT's adapters of LoRA, rsLoRA, PiSSA, DoRA, (IA)³ and VeRA (adapter_config.json) and loralib's checkpoints are read; nothing in\nthem is ever executed."
+    after_help = "Examples:\n  lora adapter import peft/mrpc --base FacebookAI/roberta-base \\\n      --out adapters/mrpc\n  lora adapter import roberta_base_lora_mnli.bin --alpha 16 --task mnli \\\n      --base FacebookAI/roberta-base --out adapters/mnli\n\nPEFT's adapters of LoRA, rsLoRA, PiSSA, DoRA, (IA)³ and VeRA (adapter_config.json) and loralib's checkpoints are read; nothing in\nthem is ever executed."
 )]
 pub struct ImportArgs {
     /// A PEFT folder, or a loralib checkpoint
@@ -58,7 +58,7 @@ pub struct ImportArgs {
 /// `lora adapter export`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter export results/own/1977ecad94f36450 --base minilm/model --out peft/cola\n  lora adapter export adapters/mrpc --out peft/mrpc --push me/roberta-base-lora-mrpc\n\nIn Python: PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE), \"peft/mrpc\")"
+    after_help = "Examples:\n  lora adapter export results/own/1977ecad94f36450 --base minilm/model \\\n      --out peft/cola\n  lora adapter export adapters/mrpc --out peft/mrpc \\\n      --push me/roberta-base-lora-mrpc\n\nIn Python: PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE), \"peft/mrpc\")"
 )]
 pub struct ExportArgs {
     /// RESULTS/ID of a run whose weights were kept (glue --keep), its weights file, or a folder of `lora adapter import`
@@ -80,7 +80,7 @@ pub struct ExportArgs {
 /// `lora adapter merge`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora adapter merge results/own/1977ecad94f36450 --base minilm/model --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
+    after_help = "Examples:\n  lora adapter merge results/own/1977ecad94f36450 --base minilm/model \\\n      --out merged/cola\n  lora adapter merge peft/mrpc --base FacebookAI/roberta-base --out merged/mrpc\n\nIn Python: AutoModelForSequenceClassification.from_pretrained(\"merged/cola\")"
 )]
 pub struct MergeArgs {
     /// An adapter as for export, a PEFT folder, or a loralib checkpoint

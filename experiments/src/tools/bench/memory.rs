@@ -20,7 +20,7 @@ use std::time::Instant;
 /// `lora bench memory`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora bench memory --model roberta-base --rows 8 --tokens 128\n  lora bench memory --model deberta-v2-xxlarge --layers 12 --dtype bf16 --recompute --set r=16 --set alpha=32\n  lora bench memory --model DIR --method full --json\n\nMeasured is the highest resident memory of this process while it trains (Linux alone says). Predicted is what `--dry-run` says of\na run, on top of what the process held before there was a model. Nothing is built that would not fit into free memory."
+    after_help = "Examples:\n  lora bench memory --model roberta-base --rows 8 --tokens 128\n  lora bench memory --model deberta-v2-xxlarge --layers 12 --dtype bf16 \\\n      --recompute --set r=16 --set alpha=32\n  lora bench memory --model DIR --method full --json\n\nMeasured is the highest resident memory of this process while it trains (Linux alone says). Predicted is what `--dry-run` says of\na run, on top of what the process held before there was a model. Nothing is built that would not fit into free memory."
 )]
 pub struct MemoryArgs {
     /// A model known by name (see `lora params`) or a Hugging Face model folder, of which config.json alone is read

@@ -28,7 +28,7 @@ use tch::Device;
 /// `lora generate`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora generate --adapter results/own/1977ecad94f36450 \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 --seed 3 < prompts.txt\n\nThe adapter of a run is decoded as the run decoded, but for what flags say; stderr has the settings. On a terminal one context's text is\nprinted token by token, unless there are beams.\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
+    after_help = "Examples:\n  lora generate --adapter results/own/1977ecad94f36450 \\\n      \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt \\\n      --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 \\\n      --seed 3 < prompts.txt\n\nThe adapter of a run is decoded as the run decoded, but for what flags say; stderr has the settings. On a terminal one context's text is printed\ntoken by token, unless there are beams.\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
 )]
 pub struct GenerateArgs {
     /// RESULTS/ID of a run whose weights were kept (--keep), a folder of `lora adapter import`, a PEFT folder or OWNER/NAME of one on
