@@ -8,17 +8,23 @@ use std::path::Path;
 use polars::prelude::{Column, DataFrame, DataType, PolarsResult, Series};
 use polars_io::SerReader;
 use polars_io::parquet::read::ParquetReader;
+use polars_parquet::parquet::error::{ParquetError, ParquetResult};
+use polars_parquet::parquet::page::CompressedPage;
+use polars_parquet::parquet::read::{PageReader, read_metadata};
+use polars_utils::mmap::{MemReader, MemSlice};
 use serde_json::{Map, Value};
 
 use crate::DataError;
 
 /// All columns of a file, or the wanted ones; or a message on what is wrong with it.
 ///
-/// The file is trusted: on corrupt bytes the reader may panic, which is caught, or exhaust memory, which aborts the process.
-/// [`Hub`](crate::Hub) compares hashes first.
+/// On corrupt bytes the reader may panic, which is caught. It reserves memory for the values that a page claims to hold, and a
+/// claim past all memory would abort the process: [`check_claims`] refuses it first.
 pub(crate) fn frame(bytes: Vec<u8>, wanted: Option<&[String]>) -> Result<DataFrame, String> {
     let broken = |problem: &dyn Display| format!("not a sound parquet file ({problem}); delete it and get it anew");
     let read = || -> Result<DataFrame, String> {
+        let bytes = MemSlice::from_vec(bytes);
+        check_claims(&bytes).map_err(|e| broken(&e))?;
         let mut reader = ParquetReader::new(Cursor::new(bytes));
         let schema = reader.schema().map_err(|e| broken(&e))?;
         let missing = |name: &&String| schema.get(name).is_none();
@@ -30,6 +36,37 @@ pub(crate) fn frame(bytes: Vec<u8>, wanted: Option<&[String]>) -> Result<DataFra
         reader.finish().map_err(|e| broken(&e))
     };
     support::guarded(read).unwrap_or_else(|panic| Err(broken(&panic)))
+}
+
+/// Refuses a file whose pages claim another number of values than their columns, or whose columns another than their rows.
+fn check_claims(bytes: &MemSlice) -> ParquetResult<()> {
+    let refuse = |what: &str| Err(ParquetError::OutOfSpec(what.to_owned()));
+    let metadata = read_metadata(&mut Cursor::new(bytes))?;
+    for group in &metadata.row_groups {
+        for column in group.parquet_columns() {
+            let (claimed, range) = (column.num_values(), column.byte_range());
+            let flat = column.descriptor().descriptor.max_rep_level == 0;
+            if claimed < 0 || flat && u64::try_from(claimed) != u64::try_from(group.num_rows()) {
+                return refuse("a column has another number of values than the file has rows");
+            }
+            let (start, end) = (range.start as usize, range.end as usize);
+            if start > end || end > bytes.len() {
+                return refuse("a column lies beyond the end of the file");
+            }
+            let chunk = MemReader::new(bytes.slice(start..end));
+            let mut counted: i64 = 0;
+            for page in PageReader::new(chunk, column, Vec::new(), bytes.len()) {
+                if let CompressedPage::Data(page) = page? {
+                    let values = i64::try_from(page.num_values()).unwrap_or(i64::MAX);
+                    counted = counted.saturating_add(values);
+                    if counted > claimed {
+                        return refuse("a page has more values than its column");
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The rows of a file, an object each.

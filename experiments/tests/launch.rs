@@ -211,6 +211,11 @@ fn a_killed_worker_loses_nothing() {
     assert!(left(&place.out("out").join("checkpoints")).is_empty());
     let logs = text(&place.lora("out", &["sweep", "logs", "mrpc lora seed 1"]));
     assert!(logs.contains("begin of run") && logs.contains("end of run"), "{logs}");
+    // A sweep that finds all done has logged nothing of its own.
+    assert!(place.lora("out", &["sweep", "retry"]).status.success());
+    assert!(text(&place.lora("out", &["sweep", "status"])).contains("before it: "));
+    let again = text(&place.lora("out", &["sweep", "logs", "mrpc lora seed 1"]));
+    assert!(again.contains("begin of run"), "{again}");
 }
 
 #[test]

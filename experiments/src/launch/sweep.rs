@@ -131,6 +131,18 @@ impl Sweep {
         Sweep::open(&out.join(SWEEPS).join(name))
     }
 
+    /// The sweeps in the same folder of records that began before this one, the newest first; one that cannot be opened is left out.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn earlier(&self) -> Result<Vec<Sweep>> {
+        let names = Sweep::names(self.out())?;
+        let own = self.name();
+        let earlier = names.iter().rev().skip_while(|name| **name != own).skip(1);
+        let open = |name: &String| Sweep::open(&self.out().join(SWEEPS).join(name)).ok();
+        Ok(earlier.filter_map(open).collect())
+    }
+
     /// The names of all sweeps below `out`, the oldest first.
     fn names(out: &Path) -> Result<Vec<String>> {
         let mut names = file_names(&out.join(SWEEPS))?;

@@ -38,10 +38,10 @@ impl Assets {
     /// # Errors
     /// Sources that are not named; a model folder without weights, configuration or tokenizer.
     pub fn open(choices: &DataChoices, model: Option<&str>, data: Option<&str>, quiet: bool) -> Result<Assets> {
-        let model = model.context(NO_MODEL)?;
+        let model = ModelSource::parse(model.context(NO_MODEL)?, quiet)?;
         let data = data.with_context(|| format!("no data are named; give --data DIR, {}", choices.folder))?;
         let data = DataSource::parse(data, choices, quiet)?;
-        let (model, source) = ModelSource::parse(model, quiet)?.folder()?;
+        let (model, source) = model.folder()?;
         let model = model.as_path();
         let config = lora_core::model::read_config(model)?;
         lora_core::model::arch(&config).with_context(|| format!("the model {}", model.display()))?;

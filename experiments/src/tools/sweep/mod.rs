@@ -103,6 +103,11 @@ fn status(sweep: &Sweep, json: bool) -> Result<String> {
         );
     }
     text += &queue(&info);
+    let earlier: Vec<String> = sweep.earlier()?.iter().map(Sweep::name).collect();
+    if let Some(last) = earlier.first() {
+        let all = earlier.join(", ");
+        text += &format!("before it: {all}; `--sweep {last}` shows that one\n");
+    }
     let count = |state: State| states.iter().filter(|run| run.state == state).count();
     text += &format!(
         "{} runs: {} done, {} running, {} failed, {} waiting\n",
@@ -204,17 +209,30 @@ fn meant(runs: &[PlannedRun], word: &str) -> Result<PlannedRun> {
 
 fn logs(sweep: &Sweep, word: &str) -> Result<String> {
     let run = meant(&sweep.runs()?, word)?;
-    let mut text = String::new();
-    for path in sweep.files("log")? {
-        let lines = section(&path, &run.id)?;
-        if !lines.is_empty() {
-            text += &format!("{}\n{lines}", path.display());
-        }
+    let mut text = sections(sweep, &run.id)?;
+    // A sweep that repeats another finds its runs done.
+    let mut earlier = sweep.earlier()?.into_iter();
+    while text.is_empty()
+        && let Some(sweep) = earlier.next()
+    {
+        text = sections(&sweep, &run.id)?;
     }
     let state = state::of(sweep)?.into_iter().find(|state| state.run.id == run.id);
     text += &state
         .map(|state| state.cells().join("  ").trim_end().to_owned() + "\n")
         .unwrap_or_default();
+    Ok(text)
+}
+
+/// What the workers of a sweep logged of a run, file by file.
+fn sections(sweep: &Sweep, id: &str) -> Result<String> {
+    let mut text = String::new();
+    for path in sweep.files("log")? {
+        let lines = section(&path, id)?;
+        if !lines.is_empty() {
+            text += &format!("{}\n{lines}", path.display());
+        }
+    }
     Ok(text)
 }
 
