@@ -50,12 +50,7 @@ pub fn counted(n: usize, noun: &str) -> String {
 /// What to say of a name that is none of `known`, with the likeliest that was meant.
 pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
-    let alike = |other: &str| strsim::jaro_winkler(&plain(name), &plain(other));
-    let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-    let guess = nearest
-        .filter(|other| alike(other) > ALIKE)
-        .map_or(String::new(), |other| format!(" did you mean `{other}`?"));
+    let guess = likeliest(name, &known).map_or(String::new(), |other| format!(" did you mean `{other}`?"));
     format!(
         "unknown {what} `{}`;{guess} known: {}",
         excerpt(name, NAME),
@@ -63,9 +58,34 @@ pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a s
     )
 }
 
-/// An error for the terminal or a record: at most 100 lines, each an [`excerpt`].
+/// The one of `known` that was probably meant by `name`, if any.
+fn likeliest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let alike = |other: &str| strsim::jaro_winkler(&plain(name), &plain(other));
+    let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    nearest.copied().filter(|other| alike(other) > ALIKE)
+}
+
+/// An error of serde for a field or variant that there is not, with the likeliest that was meant.
+fn guessed(text: &str) -> Option<String> {
+    let after = ["unknown field `", "unknown variant `"];
+    let start = after.iter().find_map(|word| Some(text.find(word)? + word.len()))?;
+    let name = text[start..].split('`').next()?;
+    let (_, expected) = text[start..].split_once("`, expected ")?;
+    let known: Vec<&str> = expected.lines().next()?.split('`').skip(1).step_by(2).collect();
+    let meant = likeliest(name, &known)?;
+    let end = start + name.len() + 1;
+    Some(format!(
+        "{}; did you mean `{meant}`?{}",
+        &text[..end],
+        &text[end..].replacen(',', "", 1)
+    ))
+}
+
+/// An error for the terminal or a record: at most 100 lines, each an [`excerpt`], with a guess at a field that is mistyped.
 pub fn printable(error: impl Display) -> String {
     let text = error.to_string();
+    let text = guessed(&text).unwrap_or(text);
     let mut lines = text.split('\n');
     let mut shown: Vec<String> = lines.by_ref().take(LINES).map(|line| excerpt(line, LINE)).collect();
     let rest = lines.count();
@@ -99,6 +119,24 @@ mod tests {
             "unknown task `MNLY`; did you mean `mnli`? known: mnli, sst-2, rte"
         );
         assert_eq!(said("xyz"), "unknown task `xyz`; known: mnli, sst-2, rte");
+    }
+
+    #[test]
+    fn a_field_that_is_mistyped_is_guessed() {
+        assert_eq!(
+            printable("in a.yaml: unknown field `epoch`, expected one of `epochs`, `batch_size`\nmore"),
+            "in a.yaml: unknown field `epoch`; did you mean `epochs`? expected one of `epochs`, `batch_size`\nmore"
+        );
+        assert_eq!(
+            printable("unknown variant `bf61`, expected `fp32` or `bf16`"),
+            "unknown variant `bf61`; did you mean `bf16`? expected `fp32` or `bf16`"
+        );
+        let plain = "unknown field `xyz`, expected one of `epochs`, `batch_size`";
+        assert_eq!(printable(plain), plain);
+        assert_eq!(
+            printable("unknown field `epoch`, there are no fields"),
+            "unknown field `epoch`, there are no fields"
+        );
     }
 
     #[test]
