@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 /// A record with everything that is known before the run.
 pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<chrono::Local>) -> RunRecord {
-    let (commit, dirty) = environment::commit();
     let criterion = run.rows.evaluator.criterion();
     let name = run.name.clone();
     RunRecord {
@@ -38,13 +37,7 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
         selection: selection(run),
         rates: run.config.rates.clone(),
         classes: match run.config.task.as_str() {
-            OWN => run
-                .rows
-                .evaluator
-                .classes()
-                .iter()
-                .map(|class| (*class).to_owned())
-                .collect(),
+            OWN => run.rows.evaluator.classes().iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         },
         rows: Some(Rows {
@@ -59,28 +52,34 @@ pub(crate) fn new(session: &Session, run: &Planned, started: &chrono::DateTime<c
             paired: run.rows.paired,
         }),
         params: Params::default(),
-        provenance: Provenance {
-            commit,
-            dirty,
-            weights_sha256: Some(session.plan.assets.weights_sha256.clone()),
-            data_sha256: Some(run.rows.sha256.clone()),
-            scorer_data: BTreeMap::new(),
-            config_sha256: Some(session.plan.assets.config_sha256.clone()),
-            tokenizer_sha256: Some(session.plan.assets.tokenizer_sha256().into()),
-            weights_source: session.plan.assets.source.clone(),
-            data_source: run.rows.source.clone(),
-            versions: environment::versions(),
-            device: lora_core::device::name(session.plan.device),
-            dtype: run.config.dtype.name().into(),
-            threads: session.plan.parallelism.threads as u32,
-            ranks: None,
-            host: environment::host(),
-        },
+        provenance: provenance(session, run),
         timing: Timing {
             started: started.to_rfc3339_opts(SecondsFormat::Secs, false),
             ..Timing::default()
         },
         memory: Memory::default(),
+    }
+}
+
+/// Program, inputs and machine.
+fn provenance(session: &Session, run: &Planned) -> Provenance {
+    let (commit, dirty) = environment::commit();
+    Provenance {
+        commit,
+        dirty,
+        weights_sha256: Some(session.plan.assets.weights_sha256.clone()),
+        data_sha256: Some(run.rows.sha256.clone()),
+        scorer_data: BTreeMap::new(),
+        config_sha256: Some(session.plan.assets.config_sha256.clone()),
+        tokenizer_sha256: Some(session.plan.assets.tokenizer_sha256().into()),
+        weights_source: session.plan.assets.source.clone(),
+        data_source: run.rows.source.clone(),
+        versions: environment::versions(),
+        device: lora_core::device::name(session.plan.device),
+        dtype: run.config.dtype.name().into(),
+        threads: session.plan.parallelism.threads as u32,
+        ranks: None,
+        host: environment::host(),
     }
 }
 

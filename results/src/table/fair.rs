@@ -55,7 +55,7 @@ type ByTask<'a> = BTreeMap<String, Vec<&'a RunRecord>>;
 fn one(label: Option<&str>, part: &Selection) -> Result<Table> {
     let runs: Vec<&RunRecord> = sweep::finished(part).collect();
     let tasks: BTreeSet<String> = runs.iter().map(|run| sweep::printed_task(run)).collect();
-    let mut methods: BTreeMap<(std::cmp::Reverse<i64>, &str), ByTask> = BTreeMap::new();
+    let mut methods: Methods = BTreeMap::new();
     let size = |method: &str| {
         let own = runs.iter().filter(|run| run.shown_method() == method);
         own.map(|run| sweep::trained(run)).max().unwrap_or_default()
@@ -82,18 +82,41 @@ fn one(label: Option<&str>, part: &Selection) -> Result<Table> {
         rows.extend(difference_row(method, &compared, &tasks));
         rows.extend(best_epoch_row(by_task, &tasks));
     }
+    let notes = notes(&runs, part, &methods, &rows, compared.len());
+    Ok(Table {
+        name: String::new(),
+        title: format!("Learning rates chosen on held-out rows: {}", label.unwrap_or_default()),
+        header,
+        show_n: uneven(&rows),
+        rows,
+        notes,
+        verdicts: Vec::new(),
+    })
+}
+
+/// The methods of a table, the largest first, each with its runs.
+type Methods<'a> = BTreeMap<(std::cmp::Reverse<i64>, &'a str), ByTask<'a>>;
+
+/// What stands below the rows.
+fn notes(
+    runs: &[&RunRecord],
+    part: &Selection,
+    methods: &Methods,
+    rows: &[TableRow],
+    comparisons: usize,
+) -> Vec<String> {
     let mut notes = vec![
-        format!("All numbers are ours, and no row is a row of the paper. {}", seeds_of(&runs)),
+        format!("All numbers are ours, and no row is a row of the paper. {}", seeds_of(runs)),
         "A method's own row: mean over seeds ± sample standard deviation (n - 1) of the last epoch on dev, in per cent. \
          Avg: mean of the cells, only where no task is missing. –: not measured."
             .to_owned(),
     ];
-    notes.extend(rules(&runs));
-    if !compared.is_empty() {
+    notes.extend(rules(runs));
+    if comparisons > 0 {
         notes.push(format!(
             "- {BASELINE}: mean difference over common seeds; in parentheses the p value of the two-sided paired t test, \
              corrected for all {} comparisons (Holm).",
-            compared.len()
+            comparisons
         ));
     }
     if rows
@@ -105,19 +128,11 @@ fn one(label: Option<&str>, part: &Selection) -> Result<Table> {
             BEST.trim()
         ));
     }
-    notes.extend(rates(&methods));
-    notes.extend(provenance(&runs));
+    notes.extend(rates(methods));
+    notes.extend(provenance(runs));
     notes.extend(failures(&part.failed));
-    notes.extend(marks(&rows));
-    Ok(Table {
-        name: String::new(),
-        title: format!("Learning rates chosen on held-out rows: {}", label.unwrap_or_default()),
-        header,
-        show_n: uneven(&rows),
-        rows,
-        notes,
-        verdicts: Vec::new(),
-    })
+    notes.extend(marks(rows));
+    notes
 }
 
 /// Whether cells have different numbers of seeds.
@@ -214,7 +229,7 @@ fn rules(runs: &[&RunRecord]) -> Option<String> {
 }
 
 /// The chosen rates; those at an end of the grid are marked.
-fn rates(methods: &BTreeMap<(std::cmp::Reverse<i64>, &str), ByTask>) -> Option<String> {
+fn rates(methods: &Methods) -> Option<String> {
     let rate = |choice: &RateChoice| format!("{}{}", choice.rate, if choice.at_an_end() { "*" } else { "" });
     let of_method = |(key, by_task): (&(std::cmp::Reverse<i64>, &str), &ByTask)| {
         let of_task = |(task, runs): (&String, &Vec<&RunRecord>)| {
