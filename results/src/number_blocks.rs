@@ -21,13 +21,13 @@ use crate::table::{Cell, Table, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
-/// What can stand for WHAT of DIR.
+/// What a block can hold.
 const KINDS: [&str; 5] = [
-    "TABLE",
-    "TABLE without spreads",
-    "compare BASELINE METHOD MODEL",
-    "peer",
-    "answer",
+    "TABLE of DIR",
+    "TABLE without spreads of DIR",
+    "compare BASELINE METHOD MODEL of DIR",
+    "peer of DIR",
+    "answer of DIR",
 ];
 /// Columns of a block.
 const WIDTH: usize = 100;

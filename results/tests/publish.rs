@@ -128,10 +128,10 @@ fn one_figure_alone_leaves_the_rest_as_it_is() {
         );
     }
     let error = publish(&args(&store, &out, &["fig3", "fig9"])).unwrap_err();
-    assert!(matches!(error, Error::UnknownName { .. }));
+    assert!(matches!(error, Error::UnknownName(_)));
     let said = error.to_string();
     assert!(
-        said.contains("\"fig9\"") && said.contains("table18, ") && said.contains("figure2, "),
+        said.contains("`fig9`") && said.contains("table18, ") && said.contains("figure2, "),
         "{said}"
     );
 }

@@ -340,10 +340,10 @@ fn methods_are_compared_over_the_seeds_that_both_have() {
     // t = 1 / (sqrt(32) / sqrt(2)) = 0.25 with one degree of freedom: p = 1 - 2 atan(0.25) / pi.
     let p = 1.0 - 2.0 * 0.25f64.atan() / std::f64::consts::PI;
     assert!((one.p.unwrap() - p).abs() < 1e-9, "{:?}", one.p);
-    assert_eq!(one.verdict, "not shown: n = 2");
+    assert_eq!(one.verdict, "too few seeds");
     let shown = results::compare::table(&found).terminal(140);
     assert!(
-        shown.contains("full - lora") && shown.lines().all(|line| line.chars().count() <= 140),
+        shown.contains("Differences from lora") && shown.lines().all(|line| line.chars().count() <= 140),
         "{shown}"
     );
 }
@@ -390,7 +390,10 @@ fn an_undefined_score_in_a_sweep_is_no_missing_run() {
 #[test]
 fn a_comparison_that_makes_no_sense_is_refused() {
     let error = compare(&small(), "lroa", &[]).unwrap_err().to_string();
-    assert!(error.contains("\"lroa\"") && error.contains("full, lora"), "{error}");
+    assert!(
+        error.contains("`lroa`; did you mean `lora`?") && error.contains("full, lora"),
+        "{error}"
+    );
     let error = compare(&small(), "full", &["lora".into()]).unwrap_err();
     assert!(matches!(error, Error::Ambiguous { .. }), "two ranks under one name");
     assert!(error.to_string().contains("--preset"), "{error}");
