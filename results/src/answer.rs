@@ -25,7 +25,7 @@ type ByTask = BTreeMap<String, BTreeMap<u64, f64>>;
 pub(crate) struct Answer {
     /// LoRA against full fine-tuning, where most seeds and tasks were run.
     pub(crate) lora: Option<String>,
-    /// The other methods there.
+    /// The other methods, where LoRA was run with others.
     pub(crate) others: Option<String>,
     /// LoRA against full fine-tuning elsewhere, a sentence each.
     pub(crate) elsewhere: Vec<String>,
@@ -50,12 +50,13 @@ impl Answer {
 /// Answers from the stored runs; all tests that it states are corrected together.
 pub(crate) fn answer(stored: &Selection) -> Answer {
     let groups = groups(stored);
+    let others_in = groups.iter().position(|group| group.methods.len() > 2);
     let mut places = Vec::new();
     let mut claims = Vec::new();
     for (g, group) in groups.iter().enumerate() {
         for (method, own) in group.methods.iter().filter(|(name, _)| **name != BASELINE) {
-            // Elsewhere than in the first group, LoRA alone.
-            if let Some(beside) = group.beside(own).filter(|_| g == 0 || *method == METHOD) {
+            // The other methods in one group alone.
+            if let Some(beside) = group.beside(own).filter(|_| Some(g) == others_in || *method == METHOD) {
                 claims.push(claims::beside_full(method, &beside.own, &beside.full));
                 places.push((g, *method, beside));
             }
@@ -70,11 +71,18 @@ pub(crate) fn answer(stored: &Selection) -> Answer {
     for ((g, method, beside), verdict) in places.iter().zip(&verdicts) {
         match (*g, *method == METHOD) {
             (0, true) => answer.lora = Some(groups[0].sentence(beside, verdict)),
-            (0, false) => others.push((*method, beside, verdict)),
-            (g, _) => answer.elsewhere.push(groups[g].sentence(beside, verdict)),
+            (g, true) => answer.elsewhere.push(groups[g].sentence(beside, verdict)),
+            (_, false) => others.push((*method, beside, verdict)),
         }
     }
-    answer.others = in_one_sentence(&others);
+    let place = match others_in {
+        Some(g) if g > 0 => {
+            let seeds = others.iter().max_by_key(|(_, beside, _)| beside.own.seeds.len());
+            seeds.map_or_else(String::new, |(_, beside, _)| groups[g].place(beside))
+        }
+        _ => "there".to_owned(),
+    };
+    answer.others = in_one_sentence(&place, &others);
     answer
 }
 
@@ -190,24 +198,33 @@ impl<'a> Group<'a> {
     fn sentence(&self, beside: &Beside, verdict: &Verdict) -> String {
         let full = self.methods.get(BASELINE).map_or(1, |full| full.trained.max(1));
         let average = if beside.tasks.len() > 1 { " on average" } else { "" };
-        let rates = if self.chosen {
-            "learning rates chosen on held-out rows"
-        } else {
-            "learning rates as configured"
-        };
+        let place = self.place(beside);
+        let place = place.replacen("on ", "On ", 1);
         format!(
-            "On {} ({}; {}; {}; {rates}) LoRA trains {} as many parameters as full fine-tuning and scores {:.1}{average} where that \
+            "{place} LoRA trains {} as many parameters as full fine-tuning and scores {:.1}{average} where that \
              scores {:.1}, a difference of {}: that it {}, is {}.",
-            self.model,
-            self.labels.iter().copied().collect::<Vec<_>>().join("; "),
-            listed(&beside.tasks.iter().map(String::as_str).collect::<Vec<_>>()),
-            seeds(&beside.own),
             share(beside.trained, full),
             beside.own.level(),
             beside.full.level(),
             beside.difference(),
             verdict.statement.trim_start_matches("LoRA "),
             said(&verdict.outcome),
+        )
+    }
+
+    /// Model, data, tasks, seeds and rule: `on m (label; tasks; seeds; rates)`.
+    fn place(&self, beside: &Beside) -> String {
+        let rates = if self.chosen {
+            "learning rates chosen on held-out rows"
+        } else {
+            "learning rates as configured"
+        };
+        format!(
+            "on {} ({}; {}; {}; {rates})",
+            self.model,
+            self.labels.iter().copied().collect::<Vec<_>>().join("; "),
+            listed(&beside.tasks.iter().map(String::as_str).collect::<Vec<_>>()),
+            seeds(&beside.own),
         )
     }
 }
@@ -226,7 +243,7 @@ impl Beside {
 }
 
 /// The methods by outcome; `None` without any.
-fn in_one_sentence(others: &[(&str, &Beside, &Verdict)]) -> Option<String> {
+fn in_one_sentence(place: &str, others: &[(&str, &Beside, &Verdict)]) -> Option<String> {
     let mut by_outcome: Vec<(String, Vec<String>)> = Vec::new();
     for (method, beside, verdict) in others {
         let name = methods::name(method);
@@ -254,7 +271,7 @@ fn in_one_sentence(others: &[(&str, &Beside, &Verdict)]) -> Option<String> {
     let parts: Vec<String> = by_outcome.iter().map(part).collect();
     (!parts.is_empty()).then(|| {
         format!(
-            "Of the other methods there, matching or exceeding full fine-tuning, within {MARGIN}, is {}.",
+            "Of the other methods {place}, matching or exceeding full fine-tuning, within {MARGIN}, is {}.",
             parts.join("; ")
         )
     })

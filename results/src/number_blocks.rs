@@ -21,6 +21,17 @@ use crate::table::{Cell, Table, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
 const END: &str = "<!-- end of numbers -->";
+/// How the notes of a table begin that a block holds.
+const NOTES: [&str; 8] = [
+    "Cells: ",
+    "A method's own row: ",
+    "- full: ",
+    "best epoch: ",
+    "Learning rates ",
+    "+ Head: ",
+    "Device: ",
+    "undef.: ",
+];
 /// What a block can hold.
 const KINDS: [&str; 5] = [
     "TABLE of DIR",
@@ -124,7 +135,7 @@ fn numbers(what: &str, beside: &Path) -> Result<String> {
             if words.len() > 1 {
                 without_spreads(&mut table);
             }
-            Ok(plain(&table, &["Cells: ", "+ Head: ", "Device: ", "undef.: "]))
+            Ok(plain(&table, &NOTES))
         }
         _ => Err(unknown()),
     }
@@ -193,7 +204,8 @@ fn peer(dir: &Path, ours: &Selection) -> Result<String> {
             (run.model.as_str(), run.shown_method(), run.task.as_str()) == (*model, *method, *task)
                 && peers.iter().all(|peer| weights == Some(&peer.weights_sha256))
         };
-        let runs: BTreeMap<u64, f64> = sweep::finished(ours)
+        let runs: BTreeMap<u64, f64> = sweep::of_one_rule(ours)
+            .into_iter()
             .filter(same)
             .filter_map(|run| Some((run.seed, sweep::headline(run)?.1?)))
             .collect();

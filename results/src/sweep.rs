@@ -166,12 +166,26 @@ pub(crate) fn printed_task(run: &RunRecord) -> String {
 pub(crate) fn full_data(selection: &Selection) -> Vec<&RunRecord> {
     let size = |run: &RunRecord| rows_of_data(run).unwrap_or(u64::MAX);
     let mut most: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for run in finished(selection) {
+    let runs = of_one_rule(selection);
+    for run in &runs {
         let most = most.entry((&run.model, &run.task)).or_default();
         *most = size(run).max(*most);
     }
-    finished(selection)
+    runs.into_iter()
         .filter(|run| most.get(&(run.model.as_str(), run.task.as_str())) == Some(&size(run)))
+        .collect()
+}
+
+/// Finished runs that tables and figures of many settings may set side by side: where a model and task have runs with configured
+/// learning rates and runs with rates chosen on held-out rows, the former alone. The others have a table of their own.
+pub(crate) fn of_one_rule(selection: &Selection) -> Vec<&RunRecord> {
+    let place = |run: &RunRecord| (run.model.clone(), run.task.clone());
+    let configured: BTreeSet<(String, String)> = finished(selection)
+        .filter(|run| run.rates.is_none())
+        .map(place)
+        .collect();
+    finished(selection)
+        .filter(|run| run.rates.is_none() || !configured.contains(&place(run)))
         .collect()
 }
 

@@ -9,8 +9,8 @@ use crate::experiment::Experiment;
 use crate::experiment::config::ExperimentConfig;
 use anyhow::{Context, Result, ensure};
 use lora_core::train::Criterion;
-use results::Store;
 use results::record::{RateChoice, TriedRate};
+use results::{RunRecord, Store};
 use std::collections::BTreeMap;
 
 /// Which runs of a configuration are meant.
@@ -26,6 +26,16 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The stage of a stored run, where `rates` are tried.
+    pub fn of(record: &RunRecord, rates: Option<Rates>) -> Stage {
+        let key = (record.task.clone(), record.method.clone());
+        match (&record.rates, rates) {
+            (Some(choice), Some(_)) => Stage::Chosen([(key, choice.clone())].into()),
+            (_, Some(rates)) if record.tries_a_rate() => Stage::Tries(rates),
+            _ => Stage::Configured,
+        }
+    }
+
     /// The runs of `settings` in this stage.
     ///
     /// # Errors

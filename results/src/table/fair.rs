@@ -115,8 +115,8 @@ fn notes(
     if comparisons > 0 {
         notes.push(format!(
             "- {BASELINE}: mean difference over common seeds; in parentheses the p value of the two-sided paired t test, \
-             corrected for all {} comparisons (Holm).",
-            comparisons
+             corrected for {} (Holm).",
+            support::counted(comparisons, "comparison")
         ));
     }
     if rows

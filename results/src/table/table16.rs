@@ -22,7 +22,7 @@ pub(super) static TABLE: GridTable = GridTable {
 /// The table of models and tasks with runs on at least two amounts of data.
 fn tables(paper: &PaperGrid, stored: &Selection) -> Vec<Table> {
     let mut entries = Vec::new();
-    for run in sweep::finished(stored) {
+    for run in sweep::of_one_rule(stored) {
         if let Some((_, value)) = sweep::headline(run) {
             let method = format!("{} {}", sweep::kind(run), sweep::settings_text(run));
             let row = vec![

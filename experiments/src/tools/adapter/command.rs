@@ -28,8 +28,10 @@ pub(super) fn of(record: &RunRecord) -> Result<String> {
     words.extend(sources(record, &raw));
     let (task, method, seed) = (&record.task, &record.method, record.seed);
     words.push(format!("--tasks {task} --methods {method} --seeds {seed}"));
-    words.extend(sets(record, experiment, &layers)?);
-    if raw.rates.is_some() && record.rates.is_none() {
+    // A rate that was tried or chosen is so again by the same grid.
+    let by_grid = raw.rates.is_some() && (record.rates.is_some() || record.tries_a_rate());
+    words.extend(sets(record, experiment, &layers, by_grid)?);
+    if raw.rates.is_some() && !by_grid {
         words.push("--set rates=null".into());
     }
     words.push("--keep".into());
@@ -69,8 +71,13 @@ fn own_data(record: &RunRecord) -> Option<String> {
     (record.task == OWN).then(|| format!("'{{kind: {kind}, train: FILE, text: COLUMN{pair}, label: COLUMN}}'"))
 }
 
-/// `--set` for each setting that differs from the layers.
-fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &str)]) -> Result<Vec<String>> {
+/// `--set` for each setting that differs from the layers; `by_grid`, the learning rate and the rows held out are left alone.
+fn sets(
+    record: &RunRecord,
+    experiment: &'static Experiment,
+    layers: &[(&str, &str)],
+    by_grid: bool,
+) -> Result<Vec<String>> {
     let (task, method) = (record.task.as_str(), record.method.as_str());
     let named = |key: &str, value: &str| Flag::of(String::new(), key, value.into());
     let mut flags = vec![named("model", "model"), named("data", "data")];
@@ -87,9 +94,11 @@ fn sets(record: &RunRecord, experiment: &'static Experiment, layers: &[(&str, &s
         flags.push(named(&format!("{at}.kind"), kind));
     }
     let mut own = own(&flags)?;
-    if record.rates.is_some() {
-        // Chosen again by the same grid.
+    if by_grid {
         own["train"]["lr"] = wanted["train"]["lr"].clone();
+        if let Some(held_out) = wanted["limit"].get("held_out") {
+            own["limit"]["held_out"] = held_out.clone();
+        }
     }
     for (part, path) in [
         ("method", at.as_str()),
@@ -150,10 +159,7 @@ mod tests {
             let args = app::command(experiment).try_get_matches_from(&words).unwrap();
             let args = ExperimentArgs::from_arg_matches(&args).unwrap();
             let raw = args.config(experiment).unwrap();
-            let stage = record.rates.clone().map_or(Stage::Configured, |choice| {
-                Stage::Chosen([((record.task.clone(), record.method.clone()), choice)].into())
-            });
-            assert_eq!(raw.rates.is_some(), record.rates.is_some(), "{command}");
+            let stage = Stage::of(record, raw.rates.clone());
             let runs = stage
                 .runs(&raw, experiment)
                 .unwrap_or_else(|e| panic!("{command}: {e:#}"));
@@ -168,7 +174,9 @@ mod tests {
                 data: &data,
             };
             let ids: Vec<String> = runs.iter().map(|run| identity::of(run, &contents).unwrap()).collect();
-            assert_eq!(ids, [record.id.as_str()], "{command}");
+            // A grid tries several rates.
+            assert!(record.tries_a_rate() || ids.len() == 1, "{command}: {ids:?}");
+            assert!(ids.contains(&record.id), "{command}: {ids:?}");
         }
         assert!(with_sets > 0);
     }
