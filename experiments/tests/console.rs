@@ -348,11 +348,16 @@ mod unix {
             "--set",
             "train.accumulate=5000",
         ];
-        let (child, mut lines) = start(world.command(&args), "1 to compute");
-        interrupt(&child);
-        wait_for(&mut lines, "Stopping after this step");
-        interrupt(&child);
-        let (status, table, rest) = end(child, lines);
+        let twice = || {
+            let (child, mut lines) = start(world.command(&args), "1 to compute");
+            interrupt(&child);
+            wait_for(&mut lines, "Stopping after this step");
+            interrupt(&child);
+            end(child, lines)
+        };
+        // The first one may come before the step begins, and then nothing is left to end.
+        let in_time = |(_, _, rest): &(Option<i32>, String, String)| !rest.starts_with("Stopped.");
+        let (status, table, rest) = (0..5).map(|_| twice()).find(in_time).expect("five times too early");
         assert_eq!((status, table.as_str(), rest.as_str()), (Some(130), "", ""));
         assert!(world.records("runs").is_empty() && world.records("failed").is_empty());
         world.rte("train", 40);
