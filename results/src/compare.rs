@@ -9,7 +9,7 @@ use crate::record::RunRecord;
 use crate::stats::{Estimate, holm};
 use crate::store::Selection;
 use crate::sweep;
-use crate::table::{Cell, RowKind, Table, TableRow};
+use crate::table::{Cell, RowKind, Table, TableRow, metrics_of};
 use crate::verdict::{FEWEST, LEVEL};
 
 /// Scores of `method` minus those of `baseline` on one task, over common seeds.
@@ -235,7 +235,10 @@ pub fn table(all: &[Difference]) -> Table {
     notes.push(format!(
         "Diff: the method's minus {baseline}'s, in per cent; {}. All means are over the n seeds that both have; other tables may \
          show medians.",
-        metrics(all)
+        metrics_of(all.iter().map(|one| {
+            let metric = one.metric.rsplit('/').next().unwrap_or(&one.metric);
+            (metric, one.task.as_str())
+        }))
     ));
     notes.push(
         "p: two-sided, Student's paired t over these seeds; Holm: corrected for the number of comparisons.".to_owned(),
@@ -250,20 +253,6 @@ pub fn table(all: &[Difference]) -> Table {
         show_n: false,
         verdicts: Vec::new(),
     }
-}
-
-/// The metric of each task.
-fn metrics(all: &[Difference]) -> String {
-    let mut tasks: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for one in all {
-        let metric = one.metric.rsplit('/').next().unwrap_or(&one.metric);
-        tasks.entry(metric).or_default().insert(&one.task);
-    }
-    let phrase = |(metric, tasks): (&&str, &BTreeSet<&str>)| {
-        let tasks: Vec<&str> = tasks.iter().copied().collect();
-        format!("{metric} for {}", tasks.join(", "))
-    };
-    tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
 }
 
 /// What the verdicts mean.

@@ -25,7 +25,7 @@ mod value;
 pub use other_texts::{table_of_texts, text_metric};
 pub use render::TERMINAL_WIDTH;
 pub(crate) use render::{grouped, markdown_escape, wrap};
-pub(crate) use shared::{join, provenance, seeds_of};
+pub(crate) use shared::{join, metrics_of, provenance, seeds_of};
 pub use value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 
 use std::collections::BTreeSet;

@@ -202,6 +202,19 @@ fn limited(run: &RunRecord) -> Option<String> {
     (!limits.is_empty()).then(|| format!("{} {limits}", run.task))
 }
 
+/// The metrics of tasks, from pairs of both: `accuracy for MRPC, RTE; pearson for STS-B`.
+pub(crate) fn metrics_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut tasks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (metric, task) in pairs {
+        let of_metric = tasks.entry(metric).or_default();
+        if !of_metric.contains(&task) {
+            of_metric.push(task);
+        }
+    }
+    let phrase = |(metric, tasks): (&&str, &Vec<&str>)| format!("{metric} for {}", tasks.join(", "));
+    tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
+}
+
 /// The rows of a run, where its record has them: `cola 8,551 to train on, 1,043 of dev`.
 fn rows(run: &RunRecord) -> Option<String> {
     let rows = run.rows.as_ref()?;

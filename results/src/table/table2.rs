@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::in_words::in_words;
 use super::render::grouped;
 use super::shared::{
-    RowKey, difference_row, distinct, each_part, failures, marks, not_run, plain, provenance, seeds, undefined,
+    RowKey, difference_row, distinct, each_part, failures, marks, metrics_of, not_run, plain, provenance, seeds,
+    undefined,
 };
 use super::value::{Cell, Number, RowKind, Table, TableKind, TableRow};
 use crate::error::Result;
@@ -266,12 +267,7 @@ fn heads(used: &[&Summary]) -> Option<String> {
 }
 
 fn metrics(tasks: &[PaperTask]) -> String {
-    let mut by_metric: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for task in tasks {
-        by_metric.entry(&task.metric).or_default().push(&task.task);
-    }
-    let phrase = |(metric, tasks): (&&str, &Vec<&str>)| format!("{metric} for {}", tasks.join(", "));
-    let mut text = by_metric.iter().map(phrase).collect::<Vec<_>>().join("; ");
+    let mut text = metrics_of(tasks.iter().map(|task| (task.metric.as_str(), task.task.as_str())));
     if tasks.iter().any(|task| task.task == "MNLI") {
         text.push_str(" (MNLI: matched)");
     }

@@ -1,6 +1,7 @@
 //! The command that reproduces a run, from its record.
 
 use crate::experiment::config::{ExperimentConfig, Flag};
+use crate::experiment::rates::Stage;
 use crate::experiment::{Experiment, registry};
 use crate::inputs::embedded::PREFIX;
 use crate::plan::labels::GENERATED;
@@ -29,7 +30,7 @@ pub(super) fn of(record: &RunRecord) -> Result<String> {
     let (task, method, seed) = (&record.task, &record.method, record.seed);
     words.push(format!("--tasks {task} --methods {method} --seeds {seed}"));
     // A rate that was tried or chosen is so again by the same grid.
-    let by_grid = raw.rates.is_some() && (record.rates.is_some() || record.tries_a_rate());
+    let by_grid = !matches!(Stage::of(record, raw.rates.clone()), Stage::Configured);
     words.extend(sets(record, experiment, &layers, by_grid)?);
     if raw.rates.is_some() && !by_grid {
         words.push("--set rates=null".into());
@@ -141,7 +142,6 @@ mod tests {
     use crate::app;
     use crate::config::identity::{self, Contents};
     use crate::experiment::flags::ExperimentArgs;
-    use crate::experiment::rates::Stage;
     use clap::FromArgMatches;
     use results::Store;
 
