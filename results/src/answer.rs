@@ -236,9 +236,18 @@ impl Beside {
         let interval = estimate.and_then(|one| one.interval(LEVEL));
         let difference = self.own.level() - self.full.level();
         match interval {
-            Some((low, high)) => format!("{difference:+.1} (95 % interval {low:+.1} to {high:+.1})"),
+            Some((low, high)) => format!("{difference:+.1} (95 % interval {} to {})", end(low), end(high)),
             None => format!("{difference:+.1}"),
         }
+    }
+}
+
+/// An end of an interval, with one digit, or with two where one would hide on which side of zero it lies.
+fn end(value: f64) -> String {
+    if value.abs() < 0.05 {
+        format!("{value:+.2}")
+    } else {
+        format!("{value:+.1}")
     }
 }
 

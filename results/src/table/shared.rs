@@ -215,16 +215,23 @@ pub(crate) fn metrics_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
     tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
 }
 
-/// The rows of a run, where its record has them: `cola 8,551 to train on, 1,043 of dev`.
-fn rows(run: &RunRecord) -> Option<String> {
-    let rows = run.rows.as_ref()?;
-    let evaluated = rows.evaluated.iter().map(|n| grouped(*n as i64)).collect::<Vec<_>>();
-    Some(format!(
-        "{} {} to train on, {} of dev",
-        run.task,
-        grouped(rows.train as i64),
-        evaluated.join(" and ")
-    ))
+/// The numbers of rows of the runs whose records have them: `8,551 to train on, 1,043 of dev (cola)`.
+fn rows(runs: &[&RunRecord]) -> Option<String> {
+    let mut tasks: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for run in runs {
+        let Some(rows) = run.rows.as_ref() else { continue };
+        let evaluated = rows.evaluated.iter().map(|n| grouped(*n as i64)).collect::<Vec<_>>();
+        let numbers = format!(
+            "{} to train on, {} of dev",
+            grouped(rows.train as i64),
+            evaluated.join(" and ")
+        );
+        tasks.entry(numbers).or_default().insert(&run.task);
+    }
+    let named = |(numbers, tasks): (&String, &BTreeSet<&str>)| {
+        format!("{numbers} ({})", tasks.iter().copied().collect::<Vec<_>>().join(", "))
+    };
+    distinct(tasks.iter().map(named))
 }
 
 /// Notes on limits of rows, on hashes of weights and data, and on devices.
@@ -243,7 +250,7 @@ pub(crate) fn provenance<R: Borrow<RunRecord>>(runs: &[R]) -> Vec<String> {
         .map(|run| format!("{} {}", run.task, short(&run.provenance.data_sha256)));
     let line = |what: &str, list: Option<String>| list.map(|list| format!("{what}: {list}."));
     [
-        line("Rows", distinct(runs.iter().filter_map(|run| rows(run)))),
+        line("Rows", rows(&runs)),
         line("Not all rows", distinct(runs.iter().filter_map(|run| limited(run)))),
         line("Weights (SHA-256)", distinct(weights)),
         line("Data (SHA-256)", distinct(data)),
