@@ -31,8 +31,13 @@ pub struct SlurmConfig {
     pub mem: Option<String>,
     /// `--cpus-per-task`, and the threads of a run, or of each of its ranks.
     pub cpus: usize,
-    /// The processes that compute each run together, started by mpirun: `--ntasks`.
+    /// The processes that compute each run together: `--ntasks`.
     pub ranks: usize,
+    /// The nodes over which the ranks of a worker are spread: `--nodes`.
+    pub nodes: usize,
+    /// What srun, with this value of its `--mpi` (such as `pmix`), starts the ranks with; without it, mpirun starts them.
+    #[serde(deserialize_with = "word")]
+    pub mpi: Option<String>,
     /// The largest number of tasks of one array (`scontrol show config` prints the cluster's as MaxArraySize); more workers make
     /// several arrays.
     pub array_limit: usize,
@@ -58,6 +63,8 @@ impl Default for SlurmConfig {
             mem: None,
             cpus: 1,
             ranks: 1,
+            nodes: 1,
+            mpi: None,
             array_limit: 1000,
             at_once: None,
             warning: 120,
@@ -93,6 +100,7 @@ impl SlurmConfig {
         for (key, value) in [
             ("cpus", self.cpus),
             ("ranks", self.ranks),
+            ("nodes", self.nodes),
             ("array_limit", self.array_limit),
             ("at_once", self.at_once.unwrap_or(1)),
         ] {
@@ -102,16 +110,27 @@ impl SlurmConfig {
                 1 << 20
             );
         }
+        ensure!(
+            self.nodes <= self.ranks,
+            "`slurm.nodes` is {}, more than the ranks of a worker, `slurm.ranks` {}: each node has at least one of them",
+            self.nodes,
+            self.ranks
+        );
+        ensure!(
+            self.ranks > 1 || self.mpi.is_none(),
+            "`slurm.mpi` says how several ranks are started, and `slurm.ranks` is 1"
+        );
         // A value stands in a line of the batch script, where another line would be another command.
         let lines = self.extra.iter().map(|line| ("extra", line.as_str()));
         let lines = lines.chain(self.setup.iter().map(|line| ("setup", line.as_str())));
-        for (key, value) in self.options().into_iter().chain(lines) {
+        let mpi = self.mpi.as_deref().map(|value| ("mpi", value));
+        for (key, value) in self.options().into_iter().chain(mpi).chain(lines) {
             ensure!(
                 !value.contains(['\n', '\r', '\0']),
                 "`slurm.{key}` must be one line; {value:?} is more"
             );
         }
-        for (key, value) in self.options() {
+        for (key, value) in self.options().into_iter().chain(mpi) {
             ensure!(
                 !value.is_empty() && !value.contains(char::is_whitespace),
                 "`slurm.{key}` must be one word; it is {value:?}"
@@ -160,6 +179,10 @@ mod tests {
             ("{extra: [\"exclude=n7\"]}", "must be an option of sbatch"),
             ("{setup: [\"a\\nb\"]}", "`slurm.setup` must be one line"),
             ("{cpus: 0}", "`slurm.cpus` is 0"),
+            ("{nodes: 0}", "`slurm.nodes` is 0"),
+            ("{ranks: 2, nodes: 3}", "`slurm.nodes` is 3, more than"),
+            ("{mpi: pmix}", "`slurm.ranks` is 1"),
+            ("{ranks: 2, mpi: \"pmix; rm\"}", "`slurm.mpi` must be one word"),
             ("{array_limit: 0}", "`slurm.array_limit` is 0"),
         ] {
             let error = read(yaml).validate().unwrap_err().to_string();

@@ -15,7 +15,7 @@ pub fn script_path(sweep: &Sweep) -> PathBuf {
     sweep.dir().join("job.sbatch")
 }
 
-/// The batch script of a sweep: a worker, or the mpirun of its ranks, that replaces the shell, so that Slurm's signals reach it.
+/// The batch script of a sweep: a worker, or the launcher of its ranks, that replaces the shell, so that Slurm's signals reach it.
 ///
 /// # Errors
 /// Words that cannot be written in a line of shell; a command that holds a secret.
@@ -31,6 +31,7 @@ pub fn script(sweep: &Sweep, info: &Info, config: &SlurmConfig) -> Result<String
     option("--open-mode=append".into());
     option("--requeue".into());
     option(format!("--signal=B:USR1@{}", config.warning));
+    option(format!("--nodes={}", config.nodes));
     option(format!("--ntasks={}", config.ranks));
     option(format!("--cpus-per-task={}", config.cpus));
     for (name, value) in config.options() {
@@ -50,17 +51,32 @@ pub fn script(sweep: &Sweep, info: &Info, config: &SlurmConfig) -> Result<String
         text += &format!("{line}\n");
     }
     let words: Vec<String> = flags.iter().map(|word| quoted(word)).collect::<Result<_>>()?;
-    let together = match config.ranks {
-        1 => String::new(),
-        ranks => format!("mpirun -n {ranks} "),
-    };
-    text += &format!("exec {together}{} {} \\\n", quoted(program)?, words.join(" "));
+    text += &format!(
+        "exec {}{} {} \\\n",
+        together(config)?,
+        quoted(program)?,
+        words.join(" ")
+    );
     text += &format!(
         "  --worker {}/\"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}\" \\\n",
         quoted(&workers)?
     );
     text += &format!("  --threads {} --jobs 1\n", config.cpus);
     Ok(text)
+}
+
+/// The command that starts the ranks of a worker, with a blank after it; nothing for one process.
+fn together(config: &SlurmConfig) -> Result<String> {
+    let SlurmConfig { ranks, cpus, .. } = config;
+    Ok(match &config.mpi {
+        _ if *ranks == 1 => String::new(),
+        None => format!("mpirun -n {ranks} "),
+        // srun does not take the processors of a task from sbatch.
+        Some(mpi) => format!(
+            "srun --mpi={} --ntasks={ranks} --cpus-per-task={cpus} --kill-on-bad-exit=1 ",
+            quoted(mpi)?
+        ),
+    })
 }
 
 /// A word of a shell.
@@ -216,14 +232,6 @@ mod tests {
         let words = shlex::split(&text.split("exec ").nth(1).unwrap().replace("\\\n", " ")).unwrap();
         assert_eq!(&words[..3], &info.command[..]);
         assert_eq!(&words[words.len() - 4..], ["--threads", "4", "--jobs", "1"]);
-        let shared = SlurmConfig {
-            ranks: 3,
-            ..config.clone()
-        };
-        let text = script(&sweep, &info, &shared).unwrap();
-        assert!(text.contains("\n#SBATCH --ntasks=3\n"), "{text}");
-        let line = text.split("exec ").nth(1).unwrap().replace("\\\n", " ");
-        assert_eq!(&shlex::split(&line).unwrap()[..4], ["mpirun", "-n", "3", "/bin/glue"]);
         info.folder = "/a b".into();
         assert!(
             script(&sweep, &info, &config)
@@ -231,5 +239,31 @@ mod tests {
                 .to_string()
                 .contains("has blanks")
         );
+    }
+
+    #[test]
+    fn ranks_are_started_by_mpirun_or_by_srun() {
+        let dir = tempfile::tempdir().unwrap();
+        let by = crate::runner::host::Host::default();
+        let sweep = Sweep::create(dir.path(), "glue", crate::launch::args::Launcher::Slurm, 2, by).unwrap();
+        let mut info = sweep.info().unwrap();
+        info.command = vec!["/bin/glue".into()];
+        let of = |yaml: &str| {
+            let text = script(&sweep, &info, &serde_yaml::from_str(yaml).unwrap()).unwrap();
+            let line = text.split("exec ").nth(1).unwrap().replace("\\\n", " ");
+            let words = shlex::split(&line).unwrap();
+            let program = words.iter().position(|word| word == "/bin/glue").unwrap();
+            (text, words[..program].join(" "))
+        };
+        let (text, started) = of("{ranks: 3}");
+        assert!(text.contains("\n#SBATCH --nodes=1\n#SBATCH --ntasks=3\n"), "{text}");
+        assert_eq!(started, "mpirun -n 3");
+        let (text, started) = of("{ranks: 4, nodes: 2, cpus: 8, mpi: pmix}");
+        assert!(text.contains("\n#SBATCH --nodes=2\n#SBATCH --ntasks=4\n"), "{text}");
+        assert_eq!(
+            started,
+            "srun --mpi=pmix --ntasks=4 --cpus-per-task=8 --kill-on-bad-exit=1"
+        );
+        assert_eq!(of("{}").1, "");
     }
 }
