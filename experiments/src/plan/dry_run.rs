@@ -44,6 +44,7 @@ pub fn describe(plan: &Plan) -> Result<String> {
             run.config.task.clone(),
             run.config.method_name.clone(),
             run.config.seed.to_string(),
+            run.config.train.fit.lr.to_string(),
             run.state.name().to_owned(),
             (counted.counts.base + counted.counts.method).to_string(),
             counted.counts.head.to_string(),
@@ -53,10 +54,15 @@ pub fn describe(plan: &Plan) -> Result<String> {
         ]);
     }
     let width = terminal_width();
+    let narrow = width.is_some_and(|width| width < 90);
+    let tries = runs.iter().any(|run| run.config.limit.held_out.is_some());
     let mut columns = columns().to_vec();
-    if width.is_some_and(|width| width < 90) {
-        columns.remove(HEAD);
-        rows.iter_mut().for_each(|row| drop(row.remove(HEAD)));
+    // From the last to the first, so that the numbers of the others stay.
+    for (column, shown) in [(STEPS, !narrow || !tries), (HEAD, !narrow), (RATE, tries)] {
+        if !shown {
+            columns.remove(column);
+            rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
     }
     let text = listing(&columns, rows, width);
     let missing = runs.iter().filter(|r| r.state != State::Done).count();
@@ -79,16 +85,21 @@ pub fn describe(plan: &Plan) -> Result<String> {
     ))
 }
 
-/// The column that a narrow terminal has no room for.
-const HEAD: usize = 6;
+/// The column that only runs that try rates differ in.
+const RATE: usize = 4;
+
+/// The columns that a narrow terminal has no room for, the second only beside rates.
+const HEAD: usize = 7;
+const STEPS: usize = 8;
 
 /// What is said of a run.
-fn columns() -> [Column; 10] {
+fn columns() -> [Column; 11] {
     [
         Column::text("run"),
         Column::text("task"),
         Column::text("method"),
         Column::number("seed"),
+        Column::number("lr"),
         Column::text("state"),
         Column::number("trained"),
         Column::number("+ head"),
