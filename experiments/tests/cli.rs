@@ -510,3 +510,44 @@ fn a_configuration_is_printed_with_the_layer_of_each_value() {
         &["mine.yaml: `extends`", "unknown preset"],
     );
 }
+
+#[test]
+fn a_list_chooses_and_changes_nothing() {
+    let world = World::new();
+    world.write("mine.yaml", "extends: quick\nmethods: [lora]\n");
+    let printed = world.glue(&["--config", "mine.yaml", "--print-config"]);
+    let printed = text(&printed);
+    assert!(printed.contains("      lr: 0.003  # the preset `quick`"), "{printed}");
+    assert!(!printed.contains("\n  head:"), "{printed}");
+
+    // An empty entry could mean to drop the method, or to leave it.
+    world.write("mine.yaml", "extends: quick\nmethods: {head: }\n");
+    refused(
+        &world.glue(&["--config", "mine.yaml"]),
+        &["mine.yaml", "`methods.head` is empty", "--methods"],
+    );
+}
+
+#[test]
+fn a_file_that_extends_a_preset_is_not_called_the_preset() {
+    let world = World::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/embedded/roberta");
+    let short = "extends: quick\nmethods: [head]\nlimit: {train: 40, dev: 20}\ntrain: {epochs: 1}\n";
+    world.write("mine.yaml", short);
+    let glue = |more: &[&str]| {
+        let args = [&["--config", "mine.yaml", "--out", "out", "--device", "cpu"], more].concat();
+        let output = run(env!("CARGO_BIN_EXE_glue"), &args, world.dir.path());
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let said = glue(&[]);
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("the first 40 training rows, the first 20 dev rows, 1 epoch"),
+        "{said}"
+    );
+    assert!(!words.contains("a first look"), "{said}");
+    // The record has the model's name alone, so that the command names the folder.
+    let said = glue(&["--keep", "--model", folder]);
+    assert!(said.contains(&format!(" --base {folder} ")), "{said}");
+}

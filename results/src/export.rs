@@ -242,6 +242,7 @@ fn names(run: &RunRecord) -> Cells {
         ("method", (&run.method).into()),
         ("kind", kind.into()),
         ("seed", run.seed.into()),
+        ("tries_a_rate", run.tries_a_rate().into()),
     ])
 }
 
@@ -266,7 +267,6 @@ fn run(run: &RunRecord) -> [Cells; 3] {
         ("epochs", run.evals.last().map(|eval| eval.epoch).into()),
         ("steps", run.evals.last().map(|eval| eval.step).into()),
         ("selection", (&run.selection).into()),
-        ("tries_a_rate", run.tries_a_rate().into()),
         ("train_rows", run.rows.as_ref().map(|rows| rows.train).into()),
         (
             "evaluated_rows",

@@ -73,7 +73,7 @@ fn without_docs(text: &str) -> String {
 }
 
 fn write_answer(out: &mut String, stored: &Selection, measured: &Published) {
-    out.push_str("\n## The answer\n\nDoes LoRA match full fine-tuning, and what do the other methods do? Computed from the records; means over seeds.\n\n");
+    out.push_str("\n## The answer\n\nDoes LoRA match full fine-tuning, and what do the other methods do? Computed from the records; means over seeds. A p here is that of the sentence, one-sided with its margin, doubled and corrected for the tests of the answer; in tables and in `results compare` it is that of a difference of zero.\n\n");
     let answer = answer(stored);
     let counted = conclusions::counted(&measured.tables, &measured.figures);
     let sentences = answer.in_full().into_iter().map(str::to_owned).chain(counted);

@@ -236,11 +236,15 @@ pub(crate) fn run_mappings() -> impl Iterator<Item = &'static str> {
 }
 
 impl Layers {
-    /// All layers merged, as YAML in which a comment names the layer of each value.
-    pub(crate) fn commented(&self) -> Result<String> {
+    /// All layers merged, as YAML in which a comment names the layer of each value. Of tasks and methods, `chosen` names the ones that are
+    /// left and their order.
+    pub(crate) fn commented(&self, chosen: [(&str, Vec<String>); 2]) -> Result<String> {
         let mut merged = Merged::new();
         for (index, layer) in self.0.iter().enumerate() {
             merged.apply_override(index, &layer.value);
+        }
+        for (key, names) in chosen {
+            select(&mut merged.value, key, &names);
         }
         let mut text = String::new();
         self.write(&merged, &merged.value, &mut Vec::new(), &mut text)?;

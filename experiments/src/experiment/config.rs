@@ -127,6 +127,8 @@ impl ExperimentConfig {
             let mut layer = Layer::yaml(name, text)?;
             let lists = layer.take_lists().with_context(|| format!("in {name}"))?;
             layer.name_tasks(&id).with_context(|| format!("in {name}"))?;
+            keep_listed(&merged, &mut layer.value, &lists);
+            refuse_empty(&merged, &layer.value).with_context(|| format!("in {name}"))?;
             merge(&mut merged, layer.value.clone());
             for (key, names) in lists {
                 let known = |name: &String| {
@@ -152,6 +154,7 @@ impl ExperimentConfig {
             if let Some(methods) = layer.value.get("methods").and_then(Value::as_mapping) {
                 refuse_paper_rows(methods, &layer.name)?;
             }
+            refuse_empty(&merged, &layer.value).with_context(|| format!("in {}", layer.name))?;
             let below = merged.clone();
             merge(&mut merged, layer.value.clone());
             ExperimentConfig::deserialize(merged.clone()).map_err(|error| match hint(&below, &layer) {
@@ -202,7 +205,9 @@ impl ExperimentConfig {
     /// # Errors
     /// Values that YAML cannot hold.
     pub fn commented(&self) -> Result<String> {
-        self.layers.commented()
+        let names = |map: &Mapping| map.keys().filter_map(Value::as_str).map(String::from).collect();
+        self.layers
+            .commented([("tasks", names(&self.tasks)), ("methods", names(&self.methods))])
     }
 
     /// The names of the methods that the grids make.
@@ -213,6 +218,38 @@ impl ExperimentConfig {
         let methods = grids::expand(&self.grids, &self.grid)?;
         Ok(methods.keys().filter_map(Value::as_str).map(String::from).collect())
     }
+}
+
+/// Takes from a layer the names of its lists that a layer below has settings of: a list chooses, and changes none of them.
+fn keep_listed(below: &Value, layer: &mut Value, lists: &[(&str, Vec<String>)]) {
+    for (key, _) in lists {
+        let (Some(below), Some(names)) = (below.get(key), layer.get_mut(key).and_then(Value::as_mapping_mut)) else {
+            continue;
+        };
+        names.retain(|name, _| below.get(name).is_none());
+    }
+}
+
+/// Refuses tasks and methods without settings over those of a layer below, which could mean to drop them, or to leave them.
+///
+/// # Errors
+/// The task or method, and what to write.
+fn refuse_empty(below: &Value, layer: &Value) -> Result<()> {
+    for key in ["tasks", "methods"] {
+        let entries = layer.get(key).and_then(Value::as_mapping).into_iter().flatten();
+        for (name, _) in entries.filter(|(_, value)| value.is_null()) {
+            let set = below
+                .get(key)
+                .and_then(|below| below.get(name))
+                .and_then(Value::as_mapping);
+            ensure!(
+                set.is_none_or(Mapping::is_empty),
+                "`{key}.{name}` is empty, and has settings below: to choose among the {key}, write a list (`{key}: [{name}, ...]`) or give --{key}; to change one, write the settings that change",
+                name = name.as_str().unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Refuses `paper_row` among the `methods` of a file or flag of the user's own, called `name`: only the settings of presets are

@@ -132,12 +132,17 @@ impl ExperimentArgs {
         Ok(config)
     }
 
-    /// The configuration of the preset or file alone, without flags; none where neither is named.
+    /// The configuration of the preset or file alone, without flags; none where neither is named. A file that extends a preset and
+    /// has no label of its own is described by the preset, from which its settings differ.
     ///
     /// # Errors
     /// Those of [`ExperimentConfig::read`], unknown presets.
     pub fn base(&self, experiment: &Experiment) -> Result<Option<ExperimentConfig>> {
-        let files = self.files(experiment)?;
+        let mut files = self.files(experiment)?;
+        let labelled = |text: &str| serde_yaml::from_str::<Value>(text).is_ok_and(|top| top.get("label").is_some());
+        if files.len() > 1 && files.last().is_some_and(|(_, text)| !labelled(text)) {
+            files.truncate(1);
+        }
         let read = || ExperimentConfig::read(experiment, &layers(experiment, &files), &[]);
         (!files.is_empty()).then(read).transpose()
     }

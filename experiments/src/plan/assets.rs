@@ -2,6 +2,7 @@
 
 use crate::config::identity::Contents;
 use crate::config::run_config::RunConfig;
+use crate::inputs::embedded::PREFIX;
 use crate::inputs::locator::{DataChoices, DataSource, ModelSource, NO_MODEL};
 use crate::task::{DataKey, DataReader, Task, TaskRows};
 use anyhow::{Context, Result, ensure};
@@ -33,6 +34,12 @@ pub struct Assets {
 }
 
 impl Assets {
+    /// The model's folder where nothing else names it: a record has the name that tables use, `name`, which finds a model that is
+    /// embedded or of the hub.
+    pub fn named_by_folder(&self, name: &str) -> Option<&Path> {
+        (self.source.is_none() && !name.starts_with(PREFIX)).then_some(&self.model)
+    }
+
     /// Opens the model and locates the data, which are read task by task in [`Assets::rows`].
     ///
     /// # Errors

@@ -70,13 +70,13 @@ pub fn describe(plan: &Plan) -> Result<String> {
     if missing == 0 {
         return Ok(text + &format!("\n{all}, in the store: nothing to compute.\n"));
     }
-    let beside = match parallelism.jobs {
+    let beside = match parallelism.jobs.min(missing) {
         1 => String::new(),
         jobs => format!(", {jobs} at a time"),
     };
     let closing = format!(
         "{all}, {missing} to compute: about {} on {}{beside}, by a few steps of each method measured just now. Memory is an estimate of weights, optimiser and activations; the process itself takes some 300 MiB more.\n",
-        duration(left / parallelism.jobs as f64),
+        duration(left / parallelism.jobs.min(missing) as f64),
         lora_core::device::name(plan.device)
     );
     Ok(format!(

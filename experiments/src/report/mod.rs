@@ -73,7 +73,7 @@ impl Report {
                 store,
             });
         }
-        let next = tables::plots(&store, &swept) + &next::commands(experiment, &store, &runs);
+        let next = tables::plots(&store, &swept) + &next::commands(experiment, &store, &runs, outcome.base.as_deref());
         Ok(Report {
             tables: tables?
                 .into_iter()

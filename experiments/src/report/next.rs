@@ -8,8 +8,8 @@ use results::Store;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The paths and commands, one a line.
-pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> String {
+/// The paths and commands, one a line; `base` is the model's folder, where the name of the model in records does not find it.
+pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned], base: Option<&Path>) -> String {
     let out = store.dir();
     let at = |folder: &str| out.join(folder).display().to_string();
     let records = |folder: &str| {
@@ -30,7 +30,7 @@ pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> Str
     if records("runs") == 0 {
         return text;
     }
-    let shown = shlex::try_quote(&out.to_string_lossy()).map_or_else(|_| out.display().to_string(), Into::into);
+    let shown = quoted(out);
     let own = out == Path::new(results::OWN);
     let figures = if own {
         String::new()
@@ -49,11 +49,11 @@ pub fn commands(experiment: &Experiment, store: &Store, runs: &[Planned]) -> Str
     }
     let rest = format!(" export --results {shown} --out runs.csv");
     text += &next("To write one table for pandas", &program("results", &rest));
-    text + &asking(experiment, out, &shown, runs)
+    text + &asking(experiment, out, runs, base)
 }
 
 /// How to use a run's adapter, or how to keep one.
-fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) -> String {
+fn asking(experiment: &Experiment, out: &Path, runs: &[Planned], base: Option<&Path>) -> String {
     let mut kept: Vec<&Planned> = runs.iter().collect();
     kept.retain(|run| RunPaths::new(out, &run.id).weights().is_file());
     // LoRA's, or else the last.
@@ -68,15 +68,23 @@ fn asking(experiment: &Experiment, out: &Path, shown: &str, runs: &[Planned]) ->
                 // A tab divides a pair.
                 (false, true) => ("predict", "$'A text.\\tAnother.'"),
             };
-            let rest = format!(" {verb} --adapter {shown}/{} {text}", run.id);
+            let base = base
+                .map(|folder| format!(" --base {}", quoted(folder)))
+                .unwrap_or_default();
+            let rest = format!(" {verb} --adapter {}/{}{base} {text}", quoted(out), run.id);
             next(&format!("To ask {}", run.title()), &program("lora", &rest))
         }
         None => format!(
-            "The weights of these runs were not kept: with `{} --keep`, and a new `--out` for runs that are done, they are, for `lora {}`.\n",
-            experiment.name,
-            if runs.iter().any(writes) { "generate" } else { "predict" }
+            "No weights were kept for `lora {}`: `{} --keep` keeps them, with another\n`--out` for runs that are done, which are not computed again.\n",
+            if runs.iter().any(writes) { "generate" } else { "predict" },
+            experiment.name
         ),
     }
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    shlex::try_quote(&path.to_string_lossy()).map_or_else(|_| path.display().to_string(), Into::into)
 }
 
 /// The program of that name beside this one, where this one is in a target folder of cargo.

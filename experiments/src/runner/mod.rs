@@ -24,6 +24,7 @@ use anyhow::Result;
 use lora_core::train::Ranks;
 use results::Store;
 use results::by_value::BySetting;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// The result of a plan.
@@ -34,6 +35,8 @@ pub struct Outcome {
     pub runs: Vec<Planned>,
     /// The records.
     pub store: Store,
+    /// The model's folder, where only that finds the model.
+    pub base: Option<PathBuf>,
     /// The preset, where the runs use its model and data.
     pub preset: Option<String>,
     /// What was swept.
@@ -87,6 +90,11 @@ pub fn run(
     };
     Ok(Outcome {
         experiment: plan.experiment,
+        base: plan
+            .runs
+            .first()
+            .and_then(|run| plan.assets.named_by_folder(&run.config.model))
+            .map(Path::to_path_buf),
         runs: plan.runs,
         store: plan.store,
         preset: plan.preset,
