@@ -531,23 +531,32 @@ fn a_list_chooses_and_changes_nothing() {
 #[test]
 fn a_file_that_extends_a_preset_is_not_called_the_preset() {
     let world = World::new();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/embedded/roberta");
     let short = "extends: quick\nmethods: [head]\nlimit: {train: 40, dev: 20}\ntrain: {epochs: 1}\n";
     world.write("mine.yaml", short);
-    let glue = |more: &[&str]| {
-        let args = [&["--config", "mine.yaml", "--out", "out", "--device", "cpu"], more].concat();
-        let output = run(env!("CARGO_BIN_EXE_glue"), &args, world.dir.path());
-        assert!(output.status.success(), "{}", text(&output));
-        text(&output)
-    };
-    let said = glue(&[]);
+    let args = ["--config", "mine.yaml", "--out", "out", "--device", "cpu"];
+    let output = run(env!("CARGO_BIN_EXE_glue"), &args, world.dir.path());
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         words.contains("the first 40 training rows, the first 20 dev rows, 1 epoch"),
         "{said}"
     );
     assert!(!words.contains("a first look"), "{said}");
-    // The record has the model's name alone, so that the command names the folder.
-    let said = glue(&["--keep", "--model", folder]);
-    assert!(said.contains(&format!(" --base {folder} ")), "{said}");
+}
+
+#[test]
+fn the_command_to_ask_an_adapter_names_the_folder_of_its_model() {
+    let world = World::new();
+    let said = text(&world.glue(&["--methods", "head", "--seeds", "1", "--keep"]));
+    let command = said
+        .lines()
+        .find(|line| line.contains(" predict --adapter "))
+        .unwrap_or_else(|| panic!("{said}"));
+    let words = shlex::split(command).unwrap();
+    let from = words.iter().position(|word| word == "predict").unwrap();
+    assert!(words.windows(2).any(|two| two == ["--base", "model"]), "{command}");
+    let args: Vec<&str> = words[from..].iter().map(String::as_str).collect();
+    let answer = run(env!("CARGO_BIN_EXE_lora"), &args, world.dir.path());
+    assert!(answer.status.success(), "{command}: {}", text(&answer));
 }

@@ -154,7 +154,6 @@ impl ExperimentConfig {
             if let Some(methods) = layer.value.get("methods").and_then(Value::as_mapping) {
                 refuse_paper_rows(methods, &layer.name)?;
             }
-            refuse_empty(&merged, &layer.value).with_context(|| format!("in {}", layer.name))?;
             let below = merged.clone();
             merge(&mut merged, layer.value.clone());
             ExperimentConfig::deserialize(merged.clone()).map_err(|error| match hint(&below, &layer) {
