@@ -45,10 +45,8 @@ pub fn column(path: &Path, columns: &[String], name: &str) -> Result<usize, Data
 /// # Errors
 /// Files that cannot be read, with the line of what is wrong.
 pub fn read(path: &Path) -> Result<OwnRows, DataError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let plain = name.trim_end_matches(".gz").trim_end_matches(".bz2");
-    let ending = plain.rsplit_once('.').map_or("", |(_, ending)| ending);
-    match ending {
+    let ending = ending(path);
+    match ending.as_str() {
         "parquet" => return parquet(path),
         "xlsx" | "xls" | "ods" => {
             let problem = "a spreadsheet, which is not read; save it as .csv".to_owned();
@@ -57,12 +55,24 @@ pub fn read(path: &Path) -> Result<OwnRows, DataError> {
         _ => {}
     }
     let file = TextFile::read(path.to_path_buf(), |_| ())?;
-    match ending {
+    match ending.as_str() {
         "csv" => separated(&file, b',', true),
         "tsv" => separated(&file, b'\t', false),
         "jsonl" | "ndjson" | "json" => objects(&file),
         _ => Ok(texts(&file)),
     }
+}
+
+/// Whether [`read`] takes each line of the file for a text.
+pub fn has_lines(path: &Path) -> bool {
+    !["csv", "tsv", "jsonl", "ndjson", "json", "parquet"].contains(&ending(path).as_str())
+}
+
+/// The ending of a file's name in small letters, below that of its compression.
+fn ending(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let plain = name.trim_end_matches(".gz").trim_end_matches(".bz2");
+    plain.rsplit_once('.').map_or("", |(_, ending)| ending).to_owned()
 }
 
 fn malformed(path: &Path, line: usize, problem: String) -> DataError {

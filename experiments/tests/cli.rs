@@ -195,7 +195,14 @@ fn settings_that_cannot_be_used() {
             &["--set", "trian.lr=1"],
             &["--set trian.lr=1", "unknown field `trian`", "`train`"],
         ),
-        (&["--set", "train.lr=fast"], &["train", "invalid type: string \"fast\""]),
+        (
+            &["--set", "train.lr=fast"],
+            &["`lr`: invalid type: string \"fast\", expected a number"],
+        ),
+        (
+            &["--set", "limit.train=-5"],
+            &["`limit.train`: invalid value: integer `-5`, expected a whole number from 0"],
+        ),
         (&["--methods", "head", "--set", "train.lr=-1"], &["`train.lr` is -1"]),
         (&["--methods", "head", "--epochs", "0"], &["`train.epochs` is 0"]),
         (&["--set", "train"], &["--set train: expected key=value"]),

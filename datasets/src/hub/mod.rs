@@ -118,6 +118,11 @@ impl Hub {
         Ok(hub.token(token.as_deref())?.offline(offline))
     }
 
+    /// The folder that downloads are kept in.
+    pub fn folder(&self) -> &Path {
+        &self.cache
+    }
+
     /// Whether to work from the cache alone.
     #[must_use]
     pub fn offline(mut self, offline: bool) -> Self {

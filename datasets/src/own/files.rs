@@ -1,6 +1,6 @@
 //! Files of the user's own: the wanted columns of their rows, and the rows to evaluate on, split off where no file has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rand::SeedableRng;
@@ -48,7 +48,19 @@ impl Files<'_> {
     ) -> Result<[Vec<FoundRow<N>>; 2], DataError> {
         let train = read(self.train, columns)?;
         match self.dev {
-            Some(path) => Ok([train, read(path, columns)?]),
+            Some(path) => {
+                let dev = read(path, columns)?;
+                let shared = shared(&train, &dev);
+                if shared > 0 {
+                    tracing::warn!(
+                        "{shared} of the {} rows of {} are rows of {} too: a score on them says little of new rows",
+                        dev.len(),
+                        path.display(),
+                        self.train.display()
+                    );
+                }
+                Ok([train, dev])
+            }
             None => self.divided(train, group),
         }
     }
@@ -124,6 +136,12 @@ impl Files<'_> {
     }
 }
 
+/// How many rows of `dev` are rows of `train`, with all their cells.
+fn shared<const N: usize>(train: &[FoundRow<N>], dev: &[FoundRow<N>]) -> usize {
+    let known: HashSet<&[Option<String>; N]> = train.iter().map(|row| &row.cells).collect();
+    dev.iter().filter(|row| known.contains(&row.cells)).count()
+}
+
 /// The rows of a file, each with a value in every wanted column.
 fn read<const N: usize>(path: &Path, columns: [Option<&str>; N]) -> Result<Vec<FoundRow<N>>, DataError> {
     let OwnRows { columns: known, rows } = rows::read(path)?;
@@ -158,5 +176,22 @@ pub(crate) fn malformed(path: &Path, line: usize, problem: String) -> DataError 
         path: path.to_path_buf(),
         line,
         problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_on_both_sides_are_counted() {
+        let row = |text: &str, label: &str| FoundRow {
+            line: 1,
+            cells: [Some(text.to_owned()), None, Some(label.to_owned())],
+        };
+        let train = [row("a", "1"), row("b", "2")];
+        // Another label makes another row.
+        let dev = [row("b", "2"), row("b", "1"), row("c", "1"), row("b", "2")];
+        assert_eq!(shared(&train, &dev), 2);
     }
 }

@@ -110,8 +110,8 @@ impl OwnData {
         }
         if classes.len() < 2 || classes.len() > 1000 {
             let problem = format!(
-                "{} different labels in column \"{}\"; wanted 2 to 1000 classes (kind: regression is for numbers)",
-                classes.len(),
+                "{} in column \"{}\"; wanted 2 to 1000 classes (kind: regression is for numbers)",
+                support::counted(classes.len(), "different label"),
                 self.label
             );
             return Err(malformed(&self.train, 1, problem));
@@ -203,6 +203,6 @@ mod tests {
         assert!(said(OwnKind::Regression, "a,c\nx,1\ny,z\nw,2\nv,2\n").contains("train.csv:3: \"z\""));
         assert!(said(OwnKind::Classification, "a,c\nx,1\n,2\n").contains("train.csv:3: no value in column \"a\""));
         assert!(said(OwnKind::Classification, "a,b\nx,1\n").contains("no column \"c\""));
-        assert!(said(OwnKind::Classification, "a,c\nx,1\ny,1\nz,1\nw,1\n").contains("1 different labels"));
+        assert!(said(OwnKind::Classification, "a,c\nx,1\ny,1\nz,1\nw,1\n").contains("1 different label in column"));
     }
 }

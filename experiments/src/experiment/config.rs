@@ -12,6 +12,7 @@ use crate::experiment::hints::hint;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use results::by_value::BySetting;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
 
@@ -142,7 +143,7 @@ impl ExperimentConfig {
                 select(&mut merged, key, &names);
             }
             // Read after each layer, so that a mistake is attributed to the layer that made it.
-            ExperimentConfig::deserialize(merged.clone()).with_context(|| format!("in {name}"))?;
+            settings::<ExperimentConfig>(&merged).with_context(|| format!("in {name}"))?;
             layers.push(layer);
             last = name;
         }
@@ -156,17 +157,17 @@ impl ExperimentConfig {
             }
             let below = merged.clone();
             merge(&mut merged, layer.value.clone());
-            ExperimentConfig::deserialize(merged.clone()).map_err(|error| match hint(&below, &layer) {
+            settings::<ExperimentConfig>(&merged).map_err(|error| match hint(&below, &layer) {
                 Some(hint) => anyhow!("in {}: {hint}", layer.name),
-                None => anyhow::Error::new(error).context(format!("in {}", layer.name)),
+                None => error.context(format!("in {}", layer.name)),
             })?;
             over.push(layer);
         }
-        let mut config = ExperimentConfig::deserialize(merged).with_context(|| format!("in {last}"))?;
+        let mut config: ExperimentConfig = settings(&merged).with_context(|| format!("in {last}"))?;
         layers.push(config.add_grids(files.get("methods").and_then(Value::as_mapping))?);
         layers.extend(over);
         config.layers = Layers(layers);
-        TrainConfig::deserialize(config.train.clone()).with_context(|| format!("under `train:` of {last} or --set"))?;
+        train_settings(&config.train).with_context(|| format!("under `train:` of {last} or --set"))?;
         Ok(config)
     }
 
@@ -217,6 +218,57 @@ impl ExperimentConfig {
         let methods = grids::expand(&self.grids, &self.grid)?;
         Ok(methods.keys().filter_map(Value::as_str).map(String::from).collect())
     }
+}
+
+/// Reads settings.
+///
+/// # Errors
+/// Unknown keys; a value of another type, by its key.
+fn settings<T: DeserializeOwned>(value: &Value) -> Result<T> {
+    serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+        let path = error.path().to_string();
+        let said = in_words(&error.into_inner().to_string());
+        // An unknown key is named already.
+        let at = match said.starts_with("unknown field") {
+            true => path.rsplit_once('.').map_or(".", |(above, _)| above),
+            false => &path,
+        };
+        match at {
+            "." | "" => anyhow!("{said}"),
+            at => anyhow!("`{at}`: {said}"),
+        }
+    })
+}
+
+/// Reads the settings of `train:`, whose parts are flattened, so that an error of theirs has no path.
+fn train_settings(value: &Value) -> Result<()> {
+    let said = |value: &Value| settings::<TrainConfig>(value).err().map(|error| error.to_string());
+    let Some(error) = said(value) else { return Ok(()) };
+    let wrong = value.as_mapping().into_iter().flatten().find(|(key, _)| {
+        let mut rest = value.clone();
+        rest.as_mapping_mut().and_then(|rest| rest.remove(*key));
+        said(&rest).as_ref() != Some(&error)
+    });
+    match wrong.and_then(|(key, _)| key.as_str()) {
+        Some(key) if !error.starts_with("unknown field") => bail!("`{key}`: {error}"),
+        _ => bail!("{error}"),
+    }
+}
+
+/// An error of serde without Rust's names of types.
+fn in_words(error: &str) -> String {
+    let Some((rest, wanted)) = error.rsplit_once(", expected ") else {
+        return error.to_owned();
+    };
+    let wanted = match wanted {
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        other => other,
+    };
+    format!("{rest}, expected {wanted}")
 }
 
 /// Takes from a layer the names of its lists that a layer below has settings of: a list chooses, and changes none of them.

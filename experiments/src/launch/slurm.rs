@@ -199,6 +199,15 @@ fn said(command: &mut Command) -> Result<String> {
 mod tests {
     use super::*;
 
+    /// A sweep in a temporary folder.
+    fn sweep() -> (tempfile::TempDir, Sweep, Info) {
+        let dir = tempfile::tempdir().unwrap();
+        let by = crate::runner::host::Host::default();
+        let sweep = Sweep::create(dir.path(), "glue", crate::launch::args::Launcher::Slurm, 2, by).unwrap();
+        let info = sweep.info().unwrap();
+        (dir, sweep, info)
+    }
+
     #[test]
     fn more_workers_than_an_array_holds_make_several() {
         assert_eq!(arrays(3, 1000), ["0-2"]);
@@ -207,10 +216,7 @@ mod tests {
 
     #[test]
     fn a_script_quotes_what_was_typed() {
-        let dir = tempfile::tempdir().unwrap();
-        let by = crate::runner::host::Host::default();
-        let sweep = Sweep::create(dir.path(), "glue", crate::launch::args::Launcher::Slurm, 2, by).unwrap();
-        let mut info = sweep.info().unwrap();
+        let (_dir, sweep, mut info) = sweep();
         info.command = ["/bin/glue", "--set", "label=it's $HOME"].map(String::from).into();
         let config = SlurmConfig {
             partition: Some("gpu".into()),
@@ -243,10 +249,7 @@ mod tests {
 
     #[test]
     fn ranks_are_started_by_mpirun_or_by_srun() {
-        let dir = tempfile::tempdir().unwrap();
-        let by = crate::runner::host::Host::default();
-        let sweep = Sweep::create(dir.path(), "glue", crate::launch::args::Launcher::Slurm, 2, by).unwrap();
-        let mut info = sweep.info().unwrap();
+        let (_dir, sweep, mut info) = sweep();
         info.command = vec!["/bin/glue".into()];
         let of = |yaml: &str| {
             let text = script(&sweep, &info, &serde_yaml::from_str(yaml).unwrap()).unwrap();

@@ -1,6 +1,10 @@
 //! `lora doctor`: versions, devices and caches, and remedies where something is missing.
 
 use crate::inputs::environment;
+use crate::task::generation::scorers::{METEOR_DATA, PUNKT_DATA, named};
+use datasets::Hub;
+use datasets::metric::meteor::Meteor;
+use datasets::metric::nltk::Nltk;
 use std::path::PathBuf;
 
 /// The report.
@@ -28,6 +32,24 @@ pub fn report() -> String {
         c.dir().display().to_string()
     });
     lines.push(("token cache".into(), cache));
+    let hub = Hub::from_env().map_or_else(|error| format!("{error:#}"), |hub| hub.folder().display().to_string());
+    lines.push(("hub cache".into(), hub));
+    lines.push((
+        "METEOR".into(),
+        scorer(
+            METEOR_DATA,
+            Meteor::cached(),
+            "METEOR is left out of scores: `lora score fetch-meteor-data` fetches its data",
+        ),
+    ));
+    lines.push((
+        "Punkt".into(),
+        scorer(
+            PUNKT_DATA,
+            Nltk::cached(),
+            "scores on NLTK's words are left out: `lora score fetch-punkt-data` fetches its parameters",
+        ),
+    ));
     let (commit, dirty) = environment::commit();
     let state = if dirty { " with changes" } else { "" };
     let commit = commit.map_or("no git repository: records will lack their commit".into(), |c| {
@@ -38,6 +60,16 @@ pub fn report() -> String {
         .into_iter()
         .map(|(key, value)| format!("{key:<12} {value}\n"))
         .collect()
+}
+
+/// Where the data of a scorer are, by a variable or in the cache, or what to do without.
+fn scorer(variable: &str, cached: Option<PathBuf>, missing: &str) -> String {
+    match (cached.filter(|path| path.exists()), named(None, variable)) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Some(path)) if path.exists() => format!("{} (${variable})", path.display()),
+        (None, Some(path)) => format!("${variable} is {}, which is not there; {missing}", path.display()),
+        (None, None) => format!("not here; {missing}"),
+    }
 }
 
 fn libtorch() -> String {

@@ -257,26 +257,31 @@ fn examples(args: &PredictArgs) -> Result<Vec<Example>> {
         return of_file(path, args.text.as_deref(), args.text_pair.as_deref());
     }
     let texts = texts::given(&args.texts, "texts")?;
-    Ok(texts.iter().map(|text| example(text)).collect())
+    texts.iter().map(|text| example(text)).collect()
 }
 
 /// A text, or a pair divided by a tab.
-fn example(text: &str) -> Example {
+fn example(text: &str) -> Result<Example> {
     let (first, second) = text.split_once('\t').map_or((text, None), |(a, b)| (a, Some(b)));
-    Example {
+    ensure!(
+        second.is_none_or(|second| !second.contains('\t')),
+        "{}: a tab divides a pair, and here are several; texts that contain tabs can come from a CSV or JSON lines --file",
+        support::printable(text)
+    );
+    Ok(Example {
         first: first.to_owned(),
         second: second.map(str::to_owned),
         label: Label::Class(0),
-    }
+    })
 }
 
 fn of_file(path: &Path, text: Option<&str>, pair: Option<&str>) -> Result<Vec<Example>> {
     let OwnRows { columns, rows } = rows::read(path)?;
-    if text.is_none() && pair.is_none() && columns == [TEXT] {
+    if text.is_none() && pair.is_none() && rows::has_lines(path) {
         let all = rows
             .into_iter()
             .filter_map(|row| row.cells.into_iter().next().flatten());
-        return Ok(all.map(|text| example(&text)).collect());
+        return all.map(|text| example(&text)).collect();
     }
     let text = text.unwrap_or(TEXT);
     let first = rows::column(path, &columns, text).with_context(|| "name the column of the texts with --text")?;
@@ -460,7 +465,7 @@ mod tests {
     fn classes_have_names_and_probabilities() {
         let labels = ["no".to_string(), "yes".to_string()];
         let answer = Answer::of(&[0.0, 1.0], &labels).unwrap();
-        let object = answer.json(&example("a\tb"));
+        let object = answer.json(&example("a\tb").unwrap());
         assert_eq!(
             (&object["text"], &object["text_pair"], &object["label"]),
             (&json!("a"), &json!("b"), &json!("yes"))
@@ -471,21 +476,40 @@ mod tests {
         assert!(
             Answer::of(&[0.0, 1.0, -1.0], &[])
                 .unwrap()
-                .line(&example("a"))
+                .line(&example("a").unwrap())
                 .starts_with("LABEL_1")
         );
-        assert_eq!(Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), false), "a b\t2.5");
         assert_eq!(
-            Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b"), true),
+            Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b").unwrap(), false),
+            "a b\t2.5"
+        );
+        assert_eq!(
+            Answer::of(&[2.5], &[]).unwrap().tsv(&example("a b").unwrap(), true),
             "a b\t\t2.5"
         );
         assert!(Answer::of(&[f32::NAN, 0.0], &[]).is_err());
     }
 
     #[test]
+    fn tabs_divide_lines_and_stay_in_the_cells_of_a_file() {
+        assert!(example("a\tb\tc").is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str, bytes: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let [example] = &of_file(&path, None, None).unwrap()[..] else {
+                panic!("{name}")
+            };
+            (example.first.clone(), example.second.clone())
+        };
+        assert_eq!(read("a.jsonl", r#"{"text": "a\tb"}"#), ("a\tb".into(), None));
+        assert_eq!(read("a.txt", "a\tb\n"), ("a".into(), Some("b".into())));
+    }
+
+    #[test]
     fn single_texts_for_a_task_of_pairs_are_said() {
         let said = |task: Option<&str>, texts: &[&str]| {
-            let examples: Vec<Example> = texts.iter().map(|text| example(text)).collect();
+            let examples: Vec<Example> = texts.iter().map(|text| example(text).unwrap()).collect();
             unlike_the_task(task, task.and_then(pairs), &examples)
         };
         let alone = said(Some("rte"), &["a", "a\tb", "c"]).unwrap();

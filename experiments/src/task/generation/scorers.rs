@@ -8,6 +8,11 @@ pub use datasets::metric::scorers::Scorers;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The variable that names METEOR's data, where no flag does.
+pub const METEOR_DATA: &str = "LORA_METEOR_DATA";
+/// The variable that names Punkt's parameters, where no flag does.
+pub const PUNKT_DATA: &str = "LORA_PUNKT_DATA";
+
 /// The flags that name the data.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataArgs {
@@ -50,9 +55,7 @@ impl DataArgs {
     /// # Errors
     /// Named data that are missing or not METEOR 1.5's.
     pub fn meteor(&self) -> Result<Option<Meteor>> {
-        Ok(Meteor::open(
-            named(self.meteor_data.as_ref(), "LORA_METEOR_DATA").as_deref(),
-        )?)
+        Ok(Meteor::open(named(self.meteor_data.as_ref(), METEOR_DATA).as_deref())?)
     }
 
     /// NLTK's tokenizer, if its parameters are named or in the cache.
@@ -60,14 +63,12 @@ impl DataArgs {
     /// # Errors
     /// Named parameters that are missing or not NLTK's.
     pub fn nltk(&self) -> Result<Option<Nltk>> {
-        Ok(Nltk::open(
-            named(self.punkt_data.as_ref(), "LORA_PUNKT_DATA").as_deref(),
-        )?)
+        Ok(Nltk::open(named(self.punkt_data.as_ref(), PUNKT_DATA).as_deref())?)
     }
 }
 
 /// The path of a flag, or else of an environment variable.
-fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
+pub fn named(flag: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
     let variable = || {
         let value = std::env::var_os(variable)?;
         (!value.is_empty()).then(|| datasets::cache::expand_home(value))
