@@ -35,7 +35,7 @@ pub struct SlurmConfig {
     pub ranks: usize,
     /// The nodes over which the ranks of a worker are spread: `--nodes`.
     pub nodes: usize,
-    /// What srun, with this value of its `--mpi` (such as `pmix`), starts the ranks with; without it, mpirun starts them.
+    /// The value of srun's `--mpi`, such as `pmix`, where srun starts the ranks; without it mpirun does.
     #[serde(deserialize_with = "word")]
     pub mpi: Option<String>,
     /// The largest number of tasks of one array (`scontrol show config` prints the cluster's as MaxArraySize); more workers make
