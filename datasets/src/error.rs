@@ -162,6 +162,12 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A share of rows to evaluate on that is no part of a whole.
+    #[error("`dev_share` is {share}; it is the part of the training rows to evaluate on, above 0 and below 1")]
+    DevShare {
+        /// The share as given.
+        share: f64,
+    },
     /// A file that is not parquet, or lacks a required column.
     #[error("{}: {}", .path.display(), excerpt(.problem, SENTENCE))]
     Parquet {

@@ -112,7 +112,10 @@ fn separated(file: &TextFile, delimiter: u8, quoted: bool) -> Result<OwnRows, Da
             return Err(malformed(
                 &file.path,
                 line,
-                format!("{found} columns, and the first line names {wanted}"),
+                format!(
+                    "{}, and the first line names {wanted}",
+                    support::counted(found, "column")
+                ),
             ));
         }
         rows.push(OwnRow {
@@ -234,7 +237,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_by_file_and_line() {
         for (name, text, said) in [
-            ("a.csv", "a,b\n1,2\n3\n", "a.csv:3: 1 columns"),
+            (
+                "a.csv",
+                "a,b\n1,2\n3\n",
+                "a.csv:3: 1 column, and the first line names 2",
+            ),
             ("a.jsonl", "{}\n[1]\n", "a.jsonl:2: not a JSON object"),
             ("a.jsonl", "{}\n{\n", "a.jsonl:2: not JSON"),
             ("a.parquet", "no", "not a sound parquet file"),

@@ -110,9 +110,12 @@ impl Files<'_> {
                 None => next(),
             }
         };
+        if !(self.dev_share > 0.0 && self.dev_share < 1.0) {
+            return Err(DataError::DevShare { share: self.dev_share });
+        }
         let groups: Vec<usize> = rows.iter().map(&mut number).collect();
         let count = (all as f64 * self.dev_share).round() as usize;
-        if !(self.dev_share > 0.0 && self.dev_share < 1.0) || count == 0 || count == all {
+        if count == 0 || count == all {
             let problem = format!(
                 "`dev_share` {} of {} rows{} leaves nothing to train or to evaluate on",
                 self.dev_share,
@@ -182,6 +185,32 @@ pub(crate) fn malformed(path: &Path, line: usize, problem: String) -> DataError 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_above_0_and_below_1() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "text\na\nb\nc\nd\n").unwrap();
+        let read = |dev_share| {
+            let files = Files {
+                train: &path,
+                dev: None,
+                dev_share,
+                dev_seed: 0,
+            };
+            files.read([Some("text")], |_| None)
+        };
+        for share in [1.5, 1.0, 0.0, -0.1, f64::NAN] {
+            let error = read(share).err().unwrap().to_string();
+            assert!(
+                error.starts_with("`dev_share` is ") && !error.contains("a.csv"),
+                "{error}"
+            );
+        }
+        assert!(read(0.01).err().unwrap().to_string().contains("leaves nothing"));
+        let [train, dev] = read(0.25).unwrap();
+        assert_eq!((train.len(), dev.len()), (3, 1));
+    }
 
     #[test]
     fn rows_on_both_sides_are_counted() {
