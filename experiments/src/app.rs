@@ -10,7 +10,7 @@ use crate::launch::journal::Journal;
 use crate::launch::processes::Fleet;
 use crate::launch::sweep::Sweep;
 use crate::launch::worker::{self, Worker};
-use crate::launch::world::{World, refuse_ranks};
+use crate::launch::world::{World, refuse_ranks, refuse_several};
 use crate::launch::{slurm, stop};
 use crate::plan::planned::State;
 use crate::plan::{Plan, dry_run};
@@ -68,6 +68,24 @@ pub fn finish_with(answer: Result<String>) -> ExitCode {
         support::print(&text)?;
         Ok(ExitCode::SUCCESS)
     }))
+}
+
+/// Runs a program of one process that is no experiment, with warnings on stderr, and prints its answer.
+pub fn tool(answer: impl FnOnce() -> Result<String>) -> ExitCode {
+    show_warnings();
+    finish_with(refuse_several().and_then(|()| answer()))
+}
+
+/// Shows warnings on stderr, such as those of a hub that does not answer. Experiments have a console and a log.
+pub fn show_warnings() {
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .with_max_level(tracing::Level::WARN);
+    // A program has one reader of them: the first.
+    let _ = lines.try_init();
 }
 
 /// The exit status of a result; an error is printed on one line, with its causes.

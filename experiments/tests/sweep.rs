@@ -1,4 +1,4 @@
-//! `--sweep`, the default of `--out`, the end of the output, early stopping, completions and pages of the manual.
+//! `--sweep`, the default of `--out`, the end of the output, and early stopping.
 
 mod world;
 
@@ -157,34 +157,4 @@ fn early_stopping_ends_a_run_and_is_part_of_its_settings() {
         &world.glue(&["--set", "train.schedule=cosin"]),
         &["unknown variant `cosin`"],
     );
-}
-
-#[test]
-fn completions_and_pages_name_every_command() {
-    let dir = tempfile::tempdir().unwrap();
-    let lora = |words: &str| {
-        run(
-            env!("CARGO_BIN_EXE_lora"),
-            &words.split(' ').collect::<Vec<_>>(),
-            dir.path(),
-        )
-    };
-    for shell in ["bash", "zsh", "fish"] {
-        let script = text(&lora(&format!("completions {shell}")));
-        for word in ["predict", "adapter", "--adapter", "completions"] {
-            assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
-        }
-        assert!(
-            text(&lora(&format!("completions {shell} glue"))).contains("sweep"),
-            "{shell}"
-        );
-    }
-    assert!(text(&lora("man")).contains(".TH lora 1"));
-    assert!(text(&lora("man glue")).contains("sweep"));
-    let all = lora("man --out pages");
-    assert!(all.status.success(), "{}", text(&all));
-    for page in ["lora.1", "lora-predict.1", "glue.1", "e2e.1"] {
-        assert!(dir.path().join("pages").join(page).is_file(), "{page}");
-    }
-    refused(&lora("man gluee"), &["gluee"]);
 }

@@ -37,6 +37,7 @@ pub mod listing;
 pub mod methods;
 pub mod number_blocks;
 pub mod paper;
+pub mod program;
 pub mod publish;
 pub mod record;
 pub mod restate;

@@ -83,10 +83,11 @@ enum Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli, Cli::Run { .. })
-        && let Err(error) = refuse_several()
-    {
-        return app::finish(Err(error));
+    if !matches!(cli, Cli::Run { .. }) {
+        app::show_warnings();
+        if let Err(error) = refuse_several() {
+            return app::finish(Err(error));
+        }
     }
     let text = match cli {
         Cli::Run { name, flags } => return app::main_of(&name, &format!("lora run {name}"), flags),

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod bench;
 pub mod doctor;
 pub mod examples;
+pub mod figures;
 pub mod generate;
 pub mod params;
 pub mod plan;

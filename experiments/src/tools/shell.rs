@@ -1,9 +1,13 @@
 //! `lora completions` and `lora man`: completions of a shell, and pages of the manual, for all programs.
 
+use crate::analyses::latency::LatencyArgs;
+use crate::analyses::subspace::SubspaceArgs;
 use crate::app;
-use crate::experiment::registry::{self, EXPERIMENTS};
+use crate::experiment::registry::EXPERIMENTS;
+use crate::tools::figures::FiguresArgs;
+use crate::tools::pretrain::PretrainArgs;
 use anyhow::{Context, Result, ensure};
-use clap::{Args, Command};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::path::PathBuf;
@@ -16,7 +20,7 @@ use std::path::PathBuf;
 pub struct CompletionsArgs {
     /// The shell
     shell: Shell,
-    /// The program: lora, or an experiment such as glue
+    /// The program, such as lora, glue or figures
     #[arg(default_value = "lora")]
     program: String,
 }
@@ -27,7 +31,7 @@ pub struct CompletionsArgs {
     after_help = "Examples:\n  lora man | man -l -\n  lora man glue > glue.1\n  lora man --out ~/.local/share/man/man1"
 )]
 pub struct ManArgs {
-    /// The program: lora, or an experiment such as glue
+    /// The program, such as lora, glue or figures
     #[arg(default_value = "lora", conflicts_with = "out")]
     program: String,
     /// Write the pages of all programs and of the commands of lora to this folder
@@ -58,19 +62,30 @@ pub fn man(args: &ManArgs, lora: Command) -> Result<String> {
     };
     let wrong = || format!("writing to {}", dir.display());
     std::fs::create_dir_all(dir).with_context(wrong)?;
-    clap_mangen::generate_to(lora, dir).with_context(wrong)?;
-    for experiment in EXPERIMENTS.iter() {
-        clap_mangen::generate_to(app::command(experiment), dir).with_context(wrong)?;
+    for program in programs(lora) {
+        clap_mangen::generate_to(program, dir).with_context(wrong)?;
     }
     let pages = std::fs::read_dir(dir).with_context(wrong)?.count();
     ensure!(pages > 0, "{}: nothing was written", dir.display());
     Ok(format!("{}: {}\n", dir.display(), support::counted(pages, "page")))
 }
 
+/// The command lines of all programs.
+fn programs(lora: Command) -> Vec<Command> {
+    let others = [
+        FiguresArgs::command(),
+        results::program::command(),
+        SubspaceArgs::command(),
+        LatencyArgs::command(),
+        PretrainArgs::command(),
+    ];
+    let experiments = EXPERIMENTS.iter().map(app::command);
+    std::iter::once(lora).chain(experiments).chain(others).collect()
+}
+
 fn program(lora: Command, name: &str) -> Result<Command> {
-    if name == "lora" {
-        return Ok(lora);
-    }
-    let experiment = registry::find(name).context("the programs are lora and the experiments")?;
-    Ok(app::command(experiment))
+    let all = programs(lora);
+    let names: Vec<String> = all.iter().map(|program| program.get_name().to_owned()).collect();
+    let found = all.into_iter().find(|program| program.get_name() == name);
+    found.with_context(|| support::unknown("program", name, names.iter().map(String::as_str)))
 }

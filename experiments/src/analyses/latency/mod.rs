@@ -10,7 +10,7 @@ use crate::config::settings::Dtype;
 use crate::inputs::compute::ComputeArgs;
 use crate::inputs::environment;
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lora_core::device;
 use lora_core::model::arch;
@@ -23,8 +23,25 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The flags of `latency`.
-#[derive(Args, Clone, Debug)]
+/// Measures the latency of adapters at inference (Table 1, Figure 5), and with --efficiency the cost of training (Section 4.2).
+///
+/// Times forward passes of a model of GPT-2's shape with random weights, alone (as merged LoRA is) and with adapters. The record
+/// is kept in OUT/analyses.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "latency",
+    version,
+    after_help = "Examples:
+  latency
+  latency --set batch=[1,8] --set length=[32] --set bottleneck=[0,64] \\
+      --set trials=50
+  latency --set designs=[adapter_h,lora_unmerged]
+  latency --set model=gpt2 --set shape.n_layer=6
+  latency --preset paper --device cuda:0
+  latency --efficiency
+
+experiments/latency/demo.yaml lists all settings."
+)]
 pub struct LatencyArgs {
     /// demo (minutes on a CPU), medium (one column of Table 1 with GPT-2 medium: minutes on a CPU) or paper (all of Table 1
     /// and Figure 5: for a GPU)

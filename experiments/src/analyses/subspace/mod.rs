@@ -9,7 +9,7 @@ use crate::inputs::environment::set_threads;
 use crate::inputs::locator::ModelSource;
 use crate::tools::adapter::stored::BaseModel;
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, Parser};
 use compute::Request;
 use read::{Opened, Spot};
 use results::Store;
@@ -19,8 +19,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tch::{Device, Tensor};
 
-/// The flags of `subspace`.
-#[derive(Args, Clone, Debug)]
+/// Analyses trained adapters: Figures 3, 4, 6, 7, 8 and Table 7.
+///
+/// Compares the directions of saved LoRA adapters with each other (phi), with the frozen weights and with random directions, and
+/// states whether the paper's findings hold. Nothing is trained. The record is kept in OUT/analyses.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "subspace",
+    version,
+    after_help = "Examples:
+  subspace roberta_base_lora_mnli.bin --alpha 16
+  subspace roberta_base_lora_mnli.bin --alpha 16 \\
+      --base FacebookAI/roberta-base --layers all
+  subspace results/own/1977ecad94f36450 results/own/2c93f131256b10d9 \\
+      --base minilm/model --layers 1,3,last
+  subspace --r4 out/ID --r8 out/ID --r64 out/ID --r64-other out/ID \\
+      --base minilm/model
+
+The last is all of the paper's figures for one model: make its four runs with
+  glue --tasks rte --methods lora --keep --seeds 1 --set methods.lora.r=4
+and likewise 8 with --seeds 2, 64 with --seeds 3, and 64 with --seeds 4: with one seed all start from the same A."
+)]
 pub struct SubspaceArgs {
     /// Adapters: RESULTS/ID of a run whose weights were kept (--keep), its file RESULTS/weights/ID.safetensors, a folder of
     /// `lora adapter import`, a PEFT folder, or a loralib checkpoint. Those of one rank are compared as seeds, others as ranks

@@ -9,7 +9,7 @@ use crate::inputs::environment::set_threads;
 use crate::tools::pretrain::corpus::{Corpus, Source};
 use crate::tools::pretrain::masking::{Masking, only_verdicts};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::Parser;
 use datasets::synthetic::Document;
 use datasets::tokenize::END_OF_TEXT;
 use datasets::{Example, Label, Tokenizer, tokenize};
@@ -46,8 +46,15 @@ const HELD_OUT: &str = "held out";
 /// Steps between checkpoints and between reports of the loss.
 const SAVE_EVERY: u64 = 500;
 
-/// `pretrain`
-#[derive(Args, Debug)]
+/// Pretrains small models: those of the demonstrations on generated text, or a GPT-2 on real texts.
+///
+/// The committed weights were made with this command (see experiments/embedded/*.yaml). A stopped run resumes from its checkpoint.
+#[derive(Parser, Debug)]
+#[command(
+    name = "pretrain",
+    version,
+    after_help = "Examples:\n  pretrain roberta\n  pretrain gpt2\n  pretrain gpt2 --steps 100 --out small --device cpu\n  pretrain texts --corpus samsum=DIR --corpus webnlg=DIR --out gpt2-texts"
+)]
 pub struct PretrainArgs {
     /// The configuration: roberta, deberta or gpt2 for the embedded models, or texts for a GPT-2 on real texts
     #[arg(default_value = "roberta")]
