@@ -399,37 +399,21 @@ fn places_that_cannot_be_written() {
 }
 
 #[test]
-fn parameters_of_the_papers_models() {
-    let dir = tempfile::tempdir().unwrap();
-    let params = |args: &[&str]| run(env!("CARGO_BIN_EXE_lora"), &[&["params"], args].concat(), dir.path());
-    for (model, count) in [("roberta-base", "294912"), ("roberta-large", "786432")] {
-        let output = params(&["--model", model, "--method", "lora", "--set", "r=8"]);
-        assert!(
-            output.status.success() && text(&output).contains(count),
-            "{}",
-            text(&output)
-        );
-    }
-    // RoBERTa's published sizes without the head of pretraining; BitFit as in Table 2 (0.1M).
-    assert!(text(&params(&["--model", "roberta-base"])).contains("124055040"));
-    assert!(text(&params(&["--model", "roberta-base", "--method", "bitfit"])).contains("102144"));
+fn what_is_refused_leaves_nothing_behind() {
+    let world = World::new();
+    refused(&world.glue(&["--methods", "rslora"]), &["`lora: {rslora: true}`"]);
     refused(
-        &params(&["--model", "gpt5"]),
-        &["the shape of `gpt5` is not known here; known: roberta-base"],
+        &world.glue(&["--methods", "lora", "--set", "methods.lora.targets=[]"]),
+        &["targets"],
     );
+    assert!(!world.path("out").exists());
+    world.write("out/mine.txt", "a file of the user's own");
     refused(
-        &params(&["--model", "roberta-base", "--method", "lora", "--set", "rank=8"]),
-        &["unknown field `rank`"],
+        &world.glue(&["--methods", "lora", "--set", "methods.lora.r=0"]),
+        &["r must be"],
     );
-    // Every row of Tables 2, 3 and 4 agrees with its closed form, as built where it is built, or says why not.
-    let output = params(&["--paper"]);
-    let printed = text(&output);
-    assert!(output.status.success(), "{printed}");
-    for expected in [
-        "102144", "294912", "4718592", "368784", "25194496", "40109568", "37748736",
-    ] {
-        assert!(printed.contains(expected), "{expected} in {printed}");
-    }
+    let left: Vec<_> = std::fs::read_dir(world.path("out")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]

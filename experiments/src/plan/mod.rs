@@ -20,7 +20,7 @@ use crate::plan::parallelism::Parallelism;
 use crate::plan::planned::{Planned, State};
 use crate::task::TaskRows;
 use crate::task::run_paths::RunPaths;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use results::Store;
 use results::by_value::BySetting;
 use results::record::RunName;
@@ -70,6 +70,7 @@ impl Plan {
         labels::clear_borrowed_name(&mut config, base.as_ref(), &assets);
         let mut runs = runs(experiment, (&config, &stage), &mut assets, &execution.store)?;
         runs.iter_mut().for_each(|run| run.config.keep |= execution.keep);
+        check_heads(&runs, &assets)?;
         let (jobs, threads, device) = (execution.jobs, execution.threads, execution.device);
         let parallelism = Parallelism::new(jobs, threads, &runs, &assets.model, device)?;
         check_starts(&runs, &execution.store)?;
@@ -155,6 +156,19 @@ fn runs(
 fn identify(experiment: &Experiment, config: &RunConfig, assets: &mut Assets) -> Result<(String, Arc<TaskRows>)> {
     let rows = assets.rows(experiment.task(&config.task)?, config)?;
     Ok((identity::of(config, &assets.contents(&rows))?, rows))
+}
+
+/// Refuses a model without the head that the tasks take.
+fn check_heads(runs: &[Planned], assets: &Assets) -> Result<()> {
+    let (_, arch) = lora_core::model::load_config(&assets.model)?;
+    let fits = |run: &Planned| {
+        run.rows
+            .evaluator
+            .head()
+            .check(arch)
+            .with_context(|| run.config.task.clone())
+    };
+    runs.iter().try_for_each(fits)
 }
 
 /// Refuses a run whose warm start is neither in the store, with its weights, nor part of the plan.

@@ -46,6 +46,7 @@ const SHOWN: &str = "shown";
 pub struct Console {
     show: OutputArgs,
     out: PathBuf,
+    log: PathBuf,
     aside: LineWriter,
     bars: bool,
     all: ProgressBar,
@@ -91,6 +92,7 @@ impl Console {
         Ok(Console {
             show: show.clone(),
             out: out.to_path_buf(),
+            log: log.to_path_buf(),
             aside,
             bars,
             all: ProgressBar::hidden(),
@@ -353,6 +355,18 @@ impl Drop for Console {
             .values()
             .for_each(|in_progress| in_progress.bar.finish_and_clear());
         self.all.finish_and_clear();
+        remove_empty(&self.log);
+    }
+}
+
+/// Removes a log without lines, and its folders if nothing else is in them: what was refused leaves nothing behind.
+fn remove_empty(log: &Path) {
+    if std::fs::metadata(log).is_ok_and(|log| log.len() == 0) {
+        // What cannot be removed stays; a folder with files cannot.
+        let _ = std::fs::remove_file(log);
+        for folder in log.ancestors().skip(1).take(2) {
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 

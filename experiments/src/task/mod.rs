@@ -297,6 +297,25 @@ pub struct StageOutputs<'a> {
 }
 
 impl HeadKind {
+    /// Refuses an architecture without such a head.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(self, arch: &Arch) -> Result<()> {
+        let (name, causal) = (arch.model_type, arch.is_causal());
+        match self {
+            HeadKind::LanguageModel => ensure!(
+                causal,
+                "the task needs a causal language model, such as GPT-2, and the model is an encoder ({name})"
+            ),
+            HeadKind::Classifier(_) => ensure!(
+                !causal,
+                "the task needs an encoder, such as RoBERTa, and the model is a causal language model ({name})"
+            ),
+        }
+        Ok(())
+    }
+
     /// Builds the model of the folder `dir` with this head and with the given rates of dropout. Its weights are not loaded.
     ///
     /// # Errors

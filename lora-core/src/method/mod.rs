@@ -273,9 +273,22 @@ fn resolve(value: &Value) -> Result<Resolved<'_>> {
     Ok(Resolved::One(entry, settings))
 }
 
+/// Variants of LoRA that are settings of it, not methods, by the names of their papers.
+const VARIANTS: [(&str, &str); 3] = [
+    ("rslora", "rslora: true"),
+    ("loraplus", "b_lr_ratio: 16"),
+    ("pissa", "init: pissa"),
+];
+
 /// The method of this kind, and its defaults overlaid with `settings`.
 fn with_defaults(kind: &str, settings: Mapping) -> Result<(&'static Registered, Mapping)> {
     let entry = all().into_iter().find(|m| m.kind == kind).ok_or_else(|| {
+        let plain = kind.to_lowercase().replace(['-', '_'], "");
+        if let Some((_, setting)) = VARIANTS.iter().find(|(name, _)| *name == plain) {
+            return Error::Config(format!(
+                "`{kind}` is a setting of the method lora: `lora: {{{setting}}}`"
+            ));
+        }
         let unknown = support::unknown("method", kind, all().into_iter().map(|m| m.kind));
         Error::Config(format!("{unknown}; or several joined by +"))
     })?;
@@ -353,6 +366,7 @@ mod tests {
         assert!(text("{kind: pre_layer, prefx: 2}").contains("unknown field `prefx`"));
         assert!(text("{kind: prefix_tuning, infix: 2}").contains("unknown field `infix`"));
         assert!(text("{kind: prefix_tuning, mlp: 0}").contains("mlp must be"));
+        assert!(text("{kind: rs-LoRA}").contains("`rs-LoRA` is a setting of the method lora: `lora: {rslora: true}`"));
         assert!(text("[lora]").contains("mapping"));
         assert!(text("{r: 8}").contains("`kind`"));
     }

@@ -155,6 +155,11 @@ pub type BuildClassifier = fn(&Value, i64, &Scope) -> Result<Box<dyn Model>>;
 pub type BuildLm = fn(&Value, &Scope) -> Result<Box<dyn Model>>;
 
 impl Arch {
+    /// Whether its language model is causal. Encoders have a classifier, and decoders none.
+    pub fn is_causal(&self) -> bool {
+        self.build.is_none()
+    }
+
     /// config.json with defaults for missing keys.
     pub fn completed(&self, config: &Value) -> Value {
         config::over((self.defaults)(), config)

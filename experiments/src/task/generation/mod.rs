@@ -231,11 +231,6 @@ impl PostTraining for GenerationTask {
     }
 
     fn check(&self, model: &dyn Model) -> Result<()> {
-        ensure!(
-            model.causal().is_some(),
-            "{} needs a causal language model, such as GPT-2",
-            self.form.task
-        );
         let beyond = self.decode.bad_words.iter().flatten();
         if let Some(id) = beyond.copied().find(|id| !(0..model.vocab()).contains(id)) {
             bail!(
