@@ -103,6 +103,16 @@ pub fn wrapped(text: &str, width: Option<usize>) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n") + end
 }
 
+/// A text after `head`, in lines of at most `width` characters; the lines after the first begin below it.
+#[must_use]
+pub fn beside(head: &str, text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else {
+        return format!("{head}{text}");
+    };
+    let indent = " ".repeat(head.chars().count());
+    textwrap::fill(text, whole_words(width).initial_indent(head).subsequent_indent(&indent))
+}
+
 /// Lines of at most `width` characters that break no word, so that names and paths can be copied.
 pub(crate) fn whole_words(width: usize) -> textwrap::Options<'static> {
     textwrap::Options::new(width)

@@ -2,6 +2,7 @@
 
 use datasets::Example;
 use datasets::text::{Pair, TextSplit};
+use results::listing::beside;
 use serde_json::{Map, Value, json};
 
 /// A split of a task as text.
@@ -60,16 +61,19 @@ impl ShownRow {
         }
     }
 
-    /// For a person: the label and its sentences, or a text and what follows it.
-    pub fn lines(&self) -> String {
+    /// For a person: the label and its sentences, or a text and what follows it, in lines of at most `width` characters.
+    pub fn lines(&self, width: Option<usize>) -> String {
         let label = match &self.answer {
             Answer::Class(name) => name.clone(),
             Answer::Score(score) => format!("{score:.2}"),
-            Answer::Completion(text) => return format!("{}\n    {text}\n", self.text),
+            Answer::Completion(text) => {
+                return format!("{}\n{}\n", beside("", &self.text, width), beside("    ", text, width));
+            }
         };
-        let pair = self.pair.as_ref();
-        let pair = pair.map_or(String::new(), |text| format!("\n{:<16} {text}", ""));
-        format!("{label:<16} {}{pair}\n", self.text)
+        let sentences = std::iter::once((label.as_str(), &self.text)).chain(self.pair.iter().map(|pair| ("", pair)));
+        sentences
+            .map(|(label, text)| beside(&format!("{label:<16} "), text, width) + "\n")
+            .collect()
     }
 
     /// For a program: `text`, `text_pair` and `label`, or `prompt` and `completion`.

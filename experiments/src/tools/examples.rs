@@ -4,9 +4,9 @@ use crate::experiment::Experiment;
 use crate::experiment::registry::EXPERIMENTS;
 use crate::inputs::locator::DataSource;
 use crate::task::Task;
-use crate::task::shown::ShownRow;
 use anyhow::{Context, Result};
 use clap::Args;
+use results::listing::terminal_width;
 
 /// `lora examples`
 #[derive(Args, Debug)]
@@ -56,7 +56,7 @@ pub fn show(args: &ExamplesArgs) -> Result<String> {
         .rows
         .iter()
         .take(args.rows.unwrap_or(8))
-        .map(ShownRow::lines)
+        .map(|row| row.lines(terminal_width()))
         .collect();
     let (task, sizes) = (task.id(), sizes.join(", "));
     Ok(format!("{task} ({}): {sizes} rows\n\n{shown}", args.data))

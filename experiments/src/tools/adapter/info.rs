@@ -5,7 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use lora_core::interop::{AdapterFile, AdapterForm, Layerwise, Norms};
 use lora_core::method::Lora;
-use results::listing::{Column, listing, terminal_width};
+use results::listing::{Column, listing, terminal_width, wrapped};
 use std::path::{Path, PathBuf};
 
 /// `lora adapter info`
@@ -121,7 +121,8 @@ fn updates(stored: Stored, lora: &Lora, path: &Path) -> Result<String> {
 /// The scale, the tensors beside the updates, the updates, and damaged tensors.
 fn body(adapter: &AdapterFile, norms: &[Norms]) -> String {
     let damage: String = adapter.damage().iter().map(|line| format!("{line}\n")).collect();
-    format!("{}{}{}{damage}", scale(adapter, norms), head(adapter), table(norms))
+    let about = wrapped(&(scale(adapter, norms) + &head(adapter)), terminal_width());
+    format!("{about}{}{damage}", table(norms))
 }
 
 fn scale(adapter: &AdapterFile, norms: &[Norms]) -> String {

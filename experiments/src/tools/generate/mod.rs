@@ -28,7 +28,7 @@ use tch::Device;
 /// `lora generate`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  lora generate --adapter results/own/1977ecad94f36450 \\\n      \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt \\\n      --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 \\\n      --seed 3 < prompts.txt\n\nThe adapter of a run is decoded as the run decoded, but for what flags say; stderr has the settings. On a terminal one context's text is printed\ntoken by token, unless there are beams.\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
+    after_help = "Examples:\n  lora generate --adapter results/own/1977ecad94f36450 \\\n      \"name : Blue Spice | Type : coffee shop\"\n  lora generate --adapter peft/e2e --base gpt2-medium --file contexts.txt \\\n      --beams 10 --length-penalty 0.9 --json\n  lora generate --adapter adapters/chat --temperature 0.7 --top-p 0.9 \\\n      --seed 3 < prompts.txt\n\nThe adapter of a run is decoded as the run decoded, but for what flags say; stderr has the settings. On a terminal one context's text is printed\ntoken by token, unless there are beams. Of several contexts each text is one line; --json keeps their line breaks.\n\nAn end-of-text token follows each context, as in training here; --plain leaves it out, for adapters that were trained otherwise."
 )]
 pub struct GenerateArgs {
     /// RESULTS/ID of a run whose weights were kept (--keep), a folder of `lora adapter import`, a PEFT folder or OWNER/NAME of one on
@@ -172,7 +172,7 @@ impl Writer {
     /// Prints the texts batch by batch.
     fn print(&self, generator: &Generator, contexts: &[String], prompts: &[Vec<i64>], json: bool) -> Result<String> {
         let mut out = std::io::stdout().lock();
-        let batch = generator.batch_size;
+        let (batch, contexts_in_all) = (generator.batch_size, contexts.len());
         for (contexts, prompts) in contexts.chunks(batch).zip(prompts.chunks(batch)) {
             let written = generator.generate(prompts, &mut |_| {})?;
             let mut lines = String::new();
@@ -180,6 +180,7 @@ impl Writer {
                 let text = self.text(&generation.tokens)?;
                 lines += &match json {
                     true => json!({"context": context, "text": text, "score": generation.score}).to_string(),
+                    false if contexts_in_all > 1 => on_one_line(&text),
                     false => text,
                 };
                 lines.push('\n');
@@ -237,6 +238,15 @@ impl Writer {
     }
 }
 
+/// A text without line breaks.
+fn on_one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// The frame of the run's encoding.
 fn framed(frame: Frame, run: Option<&RunConfig>, dataset: Option<&Dataset>) -> Frame {
     let li_liang = run.is_some_and(|run| run.train.encoding == Encoding::LiLiang);
@@ -256,4 +266,15 @@ fn contexts(args: &GenerateArgs) -> Result<Vec<String>> {
         return rows.into_iter().map(cell).collect();
     }
     texts::given(&args.contexts, "contexts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_one_line;
+
+    #[test]
+    fn one_line_holds_all_words_of_a_text() {
+        assert_eq!(on_one_line("one\n\n  two \nthree"), "one two three");
+        assert_eq!(on_one_line(""), "");
+    }
 }
