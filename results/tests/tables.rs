@@ -4,6 +4,7 @@ mod common;
 
 use common::{failed, run, tables};
 use results::frame::{frame, summary};
+use results::record::Rows;
 use results::table::TERMINAL_WIDTH;
 use results::{RunRecord, Selection, TABLES, Table};
 
@@ -285,6 +286,36 @@ fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
     let said = text(&part).replace('\n', " ");
     assert!(
         said.contains("cpu, bf16, 2 threads (lora in part); cpu, fp32, 2 threads (the rest)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn numbers_of_rows_are_said_once_with_what_a_limit_left_out() {
+    let with = |n: u64, task: &str, rows: Option<(u64, u64)>, limit: serde_json::Value| {
+        let mut run = run(n, "lora", task, n, 0.5);
+        run.config["limit"] = limit;
+        run.rows = rows.map(|(train, dev)| Rows {
+            train,
+            evaluated: vec![dev],
+            paired: true,
+        });
+        run
+    };
+    let limit = serde_json::json!({"train": 300, "dev": 500});
+    let notes = |run| only(tables("table2", &selection(vec![run])).unwrap()).notes.join("\n");
+    let said = notes(with(1, "rte", Some((300, 277)), limit.clone()));
+    assert!(
+        said.contains("Rows: 300 to train on, 277 of dev, not all there are (rte)."),
+        "{said}"
+    );
+    assert!(!said.contains("Not all rows"), "{said}");
+    let said = notes(with(2, "rte", Some((200, 277)), limit.clone()));
+    assert!(said.contains("Rows: 200 to train on, 277 of dev (rte)."), "{said}");
+    // Records of older programs have no numbers of rows.
+    let said = notes(with(3, "rte", None, limit));
+    assert!(
+        said.contains("Not all rows: rte 300 training rows, 500 dev rows."),
         "{said}"
     );
 }

@@ -7,7 +7,7 @@ use super::render::grouped;
 use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::Result;
 use crate::frame::Summary;
-use crate::record::{RunRecord, Status};
+use crate::record::{Rows, RunRecord, Status};
 use crate::stem::slugs;
 use crate::store::Selection;
 
@@ -191,8 +191,11 @@ pub(super) fn seeds(used: &[&Summary]) -> String {
     }
 }
 
-/// Limits on a run's rows, if any: `mrpc 800 training rows, 100 dev rows`.
+/// Limits on the rows of a run whose record has no numbers of rows, if any: `mrpc 800 training rows, 100 dev rows`.
 fn limited(run: &RunRecord) -> Option<String> {
+    if run.rows.is_some() {
+        return None;
+    }
     let limit = run.config.get("limit")?;
     let parts = [("train", "training rows"), ("dev", "dev rows"), ("test", "contexts")];
     let limits = parts
@@ -215,6 +218,15 @@ pub(crate) fn metrics_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
     tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
 }
 
+/// Whether a setting left rows of the data out.
+fn cut(run: &RunRecord, rows: &Rows) -> bool {
+    let limit = |key: &str| run.config.get("limit")?.get(key)?.as_u64();
+    limit("train") == Some(rows.train)
+        || ["dev", "test"]
+            .into_iter()
+            .any(|key| limit(key).is_some_and(|n| rows.evaluated.contains(&n)))
+}
+
 /// The numbers of rows of the runs whose records have them: `8,551 to train on, 1,043 of dev (cola)`.
 fn rows(runs: &[&RunRecord]) -> Option<String> {
     let mut tasks: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -222,9 +234,10 @@ fn rows(runs: &[&RunRecord]) -> Option<String> {
         let Some(rows) = run.rows.as_ref() else { continue };
         let evaluated = rows.evaluated.iter().map(|n| grouped(*n as i64)).collect::<Vec<_>>();
         let numbers = format!(
-            "{} to train on, {} of dev",
+            "{} to train on, {} of dev{}",
             grouped(rows.train as i64),
-            evaluated.join(" and ")
+            evaluated.join(" and "),
+            if cut(run, rows) { ", not all there are" } else { "" }
         );
         tasks.entry(numbers).or_default().insert(&run.task);
     }
