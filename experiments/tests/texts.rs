@@ -315,7 +315,7 @@ fn glue_has_no_texts_and_gpt2_no_classes() {
     };
     refused(
         &glue(&["--model", "embedded:gpt2", "--data", "embedded"]),
-        &["no classification head is implemented for models of type `gpt2`"],
+        &["the task needs an encoder, such as RoBERTa, and the model is a causal language model (gpt2)"],
     );
     refused(
         &glue(&["--set", "tasks.rte.prompt=\"{x}\""]),
