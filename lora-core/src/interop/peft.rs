@@ -175,6 +175,9 @@ pub fn load_peft(dir: &Path, params: &Params) -> Result<usize> {
 /// A and B by module.
 type Updates = BTreeMap<String, (Tensor, Tensor)>;
 
+/// How many layers of the method are one module to PEFT, by module: the slots of a fused weight, and 1 for any other.
+type Slots = BTreeMap<String, i64>;
+
 /// An adapter to be saved in PEFT's format.
 #[derive(Debug)]
 pub struct Export<'a> {
@@ -195,11 +198,10 @@ impl Export<'_> {
     ///
     /// Here each slot of a fused weight has its own factors; in PEFT the slots share one A. The factors of n slots
     /// become one update of rank n·r with n·α, whose B is block-diagonal: the same function, but PEFT would train it as
-    /// an update of that larger rank.
+    /// an update of that larger rank. Beside other targets it has them by `rank_pattern` and `alpha_pattern`.
     ///
     /// # Errors
-    /// [`Error::Config`], before anything is written, if the targets are slots of a fused weight together with other
-    /// layers: their ranks would differ, which is not supported. [`Error::Io`].
+    /// [`Error::Config`], before anything is written, for PiSSA of slots of a fused weight. [`Error::Io`].
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut tensors: Vec<(String, Tensor)> = Vec::new();
         let (updates, slots) = self.updates()?;
@@ -211,7 +213,7 @@ impl Export<'_> {
             tensors.extend(self.magnitudes(updates.keys())?);
         }
         tensors.extend(head(self.base, self.trained));
-        write(dir, &self.config(&updates.into_keys().collect(), slots), &tensors)
+        write(dir, &self.config(&slots), &tensors)
     }
 
     fn is_dora(&self) -> bool {
@@ -246,33 +248,20 @@ impl Export<'_> {
         tensor.ok_or_else(|| Error::Config(format!("there is no tensor `{name}`")))
     }
 
-    /// A and B by module, and the number of adapted slots per module (1 for an unfused weight).
-    fn updates(&self) -> Result<(Updates, i64)> {
+    fn updates(&self) -> Result<(Updates, Slots)> {
         let targets = &self.lora.targets;
         let mut parts: BTreeMap<&str, Vec<&Layer>> = BTreeMap::new();
         for layer in self.base.layers.iter().filter(|l| targets.contains(&l.role)) {
             parts.entry(&layer.module.0).or_default().push(layer);
         }
-        let counts: BTreeSet<usize> = parts
+        let slots = parts
             .iter()
-            .map(|(module, layers)| if layers[0].name == **module { 0 } else { layers.len() })
-            .collect();
-        let slots = match counts.into_iter().collect::<Vec<_>>().as_slice() {
-            [slots] => *slots as i64,
-            _ => {
-                return Err(Error::Config(format!(
-                    "PEFT shares one A among the slots of a fused weight: {} slots of rank {r} would become one update of a higher rank \
-                     than that of the other targets, which is not supported; train `qkv` to export such an adapter",
-                    parts.values().map(Vec::len).max().unwrap_or(0),
-                    r = self.lora.r
-                )));
-            }
-        };
-        let mut updates = Updates::new();
-        for (module, layers) in parts {
-            updates.insert(module.to_string(), self.update(module, &layers)?);
-        }
-        Ok((updates, slots.max(1)))
+            .map(|(module, layers)| ((*module).to_owned(), layers.len() as i64));
+        let slots = slots.collect();
+        let updates = parts
+            .into_iter()
+            .map(|(module, layers)| Ok((module.to_owned(), self.update(module, &layers)?)));
+        Ok((updates.collect::<Result<_>>()?, slots))
     }
 
     fn update(&self, module: &str, layers: &[&Layer]) -> Result<(Tensor, Tensor)> {
@@ -300,27 +289,47 @@ impl Export<'_> {
         Ok((Tensor::cat(&a, 0), b))
     }
 
-    fn config(&self, modules: &BTreeSet<String>, slots: i64) -> Value {
-        let (base, lora) = (self.base, self.lora);
-        // The rank grows with the slots, so α must, too.
-        let grown = slots as f64;
-        let alpha = lora.alpha * if lora.rslora { grown.sqrt() } else { grown };
+    /// The rank of a module of n slots, and its α: the rank grows with the slots, so α must, too.
+    fn grown(&self, slots: i64) -> (i64, Value) {
+        let n = slots as f64;
+        let alpha = self.lora.alpha * if self.lora.rslora { n.sqrt() } else { n };
         let alpha = if alpha.fract() == 0.0 {
             json!(alpha as i64)
         } else {
             json!(alpha)
         };
+        (self.lora.r * slots, alpha)
+    }
+
+    fn config(&self, slots: &Slots) -> Value {
+        let (base, lora) = (self.base, self.lora);
+        let least = slots.values().copied().min().unwrap_or(1);
+        let (r, alpha) = self.grown(least);
+        let larger: BTreeSet<i64> = slots.values().copied().filter(|n| *n > least).collect();
+        let (mut ranks, mut alphas) = (Map::new(), Map::new());
+        for n in larger {
+            let modules = slots
+                .iter()
+                .filter(|(_, slots)| **slots == n)
+                .map(|(module, _)| module.clone());
+            for end in suffixes(&modules.collect(), &base.modules) {
+                let (r, alpha) = self.grown(n);
+                ranks.insert(end.clone(), json!(r));
+                alphas.insert(end, alpha);
+            }
+        }
+        let modules = slots.keys().cloned().collect();
         let init = match lora.init {
             LoraInit::Pissa => json!("pissa"),
             LoraInit::Kaiming | LoraInit::Normal => json!(true),
         };
         let (task, saved) = task(base, self.trained);
         json!({
-            "alpha_pattern": {}, "auto_mapping": null, "base_model_name_or_path": self.name, "bias": "none",
+            "alpha_pattern": alphas, "auto_mapping": null, "base_model_name_or_path": self.name, "bias": "none",
             "fan_in_fan_out": !base.arch.transposed.is_empty(), "inference_mode": true, "init_lora_weights": init, "layers_pattern": null,
             "layers_to_transform": null, "lora_alpha": alpha, "lora_bias": false, "lora_dropout": lora.dropout,
-            "modules_to_save": saved, "peft_type": "LORA", "r": lora.r * slots, "rank_pattern": {},
-            "revision": self.revision, "target_modules": suffixes(modules, &base.modules), "task_type": task,
+            "modules_to_save": saved, "peft_type": "LORA", "r": r, "rank_pattern": ranks,
+            "revision": self.revision, "target_modules": suffixes(&modules, &base.modules), "task_type": task,
             "use_dora": self.is_dora(), "use_rslora": lora.rslora,
         })
     }
