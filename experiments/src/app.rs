@@ -12,6 +12,7 @@ use crate::launch::sweep::Sweep;
 use crate::launch::worker::{self, Worker};
 use crate::launch::world::{World, refuse_ranks, refuse_several};
 use crate::launch::{slurm, stop};
+use crate::plan::calibrate::Paces;
 use crate::plan::planned::State;
 use crate::plan::{Plan, dry_run};
 use crate::report::console::{Console, LineWriter, OutputArgs};
@@ -391,17 +392,18 @@ impl Cli {
     /// written.
     fn dry_run(&self) -> Result<ExitCode> {
         let resolved = self.resolved()?;
+        let mut paces = Paces::new();
         if let Some(tries) = resolved.tries() {
-            self.show_plan(tries)?;
+            self.show_plan(tries, &mut paces)?;
             if !self.show.json {
                 support::print("Then, with the best rate of each task and method in place of the configured one:\n\n")?;
             }
         }
-        self.show_plan(resolved)?;
+        self.show_plan(resolved, &mut paces)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn show_plan(&self, resolved: Resolved) -> Result<()> {
+    fn show_plan(&self, resolved: Resolved, paces: &mut Paces) -> Result<()> {
         let plan = self.plan(resolved)?;
         dry_run::check_rows(&plan)?;
         if self.show.json {
@@ -410,7 +412,7 @@ impl Cli {
                 device: &lora_core::device::name(plan.device),
             });
         } else {
-            support::print(&dry_run::describe(&plan)?)?;
+            support::print(&dry_run::describe(&plan, paces)?)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::plan::planned::{Planned, State};
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 use lora_core::batch::Row;
 use lora_core::device::synchronize;
 use lora_core::train::{Schedule, Stepper};
@@ -39,18 +40,29 @@ impl Pace {
     }
 }
 
-/// The pace of each method, measured on its first run that is not done.
+/// The paces of methods, by their names.
+pub type Paces = BTreeMap<String, Pace>;
+
+/// Adds the pace of each method that is not yet among `paces`, measured on its first run that is not done. A terminal shows which.
 ///
 /// # Errors
 /// A method that does not fit the model; not enough memory.
-pub fn measure(runs: &[Planned], model: &Path, device: Device) -> Result<BTreeMap<String, Pace>> {
-    let mut paces = BTreeMap::new();
+pub fn measure(paces: &mut Paces, runs: &[Planned], model: &Path, device: Device) -> Result<()> {
+    let mut first = BTreeMap::new();
     for run in runs.iter().filter(|r| r.state != State::Done) {
         if !paces.contains_key(&run.config.method_name) {
-            paces.insert(run.config.method_name.clone(), pace(run, model, device)?);
+            first.entry(&run.config.method_name).or_insert(run);
         }
     }
-    Ok(paces)
+    let bar = ProgressBar::new(first.len() as u64)
+        .with_style(ProgressStyle::with_template("measuring {msg} ({pos} of {len})")?);
+    for (name, run) in first {
+        bar.set_message(name.clone());
+        bar.inc(1);
+        paces.insert(name.clone(), pace(run, model, device)?);
+    }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 fn pace(run: &Planned, model_dir: &Path, device: Device) -> Result<Pace> {

@@ -1,5 +1,6 @@
 //! `--dry-run`: the plan as a table.
 
+use crate::plan::calibrate::Paces;
 use crate::plan::planned::State;
 use crate::plan::{Plan, calibrate};
 use anyhow::{Context, Result};
@@ -22,17 +23,18 @@ pub fn check_rows(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The plan as a table, with the time by a measurement of a few steps of each method, taken with the threads of a run.
+/// The plan as a table, with the time by a measurement of a few steps of each method, taken with the threads of a run unless
+/// `paces` has it.
 ///
 /// # Errors
 /// A method that does not fit the model.
-pub fn describe(plan: &Plan) -> Result<String> {
+pub fn describe(plan: &Plan, paces: &mut Paces) -> Result<String> {
     let (runs, model, parallelism) = (&plan.runs, &plan.assets.model, plan.parallelism);
     // Before the measurement: what does not fit into memory must not be measured.
     let counted = runs.iter().map(|run| run.counted(model).with_context(|| run.title()));
     let counted = counted.collect::<Result<Vec<_>>>()?;
     tch::set_num_threads(parallelism.threads as i32);
-    let paces = calibrate::measure(runs, model, plan.device)?;
+    calibrate::measure(paces, runs, model, plan.device)?;
     let mut left = 0.0;
     let mut rows = Vec::new();
     for (run, counted) in runs.iter().zip(&counted) {
