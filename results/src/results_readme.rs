@@ -80,13 +80,23 @@ fn write_answer(out: &mut String, stored: &Selection, measured: &Published) {
     for sentence in sentences {
         out.push_str(&format!("- {}\n", markdown(&sentence)));
     }
-    let names = METHOD_FACTS
+    let trained = |kind: &str| {
+        stored
+            .runs
+            .iter()
+            .any(|run| sweep::kind(run) == kind || run.method == kind)
+    };
+    let names: Vec<String> = METHOD_FACTS
         .iter()
-        .map(|facts| format!("`{}` is {}", facts.kind, markdown(facts.name)));
-    out.push_str(&format!(
-        "\nNames: {} ([what each trains](../docs/methods.md)). n is the number of seeds; with fewer than three nothing is concluded.\n",
-        names.collect::<Vec<_>>().join(", ")
-    ));
+        .filter(|facts| trained(facts.kind))
+        .map(|facts| format!("`{}` is {}", facts.kind, markdown(facts.name)))
+        .collect();
+    if !names.is_empty() {
+        out.push_str(&format!(
+            "\nNames: {} ([what each trains](../docs/methods.md)). n is the number of seeds; with fewer than three nothing is concluded.\n",
+            names.join(", ")
+        ));
+    }
 }
 
 fn show_tables(out: &mut String, tables: &[Table], empty: &[Table]) {
