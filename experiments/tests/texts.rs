@@ -233,6 +233,11 @@ fn a_run_that_diverges_in_its_last_step_fails_by_name_and_the_others_go_on() {
 const REFUSED: &[(&str, &[&str], &[&str])] = &[
     (
         "e2e",
+        &["--model", "embedded:roberta"],
+        &["e2e: the task needs a causal language model, such as GPT-2, and the model is an encoder (roberta)"],
+    ),
+    (
+        "e2e",
         &["--set", "decode.max_new_tokens=250", "--set", "train.max_len=300"],
         &[
             "the longest context and 250 new tokens",

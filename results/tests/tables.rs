@@ -291,7 +291,7 @@ fn where_runs_were_computed_is_said_of_each_method_only_if_it_differs() {
 }
 
 #[test]
-fn numbers_of_rows_are_said_once_with_what_a_limit_left_out() {
+fn numbers_of_rows_are_said_once_and_marked_where_they_are_the_limit() {
     let with = |n: u64, task: &str, rows: Option<(u64, u64)>, limit: serde_json::Value| {
         let mut run = run(n, "lora", task, n, 0.5);
         run.config["limit"] = limit;
@@ -306,7 +306,7 @@ fn numbers_of_rows_are_said_once_with_what_a_limit_left_out() {
     let notes = |run| only(tables("table2", &selection(vec![run])).unwrap()).notes.join("\n");
     let said = notes(with(1, "rte", Some((300, 277)), limit.clone()));
     assert!(
-        said.contains("Rows: 300 to train on, 277 of dev, not all there are (rte)."),
+        said.contains("Rows: 300 (the limit) to train on, 277 of dev (rte)."),
         "{said}"
     );
     assert!(!said.contains("Not all rows"), "{said}");

@@ -46,7 +46,8 @@ const SHOWN: &str = "shown";
 pub struct Console {
     show: OutputArgs,
     out: PathBuf,
-    log: PathBuf,
+    /// The log and its folders, the innermost first, as far as this process made them.
+    made: Vec<PathBuf>,
     aside: LineWriter,
     bars: bool,
     all: ProgressBar,
@@ -88,11 +89,13 @@ impl Console {
             ProgressDrawTarget::hidden()
         };
         let aside = LineWriter(MultiProgress::with_draw_target(target));
+        let made = log.ancestors().take(3).take_while(|path| !path.exists());
+        let made = made.map(Path::to_path_buf).collect();
         log_to(log, aside.clone(), show.quiet)?;
         Ok(Console {
             show: show.clone(),
             out: out.to_path_buf(),
-            log: log.to_path_buf(),
+            made,
             aside,
             bars,
             all: ProgressBar::hidden(),
@@ -355,16 +358,19 @@ impl Drop for Console {
             .values()
             .for_each(|in_progress| in_progress.bar.finish_and_clear());
         self.all.finish_and_clear();
-        remove_empty(&self.log);
+        remove_empty(&self.made);
     }
 }
 
-/// Removes a log without lines, and its folders if nothing else is in them: what was refused leaves nothing behind.
-fn remove_empty(log: &Path) {
+/// Removes a log without lines, and then its folders if nothing else is in them: what was refused leaves nothing behind.
+fn remove_empty(made: &[PathBuf]) {
+    let Some((log, folders)) = made.split_first() else {
+        return;
+    };
     if std::fs::metadata(log).is_ok_and(|log| log.len() == 0) {
         // What cannot be removed stays; a folder with files cannot.
         let _ = std::fs::remove_file(log);
-        for folder in log.ancestors().skip(1).take(2) {
+        for folder in folders {
             let _ = std::fs::remove_dir(folder);
         }
     }

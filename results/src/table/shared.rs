@@ -7,7 +7,7 @@ use super::render::grouped;
 use super::value::{Cell, Number, RowKind, Table, TableRow};
 use crate::error::Result;
 use crate::frame::Summary;
-use crate::record::{Rows, RunRecord, Status};
+use crate::record::{RunRecord, Status};
 use crate::stem::slugs;
 use crate::store::Selection;
 
@@ -218,13 +218,11 @@ pub(crate) fn metrics_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
     tasks.iter().map(phrase).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether a setting left rows of the data out.
-fn cut(run: &RunRecord, rows: &Rows) -> bool {
-    let limit = |key: &str| run.config.get("limit")?.get(key)?.as_u64();
-    limit("train") == Some(rows.train)
-        || ["dev", "test"]
-            .into_iter()
-            .any(|key| limit(key).is_some_and(|n| rows.evaluated.contains(&n)))
+/// A number of rows, marked where it is what one of the run's limits of these names allows.
+fn counted_rows(run: &RunRecord, rows: u64, limits: &[&str]) -> String {
+    let limit = |key: &&str| run.config.get("limit")?.get(*key)?.as_u64();
+    let at_limit = limits.iter().any(|key| limit(key) == Some(rows));
+    format!("{}{}", grouped(rows as i64), if at_limit { " (the limit)" } else { "" })
 }
 
 /// The numbers of rows of the runs whose records have them: `8,551 to train on, 1,043 of dev (cola)`.
@@ -232,12 +230,11 @@ fn rows(runs: &[&RunRecord]) -> Option<String> {
     let mut tasks: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for run in runs {
         let Some(rows) = run.rows.as_ref() else { continue };
-        let evaluated = rows.evaluated.iter().map(|n| grouped(*n as i64)).collect::<Vec<_>>();
+        let evaluated = rows.evaluated.iter().map(|n| counted_rows(run, *n, &["dev", "test"]));
         let numbers = format!(
-            "{} to train on, {} of dev{}",
-            grouped(rows.train as i64),
-            evaluated.join(" and "),
-            if cut(run, rows) { ", not all there are" } else { "" }
+            "{} to train on, {} of dev",
+            counted_rows(run, rows.train, &["train"]),
+            evaluated.collect::<Vec<_>>().join(" and ")
         );
         tasks.entry(numbers).or_default().insert(&run.task);
     }
